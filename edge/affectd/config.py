@@ -1,0 +1,111 @@
+"""The settings, one frozen dataclass per section of ``affectd.toml``, checked when they are made.
+
+A section is a dataclass, a key is a field, its default is the field's default, and
+its allowed range stands beside it in `setting`. Nothing else describes the settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectd.setting import Section, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig(Section):
+    """What this device calls itself."""
+
+    name = "device"
+    id: str = setting("affectd", pattern="[A-Za-z0-9_-]+", words="letters, digits, _ and -")
+    """The name in every event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioConfig(Section):
+    """Where the sound comes from."""
+
+    name = "audio"
+    source: str = setting("mic")
+    """``mic``, ``-`` for raw 16-bit PCM on stdin, or the path of a WAV file."""
+    device: str = setting(
+        "",
+        pattern="(usb-id:[0-9a-f]{4}:[0-9a-f]{4}(:.+)?|usb-path:.+|card:.+)?",
+        words="a name that affectd devices prints (usb-id:, usb-path: or card:), or empty",
+    )
+    """The microphone, by a name that survives renumbering; empty for the system's default."""
+    channel: int | str = setting("mix", 0, 255, pattern="mix", words='"mix" or the number of a channel from 0 to 255')
+    """The channel to listen to, from 0, or ``mix`` for the mean of all."""
+    stalled_seconds: float = setting(5.0, 1.0, 20.0)
+    """Without samples for this long the microphone has stalled and is opened again."""
+    constant_seconds: float = setting(10.0, 1.0, 86400.0)
+    """With the same value for this long (digital silence is one) the microphone is opened again."""
+    retry_seconds: float = setting(2.5, 0.5, 20.0)
+    """The longest time between two attempts to open the microphone again."""
+    wait: bool = setting(False)
+    """Whether to wait for a microphone that is absent at the start; as a service affectd always does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(Section):
+    """When somebody may be speaking; see `affectd.vad` for what each value does."""
+
+    name = "gate"
+    margin_db: float = setting(8.0, 1.0, 60.0)
+    """How far speech stands above the noise floor, dB."""
+    fall_db: float = setting(4.0, 0.0, 60.0)
+    """How far the level of speech falls within a syllable, dB."""
+    minimum_dbfs: float = setting(-88.0, -120.0, 0.0)
+    """The noise floor is at least this high, dBFS; speech stands ``margin_db`` above it."""
+    floor_seconds: float = setting(1.0, 0.1, 30.0)
+    """The noise floor is the lowest level of this many last seconds."""
+    hangover_seconds: float = setting(0.5, 0.0, 10.0)
+    """How many seconds the gate stays open after the last frame of speech."""
+    preroll_seconds: float = setting(0.6, 0.0, 5.0)
+    """How many seconds of sound before the opening belong to the utterance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """Which network, and how often it is asked."""
+
+    name = "model"
+    path: str = setting("")
+    """The model file; empty for the one that came with affectd."""
+    stride_frames: int = setting(16, 1, 1000)
+    """Frames between two classifications; 16 are 256 ms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothingConfig(Section):
+    """From classifications to events that do not flicker; see `affectd.smoothing`."""
+
+    name = "smoothing"
+    average_seconds: float = setting(1.0, 0.0, 60.0)
+    """Probabilities are averaged over this many seconds."""
+    minimum_count: int = setting(4, 1, 1000)
+    """Classifications of an utterance before its first event."""
+    hysteresis: float = setting(0.1, 0.0, 1.0)
+    """How much more probable than the current label a new one must be."""
+    patience: int = setting(2, 1, 1000)
+    """For how many classifications in a row it must be so."""
+    dwell_seconds: float = setting(1.0, 0.0, 60.0)
+    """The shortest time between two changes of the label, seconds."""
+    uncertain: float | None = setting(None, 0.0, 1.0)
+    """Below this probability the label is ``uncertain``; none: the model file's own threshold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings."""
+
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    section.name: section for section in (DeviceConfig, AudioConfig, GateConfig, ModelConfig, SmoothingConfig)
+}

@@ -1,0 +1,119 @@
+"""Cutting a signal into overlapping frames, whole or as it comes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from affectd.features import FeatureSpec
+
+Float32 = npt.NDArray[np.float32]
+
+
+def frame_clip(samples: Float32, spec: FeatureSpec) -> Float32:
+    """Cut a whole clip into frames, a read-only view of shape (n_frames, window_length)."""
+    samples = _samples(samples)
+    if spec.preemphasis and samples.size:
+        samples = _preemphasis(samples, spec.preemphasis, np.float32(0))
+    count = spec.count_frames(samples.size)
+    padded = np.zeros(max(0, (count - 1) * spec.hop_length + spec.window_length), dtype=np.float32)
+    before = max(0, -spec.first_sample)
+    inside = samples[max(0, spec.first_sample) :][: max(0, padded.size - before)]
+    padded[before : before + inside.size] = inside
+    return _strided(padded, spec, count)
+
+
+class Framer:
+    """Cuts a stream that comes in blocks of any length into the frames `Mfcc.frames` cuts from the whole.
+
+    Parameters
+    ----------
+    spec
+        The specification that says how frames lie.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self._spec = spec
+        self._kept = np.zeros(spec.n_fft + max(0, -spec.first_sample), dtype=np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; the next block begins a new one."""
+        self._n_kept = max(0, -self._spec.first_sample)
+        self._kept[: self._n_kept] = 0
+        self._skip = max(0, self._spec.first_sample)
+        self._last = np.zeros(1, dtype=np.float32)
+        self._n_samples = 0
+        self._n_frames = 0
+
+    def push(self, block: Float32) -> Float32:
+        """Take the next samples and return the frames they complete.
+
+        Parameters
+        ----------
+        block
+            Samples, shape (n,), any n including 0.
+
+        Returns
+        -------
+        ndarray, shape (k, window_length), float32
+            A read-only view of memory that is its own: later pushes do not change it.
+        """
+        block = _samples(block)
+        self._n_samples += block.size
+        block = self._emphasize(block)
+        joined = np.concatenate((self._kept[: self._n_kept], block[self._skip :]))
+        self._skip -= min(self._skip, block.size)
+        complete = (joined.size - self._spec.window_length) // self._spec.hop_length + 1
+        # Without padding a frame counts once n_fft samples are there, even if its window is shorter.
+        return self._cut(joined, min(complete, self._spec.count_frames(self._n_samples) - self._n_frames))
+
+    def flush(self) -> Float32:
+        """End the stream: return its remaining frames, completed with zeros as the specification says."""
+        count = self._spec.count_frames(self._n_samples) - self._n_frames
+        missing = (count - 1) * self._spec.hop_length + self._spec.window_length - self._n_kept
+        joined = np.concatenate((self._kept[: self._n_kept], np.zeros(max(0, missing), dtype=np.float32)))
+        frames = self._cut(joined, count)
+        self.reset()
+        return frames
+
+    def _emphasize(self, block: Float32) -> Float32:
+        if not self._spec.preemphasis or not block.size:
+            return block
+        emphasized = _preemphasis(block, self._spec.preemphasis, self._last[0])
+        self._last[0] = block[-1]
+        return emphasized
+
+    def _cut(self, joined: Float32, count: int) -> Float32:
+        count = max(0, count)
+        used = count * self._spec.hop_length
+        rest = joined[used:]
+        # A hop longer than the window leaves samples that no frame sees.
+        self._skip += max(0, used - joined.size)
+        self._n_kept = rest.size
+        self._kept[: rest.size] = rest
+        self._n_frames += count
+        return _strided(joined, self._spec, count)
+
+
+def _samples(samples: Float32) -> Float32:
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(f"samples must be float32 of shape (n,), not {samples.dtype} of {samples.shape}")
+    return samples.astype(np.float32, copy=False)
+
+
+def _preemphasis(samples: Float32, coefficient: float, before: np.float32) -> Float32:
+    # The difference of neighbors is small: taken in float32 it would lose five bits to rounding.
+    emphasized = samples.astype(np.float64)
+    emphasized[1:] -= coefficient * emphasized[:-1]
+    emphasized[0] -= coefficient * float(before)
+    return emphasized.astype(np.float32)
+
+
+def _strided(samples: Float32, spec: FeatureSpec, count: int) -> Float32:
+    if count < 1:
+        return np.empty((0, spec.window_length), dtype=np.float32)
+    return np.lib.stride_tricks.sliding_window_view(samples, spec.window_length)[:: spec.hop_length][:count]

@@ -1,0 +1,125 @@
+"""Whether the microphone hears: what is wrong with it, and when to open it again.
+
+============  ======================================================================
+state         means
+============  ======================================================================
+healthy       sound that varies is coming in
+alarmed       something is wrong (the reason says what)
+recovering    the device is open again, but has not proved yet that it hears
+escalated     wrong for `ESCALATED_SECONDS`; somebody should look
+failed        wrong for `FAILED_SECONDS`; it is tried on all the same
+============  ======================================================================
+
+An outage goes down this table, never up, and ends with ``healthy``: at most five reports, however long it
+lasts.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.config import AudioConfig
+
+State = Literal["healthy", "alarmed", "recovering", "escalated", "failed"]
+Block = NDArray[np.float32]
+
+ESCALATED_SECONDS = 30.0
+FAILED_SECONDS = 600.0
+FIRST_RETRY_SECONDS = 0.5
+PROOF_SECONDS = 0.5
+"""So much sound that varies proves that a device hears; a broken one may click when it is opened."""
+
+
+class Liveness:
+    """The state of a microphone, and when to try again; it opens, waits and reports nothing itself.
+
+    Parameters
+    ----------
+    config : AudioConfig
+        The section ``[audio]``.
+    clock : callable
+        Monotonic seconds; tests put their own here.
+    jitter : callable
+        A random number in [0, 1), so that many devices do not ask one sound server at the same moments.
+
+    Attributes
+    ----------
+    state : str or None
+        See the table above; None until there is something to say.
+    reason : str
+        Why: ``heard``, ``stalled``, ``constant``, ``missing``, ``busy`` or ``refused``.
+    """
+
+    def __init__(
+        self,
+        config: AudioConfig,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.state: State | None = None
+        self.reason = ""
+        self._config = config
+        self._clock = clock
+        self._jitter = jitter
+        self._wrong_since = self._healthy_since = self._heard_at = clock()
+        self._read_at = self._heard_at
+        self._waited_seconds = 0.0
+        self._backoff = 0.0
+        self._last: float | None = None
+        self._constant_seconds = self._varying_seconds = 0.0
+
+    def opened(self) -> None:
+        """Note that the device is open, at the start or again."""
+        self._heard_at = self._read_at = self._clock()
+        self._waited_seconds = 0.0
+        self._last = None
+        self._constant_seconds = self._varying_seconds = 0.0
+        if self.state == "alarmed":
+            self.state = "recovering"
+
+    def heard(self, samples: Block, seconds: float) -> str | None:
+        """Judge what came from the device itself, float32 of shape (n,), which lasts so many seconds.
+
+        No samples mean that there were none to read, not that nobody read. Returns what is wrong:
+        ``stalled``, ``constant``, or None.
+        """
+        now = self._clock()
+        since, self._read_at = now - self._read_at, now
+        if not len(samples):
+            self._waited_seconds += since
+            return "stalled" if self._waited_seconds >= self._config.stalled_seconds else None
+        # Sound makes up for waiting, but a trickle of it does not: less than a third of the time is a stall too.
+        self._waited_seconds = max(0.0, self._waited_seconds - 2 * seconds)
+        self._heard_at = now
+        before = samples[0] if self._last is None else self._last
+        self._last = float(samples[-1])
+        if (samples == before).all():
+            self._constant_seconds += seconds
+            return "constant" if self._constant_seconds >= self._config.constant_seconds else None
+        self._constant_seconds = 0.0
+        self._varying_seconds += seconds
+        if self.state != "healthy" and self._varying_seconds >= PROOF_SECONDS:
+            self.state, self.reason, self._healthy_since = "healthy", "heard", now
+        return None
+
+    def failed(self, reason: str) -> float:
+        """Note that the device is closed again, or could not be opened; return the seconds to wait now."""
+        now = self._clock()
+        self.reason = reason
+        if self.state is None or self.state == "healthy":
+            # A device that comes and goes is not asked more often because it came.
+            if self.state is None or self._heard_at - self._healthy_since >= self._backoff:
+                self._backoff = 0.0
+            self.state, self._wrong_since = "alarmed", now
+        elif now - self._wrong_since >= FAILED_SECONDS:
+            self.state = "failed"
+        elif now - self._wrong_since >= ESCALATED_SECONDS:
+            self.state = "escalated"
+        self._backoff = min(self._config.retry_seconds, max(FIRST_RETRY_SECONDS, 2 * self._backoff))
+        return self._backoff * (1 - self._jitter() / 2)

@@ -1,0 +1,37 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before NumPy is imported, as the programs do it (affectd.cli).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says more about a busy machine than about the code.
+settings.register_profile("affectd", deadline=None)
+settings.load_profile("affectd")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the system tests that take many minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes many minutes; run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def speech_data() -> Path:
+    """Return the folder of real recordings: $AFFECTD_DATA, else shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("AFFECTD_DATA") or default)
+    if not folder.is_dir():
+        pytest.skip(f"no recordings in {folder}; set AFFECTD_DATA to the folder with ravdess, tess, ...")
+    return folder

@@ -1,0 +1,107 @@
+"""One recording, one answer: the speech of it, cut and averaged, checked against doing so by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affectd.classifier import Classifier
+from affectd.classify import classify_recording, context_starts
+from affectd.config import Config
+from affectd.context import Context
+from affectd.features import FeatureSpec, Mfcc
+from affectd.vad import band_level, open_frames, trim
+from fake_network import FakeNetwork
+from sounds import as_int16, gain, noise, silence, syllables
+from tiny_model import tiny_model
+
+SPEC = FeatureSpec()
+FRAME_RATE = SPEC.sample_rate / SPEC.hop_length
+CONFIG = Config()
+CLIP = as_int16(np.concatenate([silence(1), gain(syllables(1.8), -20), silence(1.2)]))
+
+
+@pytest.mark.parametrize("samples", [silence(2), gain(noise("white", 3), -20), silence(0)])
+def test_a_recording_without_speech_has_no_label(samples: np.ndarray) -> None:
+    result = classify_recording([samples], Classifier(tiny_model()), CONFIG)
+    assert (result.label, result.probability, result.probabilities) == (None, None, {})
+    assert (result.seconds, result.speech_seconds) == (len(samples) / 16000, 0.0)
+
+
+def test_speech_shorter_than_a_context_is_padded_in_front_as_the_device_pads() -> None:
+    network = FakeNetwork(n_frames=300)
+    result = classify_recording([CLIP], network, CONFIG)
+    mfcc = Mfcc(SPEC)
+    frames = mfcc.frames(CLIP)
+    level = band_level(frames, 16000)
+    span = trim(level, CONFIG.gate, FRAME_RATE)
+    assert span is not None
+    context = Context(300, SPEC.n_bands, mfcc.floor)
+    context.push(mfcc.bands(frames[slice(*span)]))
+    assert len(network.calls) == 1
+    np.testing.assert_allclose(network.calls[0], mfcc.cepstra(context.view()), atol=1e-3)
+    assert result.seconds == 4.0
+    assert result.speech_seconds == pytest.approx(open_frames(level, CONFIG.gate, FRAME_RATE).sum() / 62.5)
+
+
+def test_the_answer_is_the_mean_over_all_contexts_and_its_label_the_best() -> None:
+    network = FakeNetwork("caaaaaaaaaaa", n_frames=60)
+    result = classify_recording([CLIP], network, CONFIG)
+    n = len(network.calls)
+    assert n > 3
+    assert result.probabilities == pytest.approx(
+        {"angry": (0.8 * (n - 1) + 0.1) / n, "calm": (0.8 + 0.1 * (n - 1)) / n, "happy": 0.1}, abs=1e-4
+    )
+    assert result.label == "angry"
+    assert result.probability == result.probabilities["angry"]
+
+
+def test_the_label_is_the_most_probable_one_even_where_rounding_makes_a_tie() -> None:
+    class Torn(FakeNetwork):
+        def __call__(self, cepstra: np.ndarray) -> np.ndarray:
+            return np.array([0.40001, 0.40003, 0.19996], np.float32)
+
+    result = classify_recording([CLIP], Torn(), CONFIG)
+    assert result.probabilities["angry"] == result.probabilities["calm"]
+    assert result.label == "calm"
+
+
+@settings(deadline=None, max_examples=20)
+@given(size=st.integers(1, 48_000))
+def test_the_answer_is_the_same_whatever_the_block_size(size: int) -> None:
+    classifier = Classifier(tiny_model())
+    blocks = (CLIP[start : start + size] for start in range(0, len(CLIP), size))
+    assert classify_recording(blocks, classifier, CONFIG) == classify_recording([CLIP], classifier, CONFIG)
+
+
+def test_the_gain_of_the_microphone_does_not_matter() -> None:
+    classifier = Classifier(tiny_model())
+    loud, soft = (classify_recording([gain(CLIP, g)], classifier, CONFIG) for g in (0, -25))
+    assert loud.label == soft.label
+    assert loud.probabilities == pytest.approx(soft.probabilities, abs=0.02)
+
+
+def test_long_pauses_within_a_recording_do_not_count() -> None:
+    network = FakeNetwork(n_frames=50)
+    word = gain(syllables(1.5), -20)
+    classify_recording([np.concatenate([word, silence(60), word])], network, CONFIG)
+    assert len(network.calls) < 20, "a minute of silence alone has 234 strides"
+
+
+@given(
+    flags=st.lists(st.booleans(), min_size=1, max_size=120),
+    n_frames=st.integers(1, 40),
+    stride=st.integers(1, 20),
+)
+def test_contexts_lie_within_the_span_and_mostly_in_speech(flags: list[bool], n_frames: int, stride: int) -> None:
+    opened = np.array([True, *flags, True])
+    first, stop = 0, len(opened)
+    starts = context_starts(opened, (first, stop), n_frames, stride)
+    assert starts == sorted(set(starts))
+    assert starts
+    assert all(first <= start for start in starts)
+    assert all(start + n_frames <= stop for start in starts) or starts == [first]
+    for start in starts[:-1]:
+        assert opened[start : start + n_frames].mean() >= 0.5

@@ -1,0 +1,258 @@
+"""The pipeline: the same events however the sound is cut, none without speech, nothing that grows."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from affectd.classifier import Classifier
+from affectd.config import Config, ModelConfig, SmoothingConfig
+from affectd.context import Context
+from affectd.events import event_schema
+from affectd.features import FeatureSpec, Mfcc
+from affectd.pipeline import run
+from affectd.vad import band_level, open_frames, preroll_frames
+from fake_network import FakeNetwork
+from sounds import as_int16, gain, long_stream, noise, silence, syllables
+from tiny_model import tiny_model
+
+SPEC = FeatureSpec()
+FRAME_RATE = SPEC.sample_rate / SPEC.hop_length
+STRIDE = ModelConfig().stride_frames
+
+
+class Kept(list):
+    """A sink that keeps its events, without what differs from run to run."""
+
+    def write(self, event: dict) -> None:
+        jsonschema.Draft202012Validator(event_schema()).validate(event)
+        for key in ("id", "time", "clock_synchronized"):
+            del event[key]
+        self.append(event)
+
+
+def blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (samples[start : start + size] for start in range(0, len(samples), size))
+
+
+def listen(samples: np.ndarray, network: object, size: int = 1600, config: Config | None = None) -> Kept:
+    kept = Kept()
+    run(blocks(samples, size), network, kept, config or Config())
+    return kept
+
+
+def phases(events: Kept) -> list[tuple[str, str]]:
+    return [(event["phase"], event["label"]) for event in events]
+
+
+CONVERSATION = as_int16(
+    np.concatenate(
+        [
+            silence(0.7),
+            gain(syllables(2.3), -20),
+            gain(noise("pink", 2), -50),
+            gain(syllables(0.4), -10),
+            silence(1.5),
+            gain(syllables(1.9, rate_hz=3.0), -6),
+        ]
+    )
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=st.integers(1, 48_000))
+@example(size=1)
+@example(size=4095)
+@example(size=4096)
+@example(size=4097)
+@example(size=48_000)
+def test_events_are_the_same_bit_for_bit_whatever_the_block_size(size: int) -> None:
+    whole, cut = FakeNetwork("cccccaaaa"), FakeNetwork("cccccaaaa")
+    expected = listen(CONVERSATION, whole, len(CONVERSATION))
+    assert expected
+    assert listen(CONVERSATION, cut, size) == expected
+    assert len(cut.calls) == len(whole.calls)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(cut.calls, whole.calls, strict=True))
+
+
+@settings(deadline=None, max_examples=10)
+@given(sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=12).filter(any))
+def test_events_of_a_real_network_are_the_same_in_blocks_of_mixed_sizes(sizes: list[int]) -> None:
+    classifier = Classifier(tiny_model())
+    expected = listen(CONVERSATION, classifier)
+    edges = itertools.accumulate(itertools.cycle(sizes))
+    cuts = list(itertools.takewhile(lambda edge: edge < len(CONVERSATION), edges))
+    kept = Kept()
+    run(np.split(CONVERSATION, cuts), classifier, kept, Config())
+    assert kept == expected
+    assert expected
+
+
+@pytest.mark.parametrize("kind", ["silence", "white", "pink", "brown", "hum", "dc"])
+def test_without_speech_the_network_never_runs_and_nothing_is_said(kind: str) -> None:
+    sound = silence(3) if kind == "silence" else gain(noise(kind, 6), -10)
+    network = FakeNetwork()
+    assert listen(np.concatenate([silence(2), sound, silence(2)]), network) == []
+    assert network.calls == []
+
+
+def test_an_utterance_begins_changes_and_ends() -> None:
+    samples = np.concatenate([silence(1), gain(syllables(6), -20), silence(2)])
+    events = listen(samples, FakeNetwork("ccccccccaaaaaaaaaaaaaaaaaaaaaaaa"))
+    assert phases(events) == [("start", "calm"), ("change", "angry"), ("end", "angry")]
+    assert len({event["start_seconds"] for event in events}) == 1
+    assert 0.5 < events[0]["start_seconds"] < 1.0, "the pre-roll reaches back to before the first syllable"
+    ends = [event["end_seconds"] for event in events]
+    assert ends == sorted(ends)
+    assert 7.0 < ends[-1] < 7.8
+    assert events[-1]["level_dbfs"] == pytest.approx(-33, abs=6)
+    assert 0.5 < events[-1]["speech_ratio"] <= 1
+
+
+def test_every_utterance_is_judged_for_itself() -> None:
+    word = gain(syllables(2), -20)
+    samples = np.concatenate([silence(1), word, silence(2), word, silence(2)])
+    events = listen(samples, FakeNetwork("c" * 9 + "a" * 99))
+    assert phases(events) == [("start", "calm"), ("end", "calm"), ("start", "angry"), ("end", "angry")]
+    assert events[1]["end_seconds"] <= events[2]["start_seconds"]
+
+
+def test_an_utterance_with_too_few_classifications_is_not_mentioned() -> None:
+    network = FakeNetwork()
+    assert listen(np.concatenate([silence(1), gain(syllables(0.3), -20), silence(2)]), network) == []
+    assert 0 < len(network.calls) < SmoothingConfig().minimum_count
+
+
+def test_an_utterance_still_open_at_the_end_of_the_stream_is_closed() -> None:
+    events = listen(np.concatenate([silence(1), gain(syllables(2.1), -20)]), FakeNetwork())
+    assert phases(events) == [("start", "calm"), ("end", "calm")]
+    last_frame = int(3.1 * 16000) // SPEC.hop_length
+    assert events[-1]["end_seconds"] == pytest.approx(last_frame / FRAME_RATE, abs=1e-3), "the center of the last frame"
+
+
+def test_the_pre_roll_does_not_reach_into_the_utterance_before() -> None:
+    word = gain(syllables(2), -20)
+    # The gate closes half a second after the first word; the pre-roll of the second would reach further back.
+    events = listen(np.concatenate([silence(1), word, silence(0.55), word, silence(1)]), FakeNetwork())
+    assert [event["phase"] for event in events] == ["start", "end", "start", "end"]
+    first, second = events[1]["end_seconds"], events[2]["start_seconds"]
+    assert second == pytest.approx(first + 1 / FRAME_RATE, abs=2e-3)
+
+
+@pytest.mark.parametrize("n_frames", [30, 400])
+def test_the_network_sees_the_utterance_with_its_pre_roll_and_the_latest_frames(n_frames: int) -> None:
+    network = FakeNetwork(n_frames=n_frames)
+    listen(CONVERSATION, network)
+    # The same from whole arrays: no framer, no stride, no ring.
+    mfcc, config = Mfcc(SPEC), Config()
+    frames = mfcc.frames(CONVERSATION)
+    bands = mfcc.bands(frames)
+    opened = open_frames(band_level(frames, SPEC.sample_rate), config.gate, FRAME_RATE)
+    # The first stride completes one frame less than the others: half of frame 16 lies in the next one.
+    stops = [*range(STRIDE - 1, len(CONVERSATION) // SPEC.hop_length - 1, STRIDE), len(frames)]
+    expected = []
+    for stop in stops:
+        if not opened[stop - 1]:
+            continue
+        closed = np.flatnonzero(~opened[:stop])[-1] + 1
+        before = np.flatnonzero(opened[:closed])
+        first = max(closed - preroll_frames(config.gate, FRAME_RATE), before[-1] + 1 if len(before) else 0)
+        context = Context(n_frames, SPEC.n_bands, mfcc.floor)
+        context.push(bands[first:stop])
+        expected.append(mfcc.cepstra(context.view()))
+    assert len(network.calls) == len(expected)
+    np.testing.assert_allclose(network.calls, expected, atol=1e-3)
+
+
+def test_the_stride_alone_decides_how_often_the_network_runs() -> None:
+    counts = []
+    for stride_frames in (8, 16, 32):
+        network = FakeNetwork()
+        listen(CONVERSATION, network, config=Config(model=ModelConfig(stride_frames=stride_frames)))
+        counts.append(len(network.calls))
+    assert counts[0] == pytest.approx(2 * counts[1], abs=3)
+    assert counts[1] == pytest.approx(2 * counts[2], abs=3)
+
+
+def test_the_configured_threshold_beats_the_one_of_the_model() -> None:
+    samples = np.concatenate([silence(1), gain(syllables(2), -20), silence(2)])
+    events = listen(samples, FakeNetwork(), config=Config(smoothing=SmoothingConfig(uncertain=0.9)))
+    assert phases(events) == [("start", "uncertain"), ("end", "uncertain")]
+
+
+def test_a_stream_without_samples_gives_nothing() -> None:
+    kept = Kept()
+    run([], FakeNetwork(), kept, Config())
+    run([silence(0)] * 3, FakeNetwork(), kept, Config())
+    assert kept == []
+
+
+def test_memory_does_not_grow_with_the_stream() -> None:
+    minute = np.concatenate([gain(syllables(20), -20), silence(3), gain(noise("white", 7), -40)])
+    used = []
+
+    def stream() -> Iterator[np.ndarray]:
+        for _ in range(14):
+            gc.collect()
+            used.append(tracemalloc.get_traced_memory()[0])
+            yield from blocks(minute, 4096)
+
+    class Forgetful:
+        def write(self, event: dict) -> None:
+            pass
+
+    network = Classifier(tiny_model())
+    tracemalloc.start()
+    try:
+        run(stream(), network, Forgetful(), Config())
+    finally:
+        tracemalloc.stop()
+    assert used[-1] - used[7] < 20_000, "bytes, while three minutes of sound are 12 million"
+
+
+def test_a_long_stream_gives_events_in_order_and_only_where_somebody_speaks(speech_data: Path) -> None:
+    stream = long_stream(speech_data, 600.0)
+    events = listen(stream.samples, FakeNetwork("ccccaaaahhhh" * 200))
+    speech = [(first, last) for kind, first, last in stream.spans if kind == "speech"]
+
+    previous: dict = {"phase": "end", "start_seconds": 0.0, "end_seconds": 0.0}
+    for event in events:
+        if event["phase"] == "start":
+            assert previous["phase"] == "end"
+            assert event["start_seconds"] >= previous["end_seconds"]
+        else:
+            assert previous["phase"] in ("start", "change")
+            assert event["start_seconds"] == previous["start_seconds"]
+            assert event["end_seconds"] >= previous["end_seconds"]
+        previous = event
+    assert previous["phase"] == "end"
+
+    heard = [(event["start_seconds"], event["end_seconds"]) for event in events if event["phase"] == "end"]
+    for first, last in heard:
+        assert any(first < stop and last > start for start, stop in speech), f"nobody speaks at {first} s"
+    found = sum(any(first < stop and last > start for first, last in heard) for start, stop in speech)
+    assert found >= 0.95 * len([1 for start, stop in speech if stop - start > 2])
+
+
+def test_new_thresholds_end_the_open_utterance_and_hold_from_then_on() -> None:
+    """Never-ending speech: a threshold that waited for a pause would wait for ever."""
+    speech = as_int16(np.concatenate([silence(1), gain(syllables(8), -12), silence(1)]))
+    asked = itertools.count()
+    uncertain = Config(smoothing=SmoothingConfig(uncertain=1.0))
+    kept = Kept()
+    run(blocks(speech, 1600), FakeNetwork("a" * 100), kept, Config(), lambda: uncertain if next(asked) == 16 else None)
+    [before, after] = [event for event in kept if event["phase"] == "end"]
+    assert (before["label"] != "uncertain", after["label"]) == (True, "uncertain")
+    # Nothing is heard twice, and the time of the stream goes on.
+    assert before["end_seconds"] < after["start_seconds"] < 6 < after["end_seconds"]
+    without = listen(speech, FakeNetwork("a" * 100))
+    assert [event["phase"] for event in without].count("end") == 1

@@ -1,0 +1,141 @@
+"""The same model on every interpreter a device may have, each in a virtual environment of its own.
+
+The first run downloads about 100 MB; pytest's cache keeps the environments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from affectd.model_file import read_model, write_model
+from tiny_model import tiny_model
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENTS = {
+    "litert": ("ai-edge-litert", "numpy"),
+    "tflite": ("tflite-runtime==2.14.0", "numpy<2"),
+    "tflite beside NumPy 2": ("tflite-runtime==2.14.0", "numpy>=2"),
+}
+PROGRAM = """
+import json, sys
+import numpy as np
+from affectd.classifier import Classifier, self_test
+from affectd.errors import AffectdError
+from affectd.model_file import read_model, write_model
+model_path, inputs_path, copy_path = sys.argv[1:]
+model = read_model(model_path)
+try:
+    classifier = Classifier(model)
+except AffectdError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+write_model(copy_path, model)
+print(json.dumps({
+    "runtime": [classifier.runtime_name, classifier.runtime_version],
+    "numpy": np.__version__,
+    "outputs": [classifier.invoke(quantized).tolist() for quantized in np.load(inputs_path)],
+    "self_test": self_test(model, classifier),
+}))
+"""
+
+if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
+    pytest.skip("the wheels compared here exist for 64-bit Linux", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", params=["tiny", "models/affectd.tflite"])
+def model_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "tiny":
+        path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
+        write_model(path, tiny_model())
+        return path
+    path = REPOSITORY / "models" / "affectd.tflite"
+    if not path.exists():
+        pytest.skip(f"{path} does not exist")
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random int8 inputs over the whole range, and over the narrow one that cepstra take."""
+    random = np.random.default_rng(11)
+    model = read_model(model_path)
+    shape = (20, model.n_frames, model.spec.n_mfcc)
+    wide = random.integers(-128, 128, shape, dtype=np.int8)
+    narrow = (30 * random.standard_normal(shape)).clip(-128, 127).astype(np.int8)
+    path = tmp_path_factory.mktemp("inputs") / "inputs.npy"
+    np.save(path, np.concatenate([wide, narrow]))
+    return path
+
+
+def environment(name: str, cache: pytest.Cache) -> Path:
+    """Return the Python of a virtual environment with this interpreter, made on first use."""
+    requirements = ENVIRONMENTS[name]
+    if "tflite-runtime==2.14.0" in requirements and sys.version_info[:2] > (3, 11):
+        pytest.skip("tflite-runtime has no wheel for a Python above 3.11")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache.mkdir(f"runtimes-{version}") / name.replace(" ", "-")
+    python = folder / "bin" / "python"
+    complete = folder / "complete"
+    if not complete.exists():
+        venv.create(folder, clear=True, symlinks=True)
+        command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        installed = subprocess.run([*command, "--only-binary", ":all:", *requirements], capture_output=True, text=True)
+        assert installed.returncode == 0, installed.stderr
+        complete.touch()
+    return python
+
+
+def run(python: Path, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-c", PROGRAM, *arguments],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "edge")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def result(python: Path, *arguments: Path) -> dict[str, Any]:
+    ran = run(python, *arguments)
+    assert ran.returncode == 0, ran.stderr
+    answer: dict[str, Any] = json.loads(ran.stdout)
+    return answer
+
+
+def test_runtimes_agree_and_pass_the_self_test(
+    model_path: Path, inputs_path: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    cache: pytest.Cache = pytestconfig.cache  # type: ignore[assignment]
+    outputs = {}
+    for name, runtime in [("litert", "ai-edge-litert"), ("tflite", "tflite-runtime")]:
+        answer = result(environment(name, cache), model_path, inputs_path, tmp_path / name)
+        assert answer["runtime"][0] == runtime
+        assert answer["numpy"].startswith("1.") == (name == "tflite")
+        assert answer["self_test"]["cepstra_difference"] <= 1e-2
+        assert answer["self_test"]["input_steps"] <= 1
+        assert answer["self_test"]["output_steps"] <= 1
+        # NumPy 1 and 2 write the same bytes.
+        assert (tmp_path / name).read_bytes() == model_path.read_bytes()
+        outputs[name] = np.array(answer["outputs"])
+    assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
+    assert np.abs(outputs["litert"] - outputs["tflite"]).max() <= 1
+
+
+def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
+    model_path: Path, inputs_path: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    python = environment("tflite beside NumPy 2", pytestconfig.cache)  # type: ignore[arg-type]
+    ran = run(python, model_path, inputs_path, tmp_path / "copy")
+    assert (ran.returncode, ran.stdout) == (69, "")
+    (sentence,) = ran.stderr.splitlines()
+    assert "ai-edge-litert: not installed" in sentence
+    assert "tflite-runtime: built for NumPy 1, fails beside NumPy 2." in sentence

@@ -1,0 +1,378 @@
+"""The unit in a Debian 12 booted by its own systemd, with a sound server in place of a sound card.
+
+systemd-nspawn boots it in an overlay over a root that debootstrap made once, kept in $AFFECTD_ROOTS (default
+/var/tmp/affectd-roots). The machine outside need not run systemd itself: a cgroup2 hierarchy, mounted where only
+nspawn sees it, is enough. The limits of memory and tasks are then enforced only if cgroup2 has those controllers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from affectd.events import event_schema
+
+REPOSITORY = Path(__file__).parents[2]
+UNIT = REPOSITORY / "scripts" / "affectd.service"
+ROOTS = Path(os.environ.get("AFFECTD_ROOTS", "/var/tmp/affectd-roots"))
+PACKAGES = "systemd,systemd-sysv,dbus,python3-venv,python3-pyaudio,libasound2-plugins,pulseaudio,pulseaudio-utils"
+SETTINGS = "/etc/affectd/affectd.toml"
+PATIENCE_SECONDS = 120
+
+BOOT = """
+mount -t overlay overlay -o lowerdir=$1,upperdir=$2/upper,workdir=$2/work $2/root
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir /sys/fs/cgroup/$3
+echo $$ >/sys/fs/cgroup/$3/cgroup.procs
+# nspawn would forbid to ask for the state of the clock; setting it stays forbidden.
+SYSTEMD_SECCOMP=0 exec systemd-nspawn --quiet --boot --directory=$2/root --machine=$3 --register=no --keep-unit \
+    --console=pipe --bind-ro=$4:/checkout
+"""
+# A sink that plays to nobody, in real time; its monitor is the microphone.
+ROOM = """
+[Service]
+Type=notify
+User=pulse
+RuntimeDirectory=pulse room
+Environment=HOME=/run/pulse PULSE_RUNTIME_PATH=/run/pulse
+ExecStart=pulseaudio -n --exit-idle-time=-1 --daemonize=no --load="module-null-sink sink_name=room rate=48000" \
+    --load="module-native-protocol-unix auth-anonymous=1 socket=/run/room/native"
+"""
+SPEECH = """
+[Unit]
+Requires=room.service
+After=room.service
+[Service]
+Environment=PULSE_SERVER=unix:/run/room/native HOME=/run
+ExecStart=sh -c 'while :; do paplay /checkout/tests/data/demo.wav; done'
+"""
+CARD = """
+pcm.!default { type pulse server "unix:/run/room/native" hint { show on description "the room" } }
+"""
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_unit_exposes_at_most_one_and_a_half_of_ten() -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"Overall exposure level for affectd.service: ([\d.]+)", answer.stdout)
+    assert found, answer.stdout + answer.stderr
+    assert float(found[1]) <= 1.5, answer.stdout
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name  # as installed, but with a program that exists here
+    copy.write_text(UNIT.read_text().replace("/opt/affectd/bin/affectd", "/bin/true"))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(copy)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+class Machine:
+    """A booted Debian."""
+
+    before: set[str]
+    """Its files before affectd was installed."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        for name in ("upper", "work", "root"):
+            (folder / name).mkdir()
+        self._name = f"affectd-{os.getpid()}"
+        self._log = (folder / "console").open("wb")
+        self._nspawn = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-euc", BOOT, "sh", root, folder, self._name, REPOSITORY],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
+        while self._nspawn.poll() is None and not self._is_up(children):
+            pass
+        if self._nspawn.poll() is not None:
+            console = (folder / "console").read_text()
+            self.halt()
+            pytest.skip(f"systemd-nspawn boots nothing here: {console}")
+
+    def _is_up(self, children: Path) -> bool:
+        pids = children.read_text().split()
+        if not pids:
+            return False
+        self._leader = pids[0]
+        return self("systemctl", "is-system-running", "--wait").stdout.strip() in ("running", "degraded")
+
+    def _inside(self, *words: str) -> list[str]:
+        environment = ["env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin", "PIP_CERT=/etc/trusted.pem"]
+        return ["nsenter", "--target", self._leader, "--all", *environment, *words]
+
+    def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._inside(*words),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=10 * PATIENCE_SECONDS,
+            check=False,
+        )
+
+    def output(self, *words: str, stdin: str = "") -> str:
+        done = self(*words, stdin=stdin)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def write(self, path: str, text: str) -> None:
+        self.output("sh", "-c", 'mkdir -p "${1%/*}" && cat >"$1"', "sh", path, stdin=text)
+
+    def files(self) -> set[str]:
+        """Everything on disk but what systemd, the journal and apt keep for themselves."""
+        own = " -o ".join(f"-path {path}" for path in ("/var/log", "/var/cache", "/var/lib/systemd", "/tmp", "/run"))
+        return set(self.output("sh", "-c", rf"find / -xdev \( {own} \) -prune -o -print").splitlines())
+
+    def show(self, name: str) -> str:
+        return self.output("systemctl", "show", "--value", "--property", name, "affectd.service")
+
+    def cursor(self) -> str:
+        """The end of the journal."""
+        return self.output("journalctl", "--lines=0", "--show-cursor", "--quiet").removeprefix("-- cursor: ")
+
+    def journal_until(self, cursor: str, wanted: Callable[[str], object]) -> list[str]:
+        """What the unit, or systemd about it, said since then, up to the first line that is wanted."""
+        lines: list[str] = []
+        follow = ["journalctl", "--follow", "--output=cat", "--lines=all", f"--after-cursor={cursor}"]
+        command = ["timeout", str(PATIENCE_SECONDS), *follow, "--unit=affectd.service"]
+        with subprocess.Popen(
+            self._inside(*command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                if wanted(lines[-1]):
+                    process.terminate()
+                    return lines
+        pytest.fail("\n".join(["not in the journal:", *lines]))
+
+    def halt(self) -> None:
+        self._nspawn.terminate()
+        try:
+            self._nspawn.wait(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+            self._nspawn.wait()
+        self._log.close()
+        remove = "mount -t cgroup2 none /sys/fs/cgroup; find /sys/fs/cgroup/$1 -depth -type d -exec rmdir {} +"
+        subprocess.run(["unshare", "--mount", "sh", "-c", remove, "sh", self._name], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def debian() -> Path:
+    if os.geteuid() != 0:
+        pytest.skip("booting a system needs root")
+    for tool in ("debootstrap", "systemd-nspawn"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    root = ROOTS / "service-bookworm"
+    if not root.is_dir():
+        unfinished = ROOTS / f"service-bookworm.{os.getpid()}"
+        unfinished.mkdir(parents=True)
+        try:
+            command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(unfinished)]
+            subprocess.run([*command, "http://deb.debian.org/debian"], check=True, capture_output=True)
+            unfinished.rename(root)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A Debian with affectd as install-edge leaves it, and somebody who speaks."""
+    machine = Machine(debian, tmp_path_factory.mktemp("machine"))
+    try:
+        machine.write("/etc/asound.conf", CARD)
+        machine.write("/etc/systemd/system/room.service", ROOM)
+        machine.write("/etc/systemd/system/speech.service", SPEECH)
+        machine.output("systemctl", "daemon-reload")
+        machine.output("systemctl", "start", "speech")
+        # pip in there trusts whom this machine trusts, such as a proxy.
+        trusted = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_text()
+        machine.write("/etc/trusted.pem", trusted)
+        machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio")
+        machine.before = machine.files()
+        machine.output("/checkout/scripts/install-edge")
+        yield machine
+    finally:
+        machine.halt()
+
+
+@pytest.fixture
+def unit(machine: Machine) -> Iterator[Machine]:
+    """The unit, running on its default settings; who speaks, speaks."""
+    machine.write(SETTINGS, "")
+    machine.output("systemctl", "start", "speech", "affectd")
+    yield machine
+    machine.output("systemctl", "stop", "affectd")
+
+
+def event(line: str) -> dict[str, object] | None:
+    if not line.startswith("{"):
+        return None
+    found: dict[str, object] = json.loads(line)
+    jsonschema.Draft202012Validator(event_schema()).validate(found)
+    return found
+
+
+def is_event(**wanted: object) -> Callable[[str], bool]:
+    return lambda line: (found := event(line)) is not None and wanted.items() <= found.items()
+
+
+def said_next(unit: Machine) -> object:
+    """The label of the next utterance that begins."""
+    last = event(unit.journal_until(unit.cursor(), is_event(type="emotion", phase="start"))[-1])
+    assert last is not None
+    return last["label"]
+
+
+@pytest.mark.slow
+def test_it_is_ready_when_it_hears_and_events_reach_the_journal(unit: Machine) -> None:
+    """`systemctl start` has returned, so READY=1 has come."""
+    cursor = unit.cursor()
+    assert unit.show("ActiveState") == "active"
+    last = event(unit.journal_until(cursor, is_event(type="emotion", phase="end"))[-1])
+    assert last is not None
+    assert unit.show("StatusText").startswith(("listening", "microphone healthy"))
+    assert unit.show("NRestarts") == "0"
+
+
+@pytest.mark.slow
+def test_it_has_no_privilege(unit: Machine) -> None:
+    status = dict(
+        line.split(":\t", 1) for line in unit.output("cat", f"/proc/{unit.show('MainPID')}/status").splitlines()
+    )
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
+    assert 61184 <= int(status["Uid"].split()[0]) <= 65519  # the range of dynamic users
+
+
+@pytest.mark.slow
+def test_a_sound_card_whose_driver_comes_later_may_be_opened_and_nothing_else(machine: Machine) -> None:
+    """`char-alsa` alone is resolved when the unit starts: without a driver, no card would be allowed ever after."""
+    machine.output("sh", "-c", "mkdir -p /dev/snd; mknod /dev/snd/card c 116 0; mknod /dev/snd/other c 10 232")
+    rules = [f"--property=DeviceAllow={rule}" for rule in re.findall("^DeviceAllow=(.*)$", UNIT.read_text(), re.M)]
+    command = ["systemd-run", "--quiet", "--pipe", "--wait", "--property=DevicePolicy=closed", *rules]
+    said = machine(*command, "cat", "/dev/snd/card", "/dev/snd/other", "/dev/null").stderr
+    assert "/dev/snd/other: Operation not permitted" in said
+    assert "/dev/snd/card: Operation not permitted" not in said
+    assert "/dev/snd/card: No such device" in said  # open(2) went as far as the driver, and there is none
+    assert "/dev/null" not in said
+
+
+@pytest.mark.slow
+def test_a_killed_process_comes_back(unit: Machine) -> None:
+    cursor, pid = unit.cursor(), unit.show("MainPID")
+    unit.output("kill", "-KILL", pid)
+    unit.journal_until(cursor, lambda line: line.startswith("Started affectd.service"))
+    assert unit.show("MainPID") not in ("0", pid)
+    unit.journal_until(cursor, is_event(type="emotion", phase="end"))
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_killed_by_the_watchdog_and_comes_back(unit: Machine) -> None:
+    cursor = unit.cursor()
+    unit.output("kill", "-STOP", unit.show("MainPID"))
+    unit.journal_until(cursor, lambda line: "Watchdog timeout" in line)
+    unit.journal_until(cursor, lambda line: line.startswith("Started affectd.service"))
+    unit.journal_until(cursor, is_event(type="emotion", phase="end"))
+
+
+@pytest.mark.slow
+def test_a_microphone_that_went_dead_is_told_and_restarts_nothing(unit: Machine) -> None:
+    cursor, pid = unit.cursor(), unit.show("MainPID")
+    unit.output("systemctl", "stop", "speech")  # the server runs on and delivers zeros
+    unit.journal_until(cursor, is_event(type="status", state="alarmed", reason="constant"))
+    assert unit.show("StatusText").startswith("microphone ")
+    cursor = unit.cursor()
+    unit.output("systemctl", "start", "speech")
+    unit.journal_until(cursor, is_event(type="status", state="healthy"))
+    unit.journal_until(cursor, is_event(type="emotion", phase="end"))
+    assert unit.show("MainPID") == pid
+
+
+@pytest.mark.slow
+def test_an_absent_microphone_is_waited_for(unit: Machine) -> None:
+    unit.output("systemctl", "stop", "affectd", "speech", "room")
+    cursor = unit.cursor()
+    unit.output("systemctl", "start", "affectd")
+    unit.journal_until(cursor, is_event(type="status", reason="missing"))
+    assert unit.show("ActiveState") == "active"
+    unit.output("systemctl", "start", "speech")
+    unit.journal_until(cursor, is_event(type="emotion", phase="end"))
+    assert unit.show("NRestarts") == "0"
+
+
+@pytest.mark.slow
+def test_a_mistake_in_the_settings_stops_it_for_good(machine: Machine) -> None:
+    machine.output("systemctl", "stop", "affectd")
+    machine.write(SETTINGS, "[smoothing]\nuncertian = 0.5\n")
+    cursor = machine.cursor()
+    assert machine("systemctl", "start", "affectd").returncode != 0
+    machine.journal_until(cursor, lambda line: "did you mean uncertain?" in line)
+    # On its way to the next attempt it would be "activating (auto-restart)".
+    assert (machine.show("ActiveState"), machine.show("SubState")) == ("failed", "failed")
+    assert machine.show("ExecMainStatus") == "78"
+
+
+@pytest.mark.slow
+def test_thresholds_are_reloaded_and_a_broken_file_changes_nothing(unit: Machine) -> None:
+    pid = unit.show("MainPID")
+    unit.write(SETTINGS, "[smoothing]\nuncertain = 1.0\n")
+    cursor = unit.cursor()
+    unit.output("systemctl", "reload", "affectd")
+    unit.journal_until(cursor, lambda line: "[gate] and [smoothing] read again" in line)
+    assert said_next(unit) == "uncertain"
+    unit.write(SETTINGS, "[smoothing]\nuncertain = 0.0\n")
+    cursor = unit.cursor()
+    unit.output("systemctl", "reload", "affectd")
+    unit.journal_until(cursor, lambda line: "[gate] and [smoothing] read again" in line)
+    assert said_next(unit) != "uncertain"
+    unit.write(SETTINGS, "[smoothing]\nuncertain = 2.0\n")
+    cursor = unit.cursor()
+    unit.output("systemctl", "reload", "affectd")
+    unit.journal_until(cursor, lambda line: "the old settings stay" in line)
+    assert said_next(unit) != "uncertain"
+    assert (unit.show("ActiveState"), unit.show("MainPID")) == ("active", pid)
+
+
+@pytest.mark.slow
+def test_it_ends_within_a_second_and_closes_its_last_event(unit: Machine) -> None:
+    # systemd itself takes the time: whoever is late is killed, and the result is "timeout".
+    unit.write("/run/systemd/system/affectd.service.d/stop.conf", "[Service]\nTimeoutStopSec=1\n")
+    unit.output("systemctl", "daemon-reload")
+    cursor = unit.cursor()
+    unit.journal_until(cursor, is_event(type="emotion", phase="start"))
+    unit.output("systemctl", "stop", "affectd")
+    assert (unit.show("Result"), unit.show("ExecMainStatus")) == ("success", "0")
+    lines = unit.journal_until(cursor, lambda line: line.startswith("Stopped affectd.service"))
+    last = [found for line in lines if (found := event(line)) and found["type"] == "emotion"][-1]
+    assert last["phase"] == "end"
+
+
+@pytest.mark.slow
+def test_uninstalling_the_running_service_leaves_no_file(unit: Machine) -> None:
+    # The last test: it takes away what the others look at, and brings it back for the fixture to stop.
+    assert unit.show("ActiveState") == "active"
+    unit.output("/checkout/scripts/install-edge", "--uninstall", "--purge")
+    assert unit.files() - unit.before == set()
+    assert unit.before - unit.files() == set()
+    assert unit.show("LoadState") == "not-found"
+    assert unit("pgrep", "--full", "affectd").returncode == 1
+    unit.output("/checkout/scripts/install-edge")

@@ -1,0 +1,148 @@
+"""What the network is trained on is what the device computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectd.config import GateConfig
+from affectd.errors import DataError
+from affectd.features import FeatureSpec, Mfcc
+from affectd.vad import band_level, trim
+from affectd_train.corpora import read_corpus
+from affectd_train.dataset import (
+    LOGMEL_PEAK_DBFS,
+    BandStore,
+    Batches,
+    Source,
+    load_bands,
+    logmel_level,
+    normalization,
+    padded_cepstra,
+    speech_bands,
+)
+from affectd_train.labels import LABELS
+from affectd_train.recordings import load_audio
+
+SPEC = FeatureSpec()
+
+
+@pytest.fixture(scope="module")
+def store(speech_data: Path, tmp_path_factory: pytest.TempPathFactory) -> BandStore:
+    clips = read_corpus("emodb", speech_data / "emodb").clips[::15]
+    return load_bands(clips, SPEC, tmp_path_factory.mktemp("cache"))
+
+
+def batches(store: BandStore, **changes: object) -> Batches:
+    settings: dict[str, object] = {
+        "store": store,
+        "shares": {"emodb": 1.0},
+        "labels": LABELS,
+        "noise": [],
+        "spec": SPEC,
+        "n_frames": 188,
+        "normalization": normalization(store, SPEC, 188, 0),
+        "batch_size": 8,
+        "label_smoothing": 0.1,
+        "seed": 0,
+    }
+    return Batches(**settings | changes)  # type: ignore[arg-type]
+
+
+def test_bands_are_those_of_the_trimmed_clip(store: BandStore) -> None:
+    mfcc = Mfcc(SPEC)
+    samples = load_audio(store.clips[0], SPEC.sample_rate)
+    frames = mfcc.frames(samples)
+    span = trim(band_level(frames, SPEC.sample_rate), GateConfig(), SPEC.sample_rate / SPEC.hop_length)
+    assert span is not None
+    expected = mfcc.bands(frames)[slice(*span)]
+    assert store[0].shape == expected.shape
+    np.testing.assert_allclose(store[0], np.maximum(expected - expected.max(), -120), atol=0.06)  # float16
+
+
+def test_the_cache_answers_without_the_recordings(store: BandStore, speech_data: Path, tmp_path: Path) -> None:
+    clips = list(store.clips)
+    first = load_bands(clips, SPEC, tmp_path)
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    second = load_bands(clips, SPEC, tmp_path)
+    assert file.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(first.rows, second.rows)
+    assert load_bands(clips, FeatureSpec(hop_length=512), tmp_path).rows.shape != first.rows.shape
+
+
+def test_a_speaker_left_out_is_nowhere(store: BandStore) -> None:
+    speaker = store.clips[0].speaker
+    left = BandStore.join([store, store]).without({speaker})
+    assert speaker not in {clip.speaker for clip in left.clips}
+    kept = [i for i, clip in enumerate(store.clips) if clip.speaker != speaker]
+    np.testing.assert_array_equal(left[0], store[kept[0]])
+    np.testing.assert_array_equal(left[len(kept)], store[kept[0]])
+
+
+def test_a_batch_is_the_same_whenever_it_is_drawn(store: BandStore) -> None:
+    x, y = batches(store).draw(7)
+    again, same = batches(store).draw(7)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(y, same)
+    other, _ = batches(store).draw(8)
+    assert not np.array_equal(x, other)
+    assert x.shape == (8, 188, SPEC.n_mfcc)
+    assert x.dtype == np.float32
+    assert np.isfinite(x).all()
+
+
+def test_targets_are_smoothed_over_the_labels_of_the_corpus_alone(store: BandStore) -> None:
+    _, y = batches(store, label_smoothing=0.12).draw(0)
+    probabilities, mask = y[:, : len(LABELS)], y[:, len(LABELS) :]
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    calm, surprised = LABELS.index("calm"), LABELS.index("surprised")
+    assert (probabilities[:, [calm, surprised]] == 0).all()
+    assert (mask[:, [calm, surprised]] == 0).all()
+    np.testing.assert_allclose(probabilities.max(1), 0.88 + 0.12 / 6, rtol=1e-6)
+
+
+def test_noise_alone_has_no_emotion(store: BandStore) -> None:
+    noise = [np.random.default_rng(0).normal(-40, 3, (400, SPEC.n_mels)).astype(np.float32)]
+    drawn = batches(store, noise=noise, batch_size=256).draw(0)[1]
+    uniform = (drawn[:, : len(LABELS)] == np.float32(1 / len(LABELS))).all(1)
+    assert 0.01 < uniform.mean() < 0.12
+    assert (drawn[uniform, len(LABELS) :] == 1).all()
+
+
+def test_the_gate_sees_log_mels_as_it_sees_samples(speech_data: Path) -> None:
+    clip = read_corpus("emodb", speech_data / "emodb").clips[3]
+    mfcc = Mfcc(SPEC)
+    frames = mfcc.frames(load_audio(clip, SPEC.sample_rate))
+    bands = mfcc.bands(frames)
+    measured = band_level(frames, SPEC.sample_rate)
+    estimated = logmel_level(np.maximum(bands - bands.max(), -80), SPEC)
+    loud = measured > measured.max() - 30
+    difference = (estimated - measured)[loud]
+    assert np.std(difference) < 4
+    assert estimated.max() < LOGMEL_PEAK_DBFS + 12
+
+
+def test_a_context_ends_with_the_speech_and_begins_with_padding() -> None:
+    mfcc = Mfcc(SPEC)
+    bands = np.random.default_rng(0).normal(-30, 5, (50, SPEC.n_mels)).astype(np.float32)
+    cepstra = padded_cepstra(bands, mfcc, 188)
+    filled = np.full((188, SPEC.n_mels), mfcc.floor, np.float32)
+    filled[-50:] = bands
+    np.testing.assert_array_equal(cepstra, mfcc.cepstra(filled))
+    np.testing.assert_array_equal(cepstra[:138], np.broadcast_to(cepstra[0], (138, SPEC.n_mfcc)))
+
+
+def test_a_clip_that_cannot_be_decoded_is_a_reason_not_a_crash(speech_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ravdess" / "Actor_01"
+    folder.mkdir(parents=True)
+    source = speech_data / "ravdess" / "Actor_01" / "03-01-01-01-01-01-01.flac"
+    (folder / source.name).write_bytes(source.read_bytes()[:20000])
+    (clip,) = read_corpus("ravdess", tmp_path / "ravdess").clips
+    reason = speech_bands(Source(clip, SPEC))
+    assert isinstance(reason, str)
+    assert source.name in reason
+    with pytest.raises(DataError, match="no recording of ravdess can be decoded"):
+        load_bands([clip], SPEC, tmp_path / "cache")

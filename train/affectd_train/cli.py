@@ -1,0 +1,166 @@
+"""The command ``affectd-train``: from corpora to a packed model file, each step resumable."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectd.errors import AffectdError, UsageError
+
+if TYPE_CHECKING:
+    from affectd_train.fit import Recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (see `affectd.errors`)."""
+    # TensorFlow reports its build flags at every start; errors still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    options = _parser().parse_args(arguments)
+    try:
+        # Keras announces what it exports on standard output, which is for results alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            result: str = options.command(options)
+        print(result)
+    except AffectdError as error:
+        print(f"affectd-train: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"affectd-train: {error}", file=sys.stderr)
+        return 74
+    except KeyboardInterrupt:
+        print("affectd-train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="affectd-train", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], str], help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(command=run)
+        return sub
+
+    def training(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--data", type=Path, required=True, help="folder that holds ravdess/, tess/, cremad/, ...")
+        sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe"
+        )
+
+    sub = command("fit", _fit, "train the float network on every speaker")
+    training(sub)
+    sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
+    sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
+    sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
+    sub = command("quantize", _quantize, "convert the float network of a run to int8")
+    sub.add_argument("run", type=Path)
+    sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
+    training(sub)
+    sub.add_argument("--protocol", required=True, choices=["ravdess-emobox"])
+    sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
+    sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
+    sub.add_argument("run", type=Path)
+    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
+    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"))
+    sub = command("report", _report, "write the model card that a model file carries as Markdown")
+    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
+    sub.add_argument("--out", type=Path, default=Path("models/README.md"))
+    return parser
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    from affectd_train.fit import Recipe
+    from affectd_train.labels import CORPORA
+
+    changes: dict[str, Any] = {}
+    numbers = {key: value for key, value in dataclasses.asdict(Recipe()).items() if isinstance(value, int | float)}
+    for setting in options.set:
+        key, _, value = setting.partition("=")
+        if key not in numbers:
+            near = difflib.get_close_matches(key, numbers, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--set {setting}: the recipe has no number of this name{hint}")
+        try:
+            changes[key] = type(numbers[key])(value)
+        except ValueError:
+            raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
+        if changes[key] < (lowest := 1 if key in ("n_frames", "batch_size", "save_every") else 0):
+            raise UsageError(f"--set {setting}: must be {lowest} or more")
+    if options.corpora:
+        names = tuple(options.corpora.split(","))
+        if unknown := sorted(set(names) - set(CORPORA)):
+            raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
+        changes["corpora"] = names
+    return dataclasses.replace(Recipe(), **changes)
+
+
+def _fit(options: argparse.Namespace) -> str:
+    from affectd_train.fit import fit, read_clips
+
+    recipe = _recipe(options)
+    clips = read_clips(options.data, recipe)
+    held_out = frozenset(filter(None, options.hold_out.split(",")))
+    if unknown := sorted(held_out - {clip.speaker for clip in clips}):
+        raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
+    return str(fit(clips, recipe, options.data, options.out, options.cache, held_out))
+
+
+def _quantize(options: argparse.Namespace) -> str:
+    from affectd_train.quantize import quantize
+
+    return str(quantize(options.run))
+
+
+def _evaluate(options: argparse.Namespace) -> str:
+    from affectd_train.fit import read_clips
+    from affectd_train.protocols import PROTOCOLS
+
+    recipe = _recipe(options)
+    clips = read_clips(options.data, recipe)
+    out = options.out or Path("runs") / options.protocol
+    return json.dumps(PROTOCOLS[options.protocol](clips, recipe, options.data, out), indent=1)
+
+
+def _pack(options: argparse.Namespace) -> str:
+    from affectd_train.dataset import say
+    from affectd_train.evaluate import calibrate, read_predictions, uncertain_threshold
+    from affectd_train.fit import needed
+    from affectd_train.pack import pack
+    from affectd_train.report import card
+
+    predictions = read_predictions(needed(options.evaluation / "predictions.jsonl", "evaluate"))
+    temperature = round(calibrate(predictions), 3)
+    uncertain = round(uncertain_threshold(predictions, temperature), 3)
+    recipe = json.loads(needed(options.run / "fit.json", "fit").read_text())["recipe"]
+    for fold in sorted(options.evaluation.glob("fold-*/fit.json")):
+        if json.loads(fold.read_text())["recipe"] != recipe:
+            say(f"{fold.parent} has another recipe than {options.run}: the figures on the card are of another network")
+    figures = json.loads(needed(options.evaluation / "metrics.json", "evaluate").read_text())
+    model = pack(options.run, options.out, card(figures, options.run), temperature, uncertain)
+    labels, size = len(model.labels), options.out.stat().st_size
+    return f"{options.out}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
+
+
+def _report(options: argparse.Namespace) -> str:
+    from affectd.model_file import read_model
+    from affectd_train.fit import write_text
+    from affectd_train.report import markdown
+
+    write_text(options.out, markdown(read_model(options.model)))
+    return str(options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

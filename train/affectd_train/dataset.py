@@ -1,0 +1,333 @@
+"""From clips to batches: log-mel bands of the speech in every clip, cached on disk, and contexts drawn from them.
+
+The front end and the gate are the device's own (`affectd.features`, `affectd.vad`),
+so what the network is trained on is what it will be shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from affectd.config import GateConfig
+from affectd.context import Context
+from affectd.errors import DataError
+from affectd.features import FeatureSpec, Mfcc
+from affectd.vad import LEVEL_FLOOR_DBFS, band_level, trim
+from affectd_train.augment import Augmenter
+from affectd_train.corpora import Clip
+from affectd_train.labels import labels_of
+from affectd_train.recordings import load_audio, load_logmel, read_audio
+from affectd_train.specaugment import add_noise, crop, mask, roll_off, stretch, tilt, warp
+
+Float32 = NDArray[np.float32]
+
+LOGMEL_PEAK_DBFS = -20.0
+"""The level that the loudest band of a log-mel clip is taken to have had; the file kept only what is relative to it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What has to be known to compute the bands of one clip in another process."""
+
+    clip: Clip
+    spec: FeatureSpec
+    augmenter: Augmenter | None = None
+    seed: int = 0
+
+
+def speech_bands(source: Source) -> Float32 | str:
+    """Compute the log-mel bands of the speech in a clip, silence at its ends trimmed by the device's gate.
+
+    Returns
+    -------
+    ``(n_frames, n_bands)`` float16, decibel below the clip's maximum; or, for a clip that cannot be decoded, why.
+    A clip in which the gate never opens is kept whole.
+    """
+    spec, clip = source.spec, source.clip
+    try:
+        if clip.is_logmel:
+            bands = load_logmel(clip)
+            level = logmel_level(bands, spec)
+        else:
+            samples = load_audio(clip, spec.sample_rate)
+            if source.augmenter is not None:
+                samples = source.augmenter(samples, spec.sample_rate, source.seed)
+            mfcc = Mfcc(spec)
+            frames = mfcc.frames(samples)
+            bands = mfcc.bands(frames)
+            level = band_level(frames, spec.sample_rate)
+    except DataError as error:
+        return str(error)
+    span = trim(level, GateConfig(), spec.sample_rate / spec.hop_length)
+    first, last = span if span is not None else (0, len(bands))
+    speech = bands[first:last]
+    relative: Float32 = np.maximum(speech - speech.max(), -120.0).astype(np.float16)
+    return relative
+
+
+def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
+    """Estimate, from log-mel bands alone, what `affectd.vad.band_level` measures on samples.
+
+    Parameters
+    ----------
+    bands
+        ``(n_frames, n_mels)`` decibel below the clip's maximum.
+
+    Returns
+    -------
+    ``(n_frames,)`` float32 dBFS.
+    """
+    center = mel_centers(spec)
+    # A Slaney-normalized band holds power per hertz, so its power is that times its width; the comb of the gate
+    # passes sin^2(pi f / 4000) of it.
+    weight = np.sin(np.pi * center / 4000.0) ** 2 * np.gradient(center)
+    power = np.power(10.0, bands / 10.0) @ (weight / weight.max())
+    level = LOGMEL_PEAK_DBFS + 10.0 * np.log10(np.maximum(power, 1e-12))
+    floored: Float32 = np.maximum(level, LEVEL_FLOOR_DBFS).astype(np.float32)
+    return floored
+
+
+def mel_centers(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Center frequency in hertz of every Slaney mel band of a spec, ``(n_mels,)``."""
+
+    # Slaney's scale: linear below 1 kHz, 200/3 Hz a mel; above, 27 mels to a factor of 6.4.
+    def mel(hz: float) -> float:
+        return hz * 3 / 200 if hz < 1000 else 15 + 27 * np.log(hz / 1000) / np.log(6.4)
+
+    fmax = spec.fmax or spec.sample_rate / 2
+    mels = np.linspace(mel(spec.fmin), mel(fmax), spec.n_mels + 2)[1:-1]
+    hertz: NDArray[np.float64] = np.where(mels < 15, mels * 200 / 3, 1000 * np.power(6.4, (mels - 15) / 27))
+    return hertz
+
+
+@dataclass(frozen=True)
+class BandStore:
+    """The bands of many clips, one after the other, float16 to halve the memory.
+
+    Attributes
+    ----------
+    clips
+        What each entry is.
+    rows
+        ``(total_frames, n_bands)`` float16.
+    starts, ends
+        ``(len(clips),)`` int64; entry ``i`` is ``rows[starts[i] : ends[i]]``.
+    """
+
+    clips: tuple[Clip, ...]
+    rows: NDArray[np.float16]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, i: int) -> Float32:
+        return self.rows[self.starts[i] : self.ends[i]].astype(np.float32)
+
+    def without(self, speakers: Set[str]) -> BandStore:
+        """Leave out everything these speakers said; the rows are shared, not copied."""
+        kept = [i for i, clip in enumerate(self.clips) if clip.speaker not in speakers]
+        return BandStore(tuple(self.clips[i] for i in kept), self.rows, self.starts[kept], self.ends[kept])
+
+    @classmethod
+    def join(cls, stores: Sequence[BandStore]) -> BandStore:
+        """Put stores behind one another."""
+        clips = tuple(clip for store in stores for clip in store.clips)
+        first_rows = np.cumsum([0] + [len(store.rows) for store in stores])
+        starts = np.concatenate([store.starts + first for store, first in zip(stores, first_rows[:-1], strict=True)])
+        ends = np.concatenate([store.ends + first for store, first in zip(stores, first_rows[:-1], strict=True)])
+        return cls(clips, np.concatenate([store.rows for store in stores]), starts, ends)
+
+
+def load_bands(
+    clips: Sequence[Clip], spec: FeatureSpec, cache: Path, augmenter: Augmenter | None = None, copy: int = 0
+) -> BandStore:
+    """Compute the bands of clips on all cores, or read them from an earlier call's cache.
+
+    Parameters
+    ----------
+    cache
+        A folder for the results; the file's name is a digest of everything they depend on.
+    augmenter, copy
+        With an augmenter, the bands are of an augmented copy; each ``copy`` draws anew. Log-mel clips stay as they are.
+
+    Raises
+    ------
+    DataError
+        If not one of the clips can be decoded.
+    """
+    settings = json.dumps([spec.to_dict(), asdict(GateConfig()), augmenter and augmenter.settings(), copy])
+    digest = hashlib.sha256(settings.encode())
+    for clip in clips:
+        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
+    name = f"{clips[0].corpus}-{copy}-{digest.hexdigest()[:16]}"
+    file = cache / f"{name}.npz"
+    if not file.exists():
+        # The seed is the clip's own, so that a variation does not depend on which other clips there are.
+        seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode()) for clip in clips]
+        sources = [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
+        results = list(_in_parallel(sources, f"bands of {clips[0].corpus}, copy {copy}"))
+        for result in results:
+            if isinstance(result, str):
+                say(f"skipped: {result}")
+        good = [i for i, result in enumerate(results) if not isinstance(result, str)]
+        if not good:
+            raise DataError(f"{clips[0].path.parent}: no recording of {clips[0].corpus} can be decoded")
+        rows = [results[i] for i in good]
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".partial.npz")
+        edges = np.cumsum([0, *map(len, rows)])
+        np.savez(beside, rows=np.concatenate(rows), edges=edges, good=good)
+        beside.replace(file)
+    with np.load(file) as stored:
+        edges = stored["edges"]
+        return BandStore(tuple(clips[i] for i in stored["good"]), stored["rows"], edges[:-1], edges[1:])
+
+
+def _in_parallel(sources: Sequence[Source], title: str) -> Iterable[Float32 | str]:
+    if sources[0].clip.is_logmel:
+        # The file is decompressed once per process, which takes longer than the rest: stay in this one.
+        yield from map(speech_bands, tqdm(sources, title))
+        return
+    # Not fork: the parent may already run TensorFlow's threads.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        yield from tqdm(pool.map(speech_bands, sources, chunksize=16), title, total=len(sources))
+
+
+def say(line: str) -> None:
+    """Write a line to standard error without breaking a progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of every noise recording under a folder."""
+    mfcc = Mfcc(spec)
+    files = sorted(p for p in folder.rglob("*") if p.suffix in {".opus", ".wav", ".flac", ".ogg"})
+    recordings = [f for f in files if f.parent.name != "impulse_responses"]
+    return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
+
+
+class Batches:
+    """Draws training batches; batch number ``step`` is the same whenever it is drawn, so training can resume.
+
+    Parameters
+    ----------
+    store
+        All clips to draw from.
+    shares
+        corpus -> share of every batch. Within a corpus each label is equally likely.
+    labels
+        The classes, in the order of the network's outputs.
+    noise
+        Noise bands, mixed into a third of the clips and shown alone as `background_share` of every batch, with all
+        labels equally likely: the network should not be sure what a fan feels.
+    mean, std
+        ``(n_mfcc,)`` float32 of `normalization`.
+    """
+
+    background_share = 0.05
+
+    def __init__(
+        self,
+        store: BandStore,
+        shares: dict[str, float],
+        labels: Sequence[str],
+        noise: Sequence[Float32],
+        spec: FeatureSpec,
+        n_frames: int,
+        normalization: tuple[Float32, Float32],
+        batch_size: int,
+        label_smoothing: float,
+        seed: int,
+    ) -> None:
+        self.store, self.noise = store, noise
+        self.mfcc, self.n_frames = Mfcc(spec), n_frames
+        self.mean, self.std = normalization
+        self.n_labels = len(labels)
+        self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
+        self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
+        for i, clip in enumerate(store.clips):
+            if clip.corpus in shares:
+                self.by_label[clip.corpus].setdefault(labels.index(clip.emotion), []).append(i)
+        self.corpora = [corpus for corpus in shares if self.by_label[corpus]]
+        weights = np.array([shares[corpus] for corpus in self.corpora])
+        self.weights = weights / weights.sum()
+        self.masks = {
+            corpus: np.array([label in labels_of(corpus) for label in labels], np.float32) for corpus in shares
+        }
+
+    def draw(self, step: int) -> tuple[Float32, Float32]:
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, 2 * n_labels)``."""
+        rng = np.random.default_rng([self.seed, step])
+        pairs = [self._draw_one(rng) for _ in range(self.batch_size)]
+        return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+
+    def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
+        n_labels = self.n_labels
+        if self.noise and rng.random() < self.background_share:
+            bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
+            return self._cepstra(bands), np.concatenate(
+                [np.full(n_labels, 1 / n_labels), np.ones(n_labels)], dtype=np.float32
+            )
+        corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
+        by_label = self.by_label[corpus]
+        label = list(by_label)[rng.integers(len(by_label))]
+        bands = self._augment(self.store[by_label[label][rng.integers(len(by_label[label]))]], rng)
+        smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
+        target = smooth + (1 - self.label_smoothing) * np.eye(n_labels, dtype=np.float32)[label]
+        return self._cepstra(bands), np.concatenate([target, self.masks[corpus]], dtype=np.float32)
+
+    def _augment(self, bands: Float32, rng: np.random.Generator) -> Float32:
+        bands = stretch(bands, rng.uniform(0.9, 1.12))
+        bands = warp(bands, rng.uniform(0.94, 1.06))
+        bands = tilt(bands, 1.0, rng)
+        if rng.random() < 0.3:
+            n_mels = bands.shape[1]
+            bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))
+        # The device also classifies the beginning of an utterance, before the context is full.
+        shortest = min(len(bands), 80)
+        n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
+        bands = crop(bands, min(n_frames, self.n_frames), rng)
+        if self.noise and rng.random() < 0.3:
+            bands = add_noise(bands, self._noise(rng, len(bands)), rng.uniform(5.0, 40.0))
+        return mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands
+
+    def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:
+        recording = self.noise[int(rng.integers(len(self.noise)))]
+        cut = crop(recording, n_frames, rng)
+        return np.resize(cut, (n_frames, recording.shape[1]))
+
+    def _cepstra(self, bands: Float32) -> Float32:
+        return (padded_cepstra(bands, self.mfcc, self.n_frames) - self.mean) / self.std
+
+
+def padded_cepstra(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Compute the cepstra of one context, ``(n_frames, n_mfcc)``, from the last frames of at most that many."""
+    context = Context(n_frames, bands.shape[1], mfcc.floor)
+    context.push(bands)
+    return mfcc.cepstra(context.view())
+
+
+def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int) -> tuple[Float32, Float32]:
+    """Mean and standard deviation per coefficient, each ``(n_mfcc,)`` float32, over 500 contexts."""
+    mfcc = Mfcc(spec)
+    chosen = np.random.default_rng(seed).choice(len(store), min(500, len(store)), replace=False)
+    cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])
+    return cepstra.mean(0, dtype=np.float64).astype(np.float32), (cepstra.std(0, dtype=np.float64) + 1e-3).astype(
+        np.float32
+    )

@@ -1,0 +1,294 @@
+"""Train the network. Reads from top to bottom: recipe, data, network, loop.
+
+Two phases. Pretraining sees every corpus but the target: CREMA-D's 91 actors and
+four times as many clips as RAVDESS has. Fine-tuning then mixes the target with
+the others. Pretraining does not depend on which of the target's speakers are left
+out, so all folds share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from affectd.errors import NoInputError, UsageError
+from affectd.features import FeatureSpec
+from affectd_train.augment import Augmenter
+from affectd_train.corpora import Clip, find_corpora, read_corpus
+from affectd_train.dataset import BandStore, Batches, Float32, load_bands, load_noise, normalization, say
+from affectd_train.labels import LABELS, labels_of
+from affectd_train.network import build_network, masked_cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every number that training depends on; its JSON is stored with the weights."""
+
+    spec: FeatureSpec = field(default_factory=FeatureSpec)
+    n_frames: int = 188  # 3.0 s
+    corpora: tuple[str, ...] = ("ravdess", "tess", "cremad", "savee", "emodb")
+    target: str = "ravdess"
+    # Shares of a batch: by number of voices rather than of clips (TESS is two women, 2,800 clips).
+    shares: dict[str, float] = field(
+        default_factory=lambda: {"ravdess": 4.0, "tess": 2.0, "cremad": 7.0, "savee": 1.0, "emodb": 1.0}
+    )
+    target_share: float = 0.5  # of the batches of fine-tuning
+    augmented_copies: int = 1  # of every recording, besides the original
+    batch_size: int = 64
+    label_smoothing: float = 0.05
+    weight_decay: float = 1e-3
+    pretrain_steps: int = 4800
+    pretrain_rate: float = 3e-3
+    finetune_steps: int = 1800
+    finetune_rate: float = 1e-3
+    save_every: int = 200
+    seed: int = 0
+
+
+def read_clips(data: Path, recipe: Recipe) -> list[Clip]:
+    """List the clips of the recipe's corpora that are under ``data``, and say what was skipped and why.
+
+    Raises
+    ------
+    NoInputError
+        If none of the corpora is there.
+    """
+    found = find_corpora(data)
+    clips: list[Clip] = []
+    for name in recipe.corpora:
+        if name not in found:
+            say(f"{name}: not in {data}, training without it")
+            continue
+        corpus = read_corpus(name, found[name])
+        clips += corpus.clips
+        say(f"{name}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
+        for path, reason in corpus.skipped:
+            say(f"  skipped {path.name}: {reason}")
+    if not clips:
+        raise NoInputError(f"{data}: none of {', '.join(recipe.corpora)} in it")
+    return clips
+
+
+def fit(
+    clips: Sequence[Clip],
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    cache: Path,
+    held_out: Set[str] = frozenset(),
+) -> Path:
+    """Train on clips and write ``out/float.keras`` and ``out/fit.json``.
+
+    A call that was killed goes on where its last checkpoint was; a call whose result is there returns at once.
+
+    Parameters
+    ----------
+    clips
+        Everything at hand, the clips of held-out speakers included: bands are computed once for all folds.
+    data
+        The folder of the corpora, for its ``noise`` and ``noise/impulse_responses``.
+    out
+        A folder for the result.
+    cache
+        A folder for what several calls share: bands, and the pretrained network.
+    held_out
+        Speakers to test on later; nothing they said is trained on.
+
+    Returns
+    -------
+    ``out/float.keras``.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` holds a run of another recipe, or nobody is left to train on.
+    """
+    claim(out, clips, recipe, held_out)
+    result = out / "float.keras"
+    if (out / "fit.json").exists():
+        return result
+    keras.utils.set_random_seed(recipe.seed)
+
+    # Data: bands of every corpus, and of augmented copies of the recordings.
+    corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
+    noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
+    rooms = data / "noise" / "impulse_responses"
+    augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
+    labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
+    stores = {name: _bands(name, clips, recipe, cache, augmenter).without(held_out) for name in corpora}
+    trained_on = [clip for store in stores.values() for clip in store.clips]
+    shares = {name: recipe.shares[name] for name in corpora}
+    others = {name: share for name, share in shares.items() if name != recipe.target}
+    pretrained_on = others or shares
+
+    # Phase 1, shared by all calls that agree on the recipe and on the corpora besides the target.
+    store = BandStore.join([stores[name] for name in pretrained_on])
+    if not len(store):
+        raise UsageError(f"all speakers of {', '.join(pretrained_on)} are held out: nobody is left to train on")
+    speakers = sorted({clip.speaker for clip in store.clips})
+    key = json.dumps([_as_json(recipe), speakers, labels, len(store)], sort_keys=True)
+    pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
+    mean_std = normalization(store, recipe.spec, recipe.n_frames, recipe.seed)
+
+    def batches(store: BandStore, shares: dict[str, float], seed: int) -> Batches:
+        smoothing = recipe.label_smoothing
+        return Batches(
+            store, shares, labels, noise, recipe.spec, recipe.n_frames, mean_std, recipe.batch_size, smoothing, seed
+        )
+
+    if not pretrained.exists():
+        network = build_network(recipe.n_frames, recipe.spec.n_mfcc, len(labels))
+        draws = batches(store, pretrained_on, recipe.seed)
+        train(network, draws, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
+
+    # Phase 2: the target and the rest.
+    store = BandStore.join(list(stores.values()))
+    if others and recipe.target in shares:
+        scale = (1 - recipe.target_share) / sum(others.values())
+        shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
+    network = keras.models.load_model(pretrained, compile=False)
+    draws = batches(store, shares, recipe.seed + 1)
+    # What quantization will need to see, so that it needs nothing but this folder.
+    contexts = np.concatenate([draws.draw(step)[0] for step in range(max(1, 256 // recipe.batch_size))])
+    np.save(out / "representative.npy", contexts.astype(np.float16))
+    if not result.exists():
+        train(network, draws, recipe.finetune_steps, recipe.finetune_rate, recipe, result, "fine-tuning")
+    details = {
+        "recipe": _as_json(recipe),
+        "labels": labels,
+        "mean": mean_std[0].tolist(),
+        "std": mean_std[1].tolist(),
+        "speakers": sorted({clip.speaker for clip in trained_on}),
+        "clips": dict(Counter(clip.corpus for clip in set(trained_on))),
+    }
+    write_text(out / "fit.json", json.dumps(details, indent=1))
+    return result
+
+
+def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) -> None:
+    """Make the folder of a run and note in ``out/asked.json`` what was asked for.
+
+    What a finished run left, and the checkpoint of a killed one, answer to that alone.
+
+    Raises
+    ------
+    UsageError
+        If what was trained there was asked for differently; the message says how.
+    """
+    counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
+    # To JSON and back, for it knows no tuples.
+    asked: dict[str, Any] = json.loads(json.dumps(_as_json(recipe) | {"held out": sorted(held_out)} | counts))
+    note = out / "asked.json"
+    if note.exists() and any(out.glob("*.keras")):  # a call that failed before training binds nobody
+        before: dict[str, Any] = json.loads(note.read_text())
+        for key in before | asked:
+            if before.get(key) != asked.get(key):
+                change = f"{key} {before.get(key)}, now {asked.get(key)}"
+                raise UsageError(f"{out} holds a run with {change}: choose another folder, or remove this one")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(note, json.dumps(asked, indent=1))
+
+
+def train(
+    network: keras.Model, draws: Batches, steps: int, rate: float, recipe: Recipe, result: Path, title: str
+) -> None:
+    """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
+    checkpoint = result.with_name(result.stem + "-checkpoint.keras")
+    warmup = min(200, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(1, steps - warmup), alpha=0.01, warmup_target=rate, warmup_steps=warmup
+    )
+    # The average of the weights over the last few hundred steps generalizes better than the last ones.
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=0.995)
+    network.compile(optimizer, loss=masked_cross_entropy, jit_compile=False)
+    if checkpoint.exists():
+        network = keras.models.load_model(checkpoint, custom_objects={"masked_cross_entropy": masked_cross_entropy})
+    first = int(network.optimizer.iterations)
+    reseed(network, first)
+    log = result.with_name(result.stem + "-loss.jsonl")
+    with (
+        tqdm(range(first, steps), title, initial=first, total=steps, unit="step") as progress,
+        log.open("a") as lines,
+    ):
+        for step, (x, y) in zip(progress, prefetch(draws, first, steps), strict=True):
+            loss = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, 2 * n_labels)
+            if (step + 1) % 20 == 0:
+                progress.set_postfix(loss=f"{float(loss):.3f}")
+            if (step + 1) % recipe.save_every == 0 and step + 1 < steps:
+                lines.write(json.dumps({"step": step + 1, "loss": round(float(loss), 4)}) + "\n")
+                lines.flush()
+                save(network, checkpoint)
+                reseed(network, step + 1)
+    network.optimizer.finalize_variable_values(network.trainable_variables)
+    save(network, result)
+    checkpoint.unlink(missing_ok=True)
+
+
+def reseed(network: keras.Model, step: int) -> None:
+    """Make dropout depend on the step: a Keras file does not keep the state of its random numbers."""
+    for number, layer in enumerate(network.layers):
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign([number, step])
+
+
+def prefetch(draws: Batches, first: int, steps: int) -> Iterator[tuple[Float32, Float32]]:
+    """Draw batches ahead in a thread: NumPy releases the lock for most of it."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = deque(pool.submit(draws.draw, step) for step in range(first, min(first + 4, steps)))
+        for step in range(first + 4, steps + 4):
+            batch = ahead.popleft().result()
+            if step < steps:
+                ahead.append(pool.submit(draws.draw, step))
+            yield batch
+
+
+def save(network: keras.Model, path: Path) -> None:
+    """Write a Keras file beside its place, then rename."""
+    beside = path.with_name(f"{path.stem}.partial.keras")
+    network.save(beside)
+    os.replace(beside, path)
+
+
+def needed(path: Path, command: str) -> Path:
+    """Return the path of what an earlier command wrote.
+
+    Raises
+    ------
+    NoInputError
+        If it is not there; the message names the command.
+    """
+    if not path.is_file():
+        raise NoInputError(f"{path}: no such file; affectd-train {command} writes it")
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file beside its place, then rename."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text + "\n")
+    os.replace(beside, path)
+
+
+def _bands(name: str, clips: Sequence[Clip], recipe: Recipe, cache: Path, augmenter: Augmenter) -> BandStore:
+    mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
+    stores = [load_bands(mine, recipe.spec, cache)]
+    if not mine[0].is_logmel:
+        stores += [
+            load_bands(mine, recipe.spec, cache, augmenter, copy) for copy in range(1, recipe.augmented_copies + 1)
+        ]
+    return BandStore.join(stores)
+
+
+def _as_json(recipe: Recipe) -> dict[str, Any]:
+    return asdict(recipe) | {"spec": recipe.spec.to_dict()}

@@ -1,0 +1,56 @@
+"""The eight labels of the product and the one table that maps every corpus onto them."""
+
+from __future__ import annotations
+
+LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+"""Every label the product knows, in the order of the network's outputs."""
+
+# One row per label, one column per corpus: the code its file names use, "-" where it has no such class. SAVEE
+# and EmoDB abbreviate (EmoDB in German: Wut, Ekel, Angst, Freude, Trauer).
+_TABLE = """
+label       ravdess  tess     cremad  savee  emodb
+neutral     01       neutral  NEU     n      N
+calm        02       -        -       -      -
+happy       03       happy    HAP     h      F
+sad         04       sad      SAD     sa     T
+angry       05       angry    ANG     a      W
+fearful     06       fear     FEA     f      A
+disgust     07       disgust  DIS     d      E
+surprised   08       ps       -       su     -
+"""
+
+LEFT_OUT: dict[str, dict[str, str]] = {"emodb": {"L": "boredom is none of the eight labels"}}
+"""Codes that are no mistake but have no label here, per corpus, with the reason."""
+
+
+def _parse(table: str) -> dict[str, dict[str, str]]:
+    header, *rows = (line.split() for line in table.strip().splitlines())
+    if tuple(row[0] for row in rows) != LABELS:
+        raise ValueError("the rows of the label table are not LABELS in their order")
+    return {
+        corpus: {row[column]: row[0] for row in rows if row[column] != "-"}
+        for column, corpus in enumerate(header)
+        if column > 0
+    }
+
+
+LABEL_OF_CODE: dict[str, dict[str, str]] = _parse(_TABLE)
+"""corpus -> emotion code in its file names -> label."""
+
+CORPORA = tuple(LABEL_OF_CODE)
+"""The corpora that can be read, in the order of the table."""
+
+
+def labels_of(corpus: str) -> frozenset[str]:
+    """Return which of the eight labels a corpus has.
+
+    The loss masks the other labels for clips of this corpus: one without `surprised` says nothing about it.
+
+    Raises
+    ------
+    ValueError
+        If the corpus is none of `CORPORA`.
+    """
+    if corpus not in LABEL_OF_CODE:
+        raise ValueError(f"unknown corpus {corpus!r}: known are {', '.join(CORPORA)}")
+    return frozenset(LABEL_OF_CODE[corpus].values())

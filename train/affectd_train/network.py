@@ -1,0 +1,71 @@
+"""The network: a small Conv1D stack over MFCCs that fits in 250 kB as int8.
+
+Backend-neutral Keras 3: the same code trains on TensorFlow, PyTorch and JAX.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+CHANNELS = (96, 96, 128, 128, 128)
+"""Filters of the five convolutions."""
+
+
+def build_network(n_frames: int, n_mfcc: int, n_labels: int) -> keras.Model:
+    """Make the untrained network.
+
+    Batch normalization disappears into the convolutions at conversion, and the
+    output has no softmax: int8 logits keep their resolution, and the device
+    divides them by the temperature before its own softmax.
+
+    Parameters
+    ----------
+    n_frames, n_mfcc
+        The shape of one context of normalized cepstra.
+    n_labels
+        Classes.
+
+    Returns
+    -------
+    A model from ``(batch, n_frames, n_mfcc)`` to logits ``(batch, n_labels)``.
+    """
+
+    def convolve(x: Any, filters: int, kernel_size: int, strides: int = 1) -> Any:
+        x = layers.Conv1D(filters, kernel_size, strides=strides, padding="same", use_bias=False)(x)
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
+    a, b, c, d, e = CHANNELS
+    cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 40), 62.5 frames a second
+    x = convolve(x, a, 5, strides=2)  # (94, 96)
+    x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 96)
+    x = convolve(x, c, 5, strides=2)  # (47, 128)
+    x = layers.SpatialDropout1D(0.05)(convolve(x, d, 3))  # (47, 128)
+    x = layers.SpatialDropout1D(0.05)(convolve(x, e, 3))  # (47, 128): one step sees 0.5 s
+    # The mean tells how the whole context sounds, the maximum what happened in it once.
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (256,)
+    return keras.Model(cepstra, layers.Dense(n_labels)(layers.Dropout(0.2)(x)))
+
+
+def masked_cross_entropy(target: Any, logits: Any) -> Any:
+    """Cross-entropy over the labels that the clip's corpus has.
+
+    CREMA-D has no "calm": a calm-sounding clip of it says nothing against that
+    label, so labels a corpus lacks take no part in its softmax.
+
+    Parameters
+    ----------
+    target
+        ``(batch, 2 * n_labels)``: the wanted probabilities, then the mask (1 = the corpus has the label).
+    logits
+        ``(batch, n_labels)``.
+
+    Returns
+    -------
+    ``(batch,)`` nats.
+    """
+    probabilities, mask = ops.split(target, 2, axis=-1)
+    logits = logits - 1e4 * (1.0 - mask)
+    return -ops.sum(probabilities * ops.log_softmax(logits) * mask, axis=-1)

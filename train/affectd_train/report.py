@@ -1,0 +1,153 @@
+"""The model card: what the file was trained on, how right it is, and what it must not be used for.
+
+The card lives inside the model file as JSON; ``models/README.md`` is rendered from it and
+from nothing else, so file and page cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from affectd.errors import DataError
+from affectd.model_file import ModelFile
+from affectd_train.fit import needed
+
+TERMS = {
+    "ravdess": ("RAVDESS", "CC BY-NC-SA 4.0", "non-commercial"),
+    "tess": ("TESS", "CC BY-NC-ND 4.0", "non-commercial"),
+    "cremad": ("CREMA-D", "ODbL 1.0 / DbCL 1.0", ""),
+    "savee": ("SAVEE", "by registration, research only", "non-commercial"),
+    "emodb": ("EmoDB", "CC0", ""),
+}
+"""corpus -> its name, its terms, and what they limit the weights to."""
+
+
+def card(figures: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Collect what `affectd_train.pack.pack` stores as ``card.json``."""
+    clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
+    limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
+    return {
+        "name": "affectd",
+        "data": [{"corpus": TERMS[c][0], "clips": n, "terms": TERMS[c][1]} for c, n in sorted(clips.items())],
+        "use": f"non-commercial only, as {' and '.join(limiting)} demand"
+        if limiting
+        else "any, with attribution of CREMA-D",
+        "evaluation": figures,
+    }
+
+
+def markdown(model: ModelFile) -> str:
+    """Render the card of a model file.
+
+    Raises
+    ------
+    DataError
+        If the card holds no evaluation and training, as in the files of single folds.
+    """
+    content = model.card
+    if missing := sorted({"evaluation", "training"} - content.keys()):
+        raise DataError(f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them")
+    figures = content["evaluation"]
+    training = content["training"]
+    int8 = figures["int8"]
+    labels = figures["labels"]
+    sections = [
+        "# Model card: affectd.tflite",
+        "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {model.spec.n_mfcc} MFCCs "
+        f"({model.n_frames * model.spec.hop_length / model.spec.sample_rate:.1f} s of sound at {model.spec.sample_rate} Hz) in, "
+        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} "
+        f"the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, "
+        "after the fact: the figures are at temperature 1 and without a threshold.",
+        "## Data and terms",
+        table(
+            ["corpus", "clips", "terms"],
+            [[d["corpus"], str(d["clips"]), d["terms"]] for d in content["data"]],
+        ),
+        f"Use of the weights: {content['use']}. The code is Apache-2.0. `affectd-train fit --corpora cremad,emodb` trains on "
+        "the two corpora that allow commercial use.",
+        "## How right it is about strangers",
+        f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks "
+        "trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % "
+        "bootstrap over speakers.",
+        accuracy_table(model),
+        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings "
+        f"({figures['speakers']} speakers).",
+        "Per class, int8:",
+        table(
+            ["label", "precision", "recall", "F1", "clips"],
+            [
+                [label, *(f"{c[k]:.2f}" for k in ("precision", "recall", "f1-score")), f"{c['support']:.0f}"]
+                for label, c in int8["per_class"].items()
+            ],
+        ),
+        "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
+        table(
+            ["", *labels],
+            [[f"**{t}**", *map(str, row)] for t, row in zip(labels, int8["confusion"], strict=True)],
+        ),
+        "## Known failures",
+        known_failures(labels, int8["confusion"]),
+        "- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and "
+        "of course other people's talk open it; the network then mostly, but not always, says `uncertain`.\n"
+        "- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than "
+        "acted emotion: expect worse than the figures above.\n"
+        "- Children, old people and languages other than English and German were not trained on.\n"
+        "- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it.",
+        "## What it must not be used for",
+        "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
+        "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
+        "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
+        "## Commands",
+        "```sh\n"
+        "affectd-train evaluate --data DATA --protocol ravdess-emobox   # the figures above\n"
+        "affectd-train fit --data DATA --out runs/final --cache runs/ravdess-emobox/cache\n"
+        "affectd-train quantize runs/final\n"
+        "affectd-train pack runs/final --evaluation runs/ravdess-emobox\n"
+        "affectd-train report\n"
+        "```",
+        f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
+        f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
+    ]
+    return "\n\n".join(sections)
+
+
+def accuracy_table(model: ModelFile) -> str:
+    """Render the accuracy of a model file; the README shows the same table."""
+    figures = model.card["evaluation"]
+    names = ("int8", "float")
+
+    def interval(name: str) -> str:
+        low, high = figures[name]["unweighted_interval"]
+        return f"{figures[name]['unweighted']:.3f} ({low:.3f} to {high:.3f})"
+
+    rows = [
+        ["unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][n]:.3f}**" for n in names)],
+        ["unweighted, all folds together (95 % interval)", *map(interval, names)],
+        ["weighted, all folds together", *(f"{figures[n]['weighted']:.3f}" for n in names)],
+    ]
+    rows += [[f"unweighted, fold {k}", *(f"{fold[n]:.3f}" for n in names)] for k, fold in figures["folds"].items()]
+    for gender in figures["int8"]["by_gender"]:
+        rows.append([f"unweighted, {gender} speakers", *(f"{figures[n]['by_gender'][gender]:.3f}" for n in names)])
+    return table(["", *names], rows)
+
+
+def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:
+    """List the commonest confusions of a matrix, as shares of the recordings of each class."""
+    pairs = [
+        (confusion[i][j] / max(1, sum(confusion[i])), labels[i], labels[j])
+        for i in range(len(labels))
+        for j in range(len(labels))
+        if i != j
+    ]
+    worst = sorted(pairs, reverse=True)[:most]
+    return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Render a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
