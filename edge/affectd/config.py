@@ -96,6 +96,73 @@ class SmoothingConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MqttConfig(Section):
+    """Events over MQTT; see `edge/mqtt.md` for the topics."""
+
+    name = "mqtt"
+    enabled: bool = setting(False)
+    """Whether to publish to a broker."""
+    host: str = setting("localhost", pattern=r"[^\s/]+", words="a host name or an address")
+    """The broker."""
+    port: int | None = setting(None, 1, 65535)
+    """Its port; none: 8883 with TLS, else 1883."""
+    protocol: str = setting("3.1.1", pattern=r"3\.1\.1|5", words='"3.1.1" or "5"')
+    """The version of MQTT."""
+    client_id: str = setting("", pattern="[A-Za-z0-9_-]*", words="letters, digits, _ and -, or empty")
+    """What the client calls itself; empty for ``affectd-`` and the id of the device."""
+    username: str = setting("")
+    """Who logs in; empty for nobody."""
+    password_file: str = setting("")
+    """File with the password on its first line; empty for the systemd credential ``mqtt_password``, if there is one."""
+    allow_plain_password: bool = setting(False)
+    """Whether a password may go to another host without TLS."""
+    tls: bool = setting(False)
+    """Whether to encrypt, and to check the certificate of the broker and its name."""
+    ca_file: str = setting("")
+    """Certificates that may vouch for the broker, PEM; empty for those of the system."""
+    cert_file: str = setting("")
+    """Certificate of this client, PEM; empty for none."""
+    key_file: str = setting("")
+    """Its key, PEM; empty if it is in the same file."""
+    keepalive_seconds: int = setting(30, 5, 3600)
+    """After this long without a word the broker is asked whether it is still there."""
+    retry_seconds: float = setting(60.0, 1.0, 3600.0)
+    """The longest time between two attempts to connect."""
+    outbox_events: int = setting(10000, 1, 1000000)
+    """How many events are kept for a broker that is away; then the oldest are dropped."""
+    outbox_mb: float = setting(16.0, 0.1, 1024.0)
+    """How much room they may take, millions of bytes."""
+    discovery: bool = setting(True)
+    """Whether to introduce the device to Home Assistant."""
+    discovery_prefix: str = setting("homeassistant", pattern=r"[^\s+#/]+", words="one level of a topic")
+    """Where Home Assistant looks for devices."""
+    listen_command: bool = setting(False)
+    """Whether whoever may publish to the topic ``listen`` can close and open the microphone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelemetryConfig(Section):
+    """What the device tells about itself over MQTT."""
+
+    name = "telemetry"
+    period_seconds: float = setting(60.0, 1.0, 86400.0)
+    """The time between two reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileConfig(Section):
+    """Events in a file, one JSON object per line, besides standard output."""
+
+    name = "file"
+    path: str = setting("")
+    """The file; empty for none."""
+    max_mb: float = setting(10.0, 0.001, 10000.0)
+    """When it would grow beyond this many millions of bytes, it is renamed and a new one begins."""
+    keep: int = setting(3, 1, 1000)
+    """How many of the renamed ones are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings."""
 
@@ -104,8 +171,21 @@ class Config:
     gate: GateConfig = field(default_factory=GateConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
+    file: FileConfig = field(default_factory=FileConfig)
 
 
 SECTIONS: dict[str, type[Any]] = {
-    section.name: section for section in (DeviceConfig, AudioConfig, GateConfig, ModelConfig, SmoothingConfig)
+    section.name: section
+    for section in (
+        DeviceConfig,
+        AudioConfig,
+        GateConfig,
+        ModelConfig,
+        SmoothingConfig,
+        MqttConfig,
+        TelemetryConfig,
+        FileConfig,
+    )
 }

@@ -34,7 +34,9 @@ except AffectdError as error:
     sys.exit(error.exit_code)
 samples = np.zeros(0, np.float32)
 while len(samples) < 32000:
-    samples = np.concatenate([samples, next(source)])
+    block = next(source)
+    # This device is far faster than any card; what is lost for that comes as blocks of silence.
+    samples = np.concatenate([samples, block if block.any() else block[:0]])
 source.close()
 sys.stdout.buffer.write(samples.tobytes())
 """
@@ -103,7 +105,7 @@ def test_a_real_device_delivers_its_samples_through_the_callback(card: Path, per
     samples = np.frombuffer(result.stdout, np.float32) * 2**15
     assert len(samples) >= 32000
     assert set(samples.tolist()) == set(period.tolist())
-    # This device is far faster than any card, and what is lost for that comes as silence: whole buffers.
+    # One zero belongs to the sound; several in a row stand for what was lost.
     silent = samples == 0
     silent[1:-1] &= silent[:-2] | silent[2:]
     steps = np.diff(samples[~silent])
