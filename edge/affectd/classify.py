@@ -67,7 +67,7 @@ def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Networ
             yield block
 
     levels, rows = [], []
-    for frames in frame_strides(counted(), Framer(spec), config.model.stride_frames * spec.hop_length):
+    for frames in frame_strides(counted(), Framer(spec), lambda: config.model.stride_frames * spec.hop_length):
         levels.append(band_level(frames, spec.sample_rate))
         rows.append(mfcc.bands(frames))
     level, bands = np.concatenate(levels), np.concatenate(rows)

@@ -4,9 +4,9 @@
 name                 shape                     dtype     meaning
 ===================  ========================  ========  ====================================================
 block                (n,), any n               float32   mono samples in [-1, 1] at ``spec.sample_rate``
-stride               (stride_frames * hop,)    float32   samples regrouped; the last one may be shorter
-frames               (k, window_length)        float32   overlapping frames; k is ``stride_frames`` except at
-                                                         the two ends of the stream
+stride               (stride_frames * hop,)    float32   samples regrouped; shorter where an utterance begins
+frames               (k, window_length)        float32   overlapping frames; k is at most ``stride_frames`` but
+                                                         for the end of the stream
 level                (k,)                      float32   level of each frame in the band of speech, dBFS
 opened               (k,)                      bool      whether the gate is open at each frame
 bands                (k, n_bands)              float32   log mel energies; each row depends on its frame alone
@@ -15,9 +15,10 @@ cepstra              (n_frames, n_mfcc)        float32   MFCC relative to the lo
 probabilities        (n_labels,)               float32   after softmax and temperature
 ===================  ========================  ========  ====================================================
 
-Samples are regrouped into strides of one fixed length, so that neither the cadence nor one bit of the
-events depends on how the sound card cuts them. Live, file, test and benchmark differ only in ``blocks``.
-Nothing here grows with time.
+Samples are regrouped into strides, so that neither the cadence nor one bit of the events depends on how
+the sound card cuts them. The strides of an utterance count from the frame at which the gate opened, so
+that its labels do not depend on when the stream began either. Live, file, test and benchmark differ only
+in ``blocks``. Nothing here grows with time.
 """
 
 from __future__ import annotations
@@ -62,12 +63,13 @@ def run(
     model = classifier.model
     spec = model.spec
     frame_rate = spec.sample_rate / spec.hop_length
-    stride_seconds = config.model.stride_frames / frame_rate
+    stride_frames = config.model.stride_frames
     # A frame stands for the moment at its center.
     first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
 
     def thresholds(config: Config) -> tuple[Gate, int, Smoother]:
-        smoother = Smoother(config.smoothing, model.labels, stride_seconds, uncertain_threshold(model, config))
+        threshold = uncertain_threshold(model, config)
+        smoother = Smoother(config.smoothing, model.labels, stride_frames / frame_rate, threshold)
         return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
 
     mfcc = Mfcc(spec)
@@ -78,13 +80,18 @@ def run(
     utterance: Utterance | None = None  # None while the gate is closed
     said: str | None = None  # the label of the last event of this utterance
     n_seen = closed_at = 0  # frames so far, and those before the gate closed last
+    due = 0  # frames before the next classification
+
+    def wanted() -> int:
+        n_frames = stride_frames if utterance is None else due - n_seen
+        return n_frames * spec.hop_length
 
     def end() -> None:
         answer = smoother.overall()
         if utterance is not None and said is not None and answer is not None:
             sink.write(events.emotion("end", answer, utterance))
 
-    for frames in frame_strides(blocks, Framer(spec), config.model.stride_frames * spec.hop_length):
+    for frames in frame_strides(blocks, Framer(spec), wanted):
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         bands = mfcc.bands(frames)
@@ -94,6 +101,7 @@ def run(
                 utterance, said = Utterance(first_center + first / frame_rate), None
                 context.reset(keep=n_seen + part.start - first)
                 smoother.reset()
+                due = n_seen + part.start + stride_frames
             elif not is_open and utterance is not None:
                 end()
                 utterance, closed_at = None, n_seen + part.start
@@ -102,7 +110,8 @@ def run(
                 utterance.push(frames[part], gate.active[part])
                 utterance.end_seconds = first_center + (n_seen + part.stop - 1) / frame_rate
         n_seen += len(frames)
-        if utterance is not None and len(frames):
+        if utterance is not None and n_seen >= due:
+            due += stride_frames
             probabilities = classifier(mfcc.cepstra(context.view()))
             answer = smoother.push(probabilities)
             if answer is not None and answer.label != said:
@@ -124,21 +133,21 @@ def uncertain_threshold(model: ModelFile, config: Config) -> float:
 
 
 def frame_strides(
-    blocks: Iterable[NDArray[np.float32]], framer: Framer, stride_samples: int
+    blocks: Iterable[NDArray[np.float32]], framer: Framer, wanted: Callable[[], int]
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the frames of a stream ``stride_samples`` samples at a time, and those that remain at its end."""
-    stride = np.zeros(stride_samples, np.float32)
+    """Yield the frames of each stride of ``wanted()`` samples, and those that remain at the end of the stream."""
+    stride = np.zeros(wanted(), np.float32)
     filled = 0
     for block in blocks:
         start = 0
         while start < len(block):
-            taken = block[start : start + stride_samples - filled]
+            taken = block[start : start + len(stride) - filled]
             stride[filled : filled + len(taken)] = taken
             filled += len(taken)
             start += len(taken)
-            if filled == stride_samples:
+            if filled == len(stride):
                 yield framer.push(stride)
-                filled = 0
+                stride, filled = np.zeros(wanted(), np.float32), 0
     rest = framer.push(stride[:filled])
     yield np.concatenate([rest, framer.flush()])
 

@@ -157,20 +157,37 @@ def test_the_network_sees_the_utterance_with_its_pre_roll_and_the_latest_frames(
     frames = mfcc.frames(CONVERSATION)
     bands = mfcc.bands(frames)
     opened = open_frames(band_level(frames, SPEC.sample_rate), config.gate, FRAME_RATE)
-    # The first stride completes one frame less than the others: half of frame 16 lies in the next one.
-    stops = [*range(STRIDE - 1, len(CONVERSATION) // SPEC.hop_length - 1, STRIDE), len(frames)]
+    edges = np.flatnonzero(np.diff(opened, prepend=False, append=False)).reshape(-1, 2)
+    assert len(edges) >= 3
     expected = []
-    for stop in stops:
-        if not opened[stop - 1]:
-            continue
-        closed = np.flatnonzero(~opened[:stop])[-1] + 1
-        before = np.flatnonzero(opened[:closed])
-        first = max(closed - preroll_frames(config.gate, FRAME_RATE), before[-1] + 1 if len(before) else 0)
-        context = Context(n_frames, SPEC.n_bands, mfcc.floor)
-        context.push(bands[first:stop])
-        expected.append(mfcc.cepstra(context.view()))
+    before = 0
+    for opens, closes in edges:
+        first = max(opens - preroll_frames(config.gate, FRAME_RATE), before)
+        for stop in range(opens + STRIDE, closes + 1, STRIDE):
+            context = Context(n_frames, SPEC.n_bands, mfcc.floor)
+            context.push(bands[first:stop])
+            expected.append(mfcc.cepstra(context.view()))
+        before = closes
     assert len(network.calls) == len(expected)
     np.testing.assert_allclose(network.calls, expected, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(n_frames=st.integers(1, 200))
+@example(n_frames=8)
+def test_labels_do_not_depend_on_when_the_stream_began(n_frames: int) -> None:
+    classifier = Classifier(tiny_model())
+    seconds = n_frames / FRAME_RATE
+
+    def moved(event: dict) -> dict:
+        return {
+            **event,
+            **{key: pytest.approx(event[key] + seconds, abs=2e-3) for key in ("start_seconds", "end_seconds")},
+        }
+
+    later = listen(np.concatenate([silence(seconds), CONVERSATION]), classifier)
+    assert later == [moved(event) for event in listen(CONVERSATION, classifier)]
+    assert later
 
 
 def test_the_stride_alone_decides_how_often_the_network_runs() -> None:
