@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 SCHEMA = 1
-_HEARING = ("healthy", "recovering")
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,20 @@ class CurrentState:
 
 
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:
-    microphone = event["state"]
-    if microphone in _HEARING:
-        return replace(state, microphone=microphone)
+    if event["state"] == "healthy":
+        return replace(state, microphone="healthy")
     # Who hears nothing does not know how people sound, not even how they did a moment ago.
-    return _State(microphone=microphone)
+    return _State(microphone=event["state"])
 
 
 def _after_emotion(state: _State, event: Mapping[str, Any]) -> _State:
-    if event["phase"] != "start" and state.label is None:
-        # The microphone was lost meanwhile; what ends now is what was heard before.
+    if state.microphone not in (None, "healthy"):
+        # What ends now was heard before the microphone was lost.
         return state
-    if event["phase"] == "start" and state.microphone not in (None, *_HEARING):
-        return state
-    label = event["label"]
     return replace(
         state,
-        label=label,
+        label=event["label"],
         probability=event["probability"],
-        since=state.since if label == state.label else event["time"],
+        since=state.since if event["label"] == state.label else event["time"],
         speaking=event["phase"] != "end",
     )
