@@ -8,9 +8,10 @@ alarmed       something is wrong (the reason says what)
 recovering    the device is open again, but has not proved yet that it hears
 escalated     wrong for `ESCALATED_SECONDS`; somebody should look
 failed        wrong for `FAILED_SECONDS`; it is tried on all the same
+muted         closed because somebody asked for it
 ============  ======================================================================
 
-An outage goes down this table, never up, and ends with ``healthy``: at most five reports, however long it
+An outage goes down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports, however long it
 lasts.
 """
 
@@ -25,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectd.config import AudioConfig
+from affectd.repetition import Repetition
 
-State = Literal["healthy", "alarmed", "recovering", "escalated", "failed"]
+State = Literal["healthy", "alarmed", "recovering", "escalated", "failed", "muted"]
 Block = NDArray[np.float32]
 
 ESCALATED_SECONDS = 30.0
@@ -34,6 +36,8 @@ FAILED_SECONDS = 600.0
 FIRST_RETRY_SECONDS = 0.5
 PROOF_SECONDS = 0.5
 """So much sound that varies proves that a device hears; a broken one may click when it is opened."""
+REPEATED_PROOF_SECONDS = 2.5
+"""The same after sound that repeated itself, which takes longer to notice."""
 
 
 class Liveness:
@@ -53,7 +57,7 @@ class Liveness:
     state : str or None
         See the table above; None until there is something to say.
     reason : str
-        Why: ``heard``, ``stalled``, ``constant``, ``missing``, ``busy`` or ``refused``.
+        Why: ``heard``, ``stalled``, ``constant``, ``repeated``, ``missing``, ``busy``, ``refused`` or ``asked``.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Liveness:
         self._backoff = 0.0
         self._last: float | None = None
         self._constant_seconds = self._varying_seconds = 0.0
+        self._repetition = Repetition()
 
     def opened(self) -> None:
         """Note that the device is open, at the start or again."""
@@ -80,14 +85,19 @@ class Liveness:
         self._waited_seconds = 0.0
         self._last = None
         self._constant_seconds = self._varying_seconds = 0.0
-        if self.state == "alarmed":
+        self._repetition.reset()
+        if self.state in ("alarmed", "muted"):
             self.state = "recovering"
+
+    def muted(self) -> None:
+        """Note that the device is closed because somebody asked for it."""
+        self.state, self.reason = "muted", "asked"
 
     def heard(self, samples: Block, seconds: float) -> str | None:
         """Judge what came from the device itself, float32 of shape (n,), which lasts so many seconds.
 
         No samples mean that there were none to read, not that nobody read. Returns what is wrong:
-        ``stalled``, ``constant``, or None.
+        ``stalled``, ``constant``, ``repeated``, or None.
         """
         now = self._clock()
         since, self._read_at = now - self._read_at, now
@@ -103,8 +113,12 @@ class Liveness:
             self._constant_seconds += seconds
             return "constant" if self._constant_seconds >= self._config.constant_seconds else None
         self._constant_seconds = 0.0
+        self._repetition.push(samples, seconds)
+        if self._repetition.seconds >= self._config.constant_seconds:
+            return "repeated"
         self._varying_seconds += seconds
-        if self.state != "healthy" and self._varying_seconds >= PROOF_SECONDS:
+        proof = REPEATED_PROOF_SECONDS if self.reason == "repeated" else PROOF_SECONDS
+        if self.state != "healthy" and self._varying_seconds >= proof and not self._repetition.seconds:
             self.state, self.reason, self._healthy_since = "healthy", "heard", now
         return None
 
@@ -112,9 +126,9 @@ class Liveness:
         """Note that the device is closed again, or could not be opened; return the seconds to wait now."""
         now = self._clock()
         self.reason = reason
-        if self.state is None or self.state == "healthy":
+        if self.state in (None, "healthy", "muted"):
             # A device that comes and goes is not asked more often because it came.
-            if self.state is None or self._heard_at - self._healthy_since >= self._backoff:
+            if self.state != "healthy" or self._heard_at - self._healthy_since >= self._backoff:
                 self._backoff = 0.0
             self.state, self._wrong_since = "alarmed", now
         elif now - self._wrong_since >= FAILED_SECONDS:

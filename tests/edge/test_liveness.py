@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from affectd.config import AudioConfig
 from affectd.liveness import ESCALATED_SECONDS, FAILED_SECONDS, FIRST_RETRY_SECONDS, PROOF_SECONDS, Liveness
+from sounds import SAMPLE_RATE, as_int16, gain, noise
 
 CONFIG = AudioConfig(stalled_seconds=5.0, constant_seconds=10.0, retry_seconds=4.0)
 ORDER = [None, "healthy", "alarmed", "recovering", "escalated", "failed"]
@@ -29,6 +30,16 @@ class World:
         for _ in range(round(seconds / 0.1)):
             self.now += 0.1
             fault = self.liveness.heard(samples, 0.1 if len(samples) else 0.0)
+            if fault is not None:
+                return fault
+        return None
+
+    def play(self, samples: np.ndarray, rate: int) -> str | None:
+        """Hear a sound in blocks of 0.1 s, to its end or until it is judged a fault."""
+        for start in range(0, len(samples), rate // 10):
+            block = samples[start : start + rate // 10]
+            self.now += len(block) / rate
+            fault = self.liveness.heard(block, len(block) / rate)
             if fault is not None:
                 return fault
         return None
@@ -209,3 +220,30 @@ def test_whatever_happens_the_rules_hold(steps: list[tuple]) -> None:
             assert heard_well >= PROOF_SECONDS - 0.2
         elif before not in (None, "healthy"):
             assert ORDER.index(after) >= ORDER.index(before)  # an outage never looks better than it did
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+@pytest.mark.parametrize("period_seconds", [0.001, 0.02, 0.1337, 0.5, 0.9])
+def test_a_card_that_repeats_one_buffer_for_ever_hears_nothing(rate: int, period_seconds: float) -> None:
+    buffer = noise("pink", period_seconds * rate / SAMPLE_RATE)
+    world = World().healthy()
+    assert world.play(np.tile(as_int16(buffer), round(13 / period_seconds)), rate) == "repeated"
+    assert world.now == pytest.approx(1060 + CONFIG.constant_seconds, abs=2.5)
+
+    # Opened again it is not believed at once, and then wrong again without ever having been healthy.
+    world.liveness.failed("repeated")
+    world.liveness.opened()
+    assert world.play(np.tile(as_int16(buffer), round(13 / period_seconds)), rate) == "repeated"
+    assert world.liveness.state == "recovering"
+    world.liveness.failed("repeated")
+    world.liveness.opened()
+    assert world.play(as_int16(noise("pink", 12)), rate) is None
+    assert (world.liveness.state, world.liveness.reason) == ("healthy", "heard")
+
+
+@pytest.mark.parametrize("level_dbfs", [-10, -60, -88, -94])
+@pytest.mark.parametrize("kind", ["white", "pink", "hum"])
+def test_a_real_microphone_never_repeats_itself(kind: str, level_dbfs: float) -> None:
+    """A hum is periodic, but the microphone's own noise in its last bits is not."""
+    sound = gain(noise(kind, 30), level_dbfs) + gain(noise("white", 30, seed=1), -90)
+    assert World().healthy().play(as_int16(sound), 16000) is None
