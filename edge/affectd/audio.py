@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from affectd.config import AudioConfig
 from affectd.errors import DataError, NoInputError
+from affectd.microphone import Losses
 from affectd.recovery import Report, microphone_blocks
 from affectd.resampler import resample_blocks
 from affectd.wav import WavReader
@@ -35,6 +36,8 @@ def open_source(
     config: AudioConfig | None = None,
     report: Report = lambda state, reason: None,
     patient: bool = False,
+    muted: Callable[[], bool] = lambda: False,
+    losses: Losses | None = None,
 ) -> Iterator[Block]:
     """Open a source by the name it has on the command line.
 
@@ -52,6 +55,10 @@ def open_source(
         Is told the state of the microphone and its reason whenever the state changes.
     patient : bool
         Wait for a microphone that is absent at the start, as for one that vanishes later.
+    muted : callable
+        Whether the microphone is to be closed now; a file is never muted.
+    losses : Losses, optional
+        Where sound that the microphone lost is counted.
 
     Raises
     ------
@@ -59,7 +66,9 @@ def open_source(
         At once if the source cannot be opened; while iterating if it fails later, which a microphone never does.
     """
     if name == "mic":
-        return microphone_blocks(sample_rate, config or AudioConfig(), report, patient=patient)
+        return microphone_blocks(
+            sample_rate, config or AudioConfig(), report, patient=patient, muted=muted, losses=losses
+        )
     if name != "-":
         blocks = wav_blocks(name, sample_rate)
     elif sys.stdin is None:

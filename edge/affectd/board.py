@@ -6,7 +6,6 @@ Each takes the root of the file system and what starts programs, so that a broke
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,6 +29,8 @@ _SLOWED = {1 << 1: "processor slowed down", 1 << 2: "processor throttled", 1 << 
 
 def run_program(command: Sequence[str]) -> str | None:
     """Start a program; return what it printed, or None if there is no such program or it failed."""
+    import subprocess  # what runs for months reads only the temperature here
+
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -74,19 +75,25 @@ def disk(root: Path) -> Finding:
 
 def temperature(root: Path) -> Finding:
     """Judge the hottest sensor."""
+    celsius = hottest_celsius(root)
+    if celsius is None:
+        return ok("no sensor here")
+    found = f"{celsius:.0f} degrees Celsius"
+    mend = "a heat sink, a fan, or a place out of the sun"
+    if celsius >= _TOO_HOT_CELSIUS:
+        return fault(found, mend)
+    return warning(found, mend) if celsius >= _HOT_CELSIUS else ok(found)
+
+
+def hottest_celsius(root: Path) -> float | None:
+    """Read the hottest sensor; None where there is none."""
     readings = []
     for zone in root.glob("sys/class/thermal/thermal_zone*/temp"):
         try:
             readings.append(int(zone.read_text()) / 1000)
         except (OSError, ValueError):  # some zones answer only while their device is awake
             continue
-    if not readings:
-        return ok("no sensor here")
-    found = f"{max(readings):.0f} degrees Celsius"
-    mend = "a heat sink, a fan, or a place out of the sun"
-    if max(readings) >= _TOO_HOT_CELSIUS:
-        return fault(found, mend)
-    return warning(found, mend) if max(readings) >= _HOT_CELSIUS else ok(found)
+    return max(readings, default=None)
 
 
 def throttling(root: Path, run: Run) -> Finding:

@@ -114,15 +114,19 @@ class EventMaker:
         return {**self._event("status"), "state": state, "reason": reason}
 
     def _event(self, kind: str) -> Event:
-        now = datetime.fromtimestamp(self._clock(), UTC)
         return {
             "schema": SCHEMA,
             "id": str(uuid.uuid4()),
             "type": kind,
-            "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": utc(self._clock()),
             "clock_synchronized": clock_synchronized(),
             "device": self._device,
         }
+
+
+def utc(seconds: float) -> str:
+    """Write seconds since the epoch as the time in an event: RFC 3339, UTC, with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def model_id(model: ModelFile) -> str:

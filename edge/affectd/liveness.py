@@ -11,8 +11,8 @@ failed        wrong for `FAILED_SECONDS`; it is tried on all the same
 muted         closed because somebody asked for it
 ============  ======================================================================
 
-An outage goes down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports, however long it
-lasts.
+An outage goes down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports, however
+long it lasts.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ _USUAL_RATES = (48000, 44100)
 _DEVICE_UNAVAILABLE = -9985  # paDeviceUnavailable: ALSA said EBUSY
 
 
+@dataclass
+class Losses:
+    """Sound that was lost since the start; one thread counts, any may look."""
+
+    dropped_seconds: float = 0.0
+    """Nobody read it in time."""
+    overflows: int = 0
+    """How often the sound card said that some had been lost before."""
+
+
 class Stream:
     """A microphone that is open.
 
@@ -45,13 +56,17 @@ class Stream:
         Hz, as it delivers.
     """
 
-    def __init__(self, name: str, sample_rate: int, channel: int | None, ring: SampleRing, stream: Any) -> None:
+    def __init__(
+        self, name: str, sample_rate: int, channel: int | None, ring: SampleRing, stream: Any, losses: Losses
+    ) -> None:
         self.name = name
         self.sample_rate = sample_rate
         self._channel = channel
         self._ring = ring
         self._stream = stream
-        self._logged, self._next_log = (0, 0), time.monotonic()
+        self._losses = losses
+        self._counted = self._logged = (0, 0)
+        self._next_log = time.monotonic()
 
     def read(self, timeout_seconds: float) -> tuple[int, Samples]:
         """Wait for sound; a signal handler runs meanwhile and may raise.
@@ -71,7 +86,7 @@ class Stream:
         n_lost, samples = self._ring.read(self.sample_rate // 10, timeout_seconds)
         if not len(samples) and not self._is_active():
             raise MicrophoneError("stalled", f"{self.name} has ended its stream.")
-        self._log_losses()
+        self._count_losses()
         chosen = samples.mean(axis=1, dtype=np.float32) if self._channel is None else samples[:, self._channel]
         return n_lost, chosen.astype(np.float32) / np.float32(1 << 15)
 
@@ -81,8 +96,12 @@ class Stream:
         except OSError:  # PortAudio's way to say that it does not even know
             return False
 
-    def _log_losses(self) -> None:
+    def _count_losses(self) -> None:
         lost = (self._ring.n_dropped, self._ring.n_overflows)
+        if lost != self._counted:
+            self._losses.dropped_seconds += (lost[0] - self._counted[0]) / self.sample_rate
+            self._losses.overflows += lost[1] - self._counted[1]
+            self._counted = lost
         if lost != self._logged and time.monotonic() >= self._next_log:
             _log.warning(
                 "too slow: %.2f s of sound dropped, %d overflows of the sound card since the start",
@@ -93,7 +112,9 @@ class Stream:
 
 
 @contextmanager
-def open_microphone(sample_rate: int, device: str = "", channel: int | str = "mix") -> Iterator[Stream]:
+def open_microphone(
+    sample_rate: int, device: str = "", channel: int | str = "mix", losses: Losses | None = None
+) -> Iterator[Stream]:
     """Start PortAudio, open a microphone, and end both.
 
     The device is asked for `sample_rate` and few channels first; many USB microphones refuse, then whatever
@@ -107,6 +128,8 @@ def open_microphone(sample_rate: int, device: str = "", channel: int | str = "mi
         A stable name (`affectd.devices`), or empty for PortAudio's default.
     channel : int or str
         The channel to listen to, from 0, or ``mix`` for the mean of all.
+    losses : Losses, optional
+        Where lost sound is counted.
 
     Raises
     ------
@@ -119,7 +142,8 @@ def open_microphone(sample_rate: int, device: str = "", channel: int | str = "mi
     number = find_card(device, read_cards(ROOT)).number if device else None
     with port_audio() as (module, audio):
         microphone = _choose(audio, device, number)
-        with open_stream(module, audio, microphone, sample_rate, None if channel == "mix" else int(channel)) as stream:
+        n = None if channel == "mix" else int(channel)
+        with open_stream(module, audio, microphone, sample_rate, n, losses) as stream:
             yield stream
 
 
@@ -135,7 +159,12 @@ def _choose(audio: Any, device: str, number: int | None) -> Microphone:
 
 @contextmanager
 def open_stream(
-    module: Any, audio: Any, microphone: Microphone, sample_rate: int, channel: int | None = None
+    module: Any,
+    audio: Any,
+    microphone: Microphone,
+    sample_rate: int,
+    channel: int | None = None,
+    losses: Losses | None = None,
 ) -> Iterator[Stream]:
     """Open a device of a running PortAudio at the first rate and number of channels that it accepts."""
     needed = 1 if channel is None else channel + 1
@@ -159,7 +188,7 @@ def open_stream(
                 message = " ".join(str(argument) for argument in error.args)
                 continue
             try:
-                yield Stream(microphone.name, rate, channel, ring, stream)
+                yield Stream(microphone.name, rate, channel, ring, stream, losses or Losses())
             finally:
                 with suppress(OSError):  # of a card that is gone
                     stream.close()

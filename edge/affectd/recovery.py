@@ -16,7 +16,7 @@ from affectd.config import AudioConfig
 from affectd.errors import MicrophoneError
 from affectd.events import Event
 from affectd.liveness import Liveness, State
-from affectd.microphone import open_microphone
+from affectd.microphone import Losses, open_microphone
 from affectd.resampler import Resampler
 from affectd.sinks import Sink
 
@@ -27,7 +27,11 @@ Report = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.25
 _SILENCE_SECONDS = 1.0
-_FAULTS = {"stalled": "delivers no samples any more.", "constant": "delivers the same value all the time."}
+_FAULTS = {
+    "stalled": "delivers no samples any more.",
+    "constant": "delivers the same value all the time.",
+    "repeated": "delivers the same piece of sound over and over.",
+}
 
 
 class _Stream(Protocol):
@@ -41,17 +45,26 @@ class _Stream(Protocol):
         """See `affectd.microphone.Stream`."""
 
 
-def microphone_blocks(sample_rate: int, config: AudioConfig, report: Report, *, patient: bool) -> Iterator[Block]:
+def microphone_blocks(
+    sample_rate: int,
+    config: AudioConfig,
+    report: Report,
+    *,
+    patient: bool,
+    muted: Callable[[], bool] = lambda: False,
+    losses: Losses | None = None,
+) -> Iterator[Block]:
     """Open the configured microphone and yield what it hears, without an end; see `lively_blocks`."""
     blocks = lively_blocks(
-        lambda: open_microphone(sample_rate, config.device, config.channel),
+        lambda: open_microphone(sample_rate, config.device, config.channel, losses),
         sample_rate,
         Liveness(config),
         report,
         patient=patient,
+        muted=muted,
     )
     if not patient:
-        next(blocks)  # runs up to the first yield: the device is open, or the caller knows at once why not
+        next(blocks)  # runs up to the first yield: the device is open or muted, or the caller knows at once why not
     return blocks
 
 
@@ -62,14 +75,15 @@ def lively_blocks(
     report: Report,
     *,
     patient: bool,
+    muted: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[Block]:
     """Yield what a microphone hears, mono at `sample_rate`, and open it again whenever that ends.
 
-    Sound that was lost because the caller was late, and the time of an outage, come as silence: what was being
-    said ends, and the position in the stream stays the time since the first sample. A block, be it empty,
-    follows every attempt and every report: a caller that gets none has a source that hangs.
+    Sound that was lost because the caller was late, and the time of an outage or while it was muted, come as
+    silence: what was being said ends, and the position in the stream stays the time since the first sample. A
+    block, be it empty, follows every attempt and every report: a caller that gets none has a source that hangs.
 
     Parameters
     ----------
@@ -79,6 +93,8 @@ def lively_blocks(
         Is told the state and its reason at each change of state.
     patient : bool
         Whether a microphone that cannot be opened at the start is waited for too.
+    muted : callable
+        Whether the microphone is to be closed now; while it says so nothing is opened, let alone heard.
     clock, wait : callable
         Monotonic seconds, and how to pass some of them; a signal handler may raise meanwhile.
 
@@ -95,7 +111,7 @@ def lively_blocks(
         nonlocal told
         if liveness.state is not None and liveness.state != told:
             told = liveness.state
-            level = logging.INFO if told in ("healthy", "recovering") else logging.WARNING
+            level = logging.INFO if told in ("healthy", "recovering", "muted") else logging.WARNING
             _log.log(level, "microphone %s (%s): %s", told, liveness.reason, sentence)
             report(told, liveness.reason)
 
@@ -115,7 +131,20 @@ def lively_blocks(
         tell(str(error))
         return seconds
 
+    def pause(seconds: float) -> Iterator[Block]:
+        # In pieces, for whoever mutes it meanwhile is to get an answer soon.
+        until = clock() + seconds
+        while not muted() and (left := until - clock()) > 0:
+            wait(min(left, _POLL_SECONDS))
+            yield from outage()
+
     while True:
+        while muted():
+            liveness.muted()
+            patient = True
+            tell("it is closed")
+            yield from outage()
+            wait(_POLL_SECONDS)
         try:
             with open_stream() as stream:
                 liveness.opened()
@@ -125,7 +154,7 @@ def lively_blocks(
                 rate = stream.sample_rate
                 resampler = Resampler(rate, sample_rate)
                 try:
-                    while True:
+                    while not muted():
                         n_lost, samples = stream.read(_POLL_SECONDS)
                         fault = liveness.heard(samples, len(samples) / rate)
                         if fault is not None:
@@ -137,16 +166,17 @@ def lively_blocks(
                             yield from counted(map(resampler.push, silence(n_lost, rate)))
                         if len(samples):
                             yield from counted([resampler.push(samples)])
+                    seconds = 0.0
                 except MicrophoneError as error:
                     # Told before the stream is closed, which a hanging sound server may keep from ending.
                     seconds = failed(error)
-                    yield from counted([resampler.flush()])
+                yield from counted([resampler.flush()])
         except MicrophoneError as error:
             if not patient:
                 raise
             seconds = failed(error)
         yield from outage()
-        wait(seconds)
+        yield from pause(seconds)
 
 
 def silence(n_samples: int, sample_rate: int) -> Iterator[Block]:

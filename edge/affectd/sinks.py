@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+import logging
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol, TextIO
 
-from affectd.errors import UnavailableError
+from affectd.config import FileConfig
+from affectd.errors import AffectdError, ConfigError, UnavailableError
+
+_log = logging.getLogger(__name__)
+
+# What may pass by itself: the disk is full or ailing. Everything else is a path that never works.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Sink(Protocol):
@@ -43,3 +55,119 @@ class JsonLines:
             raise
         except OSError as error:
             raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class Several:
+    """Passes each event to several sinks; one that fails stops none of the others, and is tried again.
+
+    Parameters
+    ----------
+    sinks : sequence of (str, Sink)
+        Each with its name in the log.
+    """
+
+    def __init__(self, sinks: Sequence[tuple[str, Sink]]) -> None:
+        self._sinks = list(sinks)
+        self._missed: dict[str, int] = {}  # events that a failing sink did not get
+
+    def write(self, event: Mapping[str, object]) -> None:
+        """Take one event; only the first failure of a sink, and its end, are logged.
+
+        Raises
+        ------
+        BrokenPipeError
+            Nobody reads the last sink any more. Of several, such a one is given up.
+        """
+        for name, sink in list(self._sinks):
+            try:
+                sink.write(event)
+            except BrokenPipeError:
+                if len(self._sinks) == 1:
+                    raise
+                self._sinks.remove((name, sink))
+                _log.warning("nobody reads %s any more; events go on elsewhere", name)
+            except (AffectdError, OSError, ValueError) as error:
+                if name not in self._missed:
+                    _log.warning("events do not reach %s: %s", name, error)
+                self._missed[name] = self._missed.get(name, 0) + 1
+            else:
+                if name in self._missed:
+                    _log.info("events reach %s again; it missed %d", name, self._missed.pop(name))
+
+
+class RotatingFile:
+    """Appends one JSON object per line to a file; before that grows too big it is renamed and a new one begins.
+
+    The file is opened for each event. So it may be taken away, moved or unmounted at any time, and a
+    line is in it before `write` returns.
+
+    Parameters
+    ----------
+    config : FileConfig
+        The section ``[file]``.
+
+    Raises
+    ------
+    ConfigError
+        The file can never be written, for instance because its folder does not exist.
+    """
+
+    def __init__(self, config: FileConfig) -> None:
+        self._path = Path(config.path)
+        self._max_bytes = int(config.max_mb * 1e6)
+        self._keep = config.keep
+        try:
+            os.close(self._open())
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise ConfigError(f"[file] path: {self._path} cannot be written: {error.strerror}.") from error
+
+    def write(self, event: Mapping[str, object]) -> None:
+        """Append one event.
+
+        Raises
+        ------
+        UnavailableError
+            It cannot be written now; nothing of it is in the file.
+        """
+        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            self._append(line)
+        except OSError as error:
+            raise UnavailableError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+    def _append(self, line: bytes) -> None:
+        file = self._open()
+        try:
+            size = os.fstat(file).st_size
+            if size and size + len(line) > self._max_bytes:
+                self._rotate()
+                os.close(file)
+                file = self._open()
+                size = 0
+            # A power cut may have left half a line: it spoils itself alone and not the next one too.
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(file, line) != len(line):
+                with suppress(OSError):
+                    os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+
+    def _open(self) -> int:
+        # Nothing but a file of our own: a pipe could hold up everything, and a device must not be renamed.
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file
+
+    def _rotate(self) -> None:
+        """Rename the file to ``.1``, what was ``.1`` to ``.2``, and so on; the last one goes."""
+        old = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
+        # Where a number is free the renaming ends: one that failed halfway must not push another file out.
+        n_taken = next((n for n, path in enumerate(old) if not path.exists()), self._keep - 1)
+        for n in range(n_taken, 0, -1):
+            os.replace(old[n - 1], old[n])
+        os.replace(self._path, old[0])
