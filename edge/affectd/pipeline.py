@@ -55,10 +55,12 @@ def run(
     sink: Sink,
     config: Config,
     reloaded: Callable[[], Config | None] = lambda: None,
+    measure: Callable[[NDArray[np.float32], NDArray[np.bool_]], None] = lambda level, active: None,
 ) -> None:
     """Listen until ``blocks`` ends; each utterance gives ``start``, ``change``..., ``end``, or nothing.
 
     Whenever ``reloaded`` returns a configuration, an open utterance ends and its thresholds take over.
+    ``measure`` is given the level of every frame and whether it was speech by itself.
     """
     model = classifier.model
     spec = model.spec
@@ -94,6 +96,7 @@ def run(
     for frames in frame_strides(blocks, Framer(spec), wanted):
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
+        measure(level, gate.active)
         bands = mfcc.bands(frames)
         for part, is_open in stretches(opened):
             if is_open and utterance is None:

@@ -61,8 +61,17 @@ def _keep_loaded() -> None:
 
 
 def microphones(audio: Any) -> list[Microphone]:
-    """Return every device of a running PortAudio that can record."""
-    devices = [audio.get_device_info_by_index(index) for index in range(audio.get_device_count())]
+    """Return every device of a running PortAudio that can record.
+
+    Raises
+    ------
+    MicrophoneError
+        ``missing`` if PortAudio cannot describe a device that it counted.
+    """
+    try:
+        devices = [audio.get_device_info_by_index(index) for index in range(audio.get_device_count())]
+    except OSError as error:
+        raise MicrophoneError("missing", f"PortAudio cannot list the sound cards: {error}.") from error
     return [_microphone(device) for device in devices if device["maxInputChannels"] > 0]
 
 

@@ -73,9 +73,9 @@ class ServiceManager:
         self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
-        """Feed the watchdog; at most four times per interval, to wake nobody ten times a second."""
+        """Feed the watchdog; at most ten times per interval, to wake nobody ten times a second."""
         now = self._clock()
-        if self.watchdog_seconds is not None and now - self._fed_at >= self.watchdog_seconds / 4:
+        if self.watchdog_seconds is not None and now - self._fed_at >= self.watchdog_seconds / 10:
             self._fed_at = now
             self._send("WATCHDOG=1")
 
