@@ -61,7 +61,7 @@ class Mute:
                 self._write(self.is_muted)
             except OSError as error:
                 if not self._complained:
-                    _log.warning("muting will not survive a restart: %s", error)
+                    _log.warning("after a restart nobody will remember whether it was muted: %s", error)
                 self._complained, self._kept = True, None
             else:
                 self._complained, self._kept = False, self.is_muted

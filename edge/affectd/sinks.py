@@ -7,13 +7,18 @@ import json
 import logging
 import os
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Protocol, TextIO
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from affectd.config import FileConfig
 from affectd.errors import AffectdError, ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from affectd.config import FileConfig
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,11 @@ class Sink(Protocol):
         """Take one event."""
 
 
+def as_line(event: Mapping[str, object]) -> str:
+    """Write an event, or anything else that is JSON, on one line, the same for every sink."""
+    return json.dumps(event, ensure_ascii=False, allow_nan=False)
+
+
 class JsonLines:
     """Writes one JSON object per line and flushes it, so that a reader has it at once."""
 
@@ -36,7 +46,7 @@ class JsonLines:
 
     def write(self, event: Mapping[str, object]) -> None:
         """Write one event, or anything else that is JSON, on one line; it fails as `write_text` does."""
-        self.write_text(json.dumps(event, ensure_ascii=False, allow_nan=False))
+        self.write_text(as_line(event))
 
     def write_text(self, text: str) -> None:
         """Write a result for people instead.
@@ -95,6 +105,55 @@ class Several:
                     _log.info("events reach %s again; it missed %d", name, self._missed.pop(name))
 
 
+class Detached:
+    """Passes events on in a thread of its own: a sink that hangs, as a file does on a dying disk, holds up nobody.
+
+    Its ``with`` block ends when everything has been written, or after `patience_seconds`.
+
+    Parameters
+    ----------
+    name : str
+        What the sink is called in the log.
+    sink : Sink
+        Only that thread writes to it; its failures are logged as those of `Several` are.
+    patience_seconds : float
+        How long the end may take.
+    max_events : int
+        How many may wait.
+    """
+
+    def __init__(self, name: str, sink: Sink, patience_seconds: float = 2.0, max_events: int = 1000) -> None:
+        self._sink = Several([(name, sink)])
+        self._patience_seconds = patience_seconds
+        self._max_events = max_events
+        self._waiting: SimpleQueue[Mapping[str, object] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._pass_on, name=name, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Detached:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.put(None)
+        self._thread.join(self._patience_seconds)
+
+    def write(self, event: Mapping[str, object]) -> None:
+        """Take one event and return at once.
+
+        Raises
+        ------
+        UnavailableError
+            Too many wait already.
+        """
+        if self._waiting.qsize() >= self._max_events:
+            raise UnavailableError(f"it hangs, and {self._max_events} events wait for it")
+        self._waiting.put(event)
+
+    def _pass_on(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            self._sink.write(event)
+
+
 class RotatingFile:
     """Appends one JSON object per line to a file; before that grows too big it is renamed and a new one begins.
 
@@ -113,11 +172,12 @@ class RotatingFile:
     """
 
     def __init__(self, config: FileConfig) -> None:
-        self._path = Path(config.path)
+        # The file itself and not a link to it is renamed, or the next one would lie elsewhere.
+        self._path = Path(os.path.realpath(config.path))
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
         try:
-            os.close(self._open())
+            self._open().close()
         except OSError as error:
             if error.errno not in _PASSING:
                 raise ConfigError(f"[file] path: {self._path} cannot be written: {error.strerror}.") from error
@@ -130,38 +190,33 @@ class RotatingFile:
         UnavailableError
             It cannot be written now; nothing of it is in the file.
         """
-        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "backslashreplace")
+        line = (as_line(event) + "\n").encode("utf-8", "backslashreplace")
         try:
             self._append(line)
         except OSError as error:
             raise UnavailableError(f"{self._path} cannot be written: {error.strerror}.") from error
 
     def _append(self, line: bytes) -> None:
-        file = self._open()
-        try:
-            size = os.fstat(file).st_size
+        with suppress(FileNotFoundError):
+            size = self._path.stat().st_size
             if size and size + len(line) > self._max_bytes:
                 self._rotate()
-                os.close(file)
-                file = self._open()
-                size = 0
+        with self._open() as file:
+            size = os.fstat(file.fileno()).st_size
             # A power cut may have left half a line: it spoils itself alone and not the next one too.
-            if size and os.pread(file, 1, size - 1) != b"\n":
+            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
                 line = b"\n" + line
-            if os.write(file, line) != len(line):
-                with suppress(OSError):
-                    os.ftruncate(file, size)
+            if file.write(line) != len(line):
+                file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(file)
 
-    def _open(self) -> int:
+    def _open(self) -> FileIO:
         # Nothing but a file of our own: a pipe could hold up everything, and a device must not be renamed.
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise OSError(errno.EINVAL, "it is not a regular file")
-        return file
+        return FileIO(file, "a+")
 
     def _rotate(self) -> None:
         """Rename the file to ``.1``, what was ``.1`` to ``.2``, and so on; the last one goes."""

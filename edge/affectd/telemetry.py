@@ -9,31 +9,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectd.board import hottest_celsius
 from affectd.events import SCHEMA, utc
-from affectd.microphone import Losses
-from affectd.model_file import ModelFile
 from affectd.vad import LEVEL_FLOOR_DBFS
+
+if TYPE_CHECKING:
+    from affectd.microphone import Losses
+    from affectd.pipeline import Network
 
 _STATM = Path("/proc/self/statm")
 # A little more than the floor, for that was computed in float32.
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 # The median is that of the last ones: a period may be a day.
 _KEPT_TIMES = 1000
-
-
-class Network(Protocol):
-    """What can be timed; as in `affectd.pipeline`."""
-
-    model: ModelFile
-
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn cepstra into probabilities."""
 
 
 class Backlog(Protocol):
