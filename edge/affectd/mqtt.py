@@ -1,8 +1,8 @@
-"""The connection to the broker: a thread that delivers what waits in the outbox, and never gives up.
+"""The connection to the broker: a thread that delivers what there is to deliver, and never gives up.
 
-The pipeline only ever puts something down and rings (`Connection.event_made`, `Connection.publish`); looking up,
-connecting, sending and waiting for answers is the affair of this thread. What may block without end, a name
-server above all, runs in another one, so that undelivered events reach the disk meanwhile.
+The pipeline only ever puts something down and rings (`Connection.event_made`, `Connection.publish`). Looking up,
+connecting, sending and waiting for answers is the affair of this thread; what may take half a minute, a name
+server above all, runs in a thread of its own, so that undelivered events reach the disk meanwhile.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import random
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import Lock, Thread
-from typing import Protocol
+from threading import Thread
 
 from affectd.config import MqttConfig
 from affectd.mqtt_client import Link, Publication, address, paho
+from affectd.mqtt_delivery import Delivery, Outbox
 from affectd.mqtt_login import read_login, tls_context
 
 __all__ = ["Connection", "Publication"]
@@ -30,22 +30,7 @@ _FIRST_DELAY_SECONDS = 1.0
 # A connection that ended sooner did not work: two devices with the same client id throw each other out at once.
 _STEADY_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
-_MOST_UNACKNOWLEDGED = 100
-
-
-class Outbox(Protocol):
-    """What is needed of `affectd.outbox.Outbox`."""
-
-    def pending(self, after: int, n: int) -> list[tuple[int, str]]:
-        """Return up to n (sequence, payload), oldest first."""
-
-    def delivered(self, sequences: Iterable[int]) -> None:
-        """Forget these."""
-
-    def settle(self, connected: bool) -> None:
-        """Move to the disk what has to be there."""
-
-    def __len__(self) -> int: ...
+_NEVER = float("inf")
 
 
 class Connection:
@@ -57,7 +42,7 @@ class Connection:
         Which broker, and how.
     device : str
         The id of this device.
-    outbox : Outbox
+    outbox : affectd.outbox.Outbox
         The events; only this thread takes from it.
     event_topic : str
         Where they go.
@@ -66,7 +51,7 @@ class Connection:
     greeting : callable
         Returns what is published after every successful connect, before any event.
     subscriptions : mapping
-        Topic to what is called with each payload and whether it is a retained one.
+        Topic to what is called with each payload and whether it is a retained one, in this thread.
     period_seconds : float
         How often `periodic` is called while connected.
     periodic : callable
@@ -111,8 +96,9 @@ class Connection:
         self.n_connects = 0
         self._config = config
         self._client_id = config.client_id or f"affectd-{device}"
+        self._broker = "{}:{}".format(*address(config))
         self._outbox = outbox
-        self._event_topic = event_topic
+        self._delivery = Delivery(outbox, event_topic, config.retry_seconds)
         self._last_will = last_will
         self._farewell = farewell
         self._greeting = greeting
@@ -124,38 +110,29 @@ class Connection:
         self._bell.setblocking(False)
         self._hammer.setblocking(False)
 
-        self._lock = Lock()
-        self._news: dict[str, Publication] = {}  # what `publish` was given, the newest of every topic
-        self._unacknowledged_news: dict[int, Publication] = {}
-        self._unacknowledged: dict[int, int] = {}  # number of a publication to sequence in the outbox
-        self._sent = 0  # the last sequence sent over this connection
-        self._more = False  # whether there may be events after that
-        self._refused = ""
-
-        self._link: Link | None = None
-        self._told: set[str] = set()  # the reasons that this outage has been explained with
+        self._link: Link | None = None  # None while waiting for the next attempt
+        self._told: set[str] = set()  # the reasons given for this outage
         self._delay_seconds = _FIRST_DELAY_SECONDS
-        self._try_at = 0.0
         self._connected_at = 0.0
+        self._try_at = 0.0
         self._periodic_at = 0.0
         self._settle_at = 0.0
-        self._events_from = 0.0  # no event before, as the broker has refused one
-        self._close_by = float("inf")
-        self._tries_left = 1  # of a connection that is being closed
+        self._close_by = _NEVER
+        self._leaving = False
+        self._may_try = True  # whether one that is being closed may still try to connect
 
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
-        """Publish this now or as soon as connected, unless something newer on its topic overtakes it; any thread."""
-        with self._lock:
-            self._news[publication.topic] = publication
+        """Publish this now, or as soon as connected unless there is something newer on its topic; any thread."""
+        self._delivery.publish(publication)
         self._ring()
 
     def event_made(self) -> None:
         """Tell that there is something in the outbox; any thread."""
-        self._more = True
+        self._delivery.event_made()
         self._ring()
 
     def close(self, patience_seconds: float) -> None:
@@ -173,73 +150,57 @@ class Connection:
         with self._bell, self._hammer:
             while True:
                 try:
-                    if self._is_done():
-                        break
                     self._advance()
+                    if self._close_by < _NEVER and self._is_done():
+                        break
                     self._wait()
-                except Exception:  # a fault of ours must not silence the device for good
-                    _log.exception("the connection to the broker failed; it will be made again")
-                    self._lose("a fault in affectd; see the log")
-            self._take_leave()
+                except Exception as error:  # a fault of ours must not silence the device for good
+                    reason = f"a fault of affectd ({type(error).__name__}: {error})"
+                    if reason not in self._told:
+                        _log.exception("please report this")
+                    self._lose(reason)
+                    time.sleep(_TICK_SECONDS)
+            self._end()
 
     def _is_done(self) -> bool:
-        """Return whether it is time to take leave: `close` was called, and there is nothing to do or no time left."""
+        """Return whether a connection that is being closed has come to its end; say farewell shortly before."""
         now = time.monotonic()
-        if self._close_by == float("inf"):
+        late = now >= self._close_by
+        if not self.connected:
+            return late or (self._link is None and not self._may_try)
+        if not self._leaving and (late or self._delivery.is_complete):
+            self._leaving, self._close_by = True, now + _FAREWELL_SECONDS
+            self._delivery.hold_events()
+            self.publish(self._farewell)
             return False
-        if now > self._close_by:
-            return True
-        if self._link is None:
-            return self._tries_left == 0
-        return self.connected and not (
-            len(self._outbox) or self._news or self._unacknowledged or self._unacknowledged_news
-        )
+        return late or (self._leaving and not self._delivery.has_news)
 
-    def _take_leave(self) -> None:
-        link = self._link
-        if link is None:
-            return
-        if self.connected:
-            number = link.publish(self._farewell)
-            acknowledged: list[int] = []
-            give_up_at = time.monotonic() + _FAREWELL_SECONDS
-            while number not in acknowledged and link.state == "connected" and time.monotonic() < give_up_at:
-                poll = select.poll()
-                if not link.register(poll):
-                    poll.poll(100)
-                link.step()
-                acknowledged += [taken for taken, _ in self._take_acknowledgements(link)]
-            link.disconnect()
-            _log.info("disconnected from the broker %s", self._address)
-        else:
-            link.drop()
-        self.connected = False
-        self.reason = "closed"
-
-    @property
-    def _address(self) -> str:
-        return "{}:{}".format(*address(self._config))
+    def _end(self) -> None:
+        if self._link is not None:
+            if self.connected and not self._delivery.has_news:
+                self._link.disconnect()
+                _log.info("disconnected from the broker %s", self._broker)
+            else:
+                self._link.drop()  # the farewell did not arrive: let the broker publish the last will
+        self.connected, self.reason = False, "closed"
 
     def _advance(self) -> None:
         """Do what is due, without waiting for anything."""
-        now = time.monotonic()
-        link = self._link
+        link, now = self._link, time.monotonic()
         if link is None:
-            closing = self._close_by < float("inf")
+            closing = self._close_by < _NEVER
             if now >= self._try_at or closing:
-                self._tries_left -= closing
+                self._may_try = not closing
                 self._dial()
         elif link.state == "lost":
             self._lose(link.reason)
         elif link.state == "connected":
             if not self.connected:
                 self._welcome(link)
-            self._take_acknowledgements(link)
             if now >= self._periodic_at:
                 self._periodic_at = now + self._period_seconds
-                self._gather(self._periodic)
-            self._send_news(link)
-            self._send_events(link, now)
+                self._delivery.gather(self._periodic)
+            self._delivery.advance(link)
         if not self.connected or now >= self._settle_at:
             self._settle_at = now + _TICK_SECONDS
             self._outbox.settle(self.connected)
@@ -250,11 +211,16 @@ class Connection:
         poll = select.poll()
         poll.register(self._bell, select.POLLIN)
         at_once = link is not None and link.register(poll)
-        due = [time.monotonic() + _TICK_SECONDS, self._close_by]
-        due.append(self._try_at if link is None else self._periodic_at if self.connected else float("inf"))
-        seconds = 0.0 if at_once else max(0.0, min(due) - time.monotonic())
+        now = time.monotonic()
+        due = [now + _TICK_SECONDS]
+        if link is None:
+            due.append(self._try_at)
+        if self.connected:
+            due.append(self._periodic_at)
+        if self._close_by > now:
+            due.append(self._close_by)
         # Rounded up, else the last millisecond would be spent asking for the time.
-        poll.poll(int(seconds * 1000) + (seconds > 0))
+        poll.poll(0 if at_once else int(max(0.0, min(due) - now) * 1000) + 1)
         with suppress(BlockingIOError):
             self._bell.recv(4096)
         if link is not None:
@@ -272,15 +238,13 @@ class Connection:
 
     def _welcome(self, link: Link) -> None:
         link.subscribe(self._subscriptions)
-        self._gather(self._greeting)
-        self.connected, self.reason = True, ""
+        self._delivery.begin()
+        self._delivery.gather(self._greeting)
         self.n_connects += 1
+        self.connected, self.reason = True, ""
         self._connected_at = time.monotonic()
-        self._sent, self._more = 0, True
-        self._events_from = 0.0
         self._told.clear()
-        self._refused = ""
-        _log.info("connected to the broker %s", self._address)
+        _log.info("connected to the broker %s", self._broker)
 
     def _lose(self, reason: str) -> None:
         """Forget the connection; try again later, and later each time."""
@@ -290,10 +254,6 @@ class Connection:
             self._link = None
         if self.connected and now - self._connected_at > _STEADY_SECONDS:
             self._delay_seconds = _FIRST_DELAY_SECONDS
-        with self._lock:  # what was not acknowledged is news again, unless there is something newer
-            self._news = {**{p.topic: p for p in self._unacknowledged_news.values()}, **self._news}
-        self._unacknowledged_news.clear()
-        self._unacknowledged.clear()
         most = self._config.retry_seconds
         # At random, or all devices of a house would come back in the same moment.
         self._try_at = now + random.uniform(0.5, 1.0) * min(self._delay_seconds, most)
@@ -301,7 +261,7 @@ class Connection:
         self.connected, self.reason = False, reason
         if reason not in self._told:
             self._told.add(reason)
-            _log.warning("no connection to the broker %s: %s; trying again", self._address, reason)
+            _log.warning("no connection to the broker %s: %s; trying again", self._broker, reason)
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:
         handle = self._subscriptions.get(topic)
@@ -311,69 +271,3 @@ class Connection:
             handle(payload, retained)
         except Exception:
             _log.exception("a message on %s could not be handled", topic)
-
-    def _gather(self, make: Callable[[], list[Publication]]) -> None:
-        """Make publications and put them with the news, where they overtake what was published before they were made.
-
-        And only that: what the other threads publish meanwhile is newer.
-        """
-        with self._lock:
-            older, self._news = self._news, {}
-        try:
-            made = make()
-        except Exception:
-            _log.exception("what is published regularly could not be made")
-            made = []
-        with self._lock:
-            self._news = {**older, **{publication.topic: publication for publication in made}, **self._news}
-
-    def _take_acknowledgements(self, link: Link) -> list[tuple[int, str]]:
-        acknowledged = link.acknowledged()
-        delivered = []
-        for number, refusal in acknowledged:
-            news = self._unacknowledged_news.pop(number, None)
-            sequence = self._unacknowledged.pop(number, None)
-            if sequence is not None and not refusal:
-                delivered.append(sequence)
-            elif sequence is not None:
-                # They stay; all of them are sent again when the broker may have changed its mind.
-                self._events_from = time.monotonic() + self._config.retry_seconds
-                self._sent, self._more = 0, True
-            if refusal and refusal != self._refused:
-                self._refused = refusal
-                topic = self._event_topic if news is None else news.topic
-                _log.warning("the broker refuses what is published to %s: %s", topic, refusal)
-        if delivered:
-            self._outbox.delivered(delivered)
-        return acknowledged
-
-    def _send_news(self, link: Link) -> None:
-        """Send what has no older publication on its topic under way: the newest waits, and the rest is overtaken."""
-        busy = {publication.topic for publication in self._unacknowledged_news.values()}
-        with self._lock:
-            ready = [publication for topic, publication in self._news.items() if topic not in busy]
-            ready = ready[: self._room(link)]
-            for publication in ready:
-                del self._news[publication.topic]
-        for publication in ready:
-            number = link.publish(publication)
-            if publication.qos:
-                self._unacknowledged_news[number] = publication
-
-    def _send_events(self, link: Link, now: float) -> None:
-        room = self._room(link)
-        if not self._more or not room or now < self._events_from:
-            return
-        self._more = False  # before looking, as another thread may set it meanwhile
-        events = self._outbox.pending(self._sent, room)
-        for sequence, payload in events:
-            number = link.publish(Publication(self._event_topic, payload))
-            self._unacknowledged[number] = sequence
-            self._sent = sequence
-        if len(events) == room:
-            self._more = True
-
-    def _room(self, link: Link) -> int:
-        """Return how many more publications may be under way."""
-        most = min(_MOST_UNACKNOWLEDGED, link.most_unacknowledged)
-        return max(0, most - len(self._unacknowledged) - len(self._unacknowledged_news))

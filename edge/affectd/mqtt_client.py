@@ -154,29 +154,23 @@ class Link:
         """Read and write what is possible without waiting; to be called when the socket is ready, and every second."""
         if self.state not in ("opened", "connected"):
             return
-        try:
-            self._client.loop_read()
-            if self._client.want_write():
-                self._client.loop_write()
-            self._client.loop_misc()
-        except Exception as error:
-            self._lose(reasons.of_error(error, self._config))
+        self._try(self._client.loop_read)
+        if self._client.want_write():
+            self._try(self._client.loop_write)
+        self._try(self._client.loop_misc)
         if self.state == "opened" and time.monotonic() > self._answer_by:
             self._lose("the broker accepts the connection, but does not answer")
 
     def publish(self, publication: Publication) -> int:
         """Send a publication and return the number under which it will be acknowledged."""
         topic, payload = publication.topic, publication.payload
-        try:
-            return int(self._client.publish(topic, payload, publication.qos, publication.retain).mid)
-        except OSError as error:
-            self._lose(reasons.of_error(error, self._config))
-            return 0
+        sent = self._try(self._client.publish, topic, payload, publication.qos, publication.retain)
+        return 0 if sent is None else int(sent.mid)
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Ask for what is published to these topics."""
         for topic in topics:
-            self._client.subscribe(topic, 1)
+            self._try(self._client.subscribe, topic, 1)
 
     def acknowledged(self) -> list[tuple[int, str]]:
         """Return the numbers acknowledged since the last call, each with why it was refused, empty if it was not.
@@ -188,10 +182,7 @@ class Link:
 
     def disconnect(self) -> None:
         """Take leave, so that the broker keeps the last will to itself."""
-        try:
-            self._client.disconnect()
-        except OSError as error:
-            self._lose(reasons.of_error(error, self._config))
+        self._try(self._client.disconnect)
         self.drop()
 
     def drop(self) -> None:
@@ -200,6 +191,14 @@ class Link:
         connection = self._client.socket()
         if connection is not None:
             connection.close()
+
+    def _try(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of paho's; what it raises (on TLS, or on bytes that are not MQTT) ends the connection."""
+        try:
+            return method(*arguments)
+        except Exception as error:
+            self._lose(reasons.of_error(error, self._config))
+            return None
 
     def _lose(self, reason: str) -> None:
         if self.state != "lost":
