@@ -55,16 +55,17 @@ class Mute:
         """
         self.is_muted = muted
         with self._lock:
-            if self._kept == self.is_muted:  # a command that says nothing new costs the disk nothing
+            wanted = self.is_muted  # another thread may have changed it, or may do so now and then waits here
+            if self._kept == wanted:  # a command that says nothing new costs the disk nothing
                 return
             try:
-                self._write(self.is_muted)
+                self._write(wanted)
             except OSError as error:
                 if not self._complained:
                     _log.warning("after a restart nobody will remember whether it was muted: %s", error)
                 self._complained, self._kept = True, None
             else:
-                self._complained, self._kept = False, self.is_muted
+                self._complained, self._kept = False, wanted
 
     def command(self, payload: bytes, retained: bool) -> bool:
         """Obey a message to the topic ``listen``, ``ON`` or ``OFF``, and return whether it was one.

@@ -141,6 +141,7 @@ class Telemetry:
         """Report, on the time since the last report where that matters."""
         now, cpu = time.monotonic(), time.process_time()
         passed = max(now - self._before, 1e-3)
+        celsius = hottest_celsius(self._root)
         cpu_percent = 100 * (cpu - self._cpu_before) / passed
         self._before, self._cpu_before = now, cpu
         return {
@@ -150,7 +151,7 @@ class Telemetry:
             **self._meter.take(),
             "cpu_percent": round(cpu_percent, 1),
             "resident_mb": _resident_mb(),
-            "temperature_celsius": hottest_celsius(self._root),
+            "temperature_celsius": None if celsius is None else round(celsius, 1),
             "uptime_seconds": round(now - self._began),
             "dropped_seconds": round(self._losses.dropped_seconds, 3),
             "overflows": self._losses.overflows,
