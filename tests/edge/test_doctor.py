@@ -408,6 +408,7 @@ def test_other_boards_say_nothing_of_throttling(tmp_path: Path) -> None:
         ({"StatusText": "microphone alarmed: missing"}, "fault", ["active", "missing", "journalctl"]),
         ({"StatusText": "microphone recovering: constant"}, "fault", ["recovering: constant"]),
         ({"StatusText": "microphone failed: stalled"}, "fault", ["failed: stalled"]),
+        ({"StatusText": "microphone muted: asked"}, "warning", ["muted: asked", "publish ON"]),
         ({"LoadState": "not-found"}, "ok", ["not installed"]),
         ({"LoadState": "bad-setting"}, "fault", ["bad-setting"]),
         ({"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"}, "fault", ["78", "journalctl"]),

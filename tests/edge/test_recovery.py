@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from affectd import pipeline
 from affectd.config import AudioConfig, Config
@@ -36,8 +39,10 @@ class Plug:
     plugged: bool = True
     sounding: bool = True
     sound: Iterator[np.ndarray] | None = None
-    opened_at: list[float] = field(default_factory=list)
+    opened_at: list[float] = field(default_factory=list)  # or tried
+    n_opened: int = 0
     n_closed: int = 0
+    muted: bool = False
     name: str = "a microphone"
 
     @property
@@ -49,6 +54,7 @@ class Plug:
         self.opened_at.append(self.now)
         if not self.plugged:
             raise MicrophoneError("missing", "It is not there.")
+        self.n_opened += 1
         try:
             yield self
         finally:
@@ -71,8 +77,19 @@ class Plug:
         liveness = Liveness(CONFIG, clock=lambda: self.now, jitter=lambda: 0.5)
         opening: Callable[[], AbstractContextManager[Plug]] = self.open
         return lively_blocks(
-            opening, SAMPLE_RATE, liveness, report, patient=patient, clock=lambda: self.now, wait=self.wait
+            opening,
+            SAMPLE_RATE,
+            liveness,
+            report,
+            patient=patient,
+            muted=lambda: self.muted,
+            clock=lambda: self.now,
+            wait=self.wait,
         )
+
+    @property
+    def is_open(self) -> bool:
+        return self.n_opened > self.n_closed
 
 
 class Listener:
@@ -206,6 +223,196 @@ def test_what_was_being_said_when_the_plug_was_pulled_ends_soon() -> None:
     assert end["phase"] == "end"
     assert seconds <= 13.0
     assert end["end_seconds"] == pytest.approx(10.0, abs=0.7)
+
+
+def test_muted_it_is_closed_within_half_a_second_and_only_what_was_heard_before_is_delivered() -> None:
+    plug = Plug()
+    n_read = 0
+
+    def sound() -> Iterator[np.ndarray]:
+        nonlocal n_read
+        while True:
+            n_read += 1
+            yield np.full(SAMPLE_RATE // 10, -0.5 if plug.muted else 0.5, np.float32) + next(varying)
+
+    varying = (ROOM.standard_normal(SAMPLE_RATE // 10).astype(np.float32) * 0.01 for _ in iter(int, 1))
+    plug.sound = sound()
+    listener = Listener(plug)
+    heard = [next(listener.blocks) for _ in range(30)]
+    plug.muted = True
+    muted_at, n_before = plug.now, n_read
+    heard += [next(listener.blocks) for _ in range(2)]
+    while plug.is_open:
+        heard.append(next(listener.blocks))
+    assert plug.now - muted_at <= 0.5
+    heard += [next(listener.blocks) for _ in range(100)]
+    assert n_read == n_before
+    assert np.concatenate(heard).min() >= 0.0
+    assert listener.reports == [("healthy", "heard"), ("muted", "asked")]
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("seconds", [0.3, 10.0, 4000.0])
+def test_while_muted_blocks_keep_coming_and_afterwards_the_stream_is_where_the_clock_is(
+    seconds: float, rate: int
+) -> None:
+    plug = Plug(rate=rate)
+    listener = Listener(plug)
+    began = plug.now
+    listener.listen(5.0)
+    for _ in range(3):
+        listener.reports.clear()
+        plug.muted = True
+        unmuted_at = plug.now + seconds
+        while plug.now < unmuted_at:
+            before = plug.now
+            listener.n_samples += len(next(listener.blocks))
+            assert plug.now - before <= 0.5
+        assert not plug.is_open
+        assert listener.reports == [("muted", "asked")]
+        plug.muted = False
+        listener.listen(0.5)
+        # Told as soon as it is open, not only when there is something to hear.
+        assert listener.reports[1] == ("recovering", "asked")
+        listener.listen(3.0)
+        assert listener.reports == [("muted", "asked"), ("recovering", "asked"), ("healthy", "heard")]
+        assert listener.n_samples / SAMPLE_RATE == pytest.approx(plug.now - began, abs=0.15)
+    assert len(plug.opened_at) == 4
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_muted_at_the_start_nothing_is_opened_and_the_stream_begins_with_the_first_sound(patient: bool) -> None:
+    plug = Plug(muted=True)
+    listener = Listener(plug, patient=patient)
+    listener.listen(60.0)
+    assert plug.opened_at == []
+    assert listener.n_samples == 0
+    assert listener.reports == [("muted", "asked")]
+    plug.muted = False
+    unmuted_at = plug.now
+    listener.listen(5.0)
+    assert plug.opened_at[0] - unmuted_at <= 0.25
+    assert listener.n_samples / SAMPLE_RATE == pytest.approx(plug.now - unmuted_at, abs=0.4)
+    assert listener.reports == [("muted", "asked"), ("recovering", "asked"), ("healthy", "heard")]
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_microphone_that_is_absent_after_muting_is_waited_for(patient: bool) -> None:
+    plug = Plug(muted=True, plugged=False)
+    listener = Listener(plug, patient=patient)
+    listener.listen(10.0)
+    plug.muted = False
+    listener.listen(60.0)
+    assert listener.reports == [("muted", "asked"), ("alarmed", "missing"), ("escalated", "missing")]
+    plug.plugged = True
+    listener.listen(5.0)
+    assert listener.states()[-1] == "healthy"
+
+
+def test_an_outage_can_be_muted_and_goes_on_afterwards_if_it_lasts() -> None:
+    plug = Plug()
+    listener = Listener(plug)
+    listener.listen(5.0)
+    plug.plugged = False
+    listener.listen(100.0)
+    n_tried = len(plug.opened_at)
+    plug.muted = True
+    listener.listen(0.5)
+    assert listener.reports[-1] == ("muted", "asked")
+    listener.listen(100.0)
+    assert len(plug.opened_at) == n_tried
+    plug.muted = False
+    listener.listen(1.0)
+    assert listener.states() == ["healthy", "alarmed", "escalated", "muted", "alarmed"]
+    plug.plugged = True
+    listener.listen(5.0)
+    assert listener.states()[5:] in (["healthy"], ["recovering", "healthy"])
+
+
+def test_who_mutes_while_the_device_is_being_opened_is_not_listened_to() -> None:
+    plug = Plug()
+    plug.sound = iter([])  # nobody reads it
+
+    @contextmanager
+    def opening() -> Iterator[Plug]:
+        plug.muted = True
+        with plug.open() as stream:
+            yield stream
+
+    listener = Listener(plug)
+    listener.blocks = lively_blocks(
+        opening,
+        SAMPLE_RATE,
+        Liveness(CONFIG, clock=lambda: plug.now),
+        lambda *report: listener.reports.append(report),
+        patient=False,
+        muted=lambda: plug.muted,
+        clock=lambda: plug.now,
+        wait=plug.wait,
+    )
+    listener.listen(10.0)
+    assert (plug.n_opened, plug.n_closed) == (1, 1)
+    assert listener.reports == [("muted", "asked")]
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["mute", "pull", "hush"]), st.floats(0.0, 20.0)), max_size=20))
+def test_whatever_happens_nobody_listens_while_muted(steps: list[tuple[str, float]]) -> None:
+    plug = Plug()
+    listener = Listener(plug)
+    listener.listen(1.0)
+    muted_for, began = 0.0, plug.now - 1.0
+    for step, seconds in steps:
+        if step == "mute":
+            plug.muted = not plug.muted
+        elif step == "pull":
+            plug.plugged = not plug.plugged
+        else:
+            plug.sounding = not plug.sounding
+        until = plug.now + seconds
+        while plug.now < until:
+            before = plug.now
+            listener.n_samples += len(next(listener.blocks))
+            muted_for = muted_for + plug.now - before if plug.muted else 0.0
+            assert not (plug.is_open and muted_for > 0.5)
+            assert (listener.reports[-1:] == [("muted", "asked")]) or muted_for <= 0.5
+    for (before_state, _), (state, reason) in pairwise(listener.reports):
+        assert state != before_state
+        assert (reason == "asked") == (state == "muted" or (before_state, state) == ("muted", "recovering"))
+    plug.muted, plug.plugged, plug.sounding = False, True, True
+    listener.listen(10.0)
+    assert listener.reports[-1] == ("healthy", "heard")
+    assert listener.n_samples / SAMPLE_RATE == pytest.approx(plug.now - began, abs=0.3)
+
+
+def test_what_was_being_said_when_it_was_muted_ends_soon_and_what_is_said_then_is_in_no_event() -> None:
+    plug = Plug(sound=iter((syllables(60.0) * 0.3).reshape(-1, SAMPLE_RATE // 10)))
+    began = plug.now
+    events: list[tuple[float, dict]] = []
+
+    class Sink:
+        def write(self, event: dict) -> None:
+            jsonschema.Draft202012Validator(event_schema()).validate(event)
+            events.append((plug.now - began, event))
+
+    reports = Reports(EventMaker("kitchen", FakeNetwork().model).status)  # type: ignore[arg-type]
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in reports.between(plug.blocks(reports), Sink()):  # type: ignore[arg-type]
+            yield block
+            plug.muted = 10.0 <= plug.now - began < 20.0
+            if plug.now - began >= 30.0:
+                return
+
+    pipeline.run(blocks(), FakeNetwork(), Sink(), Config())  # type: ignore[arg-type]
+    states = [event["state"] for _, event in events if event["type"] == "status"]
+    assert states == ["healthy", "muted", "recovering", "healthy"]
+    (_, first), (ended_at, end), (_, second), _ = [
+        (seconds, event) for seconds, event in events if event.get("phase") in ("start", "end")
+    ]
+    assert (first["phase"], end["phase"], second["phase"]) == ("start", "end", "start")
+    assert ended_at <= 13.0
+    assert end["end_seconds"] == pytest.approx(10.0, abs=0.7)
+    assert second["start_seconds"] >= 20.0 - Config().gate.preroll_seconds
 
 
 def test_reports_are_written_between_two_blocks_and_obey_the_schema() -> None:
