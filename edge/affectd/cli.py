@@ -8,17 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from affectd.errors import AffectdError, UnavailableError, UsageError
-from affectd.sinks import JsonLines
+from affectd.sinks import JsonLines, RotatingFile, Several, Sink
 
 if TYPE_CHECKING:
     from affectd.classifier import Classifier
     from affectd.config import Config
+    from affectd.mute import Mute
+    from affectd.stopping import StoppableBlocks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,16 +120,21 @@ def _parser(out: TextIO) -> _Parser:
     doctor.set_defaults(command=_doctor)
 
     commands.add_parser("devices", help="list the microphones").set_defaults(command=_devices)
+
+    forget = commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
+    forget.set_defaults(command=_forget)
     return parser
 
 
 def _run(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.audio import open_source
     from affectd.events import EventMaker
+    from affectd.microphone import Losses
     from affectd.pipeline import run
     from affectd.recovery import Reports
     from affectd.service import ServiceManager, reload_on_hangup, watched
     from affectd.stopping import stop_on_signals
+    from affectd.telemetry import Meter
 
     with stop_on_signals() as blocks:
         config = _config(options)
@@ -135,6 +142,7 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         sample_rate = classifier.model.spec.sample_rate
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
+        meter, losses, mute = Meter(), Losses(), _mute(config)
 
         def report(state: str, reason: str) -> None:
             manager.status(f"microphone {state}: {reason}")
@@ -150,12 +158,40 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
                 config=config.audio,
                 report=report,
                 patient=patient,
+                muted=lambda: mute is not None and mute.is_muted,
+                losses=losses,
             )
         )
-        with reload_on_hangup(lambda: _config(options), config, manager) as reloaded:
-            run(watched(reports.between(blocks, out), manager), classifier, out, config, reloaded)
+        with ExitStack() as stack:
+            sinks: list[tuple[str, Sink]] = [("standard output", out)]
+            if config.file.path:
+                sinks.append((config.file.path, RotatingFile(config.file)))
+            if config.mqtt.enabled:
+                from affectd.voice import Voice
+
+                voice = Voice(config, classifier.model.labels, meter, losses, mute, lambda: _patience_seconds(blocks))
+                sinks.append(("the outbox", stack.enter_context(voice)))
+            sink = Several(sinks) if len(sinks) > 1 else out
+            reloaded = stack.enter_context(reload_on_hangup(lambda: _config(options), config, manager))
+            heard = watched(reports.between(blocks, sink), manager)
+            run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
     blocks.raise_failure()
     return 0
+
+
+def _mute(config: Config) -> Mute | None:
+    """Return what the command ``listen`` switches, if the settings allow it."""
+    if not (config.mqtt.enabled and config.mqtt.listen_command):
+        return None
+    from affectd.directories import state_directory
+    from affectd.mute import Mute
+
+    return Mute(state_directory())
+
+
+def _patience_seconds(blocks: StoppableBlocks) -> float:
+    """Say how long the broker gets at the end: whoever stops a service waits for it, the end of a file does not."""
+    return 0.5 if blocks.was_stopped else 5.0
 
 
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
@@ -238,6 +274,13 @@ def _doctor(options: argparse.Namespace, out: JsonLines) -> int:
         if finding.grade == "fault":
             code = UnavailableError.exit_code
     return code
+
+
+def _forget(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.voice import forget
+
+    forget(_config(options))
+    return 0
 
 
 def _config(options: argparse.Namespace) -> Config:

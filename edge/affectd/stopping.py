@@ -23,13 +23,18 @@ class StoppableBlocks:
     """Blocks that end when a signal asks for it, and also when their source fails.
 
     However the sound ends, the pipeline closes its open utterance first; then `raise_failure` tells.
+
+    Attributes
+    ----------
+    was_stopped : bool
+        Whether a signal asked for the end.
     """
 
     def __init__(self) -> None:
         self._source: Callable[[], Iterator[Block]] | None = None
         self._blocks: Iterator[Block] | None = None
         self._failure: AffectdError | None = None
-        self._stopped = False
+        self.was_stopped = False
         self._waiting = False
 
     def open(self, source: Callable[[], Iterator[Block]]) -> None:
@@ -43,7 +48,7 @@ class StoppableBlocks:
         try:
             try:
                 self._waiting = True
-                if self._stopped or self._source is None:
+                if self.was_stopped or self._source is None:
                     raise StopIteration
                 if self._blocks is None:
                     self._blocks = self._source()
@@ -59,7 +64,7 @@ class StoppableBlocks:
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; a second one ends the process the default way, should writing an event hang."""
         signal.signal(number, signal.SIG_DFL)
-        self._stopped = True
+        self.was_stopped = True
         if self._waiting:
             self._waiting = False
             raise _Stopped
