@@ -105,10 +105,8 @@ class Connection:
         self._subscriptions = subscriptions
         self._period_seconds = period_seconds
         self._periodic = periodic
-        self._thread = Thread(target=self._run, name="mqtt", daemon=True)
-        self._bell, self._hammer = socket.socketpair()
-        self._bell.setblocking(False)
-        self._hammer.setblocking(False)
+        self._thread: Thread | None = None
+        self._hammer: socket.socket | None = None
 
         self._link: Link | None = None  # None while waiting for the next attempt
         self._told: set[str] = set()  # the reasons given for this outage
@@ -123,6 +121,10 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect."""
+        bell, self._hammer = socket.socketpair()
+        for end in (bell, self._hammer):
+            end.setblocking(False)
+        self._thread = Thread(target=self._run, args=(bell, self._hammer), name="mqtt", daemon=True)
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
@@ -137,23 +139,24 @@ class Connection:
 
     def close(self, patience_seconds: float) -> None:
         """Deliver what can be delivered in this time, take leave and disconnect; what is left stays in the outbox."""
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._close_by = time.monotonic() + patience_seconds
             self._ring()
             self._thread.join(patience_seconds + 2 * _FAREWELL_SECONDS)
 
     def _ring(self) -> None:
-        with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
-            self._hammer.send(b"\0")
+        if self._hammer is not None:
+            with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
+                self._hammer.send(b"\0")
 
-    def _run(self) -> None:
-        with self._bell, self._hammer:
+    def _run(self, bell: socket.socket, hammer: socket.socket) -> None:
+        with bell, hammer:
             while True:
                 try:
                     self._advance()
                     if self._close_by < _NEVER and self._is_done():
                         break
-                    self._wait()
+                    self._wait(bell)
                 except Exception as error:  # a fault of ours must not silence the device for good
                     reason = f"a fault of affectd ({type(error).__name__}: {error})"
                     if reason not in self._told:
@@ -205,11 +208,11 @@ class Connection:
             self._settle_at = now + _TICK_SECONDS
             self._outbox.settle(self.connected)
 
-    def _wait(self) -> None:
+    def _wait(self, bell: socket.socket) -> None:
         """Wait until somebody rings, the broker sends something, or something is due."""
         link = self._link
         poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
+        poll.register(bell, select.POLLIN)
         at_once = link is not None and link.register(poll)
         now = time.monotonic()
         due = [now + _TICK_SECONDS]
@@ -222,7 +225,7 @@ class Connection:
         # Rounded up, else the last millisecond would be spent asking for the time.
         poll.poll(0 if at_once else int(max(0.0, min(due) - now) * 1000) + 1)
         with suppress(BlockingIOError):
-            self._bell.recv(4096)
+            bell.recv(4096)
         if link is not None:
             link.step()
 

@@ -19,7 +19,7 @@ class Outbox(Protocol):
     """What is needed of `affectd.outbox.Outbox`."""
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
-        """Return up to n (sequence, payload) after that sequence, oldest first."""
+        """Return up to n (sequence, payload) that follow this sequence, oldest first."""
 
     def delivered(self, sequences: Iterable[int]) -> None:
         """Forget these."""
@@ -142,6 +142,9 @@ class Delivery:
                 self._sent_news[number] = publication
 
     def _send_events(self, link: Link) -> None:
+        if not self._sent_events and len(self._outbox):
+            # From the oldest: a disk that was away may have brought some back.
+            self._last_sequence, self._more = 0, True
         room = min(_MOST_EVENTS, link.most_unacknowledged) - self._n_unacknowledged
         if not self._more or room <= 0 or time.monotonic() < self._events_from:
             return
