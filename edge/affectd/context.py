@@ -26,11 +26,10 @@ class Context:
         self._rows = np.full((2 * n_frames, n_bands), fill, np.float32)
         self._end = n_frames
 
-    def reset(self, keep: int = 0) -> None:
-        """Begin an utterance: forget every row but the last ``keep`` ones, the pre-roll."""
-        keep = min(keep, self._n_frames)
-        self._move_to_front()
-        self._rows[: self._n_frames - keep] = self._fill
+    def reset(self) -> None:
+        """Begin an utterance: forget every row."""
+        self._rows[: self._n_frames] = self._fill
+        self._end = self._n_frames
 
     def push(self, rows: NDArray[np.float32]) -> None:
         """Append ``(n, n_bands)`` float32 rows, any n; the oldest fall out."""

@@ -9,7 +9,8 @@ frames               (k, window_length)        float32   overlapping frames; k i
                                                          for the end of the stream
 level                (k,)                      float32   level of each frame in the band of speech, dBFS
 opened               (k,)                      bool      whether the gate is open at each frame
-bands                (k, n_bands)              float32   log mel energies; each row depends on its frame alone
+recent               (n, window_length)        float32   frames of which only the level is known so far
+bands                (n, n_bands)              float32   log mel energies; each row depends on its frame alone
 context.view()       (n_frames, n_bands)       float32   the last rows of the utterance, padded at the front
 cepstra              (n_frames, n_mfcc)        float32   MFCC relative to the loudest band of the context
 probabilities        (n_labels,)               float32   after softmax and temperature
@@ -17,8 +18,9 @@ probabilities        (n_labels,)               float32   after softmax and tempe
 
 Samples are regrouped into strides, so that neither the cadence nor one bit of the events depends on how
 the sound card cuts them. The strides of an utterance count from the frame at which the gate opened, so
-that its labels do not depend on when the stream began either. Live, file, test and benchmark differ only
-in ``blocks``. Nothing here grows with time.
+that its labels do not depend on when the stream began either. While it is closed, frames are only kept:
+their bands are computed when it opens, for the pre-roll, and then stride by stride. Live, file, test and
+benchmark differ only in ``blocks``. Nothing here grows with time.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from affectd.config import Config
 from affectd.context import Context
 from affectd.events import EventMaker, Utterance
 from affectd.features import Framer, Mfcc
+from affectd.framing import RecentFrames
 from affectd.model_file import ModelFile
 from affectd.sinks import Sink
 from affectd.smoothing import Smoother
@@ -76,6 +79,7 @@ def run(
 
     mfcc = Mfcc(spec)
     context = Context(model.n_frames, spec.n_bands, mfcc.floor)
+    recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
     events = EventMaker(config.device.id, model)
     gate, preroll, smoother = thresholds(config)
 
@@ -97,23 +101,24 @@ def run(
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         measure(level, gate.active)
-        bands = mfcc.bands(frames)
         for part, is_open in stretches(opened):
             if is_open and utterance is None:
                 first = max(closed_at, n_seen + part.start - preroll)
                 utterance, said = Utterance(first_center + first / frame_rate), None
-                context.reset(keep=n_seen + part.start - first)
+                context.reset()
+                context.push(mfcc.bands(recent.take(n_seen + part.start - first)))
                 smoother.reset()
                 due = n_seen + part.start + stride_frames
             elif not is_open and utterance is not None:
                 end()
                 utterance, closed_at = None, n_seen + part.start
-            context.push(bands[part])  # also while closed: the next utterance's pre-roll
+            recent.push(frames[part])  # also while closed: the next utterance's pre-roll
             if utterance is not None:
                 utterance.push(frames[part], gate.active[part])
                 utterance.end_seconds = first_center + (n_seen + part.stop - 1) / frame_rate
         n_seen += len(frames)
         if utterance is not None and n_seen >= due:
+            context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
             probabilities = classifier(mfcc.cepstra(context.view()))
             answer = smoother.push(probabilities)

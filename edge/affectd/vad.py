@@ -18,10 +18,10 @@ beginning; the pre-roll hands the frames before it to the network all the same.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from affectd.config import GateConfig
+from affectd.framing import overlapping
 
 LEVEL_FLOOR_DBFS = -120.0
 """The level of digital silence. Far below 16-bit rounding noise (-101 dBFS), and never 0 or -inf."""
@@ -177,4 +177,4 @@ def preroll_frames(config: GateConfig, frame_rate: float) -> int:
 
 def _last(values: NDArray[np.float32], length: int, n: int) -> NDArray[np.float32]:
     """For each of the last ``n`` values, the ``length`` values that end with it: ``(n, length)``."""
-    return sliding_window_view(values[len(values) - n - length + 1 :], length)
+    return overlapping(values, length, 1, n, len(values) - n - length + 1)

@@ -10,8 +10,8 @@ from affectd.context import Context
 
 N_FRAMES, N_BANDS, FILL = 5, 2, -100.0
 
-Operation = st.one_of(st.integers(0, 14), st.tuples(st.integers(0, 7)))
-"""An int pushes that many rows; a tuple begins an utterance with that many rows kept."""
+Operation = st.one_of(st.integers(0, 14), st.none())
+"""An int pushes that many rows; None begins an utterance."""
 
 
 def expected(rows: list[float]) -> np.ndarray:
@@ -26,9 +26,9 @@ def test_view_is_the_last_rows_of_the_utterance_behind_the_fill(operations: list
     rows: list[float] = []
     value = 0.0
     for operation in operations:
-        if isinstance(operation, tuple):
-            context.reset(keep=operation[0])
-            rows = rows[len(rows) - min(operation[0], len(rows), N_FRAMES) :]
+        if operation is None:
+            context.reset()
+            rows = []
         else:
             new = [value + i for i in range(operation)]
             value += operation
@@ -38,13 +38,6 @@ def test_view_is_the_last_rows_of_the_utterance_behind_the_fill(operations: list
         assert view.shape == (N_FRAMES, N_BANDS)
         assert view.dtype == np.float32
         np.testing.assert_array_equal(view, expected(rows))
-
-
-def test_reset_alone_forgets_every_row() -> None:
-    context = Context(N_FRAMES, N_BANDS, FILL)
-    context.push(np.ones((3, N_BANDS), np.float32))
-    context.reset()
-    np.testing.assert_array_equal(context.view(), expected([]))
 
 
 def test_view_is_a_window_on_the_buffer_and_no_copy() -> None:

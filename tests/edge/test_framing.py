@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectd.features import FeatureSpec, Framer, Mfcc
+from affectd.framing import RecentFrames, overlapping
 
 NOISE = np.random.default_rng(3).standard_normal(48000).astype(np.float32) * np.float32(0.1)
 
@@ -81,3 +82,48 @@ def test_nothing_of_a_stream_is_left_after_its_end(ending: str) -> None:
     getattr(framer, ending)()
     again = np.concatenate((framer.push(NOISE[5000:9000]), framer.flush()))
     np.testing.assert_array_equal(again, Mfcc(spec).frames(NOISE[5000:9000]))
+
+
+@given(
+    n=st.integers(1, 60),
+    length=st.integers(1, 20),
+    hop=st.integers(1, 9),
+    first=st.integers(0, 9),
+    count=st.integers(0, 9),
+)
+def test_overlapping_rows_are_those_of_numpy_and_never_reach_beyond_the_end(
+    n: int, length: int, hop: int, first: int, count: int
+) -> None:
+    values = np.arange(n, dtype=np.float32)
+    if count and first + (count - 1) * hop + length > n:
+        with pytest.raises((TypeError, ValueError)):
+            overlapping(values, length, hop, count, first)
+        return
+    rows = overlapping(values, length, hop, count, first)
+    assert rows.shape == (count, length)
+    assert not rows.flags.writeable or not count
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(row, values[first + i * hop :][:length])
+
+
+@given(operations=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
+def test_recent_frames_are_the_last_ones_since_they_were_taken(operations: list[tuple[bool, int]]) -> None:
+    kept, recent, value = 6, RecentFrames(6, 2), 0
+    expected: list[int] = []
+    for takes, n in operations:
+        if takes:
+            frames = recent.take(n)
+            assert frames.shape[1] == 2
+            assert frames[:, 0].tolist()[-kept:] == expected[max(0, len(expected) - n) :][-kept:]
+            expected = []
+        else:
+            recent.push(np.arange(value, value + n, dtype=np.float32)[:, np.newaxis] * np.ones(2, np.float32))
+            expected += range(value, value + n)
+            value += n
+
+
+def test_recent_frames_do_not_pile_up() -> None:
+    recent = RecentFrames(6, 2)
+    for _ in range(100):
+        recent.push(np.zeros((4, 2), np.float32))
+    assert len(recent.take(1000)) < 6 + 4

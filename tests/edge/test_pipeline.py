@@ -105,6 +105,37 @@ def test_without_speech_the_network_never_runs_and_nothing_is_said(kind: str) ->
     assert network.calls == []
 
 
+def test_while_nobody_speaks_not_even_a_spectrum_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    bands = Mfcc.bands
+
+    def counting(mfcc: Mfcc, frames: np.ndarray) -> np.ndarray:
+        counted.append(len(frames))
+        return bands(mfcc, frames)
+
+    monkeypatch.setattr(Mfcc, "bands", counting)
+    listen(gain(noise("white", 6), -30), FakeNetwork())
+    assert counted == []
+    word = np.concatenate([silence(30), gain(syllables(3), -20), silence(30)])
+    network = FakeNetwork()
+    listen(word, network)
+    preroll = preroll_frames(Config().gate, FRAME_RATE)
+    # Each frame once: the pre-roll at the opening, then one stride for each classification.
+    assert counted == [preroll, *[STRIDE] * len(network.calls)]
+
+
+@settings(deadline=None, max_examples=20)
+@given(n_samples=st.integers(1, 200).map(lambda frames: frames * SPEC.hop_length))
+def test_the_network_sees_the_same_bits_whenever_the_stream_began(n_samples: int) -> None:
+    # Of the first utterance, for silence precedes it: its pre-roll holds nothing that the beginning could cut.
+    sound = np.concatenate([silence(2), CONVERSATION])
+    at_once, later = FakeNetwork(), FakeNetwork()
+    listen(sound, at_once)
+    listen(np.concatenate([np.zeros(n_samples, np.float32), sound]), later)
+    assert at_once.calls
+    assert [call.tobytes() for call in later.calls] == [call.tobytes() for call in at_once.calls]
+
+
 def test_an_utterance_begins_changes_and_ends() -> None:
     samples = np.concatenate([silence(1), gain(syllables(6), -20), silence(2)])
     events = listen(samples, FakeNetwork("ccccccccaaaaaaaaaaaaaaaaaaaaaaaa"))
