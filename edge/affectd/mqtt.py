@@ -62,7 +62,7 @@ class Connection:
     connected : bool
         Whether the broker has let us in.
     reason : str
-        Why not; empty while connected.
+        Why not; empty while connected. After `close` it is ``closed``, or why there was no connection to close.
     n_connects : int
         How often it did.
 
@@ -185,7 +185,7 @@ class Connection:
                 _log.info("disconnected from the broker %s", self._broker)
             else:
                 self._link.drop()  # the farewell did not arrive: let the broker publish the last will
-        self.connected, self.reason = False, "closed"
+        self.connected, self.reason = False, self.reason or "closed"
 
     def _advance(self) -> None:
         """Do what is due, without waiting for anything."""
