@@ -94,6 +94,7 @@ class Link:
         self._received = received
         self._acknowledged: list[tuple[int, str]] = []
         self._answer_by = float("inf")
+        self._socket: Any = None
         self._client = self._new_client(login, last_will)
 
     def _new_client(self, login: Login, last_will: Publication | None) -> Any:
@@ -129,10 +130,10 @@ class Link:
             host, port = address(self._config)
             self._client.connect_async(host, port, self._config.keepalive_seconds)
             self._client.reconnect()
-            opened = self._client.socket()
-            if opened is not None:
+            self._socket = self._client.socket()
+            if self._socket is not None:
                 # An event is smaller than a packet; it should not wait for the next one to fill it.
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except Exception as error:
             self._lose(reasons.of_error(error, self._config))
         self._answer_by = time.monotonic() + _ANSWER_SECONDS
@@ -217,6 +218,9 @@ class Link:
 
     def _on_disconnect(self, client: Any, userdata: Any, *arguments: Any) -> None:
         code = arguments[1] if len(arguments) == 3 else arguments[0]
+        failure = getattr(self._socket, "failure", None)
+        if failure is not None:
+            self._lose(reasons.of_error(failure, self._config))
         self._lose(reasons.of_loss(code, self._config, answered=self.state == "connected"))
 
     def _on_publish(self, client: Any, userdata: Any, number: int, code: Any = 0, properties: Any = None) -> None:

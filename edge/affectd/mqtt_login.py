@@ -131,7 +131,13 @@ def _why(error: Exception) -> str:
 
 
 class _PatientSocket(ssl.SSLSocket):
-    """A socket whose handshake ends, one way or the other, and which is closed if it fails."""
+    """A socket whose handshake ends, one way or the other, and which is closed if it fails.
+
+    With TLS 1.3 the broker looks at the certificate of the client only afterwards; paho 2 keeps its complaint to
+    itself, so it is kept here.
+    """
+
+    failure: ssl.SSLError | None = None
 
     def do_handshake(self, block: bool = False) -> None:
         self.settimeout(_HANDSHAKE_SECONDS)  # paho 1.6 would wait for the whole keepalive
@@ -139,4 +145,13 @@ class _PatientSocket(ssl.SSLSocket):
             super().do_handshake(block)
         except BaseException:
             self.close()
+            raise
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            self.failure = error
             raise

@@ -52,8 +52,8 @@ def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
         return f"the broker ended the connection: {_name(code)}"
     if answered:
         return "the broker closed the connection"
-    hint = "" if config.tls else "; does that port want TLS?"
-    return f"the broker closed the connection without an answer{hint}"
+    wanted = "a certificate of this client" if config.tls else "TLS"
+    return f"the broker closed the connection without an answer; does that port want {wanted}?"
 
 
 def of_error(error: Exception, config: MqttConfig) -> str:
@@ -84,7 +84,7 @@ def of_error(error: Exception, config: MqttConfig) -> str:
 def _certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
     today = time.strftime("%Y-%m-%d", time.gmtime())
     if error.verify_code == _EXPIRED:
-        return f"the certificate of the broker has expired (if today is {today})"
+        return f"the certificate of the broker has expired; the clock of this device says {today}"
     if error.verify_code == _NOT_YET_VALID:
         return f"the certificate of the broker is not valid yet; the clock of this device says {today}"
     if error.verify_code in _OTHER_NAME:
