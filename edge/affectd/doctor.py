@@ -321,7 +321,12 @@ def _closed_to_others(path: Path, root: Path) -> Path | None:
 
 
 def _broker(device: Device) -> Finding:
-    return ok("no broker configured")
+    from affectd.broker_check import broker
+
+    environment = dict(os.environ)
+    if board.unit_is_installed(device.root):  # the folder that the unit takes the password from
+        environment.setdefault("CREDENTIALS_DIRECTORY", str(device.root / "etc/affectd"))
+    return broker(device.config.mqtt, device.config.device.id, environment)
 
 
 CHECKS: dict[str, Callable[[Device], Finding]] = {

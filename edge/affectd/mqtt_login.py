@@ -61,9 +61,9 @@ def _password(config: MqttConfig, environment: Mapping[str, str]) -> str | None:
             raise ConfigError(f"[mqtt] password_file {config.password_file} is empty on its first line")
         return password
     folder = environment.get("CREDENTIALS_DIRECTORY")
-    if folder and (Path(folder) / _CREDENTIAL).exists():
-        return _first_line(Path(folder) / _CREDENTIAL, "the credential") or None
-    return None
+    if not folder or not os.path.exists(os.path.join(folder, _CREDENTIAL)):
+        return None
+    return _first_line(Path(folder) / _CREDENTIAL, "the credential") or None
 
 
 def _first_line(path: Path, what: str) -> str:

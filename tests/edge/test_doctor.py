@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,8 @@ from affectd.doctor import CHECKS, Device, examine, judge
 from affectd.errors import MicrophoneError, UnavailableError
 from affectd.finding import Finding
 from affectd.model_file import write_model
+from broker import free_port
+from fake_broker import CONNECT, DISCONNECT, FakeBroker
 from sounds import gain, noise, silence
 from tiny_model import tiny_model
 
@@ -317,8 +320,62 @@ def test_a_sound_card_that_the_user_may_not_use_is_a_fault(device: Any, tmp_path
     says(found(patient, "permissions"), "ok")
 
 
-def test_there_is_no_broker_yet(device: Any) -> None:
+def test_without_a_broker_in_the_settings_none_is_looked_for(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     says(found(device(), "broker"), "ok", "no broker configured")
+
+
+def test_a_broker_is_logged_in_to_and_left_without_a_trace(device: Any, tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        put(
+            tmp_path,
+            "etc/affectd/affectd.toml",
+            f'[device]\nid = "kiosk"\n[mqtt]\nenabled = true\nport = {broker.port}\n',
+        )
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            client = broker.accept()
+            body = client.expect(CONNECT)
+            assert b"affectd-kiosk-doctor" in body, "the service keeps its connection"
+            assert not body[7] & 0x04, "no last will"
+            client.answer(0)
+            client.expect(DISCONNECT)
+            says(finding.result(), "ok", f"localhost:{broker.port} lets this device in by MQTT 3.1.1")
+
+
+def test_a_broker_that_refuses_is_a_fault_with_its_reason(device: Any, tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        put(tmp_path, "etc/affectd/affectd.toml", f"[mqtt]\nenabled = true\nport = {broker.port}\n")
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            client = broker.accept()
+            client.expect(CONNECT)
+            client.answer(5)
+            says(finding.result(), "fault", str(broker.port), "not authorized")
+
+
+def test_a_broker_that_is_away_is_a_fault(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", f"[mqtt]\nenabled = true\nport = {free_port()}\n")
+    says(found(device(), "broker"), "fault", "nothing listens there")
+
+
+def test_without_a_client_library_the_broker_is_a_fault(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", "[mqtt]\nenabled = true\n")
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    says(found(device(), "broker"), "fault", "paho-mqtt is not installed", "pip install")
+
+
+def test_the_password_of_the_service_is_looked_for_where_the_unit_takes_it_from(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    settings = '[mqtt]\nenabled = true\nhost = "broker.lan"\nusername = "pi"\n'
+    put(tmp_path, "etc/affectd/affectd.toml", settings)
+    put(tmp_path, "etc/affectd/mqtt_password", "open sesame\n")
+    install_unit(tmp_path)
+    says(found(device(), "broker"), "fault", "without encryption", "correct [mqtt]")
 
 
 @pytest.mark.parametrize(
