@@ -241,10 +241,9 @@ def test_muted_it_is_closed_within_half_a_second_and_only_what_was_heard_before_
     heard = [next(listener.blocks) for _ in range(30)]
     plug.muted = True
     muted_at, n_before = plug.now, n_read
-    heard += [next(listener.blocks) for _ in range(2)]
     while plug.is_open:
         heard.append(next(listener.blocks))
-    assert plug.now - muted_at <= 0.5
+        assert plug.now - muted_at <= 0.5
     heard += [next(listener.blocks) for _ in range(100)]
     assert n_read == n_before
     assert np.concatenate(heard).min() >= 0.0

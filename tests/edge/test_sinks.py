@@ -276,11 +276,11 @@ def test_a_renaming_that_fails_halfway_again_and_again_pushes_nothing_out(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a disk of 64 KiB."""
+    """Return a folder on a disk of 64 KiB and 8 files."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "affectd", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8", "affectd", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"a disk cannot be mounted here: {mounted.stderr.decode()}")
@@ -314,13 +314,15 @@ def test_a_full_disk_spoils_no_line_and_is_written_again_when_there_is_room(
 
 
 def test_a_disk_that_is_full_at_the_start_is_waited_for(small_disk: Path) -> None:
-    with pytest.raises(OSError, match="No space left"):
-        (small_disk / "other").write_bytes(bytes(70_000))
     path = small_disk / "events.jsonl"
+    with pytest.raises(OSError, match="No space left"):
+        for n in range(9):
+            (small_disk / str(n)).touch()
+    assert not path.exists()
     file = RotatingFile(FileConfig(path=str(path)))
     with pytest.raises(UnavailableError, match="No space left"):
         file.write({"n": 0})
-    (small_disk / "other").unlink()
+    (small_disk / "0").unlink()
     file.write({"n": 1})
     assert lines(path) == [{"n": 1}]
 
