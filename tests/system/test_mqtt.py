@@ -410,6 +410,28 @@ def test_a_certificate_that_is_renewed_is_used_without_a_restart(
         wait_until(lambda: connection.connected)
 
 
+# --- what it costs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_the_benchmark_measures(protocol: str) -> None:
+    command = [sys.executable, "-W", "error", str(TESTS.parent / "scripts" / "benchmark_mqtt.py")]
+    done = subprocess.run(
+        [*command, "--seconds", "1", "--rate", "200", "--json", "--protocol", protocol],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["events"]["made"] == result["events"]["arrived"] > 100
+    assert result["strides"]["quiet"] > 20
+    for key in ("publish_ms", "put_ms", "stride_quiet_ms", "stride_loaded_ms"):
+        assert 0 < result[key]["p50"] <= result[key]["p99"] <= result[key]["max"]
+
+
 # --- other versions ----------------------------------------------------------------------------------------------
 
 
