@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from affectd.errors import AffectdError, UnavailableError, UsageError
-from affectd.sinks import JsonLines, RotatingFile, Several, Sink
+from affectd.sinks import Detached, JsonLines, RotatingFile, Several, Sink
 
 if TYPE_CHECKING:
     from affectd.classifier import Classifier
@@ -165,7 +165,8 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         with ExitStack() as stack:
             sinks: list[tuple[str, Sink]] = [("standard output", out)]
             if config.file.path:
-                sinks.append((config.file.path, RotatingFile(config.file)))
+                file = Detached(config.file.path, RotatingFile(config.file))
+                sinks.append((config.file.path, stack.enter_context(file)))
             if config.mqtt.enabled:
                 from affectd.voice import Voice
 
