@@ -1,4 +1,4 @@
-"""Events in an SQLite file, in the order in which they were made, and what to do when the file is damaged.
+"""Events in an SQLite file, in the order in which they were made.
 
 One process uses a file at a time, and has it locked for as long as it is open. Every row carries a checksum:
 SQLite notices a damaged page only if the structure is hit, and nonsense must not be published.
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 _VERSION = 1
+_SPARE_PAGES = 64
+_SHRINK_PAGES = 256
 _CREATE = "CREATE TABLE events (sequence INTEGER PRIMARY KEY, made REAL, crc INTEGER, payload BLOB)"
-_SELECT = "SELECT sequence, made, payload, crc FROM events"
+SELECT = "SELECT sequence, made, payload, crc FROM events"
 _BROKEN_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
 _WORDS = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -58,24 +60,22 @@ class EventFile:
         How many events there are, and the bytes of their payloads.
     newest : int
         The highest sequence; 0 if there is none.
-    is_readonly : bool
-        Whether nothing can be written, now and as long as this file is open.
 
     Raises
     ------
     OSError, sqlite3.Error, BrokenFileError
-        The file cannot be opened; `is_broken` tells whether that is the file's own fault.
+        The file cannot be opened; `is_broken` tells whether its content is at fault.
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         is_new = not path.exists()
         if is_new:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._db = _connect(path)
+        self._db = connect(path)
         try:
             self._prepare(durable)
             if is_new and durable:
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         except BaseException:
             self._db.close()
             raise
@@ -84,29 +84,24 @@ class EventFile:
         execute = self._db.execute
         execute("PRAGMA cell_size_check=ON")
         execute("PRAGMA cache_size=-512")
-        execute("PRAGMA auto_vacuum=INCREMENTAL")
-        # With it the journal is kept and overwritten instead of made anew for every transaction.
+        # With it the journal is overwritten instead of made anew for every transaction.
         execute("PRAGMA locking_mode=EXCLUSIVE")
         execute(f"PRAGMA synchronous={'EXTRA' if durable else 'OFF'}")
-        self.is_readonly = False
-        try:
-            with self._transaction():  # takes the lock
-                version, n_tables = execute("PRAGMA user_version").fetchone()[0], self._n_tables()
-                if (version, n_tables) == (0, 0):
-                    execute(_CREATE)
-                    execute(f"PRAGMA user_version={_VERSION}")
-                elif version != _VERSION:
-                    raise BrokenFileError(f"it is of version {version}")
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_READONLY:
-                raise
-            self.is_readonly = True
+        if not durable:  # it lives long; the durable one is deleted as soon as it is empty
+            execute("PRAGMA auto_vacuum=INCREMENTAL")
+        with self._transaction():  # takes the lock
+            version, n_tables = execute("PRAGMA user_version").fetchone()[0], self._n_tables()
+            if (version, n_tables) == (0, 0):
+                execute(_CREATE)
+                execute(f"PRAGMA user_version={_VERSION}")
+            elif version != _VERSION:
+                raise BrokenFileError(f"it is of version {version}")
         self.count, self.size, self.newest = execute(
             "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(max(sequence), 0) FROM events"
         ).fetchone()
 
     def _n_tables(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -120,9 +115,9 @@ class EventFile:
 
     def read(self, after: int = 0) -> Iterator[Row]:
         """Yield what follows `after`, oldest first; do not write meanwhile."""
-        with closing(self._db.execute(f"{_SELECT} WHERE sequence > ? ORDER BY sequence", (after,))) as found:
+        with closing(self._db.execute(f"{SELECT} WHERE sequence > ? ORDER BY sequence", (after,))) as found:
             for row in found:
-                if not _is_intact(row):
+                if not is_intact(row):
                     raise BrokenFileError("an event in it is damaged")
                 yield Row(*row[:3])
 
@@ -150,61 +145,14 @@ class EventFile:
 
     def shrink(self) -> None:
         """Give back a part of the room that removed events took."""
-        if self._db.execute("PRAGMA freelist_count").fetchone()[0] > 64:
-            self._db.execute("PRAGMA incremental_vacuum(256)").fetchall()
+        if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
+            # Not with `execute`, which asks for one step only: a page each.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
 
     def close(self) -> None:
         """Let go of the file."""
         with suppress(sqlite3.Error):
             self._db.close()
-
-
-def open_or_mend(path: Path, *, durable: bool, damage: str = "") -> tuple[EventFile, str]:
-    """Return the file at `path` and an empty text, or what was done because it was damaged.
-
-    A damaged file is replaced by a new one with all events that can still be read; the damaged one is kept beside
-    it as ``*.broken``, in the place of an older one.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    durable : bool
-        As for `EventFile`.
-    damage : str
-        What is wrong with the file, if that is known already; some damage is found only by reading the events.
-
-    Raises
-    ------
-    OSError, sqlite3.Error
-        It cannot be opened or replaced.
-    """
-    if not damage:
-        try:
-            return EventFile(path, durable=durable), ""
-        except (sqlite3.Error, BrokenFileError) as error:
-            if not is_broken(error):
-                raise
-            damage = reason(error)
-    rows = _salvage(path)
-    new, broken = path.with_name(path.name + ".new"), path.with_name(path.name + ".broken")
-    remove(new)
-    beginning = EventFile(new, durable=durable)
-    try:
-        beginning.write(rows, {})
-    finally:
-        beginning.close()
-    # An old journal would be played back into the new file.
-    for suffix in ("-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-        new.with_name(new.name + suffix).unlink(missing_ok=True)
-    broken.unlink(missing_ok=True)
-    with suppress(OSError):  # a file system without links: the damaged file is not kept
-        os.link(path, broken)
-    os.replace(new, path)  # at no moment there is no file: what was saved is in one of them
-    if durable:
-        _sync_directory(path.parent)
-    return EventFile(path, durable=durable), f"{path} was damaged ({damage}); {len(rows)} events in it could be saved"
 
 
 def remove(path: Path) -> None:
@@ -224,11 +172,6 @@ def is_broken(error: Exception) -> bool:
     return isinstance(error, BrokenFileError) or _code(error) in _BROKEN_CODES
 
 
-def is_undone(error: Exception) -> bool:
-    """Return whether a `write` that failed so has left the file as it was."""
-    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
-
-
 def reason(error: Exception) -> str:
     """Return in words why a file cannot be used."""
     if isinstance(error, OSError):
@@ -238,28 +181,15 @@ def reason(error: Exception) -> str:
     return _WORDS.get(_code(error), str(error))
 
 
-def _salvage(path: Path) -> list[Row]:
-    """Return the intact events of a damaged file: up to the damage, and from the end back to it."""
-    rows: dict[int, Row] = {}
-    with suppress(sqlite3.Error), closing(_connect(path)) as db:
-        db.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
-        for order in ("ASC", "DESC"):
-            with suppress(sqlite3.Error):
-                for row in db.execute(f"{_SELECT} ORDER BY sequence {order}"):
-                    if order == "DESC" and row[0] in rows:
-                        break
-                    if _is_intact(row):
-                        rows[row[0]] = Row(*row[:3])
-    return [rows[sequence] for sequence in sorted(rows)]
-
-
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file at `path` as it is."""
     # Autocommit: transactions are begun and ended in words. The threads that use it take turns by a lock.
     address = f"{path.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
 
 
-def _is_intact(row: tuple[object, ...]) -> bool:
+def is_intact(row: tuple[object, ...]) -> bool:
+    """Return whether a row that `SELECT` found is what was written."""
     sequence, made, payload, crc = row
     return (
         isinstance(sequence, int)
@@ -278,7 +208,8 @@ def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", -1) & 0xFF
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Let the names in a folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from affectd.event_file import BrokenFileError, EventFile, Row, is_broken, is_undone, open_or_mend, reason, remove
+from affectd.event_file import BrokenFileError, EventFile, Row, is_broken, reason, remove
+from affectd.event_mending import open_or_mend
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ class FilePlace:
     ----------
     trouble : str
         Why it takes nothing, in words; empty if it does.
+    n_opened : int
+        How often the file was opened; each time there may be something in it that nobody knew of.
     """
 
     def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
-        self.folder, self.trouble = folder, ""
+        self.folder, self.trouble, self.n_opened = folder, "", 0
         self._durable, self._clock = durable, clock
         self._file: EventFile | None = None
         # Events that are forgotten but still in the file, with their sizes; the next `write` removes them.
@@ -49,11 +52,6 @@ class FilePlace:
         self._open_at = self._write_at = -float("inf")
         self._could_open = True
         self._damage = ""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the file can be read."""
-        return self._file is not None
 
     @property
     def count(self) -> int:
@@ -77,42 +75,44 @@ class FilePlace:
         """Whether events are forgotten that are still in the file."""
         return bool(self._gone)
 
-    def open(self, *, create: bool) -> bool:
-        """Open the file if it is closed and time to try; return whether it was opened now."""
+    def open(self, *, create: bool) -> None:
+        """Open the file if it is closed and time to try."""
         if self._file or self.folder is None or self._clock() < self._open_at:
-            return False
+            return
         path = self.folder / _NAME
         try:
-            if create:
+            if not path.exists():
+                self._damage = ""
+                if not create:
+                    return
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            elif not path.exists():
-                return False
             self._file, mended = open_or_mend(path, durable=self._durable, damage=self._damage)
             self._damage = ""
-            self._set_gone(dict(self._file.sizes(list(self._gone))))
+            gone, self._gone, self._gone_size = list(self._gone), {}, 0
+            self._let_go(self._file.sizes(gone))
         except _FAILURES as error:
             self._fail(error)
-            self._could_open = False
+            self._could_open, self.trouble = False, reason(error)
             self._open_at = self._write_at = self._clock() + _RETRY_SECONDS
-            return False
+            return
         if mended:
-            _log.warning("%s.", mended)
-        if self._file.is_readonly:
-            self.trouble = "it is read-only"
-        elif not self._could_open:
+            _log.warning("%s", mended)
+        if not self._could_open:
             self.trouble = ""
         self._could_open = True
-        return True
+        self.n_opened += 1
 
     def read(self, after: int, n: int) -> list[Row]:
         """Return up to `n` events that follow `after`, oldest first."""
-        rows: list[Row] = []
-        if self._file and self.count:
-            try:
-                rows += islice((row for row in self._file.read(after) if row.sequence not in self._gone), n)
-            except _FAILURES as error:
-                self._fail(error)
-        return rows
+        for _ in range(2):  # a file that turns out to be damaged is mended, and has something to say after all
+            if self._file and self.count:
+                rows = (row for row in self._file.read(after) if row.sequence not in self._gone)
+                try:
+                    return list(islice(rows, n))
+                except _FAILURES as error:
+                    self._fail(error)
+                    self.open(create=False)
+        return []
 
     def sequences(self, after: int) -> list[int]:
         """Return all sequences in the file that follow `after`."""
@@ -126,31 +126,30 @@ class FilePlace:
         """Let these be gone, for everybody but the file."""
         if self._file and self.count:
             try:
-                self._set_gone({**self._gone, **dict(self._file.sizes(sequences))})
+                self._let_go(self._file.sizes(sequences))
             except _FAILURES as error:
                 self._fail(error)  # they come twice
 
     def forget_oldest(self, n: int, n_bytes: int) -> int:
         """Forget the oldest until `n` events and `n_bytes` are gone; return how many."""
-        more: dict[int, int] = {}
+        n_gone = 0
         if self._file and (n > 0 or n_bytes > 0):
             try:
                 for sequence, size in self._file.sizes():
-                    if n <= len(more) and n_bytes <= 0:
+                    if n <= n_gone and n_bytes <= 0:
                         break
                     if sequence not in self._gone:
-                        more[sequence] = size
-                        n_bytes -= size
+                        self._let_go([(sequence, size)])
+                        n_gone, n_bytes = n_gone + 1, n_bytes - size
             except _FAILURES as error:
                 self._fail(error)
-            self._set_gone({**self._gone, **more})
-        return len(more)
+        return n_gone
 
     def write(self, rows: Sequence[Row] = ()) -> bool:
         """Add `rows`, remove what is gone, and return whether it worked; after a failure nothing does for a minute."""
         if self._clock() < self._write_at:
             return False
-        if self._file and self._file.is_readonly:  # that was when it was opened
+        if self.trouble:  # a file that was opened on a disk that could not be written to stays so
             self.close()
             self.open(create=False)
         if self._file is None:
@@ -159,9 +158,9 @@ class FilePlace:
             self._file.write(rows, self._gone)
         except _FAILURES as error:
             self._fail(error)
+            self.open(create=False)  # to read on
             return False
-        self._set_gone({})
-        self.trouble = ""
+        self._all_gone()
         return True
 
     def remove(self) -> None:
@@ -173,8 +172,7 @@ class FilePlace:
             except OSError as error:
                 self._fail(error)
             else:
-                self._set_gone({})
-                self.trouble = ""
+                self._all_gone()
 
     def shrink(self) -> None:
         """Give back a part of the room that removed events took."""
@@ -194,13 +192,19 @@ class FilePlace:
         if file:
             file.close()
 
-    def _set_gone(self, gone: dict[int, int]) -> None:
-        self._gone, self._gone_size = gone, sum(gone.values())
+    def _let_go(self, sizes: Iterable[tuple[int, int]]) -> None:
+        for sequence, size in sizes:
+            self._gone_size += size - self._gone.get(sequence, 0)
+            self._gone[sequence] = size
+
+    def _all_gone(self) -> None:
+        """Note that the file is as it should be."""
+        self._gone, self._gone_size = {}, 0
+        self.trouble = ""
 
     def _fail(self, error: Exception) -> None:
-        """Note the trouble. Unless the file is as it was, it is closed, and `open` has a new look at it."""
-        if not is_undone(error):
-            self.close()
+        """Note the trouble, and let `open` have a new look at the file: nobody knows what became of it."""
+        self.close()
         if is_broken(error):
             self._damage = reason(error)
         else:

@@ -29,6 +29,8 @@ from affectd.event_places import FilePlace, MemoryPlace
 _log = logging.getLogger(__name__)
 
 _BATCH = 256
+# What was delivered need not leave the disk at once: if the power fails, it is delivered again.
+_TIDY_SECONDS = 1.0
 
 
 class Outbox:
@@ -75,12 +77,14 @@ class Outbox:
         self._runtime = FilePlace(runtime, durable=False, clock=clock)
         self._memory = MemoryPlace()
         self.n_dropped = 0
+        self._n_opened = 0
+        self._tidy_at = -float("inf")
         self._told: dict[str, str] = {}
-        self._disk.open(create=False)
+        self._n_dropped_told, self._is_full = 0, False
         self._runtime.open(create=True)
-        self._forget_what_is_on_disk_too()
-        # Sequences rise even if nothing is left of the last run; the clock alone may have been set back.
-        self._sequence = max(time.time_ns() // 1000, self._disk.newest, self._runtime.newest)
+        # The time, so that sequences rise even if nothing is left of the last run.
+        self._sequence = max(time.time_ns() // 1000, self._runtime.newest)
+        self._open_disk()
         self._tell()
 
     def put(self, payload: str) -> None:
@@ -103,12 +107,9 @@ class Outbox:
         Ask from 0 again whenever nothing is in flight: events on a disk that was away may come back.
         """
         with self._disk_lock:
-            could_read = self._disk.is_open
             rows = self._disk.read(after, n)
-            # If the disk has failed just now, the newer events wait until `settle` has had a look at it.
-            if self._disk.is_open == could_read:
-                with self._lock:
-                    rows += self._waiting(after, n)
+            with self._lock:
+                rows += self._waiting(after, n)
         found = {row.sequence: row.payload for row in rows}
         return [(sequence, found[sequence].decode()) for sequence in sorted(found)[:n]]
 
@@ -137,7 +138,7 @@ class Outbox:
             self._tell()
             with self._lock:
                 if self._memory.count:
-                    _log.warning("%d events could not be written anywhere and are lost.", self._memory.count)
+                    _log.warning("%d events that nobody could take are lost", self._memory.count)
                 if self._runtime.count == 0:
                     self._runtime.remove()
                 self._runtime.close()
@@ -170,17 +171,11 @@ class Outbox:
     def _settle(self, limit: float, now: float) -> None:
         """Move what was made at `limit` or before."""
         self._settle_memory()
-        if self._disk.open(create=False):
-            self._forget_what_is_on_disk_too()
+        self._open_disk()
         n = self._disk.forget_oldest(len(self) - self._max_events, self.n_bytes - self._max_bytes)
         with self._lock:
             self.n_dropped += n
-        while True:
-            with self._lock:
-                # What was made later than now was made before a restart of the machine.
-                rows = [row for row in self._waiting(0, _BATCH) if not limit < row.made <= now]
-            if not rows:
-                break
+        while rows := self._due(limit, now):
             self._disk.open(create=True)
             if not self._disk.write(rows):
                 return
@@ -188,8 +183,17 @@ class Outbox:
                 self._forget([row.sequence for row in rows])
         if self._disk.count == 0:
             self._disk.remove()
-        elif self._disk.has_gone:
+        elif self._disk.has_gone and now >= self._tidy_at:
+            self._tidy_at = now + _TIDY_SECONDS
             self._disk.write()
+
+    def _due(self, limit: float, now: float) -> list[Row]:
+        """Return some of the events that have to go to the disk."""
+        # One made later than now was made before a restart of the machine.
+        with self._lock:
+            if not any(not limit < row.made <= now for row in self._waiting(0, 1)):
+                return []
+            return [row for row in self._waiting(0, _BATCH) if not limit < row.made <= now]
 
     def _settle_memory(self) -> None:
         """Bring what is in memory to the file for the runtime, if that works now."""
@@ -215,30 +219,38 @@ class Outbox:
         if self._runtime.has_gone:
             self._runtime.write()
 
-    def _forget_what_is_on_disk_too(self) -> None:
-        """Finish a move that was cut off."""
+    def _open_disk(self) -> None:
+        """Open the file on the disk, if there is one; finish the move that may have been cut off when it was closed."""
+        self._disk.open(create=False)
+        if self._disk.n_opened == self._n_opened:
+            return
+        self._n_opened = self._disk.n_opened
         with self._lock:
+            self._sequence = max(self._sequence, self._disk.newest)
             oldest = self._waiting(0, 1)
-            if oldest:
-                self._forget(self._disk.sequences(oldest[0].sequence - 1))
+        if oldest:
+            on_disk_too = self._disk.sequences(oldest[0].sequence - 1)
+            with self._lock:
+                self._forget(on_disk_too)
 
     def _tell(self) -> None:
         """Log what has changed since the last time, a line for each."""
         without = {
             "disk": "events are not safe from a power cut",
-            "runtime": "an event just made may be lost if the process dies",
+            "runtime": "an event just made is lost if the process dies",
         }
         for name, place in (("disk", self._disk), ("runtime", self._runtime)):
             if place.trouble and place.trouble != self._told.get(name):
-                _log.warning("The outbox cannot use %s: %s; %s.", place.folder, place.trouble, without[name])
+                _log.warning("the outbox cannot use %s: %s; %s", place.folder, place.trouble, without[name])
             elif not place.trouble and self._told.get(name):
-                _log.info("The outbox can use %s again.", place.folder)
+                _log.info("the outbox can use %s again", place.folder)
             self._told[name] = place.trouble
-        n_told = int(self._told.get("dropped", "0"))
-        if self.n_dropped > n_told and "dropping" not in self._told:
-            _log.warning("The outbox is full with %d events; the oldest are being dropped.", len(self))
-            self._told["dropping"] = "yes"
-        elif self.n_dropped == n_told and "dropping" in self._told and len(self) <= self._max_events // 2:
-            _log.info("The outbox has room again; %d events were dropped.", self.n_dropped)
-            del self._told["dropping"]
-        self._told["dropped"] = str(self.n_dropped)
+        is_dropping = self.n_dropped > self._n_dropped_told
+        has_room = len(self) <= self._max_events / 2 and self.n_bytes <= self._max_bytes / 2
+        if is_dropping and not self._is_full:
+            _log.warning("the outbox is full; events are being dropped, the oldest first")
+            self._is_full = True
+        elif self._is_full and has_room and not is_dropping:
+            _log.info("the outbox has room again; %d events were dropped since the start", self.n_dropped)
+            self._is_full = False
+        self._n_dropped_told = self.n_dropped
