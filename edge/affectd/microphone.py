@@ -28,6 +28,9 @@ ROOT = Path("/")
 
 # The longest time the pipeline may be busy before samples are lost.
 _RING_SECONDS = 10.0
+# The pipeline is woken for so much sound at once: every waking costs, in silence more than what it is for. The card's
+# own buffers stay at a fifth of that; with longer ones PortAudio loses sound on some sound servers.
+_PIECE_SECONDS = 0.1
 # A board that is too slow would else log with every block, for months.
 _LOG_SECONDS = 60.0
 # What a card is asked for if it refuses both what is wanted and what PortAudio calls its default.
@@ -65,6 +68,7 @@ class Stream:
         self._ring = ring
         self._stream = stream
         self._losses = losses
+        self._piece = round(_PIECE_SECONDS * sample_rate)
         self._counted = self._logged = (0, 0)
         self._next_log = time.monotonic()
 
@@ -83,11 +87,12 @@ class Stream:
         MicrophoneError
             ``stalled``: PortAudio has ended the stream.
         """
-        n_lost, samples = self._ring.read(self.sample_rate // 10, timeout_seconds)
+        n_lost, samples = self._ring.read(self._piece, timeout_seconds)
         if not len(samples) and not self._is_active():
             raise MicrophoneError("stalled", f"{self.name} has ended its stream.")
         self._count_losses()
-        chosen = samples.mean(axis=1, dtype=np.float32) if self._channel is None else samples[:, self._channel]
+        channel = 0 if samples.shape[1] == 1 else self._channel
+        chosen = samples.mean(axis=1, dtype=np.float32) if channel is None else samples[:, channel]
         return n_lost, chosen.astype(np.float32) / np.float32(1 << 15)
 
     def _is_active(self) -> bool:
@@ -171,7 +176,7 @@ def open_stream(
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
     for rate in dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)):
         for n_channels in channel_counts(microphone, needed):
-            ring = SampleRing(round(_RING_SECONDS * rate), n_channels)
+            ring = SampleRing(round(_RING_SECONDS * rate), n_channels, round(_PIECE_SECONDS * rate))
             try:
                 with quiet():
                     stream = audio.open(

@@ -23,11 +23,16 @@ class SampleRing:
         Samples per channel that fit.
     n_channels : int
         Interleaved channels.
+    enough : int
+        So many samples wake a reader that waits.
     """
 
-    def __init__(self, capacity: int, n_channels: int) -> None:
+    def __init__(self, capacity: int, n_channels: int, enough: int = 1) -> None:
         if capacity < 1 or n_channels < 1:
             raise ValueError(f"capacity and n_channels must be at least 1, got {capacity} and {n_channels}")
+        if not 1 <= enough <= capacity:
+            raise ValueError(f"enough must lie in 1 to the capacity of {capacity}, got {enough}")
+        self._enough = enough
         # Filled and not np.zeros, which leaves it to the first use to get the memory: that would be the callback.
         self._data = np.full((capacity, n_channels), 0, np.int16)
         self._start = 0
@@ -36,7 +41,7 @@ class SampleRing:
         self._n_missing = 0
         self._n_overflows = 0
         self._lock = threading.Lock()
-        # Locked while there is nothing new: the writer unlocks it, the reader waits to lock it.
+        # Locked while there is not enough: the writer unlocks it, the reader waits to lock it.
         self._news = threading.Lock()
         self._news.acquire()
 
@@ -67,22 +72,22 @@ class SampleRing:
             # what is stored: the dropped samples in between take no room.
             _copy_in(self._data, end % capacity, samples)
             self._start = (end + len(samples) - self._n_stored) % capacity
-        if self._news.locked():
+        if self._n_stored >= self._enough and self._news.locked():
             self._news.release()
 
     def read(self, max_samples: int, timeout_seconds: float | None = None) -> tuple[int, NDArray[np.int16]]:
-        """Wait for samples and take the oldest of them.
+        """Wait until there are enough samples, or for `timeout_seconds`, and take the oldest of them.
 
         Returns
         -------
         n_missing : int
             Samples that were dropped between the last ones read and these: where they are missing in time.
         samples : ndarray of int16, shape (n, n_channels)
-            1 to `max_samples` samples; none if nothing came within `timeout_seconds`.
+            1 to `max_samples` samples; none if nothing came in time.
         """
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         # No lock to look: only this thread makes it smaller. The news may be old, so look again.
-        while not self._n_stored and (left := deadline - time.monotonic()) > 0:
+        while self._n_stored < self._enough and (left := deadline - time.monotonic()) > 0:
             self._news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
         with self._lock:
             n = min(max_samples, self._n_stored)

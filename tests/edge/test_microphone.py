@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_the_mix_is_the_mean_of_the_channels(monkeypatch: pytest.MonkeyPatch) ->
     with open_microphone(16000) as stream:
         fake.play(np.tile(np.array([32000, 31000], np.int16), (160, 1)))
         assert set((stream.read(1)[1] * 2**15).tolist()) == {31500}
+
+
+def test_the_pipeline_is_woken_ten_times_a_second_and_gets_what_is_there_when_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = use(monkeypatch, FakePyAudio(FakeDevice(n_channels=1)))
+    with open_microphone(16000) as stream:
+        fake.play(np.ones(1599, np.int16))
+        began = time.monotonic()
+        assert len(stream.read(0.2)[1]) == 1599
+        assert time.monotonic() - began >= 0.2
+        fake.play(np.ones(1600, np.int16))
+        began = time.monotonic()
+        assert len(stream.read(10)[1]) == 1600
+        assert time.monotonic() - began < 5
 
 
 def test_a_channel_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

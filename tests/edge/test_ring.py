@@ -99,6 +99,26 @@ def test_a_waiting_reader_is_woken_by_the_writer() -> None:
     assert not reader.is_alive()
 
 
+def test_a_reader_that_waits_is_woken_only_when_there_is_enough() -> None:
+    ring = SampleRing(100, 1, enough=30)
+    taken: list[int] = []
+    reader = threading.Thread(target=lambda: taken.append(len(ring.read(50, 20.0)[1])))
+    reader.start()
+    for n in (10, 19):
+        ring.write(np.ones((n, 1), np.int16))
+        reader.join(0.05)
+        assert not taken
+    ring.write(np.ones((1, 1), np.int16))
+    reader.join(10)
+    assert taken == [30]
+
+
+@pytest.mark.parametrize("enough", [0, 101])
+def test_enough_must_fit(enough: int) -> None:
+    with pytest.raises(ValueError, match="enough"):
+        SampleRing(100, 1, enough)
+
+
 class Stopped(Exception):
     """What the signal handler raises."""
 
