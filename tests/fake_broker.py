@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from broker import PATIENCE_SECONDS, packet, read_packet, string
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
@@ -82,6 +84,13 @@ class FakeConnection:
             return read_packet(self._file)
         except ConnectionError:
             raise EOFError from None
+
+    def expect_nothing(self, seconds: float = 0.3) -> None:
+        """Fail if anything comes in this time."""
+        self._socket.settimeout(seconds)
+        with pytest.raises(TimeoutError):
+            self._socket.recv(1, socket.MSG_PEEK)
+        self._socket.settimeout(PATIENCE_SECONDS)
 
     def expect(self, kind: int) -> bytes:
         """Return the body of the next packet, which is of this kind."""

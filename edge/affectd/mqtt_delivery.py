@@ -83,7 +83,6 @@ class Delivery:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
         self._sent_events.clear()
-        self._last_sequence, self._more = 0, True
         self._events_from = 0.0
         self._refusals.clear()
 
@@ -121,9 +120,8 @@ class Delivery:
 
     def _refused(self, refusal: str, topic: str) -> None:
         if topic == self._event_topic:
-            # It stays, and everything from there on is sent again when the broker may have changed its mind.
+            # It stays, and is sent again when the broker may have changed its mind.
             self._events_from = max(self._events_from, time.monotonic() + self._retry_seconds)
-            self._last_sequence, self._more = 0, True
         if topic not in self._refusals:
             self._refusals.add(topic)
             _log.warning("the broker refuses what is published to %s: %s", topic, refusal)
@@ -143,7 +141,7 @@ class Delivery:
 
     def _send_events(self, link: Link) -> None:
         if not self._sent_events and len(self._outbox):
-            # From the oldest: a disk that was away may have brought some back.
+            # From the oldest: what was refused, or a disk that was away has brought back, comes first.
             self._last_sequence, self._more = 0, True
         room = min(_MOST_EVENTS, link.most_unacknowledged) - self._n_unacknowledged
         if not self._more or room <= 0 or time.monotonic() < self._events_from:
