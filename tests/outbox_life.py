@@ -35,7 +35,7 @@ def live(state: Path, runtime: Path | None, tell: Tell) -> None:
 
     def put(n: int) -> None:
         for _ in range(n):
-            event = f"event {next(made):03} " + "x" * 300
+            event = f"event {next(made):03} " + "x" * 1300  # three to a page
             outbox.put(event)
             tell("put", event)
 
@@ -58,10 +58,10 @@ def live(state: Path, runtime: Path | None, tell: Tell) -> None:
     put(1)
     settle(connected=True)  # the older of the two has waited for too long
     settle(connected=False)
-    put(20)  # more than a page
+    put(7)
     settle(connected=False)
     put(1)
-    deliver(5)
+    deliver(2)
     settle(connected=True)
     deliver(100)
     settle(connected=True)

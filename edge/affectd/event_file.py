@@ -96,9 +96,11 @@ class EventFile:
                 execute(f"PRAGMA user_version={_VERSION}")
             elif version != _VERSION:
                 raise BrokenFileError(f"it is of version {version}")
-        self.count, self.size, self.newest = execute(
-            "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(max(sequence), 0) FROM events"
-        ).fetchone()
+        self.count, self.size = execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM events").fetchone()
+        self.newest = 0
+        for order in ("ASC", "DESC"):  # what lies between has a sequence between theirs
+            for row in execute(f"{SELECT} ORDER BY sequence {order} LIMIT 1").fetchall():
+                self.newest = _checked(row).sequence
 
     def _n_tables(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
@@ -117,9 +119,7 @@ class EventFile:
         """Yield what follows `after`, oldest first; do not write meanwhile."""
         with closing(self._db.execute(f"{SELECT} WHERE sequence > ? ORDER BY sequence", (after,))) as found:
             for row in found:
-                if not is_intact(row):
-                    raise BrokenFileError("an event in it is damaged")
-                yield Row(*row[:3])
+                yield _checked(row)
 
     def sizes(self, sequences: Iterable[int] | None = None, *, after: int = 0) -> Iterator[tuple[int, int]]:
         """Yield sequence and bytes of those that are here: of all after `after`, oldest first, or of `sequences`."""
@@ -199,8 +199,14 @@ def is_intact(row: tuple[object, ...]) -> bool:
     )
 
 
+def _checked(row: tuple[int, float, bytes, int]) -> Row:
+    if not is_intact(row):
+        raise BrokenFileError("an event in it is damaged")
+    return Row(*row[:3])
+
+
 def _crc(sequence: int, payload: bytes) -> int:
-    return zlib.crc32(payload, sequence & 0xFFFFFFFF)
+    return zlib.crc32(payload, zlib.crc32(sequence.to_bytes(8, "big", signed=True)))
 
 
 def _code(error: Exception) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -21,6 +22,8 @@ from affectd.outbox import Outbox
 from faulty_disk import FULL, IO_ERROR, Answer, Step, faulty_disk, needs_faulty_disk
 
 NAME = "outbox.sqlite"
+# For tests with thousands of transactions, that would take minutes on a real disk.
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 EVENT = '{"type": "emotion", "label": "happy", "note": "' + "x" * 550 + '"}'
 
 
@@ -47,6 +50,12 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -425,11 +434,11 @@ def grows(step: Step) -> bool:
 @pytest.mark.parametrize("place", ["state", "run"])
 @pytest.mark.parametrize("fault", ["an error", "errors", "a full disk"])
 def test_an_error_at_any_step_loses_nothing(
-    tmp_path: Path, fault: str, place: str, caplog: pytest.LogCaptureFixture
+    in_memory: Path, fault: str, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether one step fails or all that follow, until it is tried again a minute later."""
     for bad in range(1, 1000):
-        folder = tmp_path / f"{bad}"
+        folder = in_memory / f"{bad}"
         folder.mkdir()
         clock, n_steps, is_over, made, delivered = Clock(), 0, False, list("abcdefghijkl"), set()
 
@@ -499,7 +508,7 @@ def filled(folder: Path, n: int = 60) -> list[str]:
 @given(draw=st.randoms(use_true_random=False), where=st.sampled_from(["state", "run"]))
 @settings(max_examples=60)
 def test_a_damaged_file_gives_what_it_has_in_order_and_no_nonsense(draw: random.Random, where: str) -> None:
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
         file = Path(folder) / where / NAME
         events = filled(file.parent)
         content = bytearray(file.read_bytes())
@@ -558,6 +567,18 @@ def test_damage_that_only_the_checksum_sees_is_not_published(state: Path, clock:
     deliver(outbox, 20)
     outbox.settle(connected=True)
     assert payloads(outbox) == expected[20:]
+    outbox.close()
+
+
+@pytest.mark.parametrize("sequence", [2**63 - 1, -1, 7])
+def test_a_damaged_sequence_spoils_no_others(state: Path, sequence: int) -> None:
+    """The highest there can be would leave no room for another."""
+    events = filled(state, 20)
+    with closing(sqlite3.connect(state / NAME)) as database, database:
+        database.execute("UPDATE events SET sequence = ? WHERE CAST(payload AS TEXT) LIKE '005 %'", (sequence,))
+    outbox = opened(state, None)
+    put(outbox, "new")
+    assert payloads(outbox) == [*events[:5], *events[6:], "new"]
     outbox.close()
 
 
@@ -671,7 +692,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = TemporaryDirectory()
+        self._folder = TemporaryDirectory(dir=IN_MEMORY)
         self._n_lives, self._n_made = 0, 0
         self._waiting: list[str] = []  # what has to come, in order
         self._on_disk: set[str] = set()
