@@ -197,6 +197,28 @@ def test_never_more_is_under_way_than_the_window(broker: FakeBroker, outbox: Wai
     assert client.published().topic == STATE, "news passes by"
 
 
+def test_an_older_event_that_turns_up_again_is_delivered_too(
+    broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may have been away, and be back without an event being made."""
+    older, newer = outbox.fill(2)
+    is_away = True
+    pending = outbox.pending
+
+    def without_disk(after: int, n: int) -> list[tuple[int, str]]:
+        return [(sequence, payload) for sequence, payload in pending(after, n) if payload != older or not is_away]
+
+    monkeypatch.setattr(outbox, "pending", without_disk)
+    connect()
+    client = broker.welcome()
+    greeted(client)
+    (event,) = events(client, 1)
+    assert event.payload == newer
+    is_away = False
+    client.acknowledge(event)
+    assert payloads(events(client, 1)) == [older]
+
+
 # --- news --------------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +454,15 @@ def test_each_reason_of_an_outage_is_logged_once_and_the_return_too(
     assert [bool(re.search("not available", line)) for line in lines] == [False, True, False]
     assert "connected to the broker" in lines[2]
     assert all(str(broker.port) in line for line in lines)
+
+
+def test_the_next_outage_is_explained_again(broker: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    connection = connect(config={"retry_seconds": 1.0})
+    for n in (1, 2):
+        client = broker.welcome()
+        wait_until(lambda: connection.connected)
+        client.close()
+        wait_until(lambda n=n: len(warnings(caplog)) == n)  # type: ignore[misc]
 
 
 REFUSALS = [
