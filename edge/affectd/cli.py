@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         if nothing != 2:
             os.dup2(nothing, 2)
             os.close(nothing)
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=sys.stderr)
+    # A descriptor of its own: while PortAudio chatters, number 2 leads nowhere (`affectd.quiet`), for all threads.
+    log = os.fdopen(os.dup(2), "w", errors="backslashreplace", closefd=False)
+    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=log)
     try:
         with claimed_stdout() as out:
             options = _parser(out).parse_args(arguments)
