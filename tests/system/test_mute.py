@@ -117,4 +117,6 @@ def test_nonsense_and_retained_commands_and_any_command_where_none_is_allowed_ch
         listener.wait_for(lambda event: event.get("phase") == "start", SOON_SECONDS)
         assert room.n_listeners == 1
         assert not [event for event in listener.stop() if event.get("state") == "muted"]
+        # Written by another thread, while PortAudio starts and must not be heard.
+        assert "connected to the broker" in listener.log.read_text()
     assert broker.retained(TOPICS.listen_state) == ("ON" if listen_command == "true" else None)
