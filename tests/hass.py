@@ -27,11 +27,11 @@ ANSWER_SECONDS = 60.0
 
 # Automations, for these are what people write to use the entities. The "is" before the JSON keeps it a text.
 _STATE = "{'state': s.state, 'attributes': dict(s.attributes)}"
+_QUEUED = {"mode": "queued", "max": 1000}
 _AUTOMATIONS = [
     {
         "alias": "tell every change",
-        "mode": "queued",
-        "max": 1000,
+        **_QUEUED,
         "triggers": {"trigger": "event", "event_type": "state_changed"},
         "conditions": "{{ not trigger.event.data.entity_id.startswith('automation.') }}",
         "actions": {
@@ -45,6 +45,7 @@ _AUTOMATIONS = [
     },
     {
         "alias": "tell everything",
+        **_QUEUED,
         "triggers": {"trigger": "mqtt", "topic": "hass-tell"},
         "actions": {
             "action": "mqtt.publish",
@@ -59,6 +60,7 @@ _AUTOMATIONS = [
     },
     {
         "alias": "turn a switch",
+        **_QUEUED,
         "triggers": {"trigger": "mqtt", "topic": "hass-turn/#"},
         "actions": {
             "action": "switch.turn_{{ trigger.payload }}",
