@@ -1,6 +1,6 @@
 """How right the device is about strangers: every figure names its protocol and carries an interval.
 
-Recordings go through `affectd.classify.classify_recording`, the code that runs on
+Recordings go through `affectd_train.hearing.hear`, which is the code that runs on
 the device: gate, front end, contexts, int8 file. The float network is put in the
 place of the interpreter, everything else being equal.
 """
@@ -8,7 +8,7 @@ place of the interpreter, everything else being equal.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from sklearn.metrics import classification_report, confusion_matrix, recall_scor
 from tqdm import tqdm
 
 from affectd.classifier import Classifier
-from affectd.classify import classify_recording
-from affectd.config import Config
 from affectd.model_file import ModelFile, read_model
 from affectd.pipeline import Network
 from affectd_train.corpora import Clip
 from affectd_train.fit import write_text
+from affectd_train.hearing import hear
 from affectd_train.labels import LABELS
-from affectd_train.recordings import load_audio
+
+NETWORKS = ("int8", "float")
 
 Prediction = dict[str, Any]
 """``path``, ``corpus``, ``speaker``, ``gender``, ``truth``; ``int8`` and ``float``: probabilities of every label."""
@@ -56,18 +56,36 @@ def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: st
     }
     predictions = []
     for clip in tqdm(clips, title):
-        samples = load_audio(clip, model.spec.sample_rate)
-        prediction: Prediction = {
-            "path": f"{clip.corpus}/{clip.path.stem}",
-            "corpus": clip.corpus,
-            "speaker": clip.speaker,
-            "gender": clip.gender,
-            "truth": clip.emotion,
-        }
+        prediction = about(clip)
         for name, network in networks.items():
-            prediction[name] = classify_recording([samples], network, Config()).probabilities
+            prediction[name] = hear(clip, network)
         predictions.append(prediction)
     return predictions
+
+
+def about(clip: Clip) -> Prediction:
+    """Return what a prediction says about its clip, as yet without any network's answer."""
+    return {
+        "path": f"{clip.corpus}/{clip.path.stem}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
+        "corpus": clip.corpus,
+        "speaker": clip.speaker,
+        "gender": clip.gender,
+        "truth": clip.emotion,
+    }
+
+
+def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:
+    """Let networks answer with these labels alone, as in training a corpus masks those it does not have."""
+    restricted = []
+    for prediction in predictions:
+        allowed = dict(prediction)
+        for network in NETWORKS:
+            kept = {label: p for label, p in prediction[network].items() if label in labels}
+            if len(kept) < len(prediction[network]):
+                total = sum(kept.values()) or 1.0
+                allowed[network] = {label: p / total for label, p in kept.items()}
+        restricted.append(allowed)
+    return restricted
 
 
 def answer(prediction: Prediction, network: str) -> str:
@@ -76,14 +94,19 @@ def answer(prediction: Prediction, network: str) -> str:
     return max(probabilities, key=probabilities.__getitem__) if probabilities else ""
 
 
-def metrics(predictions: Sequence[Prediction], protocol: str, n_resamples: int = 2000) -> dict[str, Any]:
+def metrics(
+    predictions: Sequence[Prediction],
+    protocol: str,
+    n_resamples: int = 2000,
+    networks: Sequence[str] = NETWORKS,
+) -> dict[str, Any]:
     """Compute every figure that is reported.
 
     Returns
     -------
     ``protocol``, ``clips``, ``speakers``; per network (``int8``, ``float``) ``unweighted`` accuracy with its 95 %
     bootstrap interval over speakers, ``weighted`` accuracy, ``per_class``, ``confusion`` (rows = truth, in the order
-    of ``labels``), ``by_gender``; and ``same_label``, the share of clips to which int8 and float give the same label.
+    of ``labels``), ``by_gender``; and of two networks ``same_label``, the share of clips they give the same label.
     """
     truth = np.array([p["truth"] for p in predictions])
     speakers = np.array([p["speaker"] for p in predictions])
@@ -95,7 +118,7 @@ def metrics(predictions: Sequence[Prediction], protocol: str, n_resamples: int =
         "speakers": len(set(speakers)),
         "labels": labels,
     }
-    answers = {name: np.array([answer(p, name) for p in predictions]) for name in ("int8", "float")}
+    answers = {name: np.array([answer(p, name) for p in predictions]) for name in networks}
     for name, given in answers.items():
         report = classification_report(truth, given, labels=labels, output_dict=True, zero_division=0)
         figures[name] = {
@@ -109,7 +132,9 @@ def metrics(predictions: Sequence[Prediction], protocol: str, n_resamples: int =
                 for gender in sorted(set(genders) - {""})
             },
         }
-    figures["same_label"] = float((answers["int8"] == answers["float"]).mean())
+    if len(networks) == 2:
+        first, second = answers.values()
+        figures["same_label"] = float((first == second).mean())
     return figures
 
 

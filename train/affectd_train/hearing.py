@@ -1,0 +1,56 @@
+"""What the device makes of a clip: of audio by its own code, of log-mel bands by the same steps from the bands on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.classify import classify_recording, context_starts
+from affectd.config import Config
+from affectd.features import FeatureSpec, Framer, Mfcc
+from affectd.pipeline import Network, frame_strides
+from affectd.vad import band_level, open_frames, trim
+from affectd_train.corpora import Clip
+from affectd_train.dataset import logmel_level
+from affectd_train.recordings import load_audio, load_logmel
+
+Float32 = NDArray[np.float32]
+
+
+def hear(clip: Clip, network: Network) -> dict[str, float]:
+    """Classify one clip with the default settings: the probability of every label, or nothing without speech."""
+    spec = network.model.spec
+    if not clip.is_logmel:
+        return classify_recording([load_audio(clip, spec.sample_rate)], network, Config()).probabilities
+    bands = load_logmel(clip)
+    return hear_bands(logmel_level(bands, spec), bands, network, Config())
+
+
+def level_and_bands(samples: Float32, spec: FeatureSpec, config: Config) -> tuple[Float32, Float32]:
+    """Compute what the gate and the network are given, ``(n_frames,)`` dBFS and ``(n_frames, n_bands)``, as the device.
+
+    In strides, for the last bit of a matrix product depends on its shape.
+    """
+    mfcc = Mfcc(spec)
+    strides = [*frame_strides([samples], Framer(spec), lambda: config.model.stride_frames * spec.hop_length)]
+    level = np.concatenate([band_level(frames, spec.sample_rate) for frames in strides])
+    return level, np.concatenate([mfcc.bands(frames) for frames in strides])
+
+
+def hear_bands(level: Float32, bands: Float32, network: Network, config: Config) -> dict[str, float]:
+    """Do what `affectd.classify.classify_recording` does once it has the level and the bands of every frame."""
+    model, spec = network.model, network.model.spec
+    frame_rate = spec.sample_rate / spec.hop_length
+    span = trim(level, config.gate, frame_rate)
+    if span is None:
+        return {}
+    mfcc = Mfcc(spec)
+    opened = open_frames(level, config.gate, frame_rate)
+    starts = context_starts(opened, span, model.n_frames, config.model.stride_frames)
+    total = np.zeros(len(model.labels))
+    for first in starts:
+        context = np.full((model.n_frames, spec.n_bands), mfcc.floor, np.float32)
+        speech = bands[first : min(span[1], first + model.n_frames)]
+        context[model.n_frames - len(speech) :] = speech
+        total += network(mfcc.cepstra(context))
+    return dict(zip(model.labels, (total / len(starts)).round(4).tolist(), strict=True))
