@@ -323,8 +323,9 @@ def test_a_handler_that_fails_is_logged_and_the_next_message_is_handled(
 
 
 def test_a_close_waits_for_what_is_under_way_takes_leave_and_disconnects(
-    broker: FakeBroker, outbox: Waiting, connect: Any
+    broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mqtt, "_FAREWELL_SECONDS", 20.0)
     outbox.fill(3)
     connection = connect()
     client = broker.welcome()
@@ -340,7 +341,7 @@ def test_a_close_waits_for_what_is_under_way_takes_leave_and_disconnects(
     client.expect(DISCONNECT)
     began = time.monotonic()
     closing.join(20.0)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
     assert len(outbox) == 0
     assert not connection.connected
 
@@ -370,6 +371,25 @@ def test_a_close_without_a_broker_tries_once_more_and_ends(outbox: Waiting, conn
     connection.close(20.0)
     assert time.monotonic() - began < 5.0
     assert len(outbox) == 3
+
+
+def test_a_close_does_not_wait_for_the_next_attempt_but_makes_it(
+    broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FIRST_DELAY_SECONDS", 60.0)
+    outbox.fill(1)
+    connection = connect()
+    broker.accept().close()
+    wait_until(lambda: "closed" in connection.reason)
+    closing = threading.Thread(target=connection.close, args=(20.0,))
+    closing.start()
+    client = broker.welcome()
+    greeted(client)
+    client.acknowledge(events(client, 1)[0])
+    client.acknowledge(client.published())
+    client.expect(DISCONNECT)
+    closing.join(20.0)
+    assert len(outbox) == 0
 
 
 def test_a_close_before_the_first_answer_still_delivers(broker: FakeBroker, outbox: Waiting, connect: Any) -> None:
