@@ -232,7 +232,8 @@ class Mfcc:
         self.floor = math.log(spec.log_floor) * self._unit
         # No dynamic range hides rounding noise in weak bands if all of it is kept: transform in float64 then.
         self._dtype: Any = np.float32 if spec.top_db is not None else np.float64
-        self._window = (taper(spec) * spec.full_scale).astype(self._dtype)
+        # The transform is asked to divide by n_fft, see below; a power of two leaves no trace.
+        self._window = (taper(spec) * spec.full_scale * spec.n_fft).astype(self._dtype)
         self._power_scale = 1 / spec.n_fft if spec.periodogram else 1.0
         self._groups = _grouped(filter_bank(spec) * self._power_scale, self._dtype)
         self._dct = cosines(spec)
@@ -297,11 +298,12 @@ class Mfcc:
         n = len(frames)
         windowed, spectrum, power = self._windowed[:n], self._spectrum[:n], self._power[:n]
         np.multiply(frames, self._window, out=windowed[:, : self.spec.window_length])
-        # NumPy 1 always transforms in float64; storing into our own array casts back.
+        # NumPy 2 transforms float32 as such only if there is a norm to multiply with; without one it casts everything
+        # to float64 and back. NumPy 1 always transforms in float64; storing into our own array casts back.
         if _NUMPY_2:
-            np.fft.rfft(windowed, out=spectrum)
+            np.fft.rfft(windowed, norm="forward", out=spectrum)
         else:
-            spectrum[:] = np.fft.rfft(windowed)
+            spectrum[:] = np.fft.rfft(windowed, norm="forward")
         squares = spectrum.view(self._dtype)
         np.square(squares, out=squares)
         np.add(squares[:, ::2], squares[:, 1::2], out=power)
