@@ -59,10 +59,8 @@ def open_or_mend(path: Path, *, durable: bool, damage: str = "") -> tuple[EventF
         beginning.write(rows, {})
     finally:
         beginning.close()
-    # An old journal would be played back into the new file.
-    for suffix in ("-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    # An old journal, if it could not be played back into the old file, must not be into the new one.
+    path.with_name(path.name + "-journal").unlink(missing_ok=True)
     broken.unlink(missing_ok=True)
     with suppress(OSError):  # a file system without links: the damaged file is not kept
         os.link(path, broken)

@@ -124,10 +124,10 @@ def test_without_power_at_any_step_what_had_settled_is_left_in_order(in_memory: 
             if after <= n_steps:
                 witness.tell(what, event)
         made = [event for _, what, event in told if what == "put"]
-        for is_kept in (lambda: False, lambda: True, lambda: draw.random() < 0.5, lambda: draw.random() < 0.9):
+        for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
             disk = in_memory / "disk"
             disk.mkdir()
-            after_a_power_cut(steps[:n_steps], disk, is_kept)
+            after_a_power_cut(steps[:n_steps], disk, lambda: draw.random() < share)  # noqa: B023
             witness.put = made
             witness.check(what_is_left(disk, None), promised=witness.settled)
             shutil.rmtree(disk)
