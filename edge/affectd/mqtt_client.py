@@ -228,8 +228,4 @@ class Link:
         self._acknowledged.append((number, refusal))
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return  # nothing that we asked for
-        self._received(topic, bytes(message.payload), bool(message.retain))
+        self._received(message.topic, bytes(message.payload), bool(message.retain))

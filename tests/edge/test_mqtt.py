@@ -343,7 +343,7 @@ def test_a_close_waits_for_what_is_under_way_takes_leave_and_disconnects(
     closing.join(20.0)
     assert time.monotonic() - began < 10.0
     assert len(outbox) == 0
-    assert not connection.connected
+    assert (connection.connected, connection.reason) == (False, "closed")
 
 
 def test_a_broker_that_does_not_answer_delays_a_close_by_its_patience_alone_and_publishes_the_last_will(
@@ -371,6 +371,7 @@ def test_a_close_without_a_broker_tries_once_more_and_ends(outbox: Waiting, conn
     connection.close(20.0)
     assert time.monotonic() - began < 5.0
     assert len(outbox) == 3
+    assert "refused" in connection.reason, "who wanted to use it wants to know"
 
 
 def test_a_close_does_not_wait_for_the_next_attempt_but_makes_it(
