@@ -1,7 +1,7 @@
 """How the device introduces itself to Home Assistant: one JSON object that describes it and all its entities.
 
 Source: Home Assistant, "MQTT", section "Device discovery payload"
-(https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), 2024.12 and newer.
+(https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), 2024.11 and newer.
 """
 
 from __future__ import annotations
