@@ -1,8 +1,8 @@
 """The unit in a Debian 12 booted by its own systemd, with a sound server in place of a sound card.
 
-systemd-nspawn boots it in an overlay over a root that debootstrap made once, kept in $AFFECTD_ROOTS (default
-/var/tmp/affectd-roots). The machine outside need not run systemd itself: a cgroup2 hierarchy, mounted where only
-nspawn sees it, is enough. The limits of memory and tasks are then enforced only if cgroup2 has those controllers.
+systemd-nspawn boots it in an overlay over a root (roots.py). The machine outside need not run systemd itself: a
+cgroup2 hierarchy, mounted where only nspawn sees it, is enough. The limits of memory and tasks are then enforced only
+if cgroup2 has those controllers. The network is that of the machine outside.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +19,13 @@ import jsonschema
 import pytest
 
 from affectd.events import event_schema
+from broker import Subscriber, free_port
+from roots import REPOSITORY, bootstrap
 
-REPOSITORY = Path(__file__).parents[2]
 UNIT = REPOSITORY / "scripts" / "affectd.service"
-ROOTS = Path(os.environ.get("AFFECTD_ROOTS", "/var/tmp/affectd-roots"))
 PACKAGES = "systemd,systemd-sysv,dbus,python3-venv,python3-pyaudio,libasound2-plugins,pulseaudio,pulseaudio-utils"
 SETTINGS = "/etc/affectd/affectd.toml"
+PASSWORD = "/etc/affectd/mqtt_password"
 PATIENCE_SECONDS = 120
 
 BOOT = """
@@ -58,6 +58,26 @@ ExecStart=sh -c 'while :; do paplay /checkout/tests/data/demo.wav; done'
 CARD = """
 pcm.!default { type pulse server "unix:/run/room/native" hint { show on description "the room" } }
 """
+# One door for the device, and one to look in from outside.
+BROKER = """
+per_listener_settings true
+user root
+listener {port} 127.0.0.1
+allow_anonymous false
+password_file /etc/mosquitto/passwords
+listener {observer_port} 127.0.0.1
+allow_anonymous true
+"""
+MQTT = """
+[device]
+id = "kiosk"
+[mqtt]
+enabled = true
+host = "127.0.0.1"
+port = {port}
+username = "pi"
+retry_seconds = 1
+"""
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
@@ -83,6 +103,9 @@ class Machine:
 
     before: set[str]
     """Its files before affectd was installed."""
+    port: int
+    """Where its broker asks for a password."""
+    observer_port: int
 
     def __init__(self, root: Path, folder: Path) -> None:
         for name in ("upper", "work", "root"):
@@ -111,7 +134,7 @@ class Machine:
         return self("systemctl", "is-system-running", "--wait").stdout.strip() in ("running", "degraded")
 
     def _inside(self, *words: str) -> list[str]:
-        environment = ["env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin", "PIP_CERT=/etc/trusted.pem"]
+        environment = ["env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin", "PIP_CERT=/trusted.pem"]
         return ["nsenter", "--target", self._leader, "--all", *environment, *words]
 
     def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -139,6 +162,9 @@ class Machine:
 
     def show(self, name: str) -> str:
         return self.output("systemctl", "show", "--value", "--property", name, "affectd.service")
+
+    def signal(self, name: str, unit: str = "affectd") -> None:
+        self.output("systemctl", "kill", f"--signal={name}", "--kill-whom=main", unit)
 
     def cursor(self) -> str:
         """The end of the journal."""
@@ -174,27 +200,14 @@ class Machine:
 
 @pytest.fixture(scope="session")
 def debian() -> Path:
-    if os.geteuid() != 0:
-        pytest.skip("booting a system needs root")
-    for tool in ("debootstrap", "systemd-nspawn"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
-    root = ROOTS / "service-bookworm"
-    if not root.is_dir():
-        unfinished = ROOTS / f"service-bookworm.{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        try:
-            command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(unfinished)]
-            subprocess.run([*command, "http://deb.debian.org/debian"], check=True, capture_output=True)
-            unfinished.rename(root)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return root
+    if not shutil.which("systemd-nspawn"):
+        pytest.skip("systemd-nspawn is not installed (apt install systemd-container)")
+    return bootstrap("bookworm", purpose="booted", packages=PACKAGES)
 
 
 @pytest.fixture(scope="module")
 def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A Debian with affectd as install-edge leaves it, and somebody who speaks."""
+    """A Debian with affectd as install-edge leaves it, somebody who speaks, and a broker that asks who is there."""
     machine = Machine(debian, tmp_path_factory.mktemp("machine"))
     try:
         machine.write("/etc/asound.conf", CARD)
@@ -202,10 +215,14 @@ def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         machine.write("/etc/systemd/system/speech.service", SPEECH)
         machine.output("systemctl", "daemon-reload")
         machine.output("systemctl", "start", "speech")
-        # pip in there trusts whom this machine trusts, such as a proxy.
-        trusted = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_text()
-        machine.write("/etc/trusted.pem", trusted)
-        machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio")
+        # It is started below, not by its installation: somebody else may be at its usual port.
+        machine.output("systemctl", "mask", "mosquitto.service")
+        machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio", "mosquitto")
+        machine.port, machine.observer_port = free_port(), free_port()
+        settings = BROKER.format(port=machine.port, observer_port=machine.observer_port)
+        machine.write("/etc/mosquitto/kiosk.conf", settings)
+        machine.output("mosquitto_passwd", "-b", "-c", "/etc/mosquitto/passwords", "pi", "open sesame")
+        machine.output("systemd-run", "--unit=broker", "mosquitto", "-c", "/etc/mosquitto/kiosk.conf")
         machine.before = machine.files()
         machine.output("/checkout/scripts/install-edge")
         yield machine
@@ -220,6 +237,14 @@ def unit(machine: Machine) -> Iterator[Machine]:
     machine.output("systemctl", "start", "speech", "affectd")
     yield machine
     machine.output("systemctl", "stop", "affectd")
+
+
+def speak_mqtt(unit: Machine) -> None:
+    """Let the unit log in to its broker, from its next start."""
+    unit.write(SETTINGS, MQTT.format(port=unit.port))
+    unit.write(PASSWORD, "open sesame\n")
+    unit.output("chmod", "600", PASSWORD)
+    assert unit.output("stat", "-c", "%a %U", PASSWORD) == "600 root"
 
 
 def event(line: str) -> dict[str, object] | None:
@@ -279,7 +304,7 @@ def test_a_sound_card_whose_driver_comes_later_may_be_opened_and_nothing_else(ma
 @pytest.mark.slow
 def test_a_killed_process_comes_back(unit: Machine) -> None:
     cursor, pid = unit.cursor(), unit.show("MainPID")
-    unit.output("kill", "-KILL", pid)
+    unit.signal("KILL")
     unit.journal_until(cursor, lambda line: line.startswith("Started affectd.service"))
     assert unit.show("MainPID") not in ("0", pid)
     unit.journal_until(cursor, is_event(type="emotion", phase="end"))
@@ -288,7 +313,7 @@ def test_a_killed_process_comes_back(unit: Machine) -> None:
 @pytest.mark.slow
 def test_a_process_that_hangs_is_killed_by_the_watchdog_and_comes_back(unit: Machine) -> None:
     cursor = unit.cursor()
-    unit.output("kill", "-STOP", unit.show("MainPID"))
+    unit.signal("STOP")
     unit.journal_until(cursor, lambda line: "Watchdog timeout" in line)
     unit.journal_until(cursor, lambda line: line.startswith("Started affectd.service"))
     unit.journal_until(cursor, is_event(type="emotion", phase="end"))
@@ -367,12 +392,56 @@ def test_it_ends_within_a_second_and_closes_its_last_event(unit: Machine) -> Non
 
 
 @pytest.mark.slow
-def test_uninstalling_the_running_service_leaves_no_file(unit: Machine) -> None:
+def test_a_broker_gets_the_password_and_every_event(unit: Machine) -> None:
+    status, events = "affectd/kiosk/status", "affectd/kiosk/event"
+    speak_mqtt(unit)
+    with Subscriber(unit.observer_port, "affectd/#") as ear:
+        unit.output("systemctl", "restart", "affectd")
+        ear.wait_for(status, "online", PATIENCE_SECONDS)
+        ear.wait_for(events, seconds=PATIENCE_SECONDS)
+
+        # The broker stands still, an event waits, and the program dies before it would write that to the disk.
+        unit.signal("STOP", "broker")
+        cursor = unit.cursor()
+        waiting = unit.journal_until(cursor, is_event(type="emotion", phase="end"))[-1]
+        unit.signal("KILL")
+        lines = unit.journal_until(cursor, lambda line: line.startswith("Started affectd.service"))
+        assert waiting not in ear.payloads(events)
+        unit.signal("CONT", "broker")
+        ear.wait_for(events, waiting, PATIENCE_SECONDS)
+        made = [line for line in lines if event(line)]
+        assert [line for line in dict.fromkeys(ear.payloads(events)) if line in made] == made
+
+        unit.output("systemctl", "stop", "affectd")
+        ear.wait_for(status, "stopped")
+        assert [*dict.fromkeys(ear.payloads(status))] == ["online", "offline", "stopped"]
+        assert ear.payloads(status)[-2:] == ["online", "stopped"]
+
+        # Without its password nobody lets it in, and it listens all the same.
+        unit.output("rm", PASSWORD)
+        cursor = unit.cursor()
+        unit.output("systemctl", "start", "affectd")
+        unit.journal_until(cursor, lambda line: "not authorized" in line)
+        unit.journal_until(cursor, is_event(type="emotion", phase="end"))
+        assert unit.show("ActiveState") == "active"
+
+
+@pytest.mark.slow
+def test_uninstalling_the_running_service_leaves_no_file_and_nothing_at_the_broker(unit: Machine) -> None:
     # The last test: it takes away what the others look at, and brings it back for the fixture to stop.
+    speak_mqtt(unit)
+    unit.output("systemctl", "restart", "affectd")
+    with Subscriber(unit.observer_port, "#") as ear:
+        ear.wait_for("affectd/kiosk/status", "online", PATIENCE_SECONDS)
+        ear.wait_for("homeassistant/device/affectd_kiosk/config", seconds=PATIENCE_SECONDS)
     assert unit.show("ActiveState") == "active"
     unit.output("/checkout/scripts/install-edge", "--uninstall", "--purge")
+    with Subscriber(unit.observer_port, "#") as ear:
+        ear.subscribe("nothing/at/all")  # its answer comes after what was retained
+        assert ear.messages == []
     assert unit.files() - unit.before == set()
     assert unit.before - unit.files() == set()
+    assert unit("ls", "/run/affectd", "/run/private/affectd").stdout == ""
     assert unit.show("LoadState") == "not-found"
-    assert unit("pgrep", "--full", "affectd").returncode == 1
+    assert "affectd" not in unit("sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
     unit.output("/checkout/scripts/install-edge")
