@@ -45,7 +45,10 @@ class Row(NamedTuple):
 
 
 class EventFile:
-    """An open file of events; every method but the constructor and `close` may raise `sqlite3.Error`.
+    """An open file of events.
+
+    Every method but `close` may raise `sqlite3.Error` or `BrokenFileError`; then nothing is to be done with it but to
+    close it, which undoes what was half done.
 
     Parameters
     ----------
@@ -108,12 +111,8 @@ class EventFile:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN EXCLUSIVE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        yield
+        self._db.execute("COMMIT")
 
     def read(self, after: int = 0) -> Iterator[Row]:
         """Yield what follows `after`, oldest first; do not write meanwhile."""

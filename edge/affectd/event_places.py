@@ -37,7 +37,7 @@ class FilePlace:
     Attributes
     ----------
     trouble : str
-        Why it takes nothing, in words; empty if it does.
+        Why the last attempt to use it failed, in words; empty if it did not.
     n_opened : int
         How often the file was opened; each time there may be something in it that nobody knew of.
     """
@@ -50,7 +50,6 @@ class FilePlace:
         self._gone: dict[int, int] = {}
         self._gone_size = 0
         self._open_at = self._write_at = -float("inf")
-        self._could_open = True
         self._damage = ""
 
     @property
@@ -92,14 +91,11 @@ class FilePlace:
             self._let_go(self._file.sizes(gone))
         except _FAILURES as error:
             self._fail(error)
-            self._could_open, self.trouble = False, reason(error)
+            self.trouble = reason(error)
             self._open_at = self._write_at = self._clock() + _RETRY_SECONDS
             return
         if mended:
             _log.warning("%s", mended)
-        if not self._could_open:
-            self.trouble = ""
-        self._could_open = True
         self.n_opened += 1
 
     def read(self, after: int, n: int) -> list[Row]:
