@@ -361,9 +361,12 @@ def read_packet(file: object) -> tuple[int, bytes]:
     """Read the first byte and the body of a packet; EOFError at the end."""
 
     def read(n: int) -> bytes:
-        data: bytes = file.read(n)  # type: ignore[attr-defined]
-        if len(data) < n:
-            raise EOFError
+        data = b""
+        while len(data) < n:
+            more: bytes = file.read(n - len(data))  # type: ignore[attr-defined]
+            if not more:
+                raise EOFError
+            data += more
         return data
 
     command, shift, length = read(1)[0], 0, 0

@@ -68,7 +68,7 @@ class FakeConnection:
     def __init__(self, connection: socket.socket, protocol: str) -> None:
         self._socket = connection
         self._socket.settimeout(PATIENCE_SECONDS)
-        self._file = connection.makefile("rb")
+        self._file = connection.makefile("rb", buffering=0)
         self._is_5 = protocol == "5"
 
     def close(self) -> None:

@@ -117,7 +117,6 @@ class Connection:
         self._settle_at = 0.0
         self._close_by = _NEVER
         self._leaving = False
-        self._may_try = True  # whether one that is being closed may still try to connect
 
     def start(self) -> None:
         """Begin to connect."""
@@ -170,7 +169,7 @@ class Connection:
         now = time.monotonic()
         late = now >= self._close_by
         if not self.connected:
-            return late or (self._link is None and not self._may_try)
+            return late or self._link is None  # lost just now
         if not self._leaving and (late or self._delivery.is_complete):
             self._leaving, self._close_by = True, now + _FAREWELL_SECONDS
             self._delivery.hold_events()
@@ -191,9 +190,7 @@ class Connection:
         """Do what is due, without waiting for anything."""
         link, now = self._link, time.monotonic()
         if link is None:
-            closing = self._close_by < _NEVER
-            if now >= self._try_at or closing:
-                self._may_try = not closing
+            if now >= self._try_at or self._close_by < _NEVER:
                 self._dial()
         elif link.state == "lost":
             self._lose(link.reason)

@@ -83,11 +83,10 @@ class Delivery:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
         self._sent_events.clear()
-        self._events_from = 0.0
         self._refusals.clear()
 
     def hold_events(self) -> None:
-        """Send no event any more over this link."""
+        """Send no event any more."""
         self._events_from = float("inf")
 
     def advance(self, link: Link) -> None:

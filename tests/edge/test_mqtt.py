@@ -363,7 +363,29 @@ def test_a_broker_that_does_not_answer_delays_a_close_by_its_patience_alone_and_
     assert len(outbox) == 3
 
 
-def test_a_close_without_a_broker_tries_once_more_and_ends(outbox: Waiting, connect: Any) -> None:
+def test_nothing_follows_the_farewell(
+    broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FAREWELL_SECONDS", 20.0)
+    outbox.fill(150)
+    connection = connect()
+    client = broker.welcome()
+    greeted(client)
+    under_way = events(client, 100)
+    closing = threading.Thread(target=connection.close, args=(0.1,))
+    closing.start()
+    farewell = client.published()
+    assert farewell.payload == "stopped"
+    for event in under_way:
+        client.acknowledge(event)
+    wait_until(lambda: len(outbox) == 50)
+    client.acknowledge(farewell)
+    client.expect(DISCONNECT)
+    closing.join(20.0)
+    assert len(outbox) == 50
+
+
+def test_a_close_without_a_broker_makes_one_attempt_and_ends(outbox: Waiting, connect: Any) -> None:
     outbox.fill(3)
     connection = connect(config={"port": free_port()})
     wait_until(lambda: "refused" in connection.reason)
