@@ -30,6 +30,8 @@ class Classifier:
         The network with its normalization, labels and temperature.
     runtime : str, optional
         A key of `RUNTIMES`; the first one that works by default.
+    threads : int
+        How many the interpreter may use; so small a network is no faster on several.
 
     Attributes
     ----------
@@ -46,14 +48,14 @@ class Classifier:
         The network's input or output is not what the model file says; names the field.
     """
 
-    def __init__(self, model: ModelFile, runtime: str | None = None) -> None:
+    def __init__(self, model: ModelFile, runtime: str | None = None, threads: int = 1) -> None:
         if runtime is not None and runtime not in RUNTIMES:
             raise UnavailableError(f"no TFLite interpreter is called {runtime!r}; try {' or '.join(RUNTIMES)}")
         self.model = model
         reasons = []
         for name in RUNTIMES if runtime is None else (runtime,):
             try:
-                self._interpreter, self.runtime_version = _construct(name, model.tflite)
+                self._interpreter, self.runtime_version = _construct(name, model.tflite, threads)
             # A wheel built for another NumPy, C library or processor may raise anything at all.
             except Exception as error:
                 reasons.append(f"{name}: {_reason(error)}")
@@ -158,7 +160,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     return differences
 
 
-def _construct(name: str, tflite: bytes) -> tuple[Any, str]:
+def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
     """Return an interpreter that has run this network once, and its version.
 
     Importing proves nothing: tflite-runtime 2.14 beside NumPy 2 imports and fails when constructed.
@@ -166,7 +168,7 @@ def _construct(name: str, tflite: bytes) -> tuple[Any, str]:
     with quiet():
         module = importlib.import_module(f"{RUNTIMES[name]}.interpreter")
         version = getattr(importlib.import_module(RUNTIMES[name]), "__version__", "of unknown version")
-        interpreter = module.Interpreter(model_content=tflite, num_threads=1)
+        interpreter = module.Interpreter(model_content=tflite, num_threads=threads)
         interpreter.allocate_tensors()
         interpreter.invoke()
     return interpreter, version

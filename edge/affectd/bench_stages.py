@@ -1,0 +1,178 @@
+"""What each stage of the pipeline costs, one call at a time, in this process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.bench_sound import Samples, sounds
+from affectd.classifier import Classifier
+from affectd.config import Config
+from affectd.context import Context
+from affectd.events import EventMaker, Utterance
+from affectd.features import Framer, Mfcc
+from affectd.pipeline import run
+from affectd.resampler import Resampler
+from affectd.ring import SampleRing
+from affectd.sinks import JsonLines
+from affectd.smoothing import Answer, Smoother
+from affectd.vad import Gate, band_level
+
+ROUNDS = 2000
+PATIENCE_SECONDS = 20.0
+PIECE_SECONDS = 0.1
+"""How much sound the microphone hands over at once."""
+
+_WARM_UP = 20
+
+
+def stages(classifier: Classifier, clips: list[Samples]) -> dict[str, dict[str, float]]:
+    """Time every stage for one piece of sound (capture, resampling) or one stride, in turns.
+
+    In turns and not one after the other, so that each finds the caches as it does in the pipeline.
+
+    Returns
+    -------
+    dict
+        For each stage ``p50_us``, ``p95_us``, ``p99_us``, ``max_us``.
+    """
+    with open(os.devnull, "w") as nowhere:
+        calls = _calls(classifier, clips, JsonLines(nowhere))
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        began = time.monotonic()
+        for n in range(_WARM_UP + ROUNDS):
+            for name, call in calls.items():
+                before = time.perf_counter()
+                call()
+                passed = time.perf_counter() - before
+                if n >= _WARM_UP:
+                    times[name].append(passed)
+            if n > 2 * _WARM_UP and time.monotonic() - began > PATIENCE_SECONDS:
+                break
+    return {name: percentiles(np.array(values)) for name, values in times.items()}
+
+
+def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+    """Return median, 95th and 99th percentile and maximum in microseconds."""
+    p50, p95, p99 = np.percentile(seconds, (50, 95, 99)) * 1e6
+    figures = {"p50_us": p50, "p95_us": p95, "p99_us": p99, "max_us": seconds.max() * 1e6}
+    return {name: round(float(value), 1) for name, value in figures.items()}
+
+
+def _calls(classifier: Classifier, clips: list[Samples], out: JsonLines) -> dict[str, Callable[[], object]]:
+    model, config = classifier.model, Config()
+    spec = model.spec
+    frame_rate = spec.sample_rate / spec.hop_length
+    stride = config.model.stride_frames * spec.hop_length
+    piece = round(PIECE_SECONDS * spec.sample_rate)
+    talk = sounds(clips, spec.sample_rate, (model.n_frames * spec.hop_length + stride) / spec.sample_rate)["speech"]
+    floats = talk.astype(np.float32) / np.float32(1 << 15)
+
+    ring, callback_pieces = SampleRing(10 * piece, 1), np.split(talk[:piece, np.newaxis], 5)
+    resampler, fast = Resampler(48000, spec.sample_rate), np.resize(floats, 3 * piece)
+    framer, gate, mfcc = Framer(spec), Gate(config.gate, frame_rate), Mfcc(spec)
+    context = Context(model.n_frames, spec.n_bands, mfcc.floor)
+    context.push(mfcc.bands(mfcc.frames(floats)))
+    frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
+    bands, cepstra = mfcc.bands(frames), mfcc.cepstra(context.view())
+    quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
+    smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / frame_rate, 0.0)
+    events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
+    utterance.push(frames, np.ones(len(frames), np.bool_))
+    answer = Answer(model.labels[0], 1.0, dict.fromkeys(model.labels, 1.0))
+
+    def capture() -> None:
+        for part in callback_pieces:
+            ring.write(part)
+        (ring.read(piece)[1][:, 0].astype(np.float32) / np.float32(1 << 15))
+
+    def into_context() -> NDArray[np.float32]:
+        context.push(bands)
+        return mfcc.cepstra(context.view())
+
+    return {
+        "capture": capture,
+        "resample": lambda: resampler.push(fast),
+        "framing": lambda: framer.push(floats[:stride]),
+        "gate": lambda: gate.push(band_level(frames, spec.sample_rate)),
+        "mfcc": lambda: mfcc.bands(frames),
+        "context": into_context,
+        "quantize": lambda: classifier.quantize(cepstra),
+        "inference": lambda: classifier.invoke(quantized),
+        "classify": lambda: classifier(cepstra),
+        "smoothing": lambda: smoother.push(probabilities),
+        "emit": lambda: out.write(events.emotion("change", answer, utterance)),
+    }
+
+
+class _Nowhere:
+    def write(self, event: object) -> None:
+        """Take an event."""
+
+
+def real_time_factors(classifier: Classifier, clips: list[Samples], seconds: float = 60.0) -> dict[str, float]:
+    """Run the pipeline as fast as it goes over each sound; return processor time per time of sound."""
+    sample_rate = classifier.model.spec.sample_rate
+    factors = {}
+    for name, samples in sounds(clips, sample_rate, seconds).items():
+        blocks = list(pieces(samples, sample_rate))
+        before = time.process_time()
+        run(blocks, classifier, _Nowhere(), Config())
+        factors[name] = round((time.process_time() - before) / seconds, 6)
+    return factors
+
+
+def growth(classifier: Classifier, clips: list[Samples], hours: float) -> list[dict[str, float]]:
+    """Run the pipeline once over this many hours of speech, silence and noise in turns.
+
+    Returns
+    -------
+    list of dict
+        After 1 and 10 minutes, 1 hour, ..., and at the end: ``audio_seconds``, ``cpu_ms_per_second`` (processor time
+        per second of sound since the row before) and ``resident_mb``.
+    """
+    sample_rate = classifier.model.spec.sample_rate
+    minute = list(pieces(np.concatenate([*sounds(clips, sample_rate, 20.0).values()]), sample_rate))
+    n_minutes = max(1, round(hours * 60))
+    marks = sorted({mark for mark in (1, 10, 60, 600) if mark < n_minutes} | {n_minutes})
+    rows: list[dict[str, float]] = []
+
+    def stream() -> Iterator[NDArray[np.float32]]:
+        before, done = time.process_time(), 0
+        for n in range(1, n_minutes + 1):
+            yield from minute
+            if n in marks:
+                now = time.process_time()
+                cost = 1000 * (now - before) / (60 * (n - done))
+                rows.append({"audio_seconds": 60 * n, "cpu_ms_per_second": round(cost, 4), **resident()})
+                before, done = now, n
+
+    run(stream(), classifier, _Nowhere(), Config())
+    return rows
+
+
+def resident(pid: int | str = "self") -> dict[str, float]:
+    """Return the memory in use and its maximum so far, millions of bytes; nothing where the kernel does not say."""
+    names = {"VmRSS:": "resident_mb", "VmHWM:": "resident_peak_mb"}
+    figures: dict[str, Any] = {}
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            lines = [line.split() for line in status]
+    except OSError:
+        return {}
+    for words in lines:
+        if words[0] in names:
+            figures[names[words[0]]] = round(int(words[1]) * 1024 / 1e6, 1)
+    return figures
+
+
+def pieces(samples: Samples, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    """Yield sound as a microphone of 16 bit does."""
+    floats = samples.astype(np.float32) / np.float32(1 << 15)
+    piece = round(PIECE_SECONDS * sample_rate)
+    return (floats[start : start + piece] for start in range(0, len(floats), piece))

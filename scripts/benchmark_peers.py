@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+"""Compare what affectd computes with what others take for the same, in one run, in turns, on one core.
+
+    pip install kaldi-native-fbank onnxruntime tqdm && pip install --no-deps openwakeword==0.4.0
+    scripts/benchmark_peers.py            as Markdown; --json for programs
+
+librosa, python_speech_features and TensorFlow are in the extra `dev`. What is not installed is left out, with a line
+that says so. openWakeWord 0.4.0 is the last one with its models inside; its code wants an old tflite-runtime, so its
+two feature models (melspectrogram, embedding) are run by onnxruntime as its `AudioFeatures` does: every 80 ms, one
+thread.
+
+Two limits stand beside affectd's own figures. For the MFCC it is NumPy's `rfft` of the same frames: in one call, and in
+batches that stay in the cache, which is the fastest way there is in NumPy. For the network it is the time that its
+multiply-accumulates would take at the rate of a large int8 product (1024 x 1024 x 1024) on the same interpreter.
+"""
+
+# ruff: noqa: E402 -- how many threads there are is decided when a library is imported.
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import importlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from affectd.bench_board import board
+from affectd.classifier import RUNTIMES, Classifier
+from affectd.context import Context
+from affectd.features import FeatureSpec, Framer, Mfcc
+from affectd.model_file import default_model_path, read_model
+from affectd.quiet import quiet
+
+SECONDS = 3
+STRIDE_SECONDS = 0.5
+RATE = 16000
+BATCH = 32
+
+Calls = dict[str, Callable[[], object]]
+Times = dict[str, "np.ndarray[Any, np.dtype[np.float64]]"]
+
+
+def timed(calls: Calls, patience_seconds: float = 20.0) -> Times:
+    """Time the calls in turns, so that what disturbs one disturbs all; return seconds of every round."""
+    for call in calls.values():
+        call()
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    began = time.monotonic()
+    while len(times[next(iter(calls))]) < 300 and time.monotonic() - began < patience_seconds:
+        for name, call in calls.items():
+            before = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - before)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def ratio(times: Times, name: str, to: str) -> float:
+    """Return the median of the ratios of the rounds: each compares what ran at the same time."""
+    return float(np.median(times[name] / times[to]))
+
+
+def module(name: str) -> Any:
+    """Import a peer, or say that it is left out."""
+    try:
+        with quiet():
+            return importlib.import_module(name)
+    except ImportError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+        return None
+
+
+def rfft_calls(spec: FeatureSpec, frames: Any) -> Calls:
+    """Return the limit of any MFCC in NumPy: the transforms alone, of frames that are there already."""
+    frames = np.ascontiguousarray(frames)
+    spectrum: Any = np.empty((BATCH, spec.n_fft // 2 + 1), np.complex64)
+
+    def batched() -> None:
+        for start in range(0, len(frames), BATCH):
+            batch = frames[start : start + BATCH]
+            np.fft.rfft(batch, spec.n_fft, out=spectrum[: len(batch)])
+
+    return {"numpy rfft, one call": lambda: np.fft.rfft(frames, spec.n_fft), "numpy rfft, batches": batched}
+
+
+def mfcc_of_three_seconds(samples: Any) -> dict[str, Times]:
+    """Time 3 s at affectd's own settings (librosa's), and at those of python_speech_features and Kaldi."""
+    groups = {}
+    spec = FeatureSpec()
+    ours = Mfcc(spec)
+    calls: Calls = {"affectd": lambda: ours(samples), **rfft_calls(spec, ours.frames(samples))}
+    librosa = module("librosa")
+    if librosa is not None:
+        settings = {"n_mfcc": 40, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
+        calls["librosa, warm"] = lambda: librosa.feature.mfcc(y=samples, sr=RATE, **settings)
+    kaldi = module("kaldi_native_fbank")
+    if kaldi is not None:
+        # The nearest that it has: frames of 64 ms every 16 ms, padded to 1024, 128 bands, 40 coefficients.
+        calls["kaldi-native-fbank"] = lambda: kaldi_mfcc(kaldi, samples, 64.0, 16.0, 128, 40)
+    groups["64 ms every 16 ms, 128 bands, 40 coefficients"] = timed(calls)
+
+    spec = FeatureSpec(
+        window_length=400, hop_length=160, n_fft=512, window="rectangular", center=False, pad_end=True,
+        preemphasis=0.97, full_scale=32768.0, periodogram=True, n_mels=26, htk=True, mel_norm=None, floor_bins=True,
+        log="natural", log_floor=float(np.finfo(float).eps), replace_zeros=True, reference="one", top_db=None,
+        n_mfcc=13, lifter=22.0, lifter_start=0, energy=True,
+    )  # fmt: skip
+    theirs = Mfcc(spec)
+    pcm = (samples * 32767).round().astype(np.int16)
+    calls = {"affectd": lambda: theirs(samples), **rfft_calls(spec, theirs.frames(samples))}
+    speech_features = module("python_speech_features")
+    if speech_features is not None:
+        calls["python_speech_features"] = lambda: speech_features.mfcc(pcm, RATE, nfft=512)
+    if kaldi is not None:
+        calls["kaldi-native-fbank"] = lambda: kaldi_mfcc(kaldi, samples, 25.0, 10.0, 26, 13)
+    groups["25 ms every 10 ms, 26 bands, 13 coefficients"] = timed(calls)
+    return groups
+
+
+def kaldi_mfcc(kaldi: Any, samples: Any, length_ms: float, shift_ms: float, n_bands: int, n_mfcc: int) -> Any:
+    """Compute an MFCC with kaldi-native-fbank."""
+    options = kaldi.MfccOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.samp_freq = RATE
+    options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = length_ms, shift_ms
+    options.mel_opts.num_bins, options.num_ceps = n_bands, n_mfcc
+    online = kaldi.OnlineMfcc(options)
+    online.accept_waveform(RATE, samples)
+    online.input_finished()
+    return [online.get_frame(i) for i in range(online.num_frames_ready)]
+
+
+def mfcc_of_a_stream(samples: Any) -> Times:
+    """Time one stride of 0.5 s: affectd computes its frames alone, the others the whole 3 s again."""
+    spec = FeatureSpec()
+    ours, framer = Mfcc(spec), Framer(spec)
+    context = Context(spec.count_frames(len(samples)), spec.n_bands, ours.floor)
+    block = samples[: round(STRIDE_SECONDS * RATE)]
+
+    def frames_alone() -> Any:
+        bands = ours.bands(framer.push(block))
+        context.push(bands)
+        return bands
+
+    def with_cepstra() -> Any:
+        frames_alone()
+        return ours.cepstra(context.view())
+
+    calls: Calls = {
+        "affectd, the stride's frames": frames_alone,
+        "affectd, and cepstra of all 3 s": with_cepstra,
+        "affectd, 3 s anew": lambda: ours(samples),
+    }
+    librosa, speech_features = module("librosa"), module("python_speech_features")
+    if librosa is not None:
+        settings = {"n_mfcc": 40, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
+        calls["librosa, 3 s anew"] = lambda: librosa.feature.mfcc(y=samples, sr=RATE, **settings)
+    if speech_features is not None:
+        pcm = (samples * 32767).round().astype(np.int16)
+        calls["python_speech_features, 3 s anew"] = lambda: speech_features.mfcc(
+            pcm, RATE, winlen=0.064, winstep=0.016, nfft=1024, nfilt=128, numcep=40
+        )
+    return timed(calls)
+
+
+def one_second(samples: Any) -> Times:
+    """Time one second of speech through everything, against openWakeWord's feature pipeline."""
+    from affectd.bench_stages import pieces
+    from affectd.config import Config
+    from affectd.pipeline import run
+
+    class Nowhere:
+        def write(self, event: object) -> None:
+            """Take an event."""
+
+    model = read_model(default_model_path())
+    classifier = Classifier(model)
+    n_seconds = 10
+    pcm = np.resize(model.golden["samples"], n_seconds * RATE)
+    blocks = list(pieces(pcm, RATE))
+    calls: Calls = {"affectd, everything": lambda: run(iter(blocks), classifier, Nowhere(), Config())}
+    try:
+        calls["openWakeWord, features"] = open_wake_word(pcm)
+    except ImportError as error:
+        print(f"openWakeWord is left out: {error}", file=sys.stderr)
+    return {name: values / n_seconds for name, values in timed(calls).items()}
+
+
+def open_wake_word(pcm: Any) -> Callable[[], object]:
+    """Return what runs openWakeWord's two feature models over sound, 80 ms at a time."""
+    import importlib.util
+    from pathlib import Path
+
+    found = importlib.util.find_spec("openwakeword")
+    if found is None or found.origin is None:
+        raise ImportError("No module named 'openwakeword'")
+    onnx = importlib.import_module("onnxruntime")
+    options = onnx.SessionOptions()
+    options.inter_op_num_threads = options.intra_op_num_threads = 1
+    models = Path(found.origin).parent / "resources" / "models"
+    if not models.is_dir():
+        raise ImportError("this version of openwakeword has no models inside; 0.4.0 has")
+    mel, embedding = (
+        onnx.InferenceSession(str(models / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
+        for name in ("melspectrogram", "embedding_model")
+    )
+    step, overlap, n_rows = 1280, 480, 76
+    mel_input, embedding_input = mel.get_inputs()[0].name, embedding.get_inputs()[0].name
+
+    def run() -> None:
+        rows = np.ones((n_rows, 32), np.float32)
+        for start in range(overlap, len(pcm) - step + 1, step):
+            block = pcm[np.newaxis, start - overlap : start + step].astype(np.float32)
+            new = mel.run(None, {mel_input: block})[0].squeeze() / 10 + 2
+            rows = np.concatenate([rows, new])[-n_rows:]
+            embedding.run(None, {embedding_input: rows[np.newaxis, :, :, np.newaxis]})
+
+    return run
+
+
+def networks() -> tuple[Times, dict[str, float]]:
+    """Time the network against LIGHT-SERNET in int8 and against its own limit; return the sizes too."""
+    model = read_model(default_model_path())
+    classifier = Classifier(model)
+    quantized = model.golden["input"]
+    calls: Calls = {"affectd": lambda: classifier.invoke(quantized)}
+    sizes = {"affectd, kB": len(model.tflite) / 1000, "affectd, million MAC": macs(classifier._interpreter) / 1e6}
+    if module("tensorflow") is not None:
+        sernet = light_sernet()
+        runs, interpreter = interpreted(classifier.runtime_name, sernet)
+        calls["LIGHT-SERNET, int8"] = runs
+        sizes |= {"LIGHT-SERNET, kB": len(sernet) / 1000, "LIGHT-SERNET, million MAC": macs(interpreter) / 1e6}
+        runs, interpreter = interpreted(classifier.runtime_name, product())
+        calls["int8 product"] = runs
+        sizes["int8 product, million MAC"] = macs(interpreter) / 1e6
+    return timed(calls), sizes
+
+
+def interpreted(runtime: str, tflite: bytes) -> tuple[Callable[[], object], Any]:
+    """Return what runs a network once as affectd's classifier does, and its interpreter."""
+    with quiet():
+        interpreter = importlib.import_module(f"{RUNTIMES[runtime]}.interpreter").Interpreter(
+            model_content=tflite, num_threads=1
+        )
+        interpreter.allocate_tensors()
+    given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+    data = np.random.default_rng(0).integers(-128, 128, given["shape"]).astype(np.int8)
+
+    def run() -> Any:
+        interpreter.set_tensor(given["index"], data)
+        interpreter.invoke()
+        return interpreter.get_tensor(answer)
+
+    return run, interpreter
+
+
+def macs(interpreter: Any) -> float:
+    """Count the multiply-accumulates of convolutions and dense layers."""
+    total = 0
+    shapes = {tensor["index"]: tensor["shape"] for tensor in interpreter.get_tensor_details()}
+    for operator in interpreter._get_ops_details():
+        if operator["op_name"] in ("CONV_2D", "FULLY_CONNECTED"):
+            weights, output = shapes[operator["inputs"][1]], shapes[operator["outputs"][0]]
+            total += int(np.prod(output)) * int(np.prod(weights[1:]))
+        elif operator["op_name"] == "DEPTHWISE_CONV_2D":
+            weights, output = shapes[operator["inputs"][1]], shapes[operator["outputs"][0]]
+            total += int(np.prod(output)) * int(np.prod(weights[1:3]))
+    return total
+
+
+def light_sernet() -> bytes:
+    """Build LIGHT-SERNET for 3 s and 8 classes and quantize it; untrained, for the cost is the same.
+
+    Source: A. Aftab, A. Morsali, S. Ghaemmaghami and B. Champagne, "LIGHT-SERNET: A lightweight fully convolutional
+    neural network for speech emotion recognition", ICASSP 2022, figure 1 and section 2.
+    """
+    import keras
+
+    n_frames = (SECONDS * RATE - 1024) // 256 + 1
+    given = keras.Input((n_frames, 40, 1), batch_size=1)
+
+    def block(x: Any, filters: int, kernel: tuple[int, int], pool: tuple[int, int] | None) -> Any:
+        x = keras.layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        return x if pool is None else keras.layers.AveragePooling2D(pool, padding="same")(x)
+
+    # Three paths: along time, along frequency, and both.
+    x = keras.layers.Concatenate()([block(given, 32, kernel, (2, 2)) for kernel in ((11, 1), (1, 9), (3, 3))])
+    for filters, pool in ((64, (2, 2)), (96, (2, 2)), (128, (2, 1)), (160, (2, 1))):
+        x = block(x, filters, (3, 3), pool)
+    x = keras.layers.GlobalAveragePooling2D()(block(x, 320, (1, 1), None))
+    return converted(keras.Model(given, keras.layers.Dense(8, activation="softmax")(x)))
+
+
+def product() -> bytes:
+    """Build one large int8 product, 1024 x 1024 x 1024, as a convolution of 1 x 1."""
+    import keras
+
+    given = keras.Input((32, 32, 1024), batch_size=1)
+    return converted(keras.Model(given, keras.layers.Conv2D(1024, 1, use_bias=False)(given)))
+
+
+def converted(network: Any) -> bytes:
+    """Turn a Keras model into a full-int8 TFLite file."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(network)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        shape = network.inputs[0].shape
+        converter.representative_dataset = lambda: ([random.normal(size=shape).astype(np.float32)] for _ in range(4))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        return bytes(converter.convert())
+
+
+def figures(times: Times, to: str = "affectd") -> dict[str, dict[str, float]]:
+    """Return median and 99th percentile in microseconds, and how much more each takes than `to`."""
+    return {
+        name: {
+            "p50_us": round(float(np.median(values)) * 1e6, 1),
+            "p99_us": round(float(np.percentile(values, 99)) * 1e6, 1),
+            "ratio": round(ratio(times, name, to), 3),
+        }
+        for name, values in times.items()
+    }
+
+
+def measure() -> dict[str, Any]:
+    """Compare everything."""
+    pcm = np.resize(read_model(default_model_path()).golden["samples"], SECONDS * RATE)
+    samples = pcm.astype(np.float32) / np.float32(32768)
+    nets, sizes = networks()
+    report: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "board": board(),
+        "numpy": np.__version__,
+        "mfcc": {settings: figures(times) for settings, times in mfcc_of_three_seconds(samples).items()},
+        "stream": figures(mfcc_of_a_stream(samples), "affectd, 3 s anew"),
+        "second": figures(one_second(samples), "affectd, everything"),
+        "network": figures(nets),
+        "sizes": {name: round(size, 2) for name, size in sizes.items()},
+    }
+    if "int8 product" in nets:
+        rate = sizes["int8 product, million MAC"] / np.median(nets["int8 product"]) / 1e3
+        report["limit"] = {
+            "int8_gmac_per_second": round(float(rate), 1),
+            "network_us": round(sizes["affectd, million MAC"] * 1e3 / float(rate), 1),
+        }
+    return report
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Write a report as tables."""
+    where = f"{report['board']['machine']}, one core; Python {platform.python_version()}, NumPy {report['numpy']}"
+    lines = [f"`scripts/benchmark_peers.py`, {report['date']}, {where}.", ""]
+    tables = {f"MFCC of 3 s: {settings}": rows for settings, rows in report["mfcc"].items()}
+    tables |= {"A stream, each stride of 0.5 s": report["stream"], "One second of speech": report["second"]}
+    tables["Network, one classification"] = report["network"]
+    for title, rows in tables.items():
+        lines += [f"| {title} | p50, us | p99, us | ratio |", "|---|---|---|---|"]
+        lines += [f"| {name} | {r['p50_us']:.0f} | {r['p99_us']:.0f} | {r['ratio']:.2f} |" for name, r in rows.items()]
+        lines.append("")
+    lines.append("; ".join(f"{name} {size:g}" for name, size in report["sizes"].items()))
+    if "limit" in report:
+        limit = report["limit"]
+        lines.append(f"int8 limit: {limit['int8_gmac_per_second']} GMAC/s, {limit['network_us']} us for our network")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description="Compares what affectd computes with what others take for the same.")
+    parser.add_argument("--json", action="store_true", help="as one JSON object instead of Markdown")
+    options = parser.parse_args()
+    report = measure()
+    print(json.dumps(report) if options.json else markdown(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
