@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,12 +26,12 @@ IO_ERROR, FULL, HALF = 778, 13, -1
 _P = ctypes.c_void_p
 _N_METHODS = 19
 _SECTOR = 512
-_WRITE = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, ctypes.c_int, ctypes.c_int64)  # the fourth of the methods
-_TRUNCATE = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int64)  # the fifth
-_SYNC = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int)  # the sixth
+_CLOSE = ctypes.CFUNCTYPE(ctypes.c_int, _P)
+_WRITE = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, ctypes.c_int, ctypes.c_int64)
+_TRUNCATE = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int64)
+_SYNC = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_int)
 _OPEN = ctypes.CFUNCTYPE(ctypes.c_int, _P, _P, _P, ctypes.c_int, _P)
 _DELETE = ctypes.CFUNCTYPE(ctypes.c_int, _P, ctypes.c_char_p, ctypes.c_int)
-_KEPT: list[object] = []  # ctypes frees what nobody holds, and a file may be open for longer than the test
 
 
 class _Vfs(ctypes.Structure):
@@ -92,16 +92,16 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
     library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
     vfs = library.sqlite3_vfs_find(None).contents
     true_open, true_delete = _OPEN(vfs.xOpen), _DELETE(vfs.xDelete)
-    paths: dict[int, str] = {}
+    files: dict[int, _OpenFile] = {}
     tables: dict[int, Any] = {}
 
     def open_file(own: int, name: int | None, file: int, flags: int, flags_out: int | None) -> int:
         result = true_open(own, name, file, flags, flags_out)
         methods = _P.from_address(file)
         if result == 0 and name and methods.value:
-            paths[file] = os.fsdecode(ctypes.string_at(name))
+            files[file] = _OpenFile(os.fsdecode(ctypes.string_at(name)), methods.value)
             if methods.value not in tables:
-                tables[methods.value] = _hooked(methods.value, before, paths)
+                tables[methods.value] = _hooked(methods.value, before, files)
             methods.value = ctypes.addressof(tables[methods.value])
         return result
 
@@ -109,7 +109,6 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
         return before(Step("delete", os.fsdecode(name), offset=and_sync)) or true_delete(own, name, and_sync)
 
     hooks = _OPEN(open_file), _DELETE(delete)
-    _KEPT.append((hooks, tables))
     originals = vfs.xOpen, vfs.xDelete
     vfs.xOpen, vfs.xDelete = (ctypes.cast(hook, _P).value for hook in hooks)
     try:
@@ -117,29 +116,41 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
             yield
     finally:
         vfs.xOpen, vfs.xDelete = originals
+        for file, opened in files.items():  # those that are still open
+            _P.from_address(file).value = opened.methods
 
 
-def _hooked(methods: int, before: Callable[[Step], Answer], paths: dict[int, str]) -> Any:
+class _OpenFile(NamedTuple):
+    path: str
+    methods: int
+
+
+def _hooked(methods: int, before: Callable[[Step], Answer], files: dict[int, _OpenFile]) -> Any:
     """Return a copy of the table of methods at this address that asks first."""
     table = (_P * _N_METHODS)(*(_P * _N_METHODS).from_address(methods))
-    true_write, true_truncate, true_sync = _WRITE(table[3]), _TRUNCATE(table[4]), _SYNC(table[5])
+    true_close, true_write = _CLOSE(table[1]), _WRITE(table[3])
+    true_truncate, true_sync = _TRUNCATE(table[4]), _SYNC(table[5])
+
+    def close(file: int) -> int:
+        del files[file]
+        return true_close(file)
 
     def write(file: int, data: int, amount: int, offset: int) -> int:
-        answer = before(Step("write", paths[file], ctypes.string_at(data, amount), offset))
+        answer = before(Step("write", files[file].path, ctypes.string_at(data, amount), offset))
         if answer == HALF:
             true_write(file, data, amount // 2, offset)
             die()
         return answer or true_write(file, data, amount, offset)
 
     def truncate(file: int, size: int) -> int:
-        return before(Step("truncate", paths[file], offset=size)) or true_truncate(file, size)
+        return before(Step("truncate", files[file].path, offset=size)) or true_truncate(file, size)
 
     def sync(file: int, flags: int) -> int:
-        return before(Step("sync", paths[file])) or true_sync(file, flags)
+        return before(Step("sync", files[file].path)) or true_sync(file, flags)
 
-    hooks = _WRITE(write), _TRUNCATE(truncate), _SYNC(sync)
-    _KEPT.append(hooks)
-    table[3:6] = [ctypes.cast(hook, _P).value for hook in hooks]
+    table.hooks = {1: _CLOSE(close), 3: _WRITE(write), 4: _TRUNCATE(truncate), 5: _SYNC(sync)}  # freed with the table
+    for index, hook in table.hooks.items():
+        table[index] = ctypes.cast(hook, _P).value
     return table
 
 

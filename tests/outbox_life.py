@@ -117,18 +117,23 @@ def what_is_left(state: Path | None, runtime: Path | None) -> list[str]:
 
 
 def _in_a_child(function: Callable[[Tell], None], death: int, last: Answer) -> tuple[bool, Witness]:
-    """Run `function` in a process that dies at the step with this number; return whether it did, and its witness."""
+    """Run `function` in a process that dies at the step with this number, or in the middle of that write.
+
+    Returns whether it did, and its witness.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         steps = count(1)
 
         def before(step: Step) -> Answer:
-            if next(steps) != death:
+            if last is not None and step.kind != "write":
                 return None
-            if last is None or step.kind != "write":
-                die()
-            return last
+            if next(steps) == death:
+                if last is None:
+                    die()
+                return last
+            return None
 
         with faulty_disk(before):
             function(lambda what, event: os.write(writer, (json.dumps([what, event]) + "\n").encode()))
