@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,9 +38,13 @@ class FakeBroker:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
-    def accept(self, protocol: str = "3.1.1") -> FakeConnection:
+    def accept(self, protocol: str = "3.1.1", tls: ssl.SSLContext | None = None) -> FakeConnection:
         """Wait for a client."""
-        connection = FakeConnection(self._listener.accept()[0], protocol)
+        accepted = self._listener.accept()[0]
+        if tls is not None:
+            accepted.settimeout(PATIENCE_SECONDS)
+            accepted = tls.wrap_socket(accepted, server_side=True)
+        connection = FakeConnection(accepted, protocol)
         self._connections.append(connection)
         return connection
 

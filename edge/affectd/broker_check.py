@@ -44,6 +44,7 @@ def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> F
         link.step()
     where = "{}:{}".format(*address(config))
     if link.state == "lost":
+        link.drop()
         return fault(f"{where}: {link.reason}", "compare [mqtt] in the settings with the broker's, and look at its log")
     link.disconnect()
     return ok(f"{where} lets this device in by MQTT {config.protocol}{' over TLS' if config.tls else ''}")

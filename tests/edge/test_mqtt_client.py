@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import select
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from affectd.config import MqttConfig
 from affectd.mqtt_client import Link, Publication
 from affectd.mqtt_login import Login
-from broker import free_port, packet, string, wait_until
+from broker import Certificates, free_port, packet, string, wait_until
 from fake_broker import CONNECT, FakeBroker
 
 NOBODY = Login(None, None)
@@ -122,6 +124,34 @@ def test_what_listens_without_tls_is_noticed_at_once() -> None:
         client.send(b"SSH-2.0-OpenSSH_9.2\r\n")
         opening.join(20.0)
         assert link.reason == "what listens there does not speak TLS"
+
+
+def test_what_tls_has_decrypted_already_does_not_wait_for_more(tmp_path: Path) -> None:
+    """Several packets may come in one record; the socket shows only the first of them."""
+    certificates = Certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.issue("localhost"))
+    heard: list[bytes] = []
+    with FakeBroker() as broker:
+        link = link_to(
+            broker.port,
+            tls=True,
+            ca_file=str(certificates.authority),
+            received=lambda topic, payload, retained: heard.append(payload),
+        )
+        opening = threading.Thread(target=link.open)
+        opening.start()
+        client = broker.accept(tls=context)
+        opening.join(20.0)
+        client.send(CONNACK["3.1.1"] + b"".join(packet(0x30, string("x") + bytes([n])) for n in range(5)))
+        while len(heard) < 5:
+            assert link.state != "lost", link.reason
+            poll = select.poll()
+            if not link.register(poll):
+                assert poll.poll(20_000), f"{len(heard)} of 5 have been read"
+            link.step()
+        link.drop()
+    assert heard == [bytes([n]) for n in range(5)]
 
 
 def test_a_tls_handshake_that_nobody_answers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
