@@ -74,6 +74,11 @@ class FilePlace:
         """Whether events are forgotten that are still in the file."""
         return bool(self._gone)
 
+    @property
+    def may_write(self) -> bool:
+        """Whether `write` would try."""
+        return self.folder is not None and self._clock() >= self._write_at
+
     def open(self, *, create: bool) -> None:
         """Open the file if it is closed and time to try."""
         if self._file or self.folder is None or self._clock() < self._open_at:
@@ -143,7 +148,7 @@ class FilePlace:
 
     def write(self, rows: Sequence[Row] = ()) -> bool:
         """Add `rows`, remove what is gone, and return whether it worked; after a failure nothing does for a minute."""
-        if self._clock() < self._write_at:
+        if not self.may_write:
             return False
         if self.trouble:  # a file that was opened on a disk that could not be written to stays so
             self.close()
@@ -161,7 +166,7 @@ class FilePlace:
 
     def remove(self) -> None:
         """Delete the file, in which nothing is left."""
-        if self._file and self.folder and self._clock() >= self._write_at:
+        if self._file and self.folder and self.may_write:
             self.close()
             try:
                 remove(self.folder / _NAME)

@@ -175,7 +175,7 @@ class Outbox:
         n = self._disk.forget_oldest(len(self) - self._max_events, self.n_bytes - self._max_bytes)
         with self._lock:
             self.n_dropped += n
-        while rows := self._due(limit, now):
+        while self._disk.may_write and (rows := self._due(limit, now)):
             self._disk.open(create=True)
             if not self._disk.write(rows):
                 return
