@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from affectd.bench import add_arguments as add_bench_arguments
+from affectd.bench import run as run_bench
 from affectd.errors import AffectdError, UnavailableError, UsageError
 from affectd.sinks import Detached, JsonLines, RotatingFile, Several, Sink
 
@@ -120,6 +122,10 @@ def _parser(out: TextIO) -> _Parser:
     doctor = commands.add_parser("doctor", parents=[settings], help="print what is wrong here and how to mend it")
     doctor.add_argument("--json", action="store_true", help="as one JSON object per check")
     doctor.set_defaults(command=_doctor)
+
+    bench = commands.add_parser("bench", help="print what it costs on this board")
+    add_bench_arguments(bench)
+    bench.set_defaults(command=run_bench)
 
     commands.add_parser("devices", help="list the microphones").set_defaults(command=_devices)
 
