@@ -160,7 +160,7 @@ def test_a_tls_handshake_that_nobody_answers_ends(monkeypatch: pytest.MonkeyPatc
         link = link_to(broker.port, tls=True, keepalive_seconds=3600)
         began = time.monotonic()
         link.open()
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < 4.5, "paho 2 would wait for 5 s, paho 1.6 for the keepalive"
         assert re.search("no answer", link.reason)
 
 
