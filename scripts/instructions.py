@@ -7,7 +7,7 @@
 Counts of valgrind's callgrind are the same on a busy machine as on an idle one. They hold for one processor family and
 one version of Python, NumPy and interpreter: with others nothing is compared and the exit code is 0, with a line that
 says so; then count the commit before on the same machine, with --update. callgrind knows no AVX-512, so on x86-64 the
-libraries choose their AVX2 code, whatever the machine has.
+libraries choose their AVX2 code, whatever the machine has. For 64-bit ARM there is scripts/instructions-arm64.
 """
 
 from __future__ import annotations
@@ -105,7 +105,11 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description="Counts the instructions that the pipeline takes per second of sound.")
     parser.add_argument("--update", action="store_true", help="make what is counted now the baseline")
+    parser.add_argument("--workload", action="store_true", help="print the program that is counted, and do nothing")
     options = parser.parse_args()
+    if options.workload:
+        print(WORKLOAD)
+        return 0
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: sudo apt install valgrind", file=sys.stderr)
         return 69

@@ -104,7 +104,8 @@ def measure(
         _log.info("listening to %s for %g s", name, seconds)
         report["service"][name] = bench_service.listening(samples, model_path, seconds)
     _log.info("latency")
-    words = bench_sound.words(clips, rate, min(WORDS_SECONDS, 2 * seconds))
+    each_once = sum(len(clip) / rate + bench_sound.PAUSE_SECONDS for clip in clips)
+    words = bench_sound.words(clips, rate, each_once if speech else min(WORDS_SECONDS, 2 * seconds))
     report["latency"] = bench_service.latency(words, model_path, model)
     report["after"] = bench_board.condition()
     return report
