@@ -16,9 +16,10 @@ from affectd.features import FeatureSpec
 from affectd.model_file import write_model
 from affectd_train.behavior import SETTINGS, behavior, changed
 from affectd_train.corpora import read_corpus
+from affectd_train.denoise import FRONT_ENDS
 from affectd_train.evaluate import about, write_predictions
-from affectd_train.everyday import event_rates, listen, with_threshold
-from affectd_train.robustness import FRONT_ENDS, bars, folds, robustness
+from affectd_train.everyday import event_rates, listen, speech_for_tests, with_threshold
+from affectd_train.robustness import bars, folds, robustness
 from affectd_train.transitions import Joined, count, detections, join, spoken
 from fake_network import FakeNetwork
 from sounds import noise, silence, syllables
@@ -42,6 +43,12 @@ def test_uncertain_is_no_named_event_and_silence_none_at_all() -> None:
     assert rates["labels"] == {"uncertain": 1}
     assert rates["named_per_hour"] == rates["named_with_ends_per_hour"] == 0
     assert event_rates({"a": silence(5.0)}, FakeNetwork("h"), Config())["events_per_hour"] == 0  # type: ignore[arg-type]
+
+
+def test_speech_is_split_by_name_and_nothing_else(evaluation: Path) -> None:
+    halves = speech_for_tests(evaluation, 16000)
+    assert 0 < len(halves) < 4
+    assert speech_for_tests(evaluation, 16000).keys() == halves.keys()
 
 
 def event(phase: str, seconds: float, label: str) -> Mapping[str, Any]:
@@ -123,7 +130,8 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tested = [about(clip) | {"int8": {}, "float": {}} for clip in clips if clip.speaker == "ravdess-02"]
     write_predictions(root / "run/fold-1/predictions.jsonl", tested)
     write(root / "noise/car/hum.wav", 0.2 * noise("hum", 2.0))
-    write(root / "speech/talk.wav", TALK)
+    for name in ("one", "two", "three", "four"):  # an odd checksum has one of them at least
+        write(root / f"speech/{name}.wav", TALK)
     return root
 
 
@@ -179,7 +187,7 @@ def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.Monkey
     figures = behavior(evaluation / "run", model, clips, evaluation)
     assert figures == json.loads((evaluation / "run/behavior.json").read_text())
     assert set(figures["transitions"]) == {"as shipped", "patience 1"}
-    assert figures["transitions"]["as shipped"]["transitions"] == 3 * 5
+    assert figures["transitions"]["as shipped"]["transitions"] == 2 * 5
     never, always = figures["everyday"]["by_threshold"][1], figures["everyday"]["by_threshold"][0]
     assert never["speech"] == 0 < always["speech"]
     assert figures["everyday"]["noise car"]["events_per_hour"] == 0

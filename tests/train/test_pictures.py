@@ -11,8 +11,8 @@ import pytest
 from affectd.errors import DataError, NoInputError, UnavailableError
 from affectd_train import pictures
 from affectd_train.corpora import read_corpus
+from affectd_train.denoise import FRONT_ENDS
 from affectd_train.explore import counts, examples, explore, one_of_each
-from affectd_train.robustness import FRONT_ENDS
 from tiny_corpora import cremad, emodb, ravdess
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -12,7 +12,7 @@ from affectd.classifier import Classifier
 from affectd.config import Config
 from affectd.model_file import read_model
 from affectd_train.corpora import Clip
-from affectd_train.everyday import event_rates, everyday, recordings_under
+from affectd_train.everyday import event_rates, everyday, speech_for_tests
 from affectd_train.fit import write_text
 from affectd_train.robustness import folds
 from affectd_train.transitions import transition_figures
@@ -44,7 +44,7 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
     entry of `SETTINGS` from `affectd_train.transitions.transition_figures`, with ``speech_named_per_hour``.
     """
     shipped = Classifier(read_model(model))
-    speech = recordings_under(data / "speech", shipped.model.spec.sample_rate)
+    speech = speech_for_tests(data, shipped.model.spec.sample_rate)
     networks = [
         (Classifier(replace(fold, temperature=shipped.model.temperature, thresholds=shipped.model.thresholds)), tested)
         for fold, tested in folds(evaluation, clips)

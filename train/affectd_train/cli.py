@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectd.errors import AffectdError, UsageError
+from affectd_train.labels import CORPORA
 
 if TYPE_CHECKING:
+    from affectd_train.corpora import Clip
     from affectd_train.fit import Recipe
 
 PROTOCOLS = (
@@ -70,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
             "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe"
         )
 
+    def of_evaluation(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--data", type=Path, required=True, help="folder that holds ravdess/, noise/, speech/, ...")
+        sub.add_argument(
+            "--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation"
+        )
+
     sub = command("fit", _fit, "train the float network on every speaker")
     training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
@@ -81,6 +89,23 @@ def _parser() -> argparse.ArgumentParser:
     training(sub)
     sub.add_argument("--protocol", required=True, choices=PROTOCOLS)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
+    sub = command(
+        "robustness", _robustness, "test an evaluation's networks in noise, rooms, at any gain, through codecs"
+    )
+    of_evaluation(sub)
+    sub.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth recording alone")
+    sub = command(
+        "behavior", _behavior, "count the events of everyday speech and noise, time those of a changing voice"
+    )
+    of_evaluation(sub)
+    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
+    sub = command("pictures", _pictures, "draw what an evaluation found")
+    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
+    sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
+    sub = command("explore", _explore, "draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus")
+    sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
+    sub.add_argument("--corpus", choices=CORPORA, help="which corpus it is, where the folder's name does not say")
+    sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
     sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
     sub.add_argument("run", type=Path)
     sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
@@ -144,6 +169,38 @@ def _evaluate(options: argparse.Namespace) -> str:
     return json.dumps(PROTOCOLS[options.protocol](clips, recipe, options.data, out), indent=1)
 
 
+def _robustness(options: argparse.Namespace) -> str:
+    from affectd_train.robustness import robustness
+
+    if options.every < 1:
+        raise UsageError(f"--every {options.every}: must be 1 or more")
+    return json.dumps(robustness(options.evaluation, _all_clips(options), options.data, options.every), indent=1)
+
+
+def _behavior(options: argparse.Namespace) -> str:
+    from affectd_train.behavior import behavior
+
+    return json.dumps(behavior(options.evaluation, options.model, _all_clips(options), options.data), indent=1)
+
+
+def _pictures(options: argparse.Namespace) -> str:
+    from affectd_train.pictures import pictures
+
+    return "\n".join(map(str, pictures(options.evaluation, options.out)))
+
+
+def _explore(options: argparse.Namespace) -> str:
+    from affectd_train.explore import explore
+
+    return "\n".join(map(str, explore(options.folder, options.out, options.corpus)))
+
+
+def _all_clips(options: argparse.Namespace) -> list[Clip]:
+    from affectd_train.fit import Recipe, read_clips
+
+    return read_clips(options.data, Recipe())
+
+
 def _pack(options: argparse.Namespace) -> str:
     from affectd_train.dataset import say
     from affectd_train.evaluate import calibrate, read_predictions, uncertain_threshold
@@ -158,8 +215,7 @@ def _pack(options: argparse.Namespace) -> str:
     for fold in sorted(options.evaluation.glob("fold-*/fit.json")):
         if json.loads(fold.read_text())["recipe"] != recipe:
             say(f"{fold.parent} has another recipe than {options.run}: the figures on the card are of another network")
-    figures = json.loads(needed(options.evaluation / "metrics.json", "evaluate").read_text())
-    model = pack(options.run, options.out, card(figures, options.run), temperature, uncertain)
+    model = pack(options.run, options.out, card(options.evaluation, options.run), temperature, uncertain)
     labels, size = len(model.labels), options.out.stat().st_size
     return f"{options.out}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
 
@@ -167,9 +223,10 @@ def _pack(options: argparse.Namespace) -> str:
 def _report(options: argparse.Namespace) -> str:
     from affectd.model_file import read_model
     from affectd_train.fit import write_text
+    from affectd_train.measured import pictures_beside
     from affectd_train.report import markdown
 
-    write_text(options.out, markdown(read_model(options.model)))
+    write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
     return str(options.out)
 
 

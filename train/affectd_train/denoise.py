@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
+FRONT_ENDS = ("as it is", "denoised", "level normalized")
+"""What `robustness` puts between microphone and network, by name; the first is what is shipped."""
+
 NOISE_SECONDS = 1.5
 """Noise is the lowest smoothed power of this many last seconds: a voice falls silent in every band within it."""
 

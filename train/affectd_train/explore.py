@@ -70,7 +70,7 @@ def counts(clips: Sequence[Clip], n_skipped: int) -> Any:
             below += n
         axes.tick_params(axis="x", labelrotation=90 if len(keys) > 12 else 45, labelsize=8 if len(keys) < 40 else 5)
         axes.set_ylabel("clips")
-    by_emotion.legend()
+    by_emotion.legend(loc="lower right")
     by_emotion.set_title(f"{clips[0].corpus}: {len(clips)} clips, {n_skipped} files skipped")
     by_speaker.set_title(f"{len(speakers)} speakers")
     return picture
@@ -128,7 +128,9 @@ def one_of_each(clips: Sequence[Clip]) -> list[Clip]:
 
 def _image(axes: Any, rows: NDArray[Any], spec: FeatureSpec, top: float) -> None:
     seconds = len(rows) * spec.hop_length / spec.sample_rate
-    axes.imshow(rows.T, origin="lower", aspect="auto", extent=(0, seconds, 0, top), cmap="magma")
+    # A few outliers, such as the first coefficients at an onset, would leave one color for all the others.
+    low, high = np.percentile(rows, [1, 99])
+    axes.imshow(rows.T, origin="lower", aspect="auto", extent=(0, seconds, 0, top), cmap="magma", vmin=low, vmax=high)
 
 
 def _below_maximum(decibel: NDArray[Any], span: float = 80.0) -> NDArray[Any]:

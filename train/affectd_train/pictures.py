@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import NoInputError, UnavailableError
-from affectd_train.fit import needed
-from affectd_train.robustness import FRONT_ENDS
+from affectd_train.denoise import FRONT_ENDS
 
 DOTS_PER_INCH = 80
 
@@ -49,7 +48,10 @@ def pictures(evaluation: Path, out: Path) -> list[Path]:
     NoInputError
         If the evaluation has no ``metrics.json``.
     """
-    figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+    file = evaluation / "metrics.json"
+    if not file.is_file():
+        raise NoInputError(f"{file}: no such file; affectd-train evaluate writes it")
+    figures = json.loads(file.read_text())
     if "int8" not in figures:
         raise NoInputError(f"{evaluation}: pictures are of evaluations on strangers, this is {figures['protocol']}")
     drawn = [save(confusion(figures), out / "confusion.png")]

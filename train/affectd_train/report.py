@@ -14,6 +14,8 @@ from typing import Any
 from affectd.errors import DataError
 from affectd.model_file import ModelFile
 from affectd_train.fit import needed
+from affectd_train.measured import measured, sections
+from affectd_train.tables import table
 
 TERMS = {
     "ravdess": ("RAVDESS", "CC BY-NC-SA 4.0", "non-commercial"),
@@ -25,8 +27,10 @@ TERMS = {
 """corpus -> its name, its terms, and what they limit the weights to."""
 
 
-def card(figures: dict[str, Any], run: Path) -> dict[str, Any]:
-    """Collect what `affectd_train.pack.pack` stores as ``card.json``."""
+def card(evaluation: Path, run: Path) -> dict[str, Any]:
+    """Collect what `affectd_train.pack.pack` stores as ``card.json``: the figures of an evaluation, the data of a run."""
+    figures: dict[str, Any] = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+    figures.pop("calibration", None)  # in full it would weigh as much as all the rest
     clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
     limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
     return {
@@ -36,11 +40,17 @@ def card(figures: dict[str, Any], run: Path) -> dict[str, Any]:
         if limiting
         else "any, with attribution of CREMA-D",
         "evaluation": figures,
+        "measured": measured(evaluation),
     }
 
 
-def markdown(model: ModelFile) -> str:
+def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     """Render the card of a model file.
+
+    Parameters
+    ----------
+    pictures
+        Files beside the page, to be shown on it.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def markdown(model: ModelFile) -> str:
     training = content["training"]
     int8 = figures["int8"]
     labels = figures["labels"]
-    sections = [
+    parts = [
         "# Model card: affectd.tflite",
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
         f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {model.spec.n_mfcc} MFCCs "
@@ -89,6 +99,8 @@ def markdown(model: ModelFile) -> str:
             ["", *labels],
             [[f"**{t}**", *map(str, row)] for t, row in zip(labels, int8["confusion"], strict=True)],
         ),
+        *sections(content.get("measured", {})),
+        *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
         "## Known failures",
         known_failures(labels, int8["confusion"]),
         "- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and "
@@ -112,7 +124,7 @@ def markdown(model: ModelFile) -> str:
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
         f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
     ]
-    return "\n\n".join(sections)
+    return "\n\n".join(parts)
 
 
 def accuracy_table(model: ModelFile) -> str:
@@ -145,9 +157,3 @@ def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], mo
     ]
     worst = sorted(pairs, reverse=True)[:most]
     return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Render a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -19,16 +19,13 @@ from affectd.model_file import ModelFile, read_model
 from affectd.pipeline import Network
 from affectd_train.corpora import Clip
 from affectd_train.degrade import Condition, conditions, seed_of
-from affectd_train.denoise import denoise, normalize_level
+from affectd_train.denoise import FRONT_ENDS, denoise, normalize_level
 from affectd_train.evaluate import about, read_predictions, unweighted_accuracy
 from affectd_train.fit import needed, write_text
 from affectd_train.hearing import hear_bands, level_and_bands
 from affectd_train.recordings import load_audio
 
 Float32 = NDArray[np.float32]
-
-FRONT_ENDS = ("as it is", "denoised", "level normalized")
-"""What is done between microphone and network; see `affectd_train.denoise`."""
 
 
 def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int = 1) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def detections(
 
 
 def transition_figures(
-    networks: Sequence[tuple[Network, Sequence[Clip]]], config: Config, seeds: Sequence[int] = (0, 1, 2)
+    networks: Sequence[tuple[Network, Sequence[Clip]]], config: Config, seeds: Sequence[int] = (0, 1)
 ) -> dict[str, Any]:
     """Join the recordings of every test speaker of every network, listen, and compare.
 
