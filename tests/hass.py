@@ -23,7 +23,7 @@ RELEASES = {"3.12": "2025.1.4", "3.13": "2025.4.4"}
 """The newest release that runs on every version of a Python."""
 KEPT = Path("/var/tmp/affectd-home-assistant")
 START_SECONDS = 300.0  # the first time it also installs what its integrations need
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 120.0
 
 # Automations, for these are what people write to use the entities. The "is" before the JSON keeps it a text.
 _STATE = "{'state': s.state, 'attributes': dict(s.attributes)}"

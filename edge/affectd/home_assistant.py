@@ -119,9 +119,7 @@ def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> di
 
 
 def _diagnostics(topics: Topics) -> dict[str, _Component]:
-    def sensor(
-        name: str, value: str, unit: str | None, kind: str | None, *, factor: str = "", counter: bool = False
-    ) -> _Component:
+    def sensor(name: str, value: str, unit: str | None, kind: str | None, *, counter: bool = False) -> _Component:
         about = {"device_class": kind, "unit_of_measurement": unit}
         return {
             "p": "sensor",
@@ -129,14 +127,14 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
             "entity_category": "diagnostic",
             "state_class": "total_increasing" if counter else "measurement",
             "state_topic": topics.telemetry,
-            "value_template": f"{{{{ value_json.{value}{factor} if value_json.{value} is number else None }}}}",
+            "value_template": f"{{{{ value_json.{value} }}}}",
             **{key: value for key, value in about.items() if value is not None},
         }
 
     return {
         # Home Assistant's classes of sound levels do not know dBFS.
         "level": sensor("Level", "level_dbfs", "dBFS", None),
-        "speech": sensor("Speech", "speech_ratio", "%", None, factor=" * 100"),
+        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", None),
         "inference": sensor("Inference time", "inference_ms.max", "ms", "duration"),
         "cpu": sensor("CPU", "cpu_percent", "%", None),
         "memory": sensor("Memory", "resident_mb", "MB", "data_size"),
