@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from affectd import __version__
 from affectd.bench import add_arguments as add_bench_arguments
 from affectd.bench import run as run_bench
 from affectd.errors import AffectdError, UnavailableError, UsageError
@@ -82,19 +83,10 @@ class _Parser(argparse.ArgumentParser):
         self.out.write(message)
 
 
-class _Version(argparse.Action):
-    """Look the version up only when asked: that costs as much as all the rest of the parser."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        parser.exit(message=f"affectd {version('affectd')}\n")
-
-
 def _parser(out: TextIO) -> _Parser:
     _Parser.out = out
     parser = _Parser(prog="affectd", description="Says how people sound: speech in, emotion events out.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     settings = _Parser(add_help=False)
     settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")

@@ -17,10 +17,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
+from affectd import __version__
 from affectd.config import Config
 from affectd.directories import runtime_directory, state_directory
 from affectd.errors import UnavailableError
@@ -91,7 +91,7 @@ class Voice:
                 topics,
                 listen=mute is not None,
                 period_seconds=config.telemetry.period_seconds,
-                version=version("affectd"),
+                version=__version__,
             )
         self._introduction = Publication(topics.discovery, introduction, retain=True)
         subscriptions: dict[str, Callable[[bytes, bool], None]] = {}

@@ -184,6 +184,8 @@ def wheels(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 content = source.read(name)
                 if name.endswith("METADATA"):
                     content = content.replace(f"\nVersion: {version}\n".encode(), f"\nVersion: {later}\n".encode())
+                if name == "affectd/__init__.py":
+                    content = content.replace(f'"{version}"'.encode(), f'"{later}"'.encode())
                 if damaged and name == "affectd/affectd.tflite":
                     content = content[:10000] + bytes([content[10000] ^ 1]) + content[10001:]
                 target.writestr(name.replace(f"affectd-{version}.", f"affectd-{later}."), content)
