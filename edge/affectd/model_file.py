@@ -9,6 +9,7 @@ TFLite's own convention for associated files: the interpreter ignores the tail, 
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
 
+The arrays of ``golden.npz`` are deflated: the rows before the clip are all alike. Everything else is stored.
 The last 64 bytes (the end of the zip comment) are the SHA-256 in hex of all bytes before
 them, the zip's own end record included, so that no byte of the file is left unguarded.
 """
@@ -149,7 +150,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
-    """Write a model file: same model, same bytes; a power cut leaves the old file or the new.
+    """Write a model file: same model and same zlib, same bytes; a power cut leaves the old file or the new.
 
     Raises
     ------
@@ -219,7 +220,9 @@ def _encode(model: ModelFile) -> bytes:
     members = {
         "spec.json": _json("spec.json", spec),
         "labels.txt": _labels_text(model.labels),
-        "golden.npz": _append_zip(b"", {f"{key}.npy": _npy(model.golden[key]) for key in _GOLDEN_KEYS}),
+        "golden.npz": _append_zip(
+            b"", {f"{key}.npy": _npy(model.golden[key]) for key in _GOLDEN_KEYS}, compression=zipfile.ZIP_DEFLATED
+        ),
         "card.json": _json("card", model.card),
     }
     data = _append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
@@ -265,16 +268,18 @@ def _read_golden(data: bytes) -> dict[str, NDArray[Any]]:
         return {key: arrays[key] for key in arrays.files}
 
 
-def _append_zip(front: bytes, members: Mapping[str, bytes], comment: bytes = b"") -> bytes:
+def _append_zip(
+    front: bytes, members: Mapping[str, bytes], comment: bytes = b"", compression: int = zipfile.ZIP_STORED
+) -> bytes:
     """Append a zip with offsets that count from the first byte of ``front``."""
     buffer = io.BytesIO(front)
     with zipfile.ZipFile(buffer, "a" if front else "w") as archive:
         for name, content in members.items():
-            # Stored, with ZipInfo's date of 1980: neither clock nor zlib version changes the bytes.
+            # ZipInfo's date of 1980: the clock does not change the bytes.
             member = zipfile.ZipInfo(name)
             member.create_system = 3
             member.external_attr = 0o644 << 16
-            archive.writestr(member, content, zipfile.ZIP_STORED)
+            archive.writestr(member, content, compression, 9)
         archive.comment = comment
     return buffer.getvalue()
 

@@ -112,6 +112,16 @@ def test_the_bytes_do_not_depend_on_the_clock_or_the_umask(written: Path) -> Non
         assert {member.external_attr >> 16 for member in archive.infolist()} == {0o644}
 
 
+def test_rows_before_the_golden_clip_cost_next_to_nothing(written: Path, tmp_path: Path) -> None:
+    draft = draft_model()
+    padded = np.zeros((1000, draft.spec.n_mfcc), np.float32)
+    padded[-N_FRAMES:] = np.random.default_rng(0).normal(size=(N_FRAMES, draft.spec.n_mfcc))
+    golden = draft.golden | {"cepstra": padded, "input": padded.astype(np.int8)}
+    write_model(tmp_path / "long", draft_model(n_frames=1000, golden=golden))
+    np.testing.assert_array_equal(read_model(tmp_path / "long").golden["cepstra"], padded)
+    assert (tmp_path / "long").stat().st_size < written.stat().st_size + 4 * N_FRAMES * draft.spec.n_mfcc + 2000
+
+
 def test_the_file_begins_with_the_network_and_ends_with_a_zip_other_tools_read(written: Path) -> None:
     network = (DATA / "tiny.tflite").read_bytes()
     assert written.read_bytes().startswith(network)
