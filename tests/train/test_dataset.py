@@ -11,17 +11,19 @@ from affectd.config import GateConfig
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
 from affectd.vad import band_level, trim
-from affectd_train.corpora import read_corpus
+from affectd_train.corpora import Clip, read_corpus
 from affectd_train.dataset import (
     LOGMEL_PEAK_DBFS,
     BandStore,
     Batches,
     Source,
     load_bands,
+    load_everyday,
     logmel_level,
     normalization,
     padded_cepstra,
     speech_bands,
+    trained_on,
 )
 from affectd_train.labels import LABELS
 from affectd_train.recordings import load_audio
@@ -41,6 +43,7 @@ def batches(store: BandStore, **changes: object) -> Batches:
         "shares": {"emodb": 1.0},
         "labels": LABELS,
         "noise": [],
+        "everyday": [],
         "spec": SPEC,
         "n_frames": 188,
         "normalization": normalization(store, SPEC, 188, 0),
@@ -110,6 +113,30 @@ def test_noise_alone_has_no_emotion(store: BandStore) -> None:
     uniform = (drawn[:, : len(LABELS)] == np.float32(1 / len(LABELS))).all(1)
     assert 0.01 < uniform.mean() < 0.12
     assert (drawn[uniform, len(LABELS) :] == 1).all()
+
+
+def test_half_of_everyday_speech_is_neutral_and_of_the_rest_nobody_knows(store: BandStore) -> None:
+    everyday = [np.random.default_rng(0).normal(-40, 9, (150, SPEC.n_mels)).astype(np.float32)]
+    drawn = batches(store, everyday=everyday, batch_size=256).draw(0)[1]
+    known = drawn[:, len(LABELS) :].all(1)  # of EmoDB two labels are masked
+    assert 0.01 < known.mean() < 0.12
+    expected = np.full(len(LABELS), 1 / 16)
+    expected[LABELS.index("neutral")] += 0.5
+    np.testing.assert_allclose(drawn[known, : len(LABELS)], np.tile(expected, (known.sum(), 1)), rtol=1e-6)
+
+
+def test_half_of_the_everyday_recordings_are_left_for_tests(speech_data: Path, tmp_path: Path) -> None:
+    if not (speech_data / "speech").is_dir():
+        pytest.skip(f"no everyday speech in {speech_data}")
+    files = sorted((speech_data / "speech").iterdir())
+    share = np.mean([trained_on(file) for file in files])
+    assert 0.4 < share < 0.6
+    some = [next(file for file in files if trained_on(file)), next(file for file in files if not trained_on(file))]
+    for file in some:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (clip,) = load_everyday(tmp_path, SPEC)
+    samples = load_audio(Clip("", some[0], "", "", "", ""), SPEC.sample_rate)
+    assert 20 < len(clip) <= SPEC.count_frames(len(samples))
 
 
 def test_the_gate_sees_log_mels_as_it_sees_samples(speech_data: Path) -> None:

@@ -117,6 +117,16 @@ def test_held_out_speakers_are_not_trained_on(data: Path, tmp_path: Path) -> Non
     assert details["clips"] == {"ravdess": 16, "emodb": 6}
 
 
+def test_another_fine_tuning_shares_the_pretraining(data: Path, straight: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
+    done = subprocess.run(
+        command(data, tmp_path, "--set", "finetune_steps=2"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fine-tuning" in done.stderr
+    assert "pretraining" not in done.stderr
+
+
 def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command(data, tmp_path, "--corpora", "emodb"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -170,7 +170,9 @@ def load_bands(
     DataError
         If not one of the clips can be decoded.
     """
-    settings = json.dumps([spec.to_dict(), asdict(GateConfig()), augmenter and augmenter.settings(), copy])
+    # How many cepstra are made of the bands changes nothing about these.
+    front_end = {key: value for key, value in spec.to_dict().items() if key != "n_mfcc"}
+    settings = json.dumps([front_end, asdict(GateConfig()), augmenter and augmenter.settings(), copy])
     digest = hashlib.sha256(settings.encode())
     for clip in clips:
         digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
@@ -217,9 +219,32 @@ def say(line: str) -> None:
 def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
     """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of every noise recording under a folder."""
     mfcc = Mfcc(spec)
-    files = sorted(p for p in folder.rglob("*") if p.suffix in {".opus", ".wav", ".flac", ".ogg"})
-    recordings = [f for f in files if f.parent.name != "impulse_responses"]
+    recordings = [f for f in _recordings(folder) if f.parent.name != "impulse_responses"]
     return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
+
+
+def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands of everyday speech, trimmed, of the half of the recordings that `trained_on` allows."""
+    mfcc = Mfcc(spec)
+    clips = []
+    for file in tqdm([f for f in _recordings(folder) if trained_on(f)], "bands of everyday speech"):
+        frames = mfcc.frames(read_audio(file, spec.sample_rate))
+        span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
+        if span is not None:
+            clips.append(mfcc.bands(frames[slice(*span)]))
+    return clips
+
+
+def trained_on(recording: Path) -> bool:
+    """Tell whether a recording of everyday speech is for training; the other half is for tests.
+
+    The names say nothing about the speakers, so some of them may be on both sides.
+    """
+    return zlib.crc32(recording.name.encode()) % 2 == 0
+
+
+def _recordings(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".opus", ".wav", ".flac", ".ogg"})
 
 
 class Batches:
@@ -234,13 +259,16 @@ class Batches:
     labels
         The classes, in the order of the network's outputs.
     noise
-        Noise bands, mixed into a third of the clips and shown alone as `background_share` of every batch, with all
+        Noise bands, mixed into a third of the clips and shown alone as `noise_share` of every batch, with all
         labels equally likely: the network should not be sure what a fan feels.
+    everyday
+        Bands of speech that nobody acted, `everyday_share` of every batch, half neutral and half nobody knows.
     mean, std
         ``(n_mfcc,)`` float32 of `normalization`.
     """
 
-    background_share = 0.05
+    noise_share = 0.05
+    everyday_share = 0.05
 
     def __init__(
         self,
@@ -248,6 +276,7 @@ class Batches:
         shares: dict[str, float],
         labels: Sequence[str],
         noise: Sequence[Float32],
+        everyday: Sequence[Float32],
         spec: FeatureSpec,
         n_frames: int,
         normalization: tuple[Float32, Float32],
@@ -255,10 +284,10 @@ class Batches:
         label_smoothing: float,
         seed: int,
     ) -> None:
-        self.store, self.noise = store, noise
+        self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
         self.mean, self.std = normalization
-        self.n_labels = len(labels)
+        self.labels = labels
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -273,24 +302,37 @@ class Batches:
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
         """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, 2 * n_labels)``."""
+        contexts, target = self.contexts(step)
+        return self.cepstra(contexts), target
+
+    def contexts(self, step: int) -> tuple[Float32, Float32]:
+        """Draw batch number ``step`` before its cepstra: bands ``(batch, n_frames, n_bands)``, and the targets."""
         rng = np.random.default_rng([self.seed, step])
         pairs = [self._draw_one(rng) for _ in range(self.batch_size)]
         return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
 
+    def cepstra(self, contexts: Float32) -> Float32:
+        """Turn contexts of bands into normalized cepstra, as the device does."""
+        return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - self.mean) / self.std
+
     def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
-        n_labels = self.n_labels
-        if self.noise and rng.random() < self.background_share:
+        n_labels = len(self.labels)
+        everything = np.ones(n_labels, np.float32)
+        kind = rng.random()
+        if self.noise and kind < self.noise_share:
             bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
-            return self._cepstra(bands), np.concatenate(
-                [np.full(n_labels, 1 / n_labels), np.ones(n_labels)], dtype=np.float32
-            )
+            return self._context(bands), np.concatenate([everything / n_labels, everything])
+        if self.everyday and kind > 1 - self.everyday_share:
+            bands = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
+            target = 0.5 / n_labels + 0.5 * np.array([label == "neutral" for label in self.labels], np.float32)
+            return self._context(bands), np.concatenate([target, everything])
         corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
         by_label = self.by_label[corpus]
         label = list(by_label)[rng.integers(len(by_label))]
         bands = self._augment(self.store[by_label[label][rng.integers(len(by_label[label]))]], rng)
         smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
         target = smooth + (1 - self.label_smoothing) * np.eye(n_labels, dtype=np.float32)[label]
-        return self._cepstra(bands), np.concatenate([target, self.masks[corpus]], dtype=np.float32)
+        return self._context(bands), np.concatenate([target, self.masks[corpus]], dtype=np.float32)
 
     def _augment(self, bands: Float32, rng: np.random.Generator) -> Float32:
         bands = stretch(bands, rng.uniform(0.9, 1.12))
@@ -312,15 +354,20 @@ class Batches:
         cut = crop(recording, n_frames, rng)
         return np.resize(cut, (n_frames, recording.shape[1]))
 
-    def _cepstra(self, bands: Float32) -> Float32:
-        return (padded_cepstra(bands, self.mfcc, self.n_frames) - self.mean) / self.std
+    def _context(self, bands: Float32) -> Float32:
+        return padded(bands, self.mfcc, self.n_frames)
+
+
+def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Make one context, ``(n_frames, n_bands)``, of the last frames of at most that many, as the device pads them."""
+    context = Context(n_frames, bands.shape[1], mfcc.floor)
+    context.push(bands)
+    return context.view()
 
 
 def padded_cepstra(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
     """Compute the cepstra of one context, ``(n_frames, n_mfcc)``, from the last frames of at most that many."""
-    context = Context(n_frames, bands.shape[1], mfcc.floor)
-    context.push(bands)
-    return mfcc.cepstra(context.view())
+    return mfcc.cepstra(padded(bands, mfcc, n_frames))
 
 
 def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int) -> tuple[Float32, Float32]:

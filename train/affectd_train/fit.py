@@ -26,7 +26,16 @@ from affectd.errors import NoInputError, UsageError
 from affectd.features import FeatureSpec
 from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip, find_corpora, read_corpus
-from affectd_train.dataset import BandStore, Batches, Float32, load_bands, load_noise, normalization, say
+from affectd_train.dataset import (
+    BandStore,
+    Batches,
+    Float32,
+    load_bands,
+    load_everyday,
+    load_noise,
+    normalization,
+    say,
+)
 from affectd_train.labels import LABELS, labels_of
 from affectd_train.network import build_network, masked_cross_entropy
 
@@ -48,12 +57,16 @@ class Recipe:
     batch_size: int = 64
     label_smoothing: float = 0.05
     weight_decay: float = 1e-3
-    pretrain_steps: int = 4800
+    pretrain_steps: int = 3000
     pretrain_rate: float = 3e-3
-    finetune_steps: int = 1800
+    finetune_steps: int = 2400
     finetune_rate: float = 1e-3
     save_every: int = 200
     seed: int = 0
+
+
+OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
+"""Numbers of the recipe that pretraining does not depend on."""
 
 
 def read_clips(data: Path, recipe: Recipe) -> list[Clip]:
@@ -115,14 +128,13 @@ def fit(
         If ``out`` holds a run of another recipe, or nobody is left to train on.
     """
     claim(out, clips, recipe, held_out)
-    result = out / "float.keras"
     if (out / "fit.json").exists():
-        return result
-    keras.utils.set_random_seed(recipe.seed)
+        return out / "float.keras"
 
     # Data: bands of every corpus, and of augmented copies of the recordings.
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
     noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
+    everyday = load_everyday(data / "speech", recipe.spec) if (data / "speech").is_dir() else []
     rooms = data / "noise" / "impulse_responses"
     augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
@@ -130,40 +142,43 @@ def fit(
     trained_on = [clip for store in stores.values() for clip in store.clips]
     shares = {name: recipe.shares[name] for name in corpora}
     others = {name: share for name, share in shares.items() if name != recipe.target}
-    pretrained_on = others or shares
 
-    # Phase 1, shared by all calls that agree on the recipe and on the corpora besides the target.
-    store = BandStore.join([stores[name] for name in pretrained_on])
+    # Phase 1 sees the corpora besides the target, phase 2 the target and the rest.
+    pretraining = others or shares
+    store = BandStore.join([stores[name] for name in pretraining])
     if not len(store):
-        raise UsageError(f"all speakers of {', '.join(pretrained_on)} are held out: nobody is left to train on")
-    speakers = sorted({clip.speaker for clip in store.clips})
-    key = json.dumps([_as_json(recipe), speakers, labels, len(store)], sort_keys=True)
-    pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
+        raise UsageError(f"all speakers of {', '.join(pretraining)} are held out: nobody is left to train on")
     mean_std = normalization(store, recipe.spec, recipe.n_frames, recipe.seed)
 
     def batches(store: BandStore, shares: dict[str, float], seed: int) -> Batches:
-        smoothing = recipe.label_smoothing
-        return Batches(
-            store, shares, labels, noise, recipe.spec, recipe.n_frames, mean_std, recipe.batch_size, smoothing, seed
-        )
+        spec, n_frames, smoothing = recipe.spec, recipe.n_frames, recipe.label_smoothing
+        size = recipe.batch_size
+        return Batches(store, shares, labels, noise, everyday, spec, n_frames, mean_std, size, smoothing, seed)
 
-    if not pretrained.exists():
-        network = build_network(recipe.n_frames, recipe.spec.n_mfcc, len(labels))
-        draws = batches(store, pretrained_on, recipe.seed)
-        train(network, draws, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
-
-    # Phase 2: the target and the rest.
-    store = BandStore.join(list(stores.values()))
+    first = batches(store, pretraining, recipe.seed)
+    everything = BandStore.join(list(stores.values()))
     if others and recipe.target in shares:
         scale = (1 - recipe.target_share) / sum(others.values())
         shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
+    second = batches(everything, shares, recipe.seed + 1)
+
+    # Shared by all calls that agree on what pretraining depends on.
+    numbers = {name: value for name, value in _as_json(recipe).items() if name not in OF_FINETUNING}
+    speakers = sorted({clip.speaker for clip in store.clips})
+    key = json.dumps([numbers, speakers, labels, len(store)], sort_keys=True)
+    pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
+    if not pretrained.exists():
+        keras.utils.set_random_seed(recipe.seed)
+        network = build_network(recipe.n_frames, recipe.spec.n_mfcc, len(labels))
+        train(network, first, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
+
     network = keras.models.load_model(pretrained, compile=False)
-    draws = batches(store, shares, recipe.seed + 1)
     # What quantization will need to see, so that it needs nothing but this folder.
-    contexts = np.concatenate([draws.draw(step)[0] for step in range(max(1, 256 // recipe.batch_size))])
+    contexts = np.concatenate([second.draw(step)[0] for step in range(max(1, 256 // recipe.batch_size))])
     np.save(out / "representative.npy", contexts.astype(np.float16))
+    result = out / "float.keras"
     if not result.exists():
-        train(network, draws, recipe.finetune_steps, recipe.finetune_rate, recipe, result, "fine-tuning")
+        train(network, second, recipe.finetune_steps, recipe.finetune_rate, recipe, result, "fine-tuning")
     details = {
         "recipe": _as_json(recipe),
         "labels": labels,

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-CHANNELS = (96, 96, 128, 128, 128)
-"""Filters of the five convolutions."""
+CHANNELS = (88, 88, 112)
+"""Filters of the first convolution, the second, and the three that follow."""
 
 
 def build_network(n_frames: int, n_mfcc: int, n_labels: int) -> keras.Model:
@@ -37,15 +37,15 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int) -> keras.Model:
         x = layers.Conv1D(filters, kernel_size, strides=strides, padding="same", use_bias=False)(x)
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
-    a, b, c, d, e = CHANNELS
+    a, b, c = CHANNELS
     cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 40), 62.5 frames a second
-    x = convolve(x, a, 5, strides=2)  # (94, 96)
-    x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 96)
-    x = convolve(x, c, 5, strides=2)  # (47, 128)
-    x = layers.SpatialDropout1D(0.05)(convolve(x, d, 3))  # (47, 128)
-    x = layers.SpatialDropout1D(0.05)(convolve(x, e, 3))  # (47, 128): one step sees 0.5 s
+    x = convolve(x, a, 5, strides=2)  # (94, 88)
+    x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 88)
+    x = convolve(x, c, 5, strides=2)  # (47, 112)
+    x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3)]))  # (47, 112)
+    x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3)]))  # (47, 112): one step sees 0.5 s
     # The mean tells how the whole context sounds, the maximum what happened in it once.
-    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (256,)
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (224,)
     return keras.Model(cepstra, layers.Dense(n_labels)(layers.Dropout(0.2)(x)))
 
 
