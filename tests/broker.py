@@ -323,12 +323,14 @@ class Forwarder:
                 try:
                     inside = socket.create_connection(("127.0.0.1", self._to_port), timeout=PATIENCE_SECONDS)
                 except OSError:
-                    outside.shutdown(socket.SHUT_RDWR)
+                    with suppress(OSError):
+                        outside.shutdown(socket.SHUT_RDWR)
                     continue
                 inside.settimeout(None)
                 self._sockets.append(inside)
                 for connection in (inside, outside):
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    with suppress(OSError):  # it has gone already
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._start(self._pump, outside, inside)
                 self._start(self._pump, inside, outside)
 
