@@ -113,7 +113,6 @@ class Device:
         steps = [f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
         for inside, outside in self.shared.items():
             steps += [
-                f"mkdir -p {root}{inside}",
                 f"mount --bind {shlex.quote(str(outside))} {root}{inside}",
                 f"mount -o remount,bind,ro {root}{inside}",
             ]
@@ -128,7 +127,9 @@ class Device:
     def _mounted(self, steps: Iterable[str], words: Iterable[str], namespaces: Iterable[str]) -> list[str]:
         lower = ":".join(map(str, reversed(self.layers)))
         options = f"lowerdir={lower},upperdir={self.upper},workdir={self.folder}/work"
-        script = "\n".join([f"mount -t overlay overlay -o {options} {self.folder}/root", *steps])
+        mount = [f"mount -t overlay overlay -o {options} {self.folder}/root"]
+        mount += [f"mkdir -p {self.folder}/root{inside}" for inside in self.shared]
+        script = "\n".join([*mount, *steps])
         return ["unshare", *namespaces, "sh", "-euc", script, "sh", *words]
 
     def run(self, *words: str, network: bool = False) -> subprocess.CompletedProcess[str]:
@@ -147,7 +148,7 @@ class Device:
         assert '"self_test"' in self.output("/usr/local/bin/affectd", "model", "--self-test")
         return self.output("/usr/local/bin/affectd", "--version").split()[-1]
 
-    def tree(self, *, times: bool = False) -> dict[str, str]:
+    def tree(self, *, times: bool = False) -> set[str]:
         """Every path with its kind, mode, owner, target and content; with the time files were changed, if asked."""
         entries = self._look("find", ".", "-xdev", "-printf", r"%p\t%y %m %U %G %l %T@\n")
         tree = {}
@@ -159,7 +160,7 @@ class Device:
         for line in digests.removesuffix("\0").split("\0"):
             digest, path = line.split("  ", 1)
             tree[path] += f" {digest}"
-        return tree
+        return {f"{path} {about}" for path, about in tree.items()}
 
     def _look(self, *words: str) -> str:
         """What a program of this machine, not of the device, says there."""
