@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as affectd.cli does it
 
@@ -126,18 +126,41 @@ class Listening:
     def __init__(self, samples: np.ndarray, stride: int, period_seconds: float) -> None:
         self._strides = [samples[i : i + stride] for i in range(0, len(samples) - stride, stride)]
         self._period_seconds = period_seconds
-        self.phases: list[tuple[list[float], float]] = []
+        self.phases: list[Phase] = []
 
     def phase(self, seconds: float) -> Iterator[np.ndarray]:
         """Yield blocks for so long, and note the times and the share of a core that this process took."""
         times: list[float] = []
+        queued: list[float] = []
         began, cpu = time.monotonic(), time.process_time()
         while (due := began + len(times) * self._period_seconds) < began + seconds:
             time.sleep(max(0.0, due - time.monotonic()))
-            before = time.perf_counter()
+            queued_before, before = queued_seconds(), time.perf_counter()
             yield self._strides[len(times) % len(self._strides)]
             times.append(time.perf_counter() - before)
-        self.phases.append((times, (time.process_time() - cpu) / (time.monotonic() - began)))
+            queued.append(queued_seconds() - queued_before)
+        self.phases.append(Phase(times, queued, (time.process_time() - cpu) / (time.monotonic() - began)))
+
+
+class Phase(NamedTuple):
+    """What was measured for some time: the strides, what of each was waiting for a processor, and the share of one."""
+
+    seconds: list[float]
+    queued_seconds: list[float]
+    cpu: float
+
+    @property
+    def own_seconds(self) -> list[float]:
+        """How long the strides would have taken with a processor always free; waiting for other threads counts."""
+        return [max(0.0, whole - queued) for whole, queued in zip(self.seconds, self.queued_seconds, strict=True)]
+
+
+def queued_seconds() -> float:
+    """Return how long this thread could have run so far, and other programs did; 0 where Linux does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -207,15 +230,16 @@ def summary(events: Events, listening: Listening, arrived: Path, n_left: int) ->
         event = json.loads(payload)
         first.setdefault(event["id"], float(at) - event["made"])
         n_arrived += 1
-    (before, cpu_before), (loaded, cpu_loaded), (after, cpu_after) = listening.phases
-    quiet = before + after
+    before, loaded, after = listening.phases
     return {
         "publish_ms": percentiles(list(first.values())),
         "put_ms": percentiles(events.put_seconds),
-        "stride_quiet_ms": percentiles(quiet),
-        "stride_loaded_ms": percentiles(loaded),
-        "strides": {"quiet": len(quiet), "loaded": len(loaded)},
-        "cpu_percent": {"quiet": round(50 * (cpu_before + cpu_after), 1), "loaded": round(100 * cpu_loaded, 1)},
+        "stride_quiet_ms": percentiles(before.seconds + after.seconds),
+        "stride_loaded_ms": percentiles(loaded.seconds),
+        "stride_quiet_own_ms": percentiles(before.own_seconds + after.own_seconds),
+        "stride_loaded_own_ms": percentiles(loaded.own_seconds),
+        "strides": {"quiet": len(before.seconds) + len(after.seconds), "loaded": len(loaded.seconds)},
+        "cpu_percent": {"quiet": round(50 * (before.cpu + after.cpu), 1), "loaded": round(100 * loaded.cpu, 1)},
         "events": {
             "made": events.n,
             "arrived": len(first),
@@ -238,15 +262,17 @@ def table(options: argparse.Namespace, result: dict[str, Any]) -> str:
     lines = [
         f"{options.rate:g} events/s for {options.seconds:g} s over MQTT {options.protocol}; {machine}",
         "",
-        f"{'ms':34}{'p50':>10}{'p99':>10}{'max':>10}",
+        f"{'ms':38}{'p50':>10}{'p99':>10}{'max':>10}",
     ]
     for name, key in [
         ("put to arrival at a subscriber", "publish_ms"),
         ("put, for the thread that makes it", "put_ms"),
         (f"stride of sound, no events ({result['strides']['quiet']})", "stride_quiet_ms"),
         (f"stride of sound, events ({result['strides']['loaded']})", "stride_loaded_ms"),
+        ("  had no other program run: no events", "stride_quiet_own_ms"),
+        ("  had no other program run: events", "stride_loaded_own_ms"),
     ]:
-        lines.append(f"{name:34}" + "".join(f"{result[key][which]:10.2f}" for which in ("p50", "p99", "max")))
+        lines.append(f"{name:38}" + "".join(f"{result[key][which]:10.2f}" for which in ("p50", "p99", "max")))
     lines += [
         "",
         f"processor, % of one core: {cpu['quiet']} without events, {cpu['loaded']} with (sound at {options.speed:g} x)",
