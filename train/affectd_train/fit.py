@@ -57,7 +57,7 @@ class Recipe:
     batch_size: int = 64
     label_smoothing: float = 0.05
     weight_decay: float = 1e-3
-    pretrain_steps: int = 3000
+    pretrain_steps: int = 4800
     pretrain_rate: float = 3e-3
     finetune_steps: int = 2400
     finetune_rate: float = 1e-3
