@@ -77,6 +77,8 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
             ["corpus", "clips", "terms"],
             [[d["corpus"], str(d["clips"]), d["terms"]] for d in content["data"]],
         ),
+        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
+        "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted.",
         f"Use of the weights: {content['use']}. The code is Apache-2.0. `affectd-train fit --corpora cremad,emodb` trains on "
         "the two corpora that allow commercial use.",
         "## How right it is about strangers",
