@@ -12,6 +12,7 @@ from affectd.audio import wav_blocks
 from affectd.model_file import ModelFile
 
 PAUSE_SECONDS = 1.5
+CLIP_SECONDS = 2.0
 # What the converter of a quiet sound card adds: a few of its steps. A card that gives exact zeros counts as broken.
 _SILENCE_STEPS = 3.0
 _NOISE_STEPS = 1000.0
@@ -20,9 +21,10 @@ Samples = NDArray[np.int16]
 
 
 def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Samples]:
-    """Return these recordings, or else the clip of speech that every model file carries."""
+    """Return these recordings, or else the clip that every model file carries, again and again for two seconds."""
     if not paths:
-        return [model.golden["samples"]]
+        clip = model.golden["samples"]
+        return [np.tile(clip, -(-round(CLIP_SECONDS * model.spec.sample_rate) // len(clip)))]
     clips = [np.concatenate([*wav_blocks(path, model.spec.sample_rate)]) for path in paths]
     return [(clip * 32767).round().astype(np.int16) for clip in clips]
 
@@ -32,9 +34,12 @@ def sounds(clips: Sequence[Samples], sample_rate: int, seconds: float) -> dict[s
     n = round(seconds * sample_rate)
     random = np.random.default_rng(0)
     talk = np.concatenate(clips)
+    silence = random.normal(0, _SILENCE_STEPS, n).round().astype(np.int16)
+    # With the noise of a card, for without it sound that repeats itself comes from a broken one.
+    speech = np.tile(talk, -(-n // len(talk)))[:n].astype(np.int32) + silence
     return {
-        "speech": np.tile(talk, -(-n // len(talk)))[:n],
-        "silence": random.normal(0, _SILENCE_STEPS, n).round().astype(np.int16),
+        "speech": speech.clip(-32768, 32767).astype(np.int16),
+        "silence": silence,
         "noise": random.normal(0, _NOISE_STEPS, n).round().clip(-32768, 32767).astype(np.int16),
     }
 
