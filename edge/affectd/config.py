@@ -55,7 +55,7 @@ class GateConfig(Section):
     """How far speech stands above the noise floor, dB."""
     fall_db: float = setting(4.0, 0.0, 60.0)
     """How far the level of speech falls within a syllable, dB."""
-    minimum_dbfs: float = setting(-88.0, -120.0, 0.0)
+    minimum_dbfs: float = setting(-96.0, -120.0, 0.0)
     """The noise floor is at least this high, dBFS; speech stands ``margin_db`` above it."""
     floor_seconds: float = setting(1.0, 0.1, 30.0)
     """The noise floor is the lowest level of this many last seconds."""

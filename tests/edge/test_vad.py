@@ -100,6 +100,32 @@ def test_a_thump_before_a_noise_opens_for_about_a_second(kind: str) -> None:
     assert 0 < seconds_open(samples) < 1.2
 
 
+@pytest.mark.parametrize("dither", ["none", "rectangular", "triangular"])
+@pytest.mark.parametrize("kind", ["dc", "hum", "white", "pink"])
+def test_the_rounding_noise_of_16_bits_never_opens(kind: str, dither: str) -> None:
+    random = np.random.default_rng(0)
+    for decibel in range(-106, -80, 2):
+        for offset in (0.0, 0.3, 0.5):
+            samples = gain(noise(kind, 5), decibel) * 32768 + offset
+            added = {"none": 0.0, "rectangular": random.random(len(samples)) - 0.5}.get(
+                dither, random.random(len(samples)) - random.random(len(samples))
+            )
+            assert seconds_open((np.round(samples + added) / 32768).astype(np.float32)) == 0, (decibel, offset)
+
+
+# Derandomized: a level that stands on a threshold to the last bit may fall on either side of it.
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(st.floats(-95.9, -50.0), st.floats(8.0, 40.0))
+def test_no_gain_of_the_microphone_moves_the_gate(quietest_dbfs: float, snr_db: float) -> None:
+    # Down to a room as quiet as the dithered rounding noise of a 16-bit card.
+    samples = gain(noise("pink", 6), -20 - snr_db)
+    samples[2 * 16000 : 4 * 16000] += gain(syllables(2), -20)
+    gate_open = opened(samples)
+    assert gate_open.any()
+    other_gain = quietest_dbfs - float(level_of(samples).min())
+    np.testing.assert_array_equal(opened(gain(samples, other_gain)), gate_open)
+
+
 def test_digital_silence_never_opens() -> None:
     assert seconds_open(silence(5)) == 0
 
