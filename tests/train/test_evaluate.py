@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
+from affectd_train.ages import age_group
 from affectd_train.evaluate import (
     calibrate,
     metrics,
@@ -52,6 +54,28 @@ def test_metrics_of_a_small_case_worked_by_hand() -> None:
     assert figures["int8"]["by_gender"] == {"female": 0.5, "male": 1.0}
     assert figures["same_label"] == 1.0
     assert figures["speakers"] == 3
+
+
+def test_groups_are_shown_where_there_is_something_to_compare() -> None:
+    cases = [
+        prediction("happy", "happy", "emodb-09"),  # 21 years old
+        prediction("sad", "happy", "emodb-14"),  # 35
+        prediction("sad", "sad", "tess-oaf") | {"corpus": "tess"},  # 64
+        prediction("sad", "happy", "ravdess-01"),  # not published
+    ]
+    figures = metrics(cases, "by hand", n_resamples=10)  # type: ignore[arg-type]
+    assert figures["int8"]["by_age"] == {"20 to 29": 1.0, "30 to 59": 0.0, "60 and over": 1.0}
+    assert figures["int8"]["by_corpus"] == {"ravdess": 0.5, "tess": 1.0}
+    alone = metrics(cases[:1] + cases[3:], "by hand", n_resamples=10)["int8"]  # type: ignore[arg-type]
+    assert not alone.keys() & {"by_age", "by_corpus"}
+
+
+def test_every_speaker_whose_age_is_published_has_a_group() -> None:
+    groups = Counter(age_group(f"cremad-{actor}") for actor in range(1001, 1092))
+    assert groups == {"20 to 29": 34, "30 to 59": 51, "60 and over": 6}
+    assert age_group("emodb-12") == "30 to 59"  # thirty
+    assert [age_group(f"tess-{who}") for who in ("yaf", "oaf")] == ["20 to 29", "60 and over"]
+    assert age_group("savee-dc") == age_group("ravdess-01") == ""
 
 
 def test_a_recording_in_which_nothing_was_heard_counts_as_wrong() -> None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from affectd.classifier import Classifier
 from affectd.model_file import ModelFile, read_model
 from affectd.pipeline import Network
+from affectd_train.ages import age_group
 from affectd_train.corpora import Clip
 from affectd_train.fit import write_text
 from affectd_train.hearing import hear
@@ -106,11 +107,16 @@ def metrics(
     -------
     ``protocol``, ``clips``, ``speakers``; per network (``int8``, ``float``) ``unweighted`` accuracy with its 95 %
     bootstrap interval over speakers, ``weighted`` accuracy, ``per_class``, ``confusion`` (rows = truth, in the order
-    of ``labels``), ``by_gender``; and of two networks ``same_label``, the share of clips they give the same label.
+    of ``labels``), ``by_gender``, and ``by_age`` and ``by_corpus`` where there are at least two groups; and of two
+    networks ``same_label``, the share of clips they give the same label.
     """
     truth = np.array([p["truth"] for p in predictions])
     speakers = np.array([p["speaker"] for p in predictions])
     genders = np.array([p["gender"] for p in predictions])
+    groups = {
+        "by_age": np.array([age_group(p["speaker"]) for p in predictions]),
+        "by_corpus": np.array([p["corpus"] for p in predictions]),
+    }
     labels = [label for label in LABELS if label in truth]
     figures: dict[str, Any] = {
         "protocol": protocol,
@@ -127,11 +133,9 @@ def metrics(
             "weighted": float((truth == given).mean()),
             "per_class": {label: report[label] for label in labels},
             "confusion": confusion_matrix(truth, given, labels=labels).tolist(),
-            "by_gender": {
-                gender: unweighted_accuracy(truth[genders == gender], given[genders == gender])
-                for gender in sorted(set(genders) - {""})
-            },
+            "by_gender": by_group(truth, given, genders),
         }
+        figures[name] |= {key: by_group(truth, given, of) for key, of in groups.items() if len(set(of) - {""}) > 1}
     if len(networks) == 2:
         first, second = answers.values()
         figures["same_label"] = float((first == second).mean())
@@ -141,6 +145,14 @@ def metrics(
 def unweighted_accuracy(truth: NDArray[Any], given: NDArray[Any]) -> float:
     """Mean of the recalls of the classes that occur."""
     return float(recall_score(truth, given, labels=sorted(set(truth)), average="macro", zero_division=0))
+
+
+def by_group(truth: NDArray[Any], given: NDArray[Any], groups: NDArray[Any]) -> dict[str, float]:
+    """Unweighted accuracy of each group by its name; clips of the group "" have none."""
+    return {
+        str(group): unweighted_accuracy(truth[groups == group], given[groups == group])
+        for group in sorted(set(groups) - {""})
+    }
 
 
 def speaker_bootstrap(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from affectd.config import Config
 from affectd.errors import NoInputError
 from affectd.pipeline import Network, run
 from affectd.smoothing import UNCERTAIN
+from affectd_train.dataset import trained_on
 from affectd_train.recordings import read_audio
 
 Float32 = NDArray[np.float32]
@@ -126,9 +126,9 @@ def everyday(network: Classifier, data: Path) -> dict[str, Any]:
 
 
 def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
-    """Read the half of the everyday speech that never trains: that of an odd checksum of the file's name."""
+    """Read the half of the everyday speech that never trains; `affectd_train.dataset.trained_on` decides which."""
     speech = recordings_under(data / "speech", sample_rate)
-    return {name: samples for name, samples in speech.items() if zlib.crc32(Path(name).name.encode()) % 2}
+    return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
 
 
 def recordings_under(folder: Path, sample_rate: int) -> dict[str, Float32]:

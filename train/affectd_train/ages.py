@@ -1,0 +1,41 @@
+"""How old the speakers of a corpus are, where that is published: RAVDESS gives no age for an actor, SAVEE a range."""
+
+from __future__ import annotations
+
+AGE_GROUPS = ("20 to 29", "30 to 59", "60 and over")
+
+# EmoDB: F. Burkhardt et al., Interspeech 2005, and http://emodb.bilderbar.info. TESS: its description, Borealis 2020.
+_AGES = {
+    "emodb-03": 31,
+    "emodb-08": 34,
+    "emodb-09": 21,
+    "emodb-10": 32,
+    "emodb-11": 26,
+    "emodb-12": 30,
+    "emodb-13": 32,
+    "emodb-14": 35,
+    "emodb-15": 25,
+    "emodb-16": 31,
+    "tess-oaf": 64,
+    "tess-yaf": 26,
+}
+
+# Of actors 1001 to 1091, counted from the ages in the corpus's VideoDemographics.csv; all others are between.
+# fmt: off
+_CREMAD_20_TO_29 = frozenset((
+    1002, 1003, 1005, 1009, 1010, 1012, 1013, 1014, 1018, 1019, 1022, 1023, 1038, 1043, 1045, 1046, 1047, 1049,
+    1057, 1059, 1060, 1066, 1069, 1070, 1073, 1076, 1077, 1078, 1079, 1080, 1082, 1088, 1089, 1091,
+))
+# fmt: on
+_CREMAD_60_AND_OVER = frozenset((1016, 1020, 1034, 1050, 1067, 1087))
+
+
+def age_group(speaker: str) -> str:
+    """Return which of `AGE_GROUPS` a speaker such as ``cremad-1001`` belongs to, or "" where no age is published."""
+    corpus, _, code = speaker.partition("-")
+    if corpus == "cremad" and code.isdecimal():
+        actor = int(code)
+        return AGE_GROUPS[2 if actor in _CREMAD_60_AND_OVER else 0 if actor in _CREMAD_20_TO_29 else 1]
+    if speaker not in _AGES:
+        return ""
+    return AGE_GROUPS[(_AGES[speaker] >= 30) + (_AGES[speaker] >= 60)]
