@@ -16,10 +16,11 @@ from affectd.features import FeatureSpec
 from affectd.model_file import write_model
 from affectd_train.behavior import SETTINGS, behavior, changed
 from affectd_train.corpora import read_corpus
+from affectd_train.dataset import trained_on
 from affectd_train.denoise import FRONT_ENDS
 from affectd_train.evaluate import about, write_predictions
 from affectd_train.everyday import event_rates, listen, speech_for_tests, with_threshold
-from affectd_train.robustness import bars, folds, robustness
+from affectd_train.robustness import bars, clipped_apart, folds, robustness
 from affectd_train.transitions import Joined, count, detections, join, spoken
 from fake_network import FakeNetwork
 from sounds import noise, silence, syllables
@@ -49,6 +50,9 @@ def test_speech_is_split_by_name_and_nothing_else(evaluation: Path) -> None:
     halves = speech_for_tests(evaluation, 16000)
     assert 0 < len(halves) < 4
     assert speech_for_tests(evaluation, 16000).keys() == halves.keys()
+    assert not any(trained_on(Path(name)) for name in halves)
+    everything = [path.name for path in (evaluation / "speech").iterdir()]
+    assert sum(trained_on(Path(name)) for name in everything) == len(everything) - len(halves)
 
 
 def event(phase: str, seconds: float, label: str) -> Mapping[str, Any]:
@@ -156,6 +160,8 @@ def test_robustness_of_a_network(evaluation: Path) -> None:
     # Gain cancels in the front end, so that moderate ones change nothing.
     for gain in ("-20 dB", "-10 dB"):
         assert rows["gain", gain]["as it is"]["same_label"] == 1.0
+        assert rows["gain", gain]["clipped"] == 0
+    assert rows["gain", "+10 dB"]["clipped"] == 0, "the voices peak at -10 dBFS"
     assert rows["gain", "-20 dB"]["level normalized"]["unheard"] == 0.0
     assert figures["bars"]["labels that a gain of -20 to +10 dB changes, worst"] <= 1.0
 
@@ -163,7 +169,8 @@ def test_robustness_of_a_network(evaluation: Path) -> None:
 def test_the_bars_are_read_from_the_right_rows() -> None:
     def row(group: str, name: str, share: float, same: float) -> dict[str, Any]:
         figures = {"unweighted": share, "share of clean": share, "same_label": same, "unheard": 0.0}
-        return {"group": group, "name": name} | dict.fromkeys(FRONT_ENDS, figures)
+        apart = {"clipped": 1, "same_label_clipped": 0.0, "same_label_unclipped": same + 0.005}
+        return {"group": group, "name": name} | dict.fromkeys(FRONT_ENDS, figures) | apart
 
     rows = [
         row("clean", "clean", 1.0, 1.0),
@@ -173,10 +180,22 @@ def test_the_bars_are_read_from_the_right_rows() -> None:
         row("gain", "-30 dB", 0.5, 0.5),
         row("gain", "+10 dB", 1.0, 0.98),
     ]
-    mean, worst, gain = bars(rows).values()
+    mean, worst, gain, unclipped = bars(rows).values()
     assert mean == pytest.approx(0.85)
     assert worst == pytest.approx(0.8)
     assert gain == pytest.approx(0.02)
+    assert unclipped == pytest.approx(0.015)
+
+
+def test_recordings_that_clip_are_counted_apart() -> None:
+    clean, loud = ["sad", "sad", "calm", "calm"], ["sad", "calm", "calm", "calm"]
+    assert clipped_apart(loud, clean, [True, True, False, False]) == {
+        "clipped": 2,
+        "same_label_clipped": 0.5,
+        "same_label_unclipped": 1.0,
+    }
+    assert clipped_apart(loud, clean, [True] * 4)["same_label_unclipped"] is None
+    assert clipped_apart(loud, clean, [False] * 4)["same_label_clipped"] is None
 
 
 def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.MonkeyPatch) -> None:

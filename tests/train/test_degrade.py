@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd_train.degrade import CODECS, amplified, conditions, noisy, pink, seed_of, telephone
+from affectd_train.degrade import CODECS, amplified, conditions, noisy, pink, reaches_full_scale, seed_of, telephone
 from affectd_train.denoise import denoise, normalize_level
 from sounds import noise, syllables
 from tiny_corpora import write
@@ -38,7 +38,7 @@ def test_conditions_are_those_the_data_allow(noises: Path) -> None:
     assert groups.count("noise car") == groups.count("noise rain") == 4
     assert "noise babble" not in groups
     assert groups.count("room") == 1
-    assert groups.count("gain") == 4
+    assert groups.count("gain") == 6
     assert len({(c.group, c.name) for c in listed}) == len(listed)
     for condition in listed:
         degraded = condition.apply(SPEECH, 1)
@@ -66,6 +66,9 @@ def test_gain_clips_and_rounds_as_a_sound_card() -> None:
     assert np.mean(np.abs(loud) > 0.999) > 0.01
     quiet = amplified(-60)(SPEECH, 0)
     assert set(np.unique(np.round(quiet * 32768, 6))) <= set(range(-32768, 32768))
+    assert reaches_full_scale(loud)
+    assert reaches_full_scale(-loud)
+    assert not reaches_full_scale(SPEECH)
 
 
 @pytest.mark.parametrize(("hz", "passes"), [(100, False), (1000, True), (3000, True), (5000, False)])

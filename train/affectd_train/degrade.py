@@ -22,7 +22,7 @@ Degradation = Callable[[Float32, int], Float32]
 """From samples and a seed, different for every clip, to samples of the same length."""
 
 SNR_DB = (20, 10, 5, 0)
-GAIN_DB = (-30, -20, -10, 10)
+GAIN_DB = (-30, -20, -10, -5, 5, 10)
 NOISE_KINDS = ("car", "road", "babble", "rain", "appliance")
 _RATE = 16000
 
@@ -77,6 +77,11 @@ def amplified(gain_db: float) -> Degradation:
 def quantized(samples: Float32) -> Float32:
     """Round to 16 bits and clip, as a sound card does."""
     return (np.round(samples * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
+
+
+def reaches_full_scale(samples: Float32) -> bool:
+    """Say whether a sound card has clipped, as far as 16 bits tell."""
+    return bool(samples.max() >= 32767 / 32768 or samples.min() <= -1.0)
 
 
 def telephone(samples: Float32, seed: int = 0) -> Float32:

@@ -18,7 +18,7 @@ from affectd.features import FeatureSpec
 from affectd.model_file import ModelFile, read_model
 from affectd.pipeline import Network
 from affectd_train.corpora import Clip
-from affectd_train.degrade import Condition, conditions, seed_of
+from affectd_train.degrade import Condition, conditions, reaches_full_scale, seed_of
 from affectd_train.denoise import FRONT_ENDS, denoise, normalize_level
 from affectd_train.evaluate import about, read_predictions, unweighted_accuracy
 from affectd_train.fit import needed, write_text
@@ -42,11 +42,14 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
     -------
     What ``evaluation/robustness.json`` holds: ``recordings``; ``conditions``, a list of ``group``, ``name`` and per
     front end ``unweighted`` accuracy, its ``share of clean``, ``same_label`` as in clean sound by the same front end,
-    and ``unheard``, the share of recordings for which the gate stayed shut; and ``bars``.
+    and ``unheard``, the share of recordings for which the gate stayed shut; of gains ``clipped``, how many recordings
+    reach full scale, and ``same_label_clipped`` and ``same_label_unclipped`` of the front end as it is, None where
+    there are no such recordings; and ``bars``.
     """
     listed: list[Condition] = []
     answers: list[dict[str, list[str]]] = []
     truth: list[str] = []
+    clipped: dict[Condition, list[bool]] = {}
     for model, tested in folds(evaluation, clips):
         network = Classifier(model)
         listed = listed or conditions(data / "noise", model.spec.sample_rate)
@@ -56,6 +59,8 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
             samples = load_audio(clip, model.spec.sample_rate)
             for condition, given in zip(listed, answers, strict=True):
                 degraded = condition.apply(samples, seed_of(about(clip)["path"], condition))
+                if condition.group == "gain":
+                    clipped.setdefault(condition, []).append(reaches_full_scale(degraded))
                 for front_end, label in _labels(degraded, network).items():
                     given[front_end].append(label)
     rows = []
@@ -70,10 +75,22 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
                 "same_label": float((labels == clean).mean()),
                 "unheard": float((labels == "").mean()),
             }
+        if condition in clipped:
+            row |= clipped_apart(given[FRONT_ENDS[0]], answers[0][FRONT_ENDS[0]], clipped[condition])
         rows.append(row)
     figures = {"recordings": len(truth), "conditions": rows, "bars": bars(rows)}
     write_text(evaluation / "robustness.json", json.dumps(figures, indent=1))
     return figures
+
+
+def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> dict[str, Any]:
+    """Count unchanged labels of recordings that clip, which is another sound, apart from those that do not."""
+    same, apart = np.array(labels) == np.array(clean), np.array(clipped)
+    return {
+        "clipped": int(apart.sum()),
+        "same_label_clipped": float(same[apart].mean()) if apart.any() else None,
+        "same_label_unclipped": float(same[~apart].mean()) if not apart.all() else None,
+    }
 
 
 def bars(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -82,11 +99,13 @@ def bars(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     at_10 = [
         row[shipped]["share of clean"] for row in rows if row["group"].startswith("noise") and row["name"] == "10 dB"
     ]
-    moderate = [r[shipped]["same_label"] for r in rows if r["group"] == "gain" and r["name"] != "-30 dB"]
+    moderate = [row for row in rows if row["group"] == "gain" and row["name"] != "-30 dB"]
+    unclipped = [same for row in moderate if (same := row["same_label_unclipped"]) is not None]
     return {
         "share of clean accuracy at 10 dB, mean over the noises": float(np.mean(at_10)),
         "the same, worst noise": min(at_10),
-        "labels that a gain of -20 to +10 dB changes, worst": 1.0 - min(moderate),
+        "labels that a gain of -20 to +10 dB changes, worst": 1.0 - min(row[shipped]["same_label"] for row in moderate),
+        "the same, of recordings that do not clip": 1.0 - min(unclipped, default=1.0),
     }
 
 
