@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from affectd.errors import NoInputError
 from affectd_train.denoise import FRONT_ENDS
 from affectd_train.measured import measured, pictures_beside, sections
 
 ROW = {"unweighted": 0.61239, "share of clean": 0.9, "same_label": 0.87654, "unheard": 0.0}
 ROBUSTNESS = {
     "recordings": 100,
-    "conditions": [{"group": "noise car", "name": "10 dB"} | dict.fromkeys(FRONT_ENDS, ROW)],
+    "conditions": [
+        {"group": "noise car", "name": "10 dB"} | dict.fromkeys(FRONT_ENDS, ROW),
+        {"group": "gain", "name": "+10 dB"}
+        | dict.fromkeys(FRONT_ENDS, ROW)
+        | {"clipped": 7, "same_label_clipped": 0.5, "same_label_unclipped": None},
+    ],
     "bars": {"labels that a gain changes": 0.01234},
 }
 RATES = {"hours": 0.5, "named_per_hour": 4.0, "named_with_ends_per_hour": 8.0, "events_per_hour": 90.0, "labels": {}}
@@ -56,9 +64,58 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     assert "| 80% | 0.600 | 0.500 |" in page
     assert "| noise car | 10 dB | 0.612 | 87.7% | 0.612 | 0.612 |" in page
     assert "- labels that a gain changes: 1.2%." in page
+    assert "| +10 dB | 87.7% | 7 | 50.0% | – |" in page
     assert "| speech | 0.50 | 4 | 90 |" in page
     assert "30 transitions: F1 within 1 s 0.50 (precision 0.60, recall 0.40); 70% are" in page
     assert "after a median of 1.8 s" in page
+
+
+FIGURES = {
+    "protocol": "EmoDB, left out once",
+    "published": "about 94 %",
+    "clips": 18,
+    "speakers": 3,
+    "int8": {
+        "unweighted": 0.81239,
+        "weighted": 0.8,
+        "unweighted_interval": [0.7, 0.9],
+        "by_gender": {"female": 0.75},
+        "by_age": {"20 to 29": 0.5},
+    },
+    "float": {"unweighted": 0.82, "weighted": 0.8, "unweighted_interval": [0.7, 0.9]},
+}
+SEED = {
+    "protocol": "TESS, SAME SPEAKERS",
+    "table": {"theirs": {"published": "62 %", "weighted": 0.6, "unweighted": 0.55}},
+}
+
+
+def test_other_protocols_stand_beside_with_the_published_figures(tmp_path: Path) -> None:
+    crossed = {
+        "protocol": "cross-corpus",
+        "experiments": {"a": FIGURES | {"protocol": "trained on a", "published": None}},
+    }
+    for name, figures in (("loso", FIGURES), ("seed", SEED), ("crossed", crossed)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(figures))
+    short = measured(tmp_path, [tmp_path / name for name in ("loso", "seed", "crossed")])
+    assert short["also"] == ["loso", "seed", "crossed"]
+    page = "\n\n".join(sections(json.loads(json.dumps(short))))
+    row = "18 (3) | 0.812 (0.700 to 0.900) | 0.800 | 0.820 | female 0.750, 20 to 29 0.500"
+    assert f"| EmoDB, left out once | {row} | about 94 % |" in page
+    assert f"| trained on a | {row} | – |" in page
+    assert "| TESS, SAME SPEAKERS | theirs | 62 % | 0.600 | 0.550 |" in page
+    (tmp_path / "crossed" / "metrics.json").unlink()
+    with pytest.raises(NoInputError, match="affectd-train evaluate writes it"):
+        measured(tmp_path, [tmp_path / "crossed"])
+
+
+def test_the_whole_card_stays_small(tmp_path: Path) -> None:
+    evaluations = [tmp_path / str(k) for k in range(12)]
+    for evaluation in evaluations:
+        evaluation.mkdir()
+        (evaluation / "metrics.json").write_text(json.dumps(FIGURES | {"protocol": "x" * 150}))
+    assert len(json.dumps(measured(tmp_path, evaluations))) < 6000
 
 
 def test_a_device_that_never_notices_has_no_delay(tmp_path: Path) -> None:

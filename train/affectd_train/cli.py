@@ -24,6 +24,7 @@ PROTOCOLS = (
     "ravdess-emobox",
     "emodb-loso",
     "cremad-speakers",
+    "open-terms",
     "cross-corpus",
     "ravdess-random",
     "tess-random",
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
     sub.add_argument("run", type=Path)
     sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
+    sub.add_argument(
+        "--also", type=Path, nargs="+", default=[], metavar="RUN", help="evaluations by other protocols, for the card"
+    )
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"))
     sub = command("report", _report, "write the model card that a model file carries as Markdown")
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
@@ -215,7 +219,8 @@ def _pack(options: argparse.Namespace) -> str:
     for fold in sorted(options.evaluation.glob("fold-*/fit.json")):
         if json.loads(fold.read_text())["recipe"] != recipe:
             say(f"{fold.parent} has another recipe than {options.run}: the figures on the card are of another network")
-    model = pack(options.run, options.out, card(options.evaluation, options.run), temperature, uncertain)
+    content = card(options.evaluation, options.run, options.also)
+    model = pack(options.run, options.out, content, temperature, uncertain)
     labels, size = len(model.labels), options.out.stat().st_size
     return f"{options.out}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
 

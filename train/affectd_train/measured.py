@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from affectd_train.denoise import FRONT_ENDS
+from affectd_train.fit import needed
 from affectd_train.tables import table
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
 """What ``affectd-train pictures`` draws, in the order of the page."""
 
+CLIPPED = ("clipped", "same_label_clipped", "same_label_unclipped")
+"""What `affectd_train.robustness.robustness` says about recordings that clip at a gain."""
 
-def measured(evaluation: Path) -> dict[str, Any]:
+
+STRANGER_COLUMNS = (
+    "protocol",
+    "recordings (speakers)",
+    "int8, unweighted",
+    "int8, accuracy",
+    "float, unweighted",
+    "groups, int8, unweighted",
+    "published",
+)
+
+
+def measured(evaluation: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
     """Shorten what ``evaluate``, ``robustness`` and ``behavior`` wrote; a file that is not there has no entry.
+
+    Parameters
+    ----------
+    evaluation
+        The one the card is about.
+    also
+        Further ones, of which the figures alone are wanted.
 
     Returns
     -------
     ``calibration``: ``ece`` and, of the coverage curve, every fifth point; ``robustness``: ``recordings``, ``bars`` and
-    rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front ends;
-    ``behavior``: events an hour and transitions at the default settings.
+    rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front ends, and
+    ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all others;
+    ``behavior``: events an hour and transitions at the default settings; ``also``, the names of the other folders, and
+    their ``strangers`` and ``seeds``, see `other_protocols`.
+
+    Raises
+    ------
+    NoInputError
+        If one of ``also`` is not a finished evaluation.
     """
     short: dict[str, Any] = {}
     figures = _read(evaluation / "metrics.json")
@@ -40,6 +70,11 @@ def measured(evaluation: Path) -> dict[str, Any]:
                 + [round(row[name]["unweighted"], 3) for name in others]
                 for row in robustness["conditions"]
             ],
+            "gain": [
+                [row["name"], row[shipped]["same_label"], *(row[key] for key in CLIPPED)]
+                for row in robustness["conditions"]
+                if "clipped" in row
+            ],
         }
     if behavior := _read(evaluation / "behavior.json"):
         keys = ("hours", "named_per_hour", "events_per_hour")
@@ -48,7 +83,51 @@ def measured(evaluation: Path) -> dict[str, Any]:
             "everyday": {name: {key: rates[key] for key in keys} for name, rates in everyday.items()},
             "transitions": behavior["transitions"]["as shipped"],
         }
-    return short
+    short |= other_protocols(also)
+    return {key: rounded(value) for key, value in short.items()}
+
+
+def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
+    """Shorten evaluations to rows for the card.
+
+    Returns
+    -------
+    ``strangers``: of protocols with speakers disjoint ``protocol``, ``published``, ``clips``, ``speakers``, ``int8``
+    and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted accuracy
+    of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``table``, system -> published figure
+    and ours. A key without any evaluation is left out.
+
+    Raises
+    ------
+    NoInputError
+        If one has no ``metrics.json``.
+    """
+    strangers: list[dict[str, Any]] = []
+    seeds: list[dict[str, Any]] = []
+    for evaluation in evaluations:
+        figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+        if "table" in figures:
+            seeds.append({"protocol": figures["protocol"], "table": figures["table"]})
+        else:
+            strangers += map(_stranger, figures.get("experiments", {"": figures}).values())
+    rows = (("also", [evaluation.name for evaluation in evaluations]), ("strangers", strangers), ("seeds", seeds))
+    return {key: row for key, row in rows if row}
+
+
+def _stranger(figures: dict[str, Any]) -> dict[str, Any]:
+    row = {key: figures.get(key) for key in ("protocol", "published", "clips", "speakers")}
+    for network in ("int8", "float"):
+        row[network] = [figures[network][key] for key in ("unweighted", "unweighted_interval", "weighted")]
+    return row | {"groups": figures["int8"]["by_gender"] | figures["int8"].get("by_age", {})}
+
+
+def rounded(figures: Any) -> Any:
+    """Round every float in nested lists and dicts to five places: a card travels in every model file."""
+    if isinstance(figures, dict):
+        return {key: rounded(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [rounded(value) for value in figures]
+    return round(figures, 5) if isinstance(figures, float) else figures
 
 
 def pictures_beside(folder: Path) -> list[str]:
@@ -84,6 +163,17 @@ def sections(short: dict[str, Any]) -> list[str]:
             ),
             "\n".join(f"- {name}: {value:.1%}." for name, value in robustness["bars"].items()),
         ]
+        if gain := robustness.get("gain"):
+            parts += [
+                "The gain is applied before rounding to 16 bits. What clips is another sound, and counted apart:",
+                table(
+                    ["gain", "labels as in clean sound", "recordings that clip", "of these", "of all others"],
+                    [
+                        [n, f"{s:.1%}", str(k), *("–" if o is None else f"{o:.1%}" for o in rest)]
+                        for n, s, k, *rest in gain
+                    ],
+                ),
+            ]
     if behavior := short.get("behavior"):
         transitions = behavior["transitions"]
         delay = transitions["median_delay_seconds"]
@@ -105,7 +195,41 @@ def sections(short: dict[str, Any]) -> list[str]:
             + (f", after a median of {delay:.1f} s" if delay is not None else "")
             + f", and {transitions['right']:.0%} of those name the new emotion.",
         ]
+    if strangers := short.get("strangers"):
+        parts += [
+            "## Other protocols, strangers",
+            "Speakers disjoint, networks trained the same way without those they were tested on. Published figures are "
+            "of other networks, and comparable only as far as their protocol is.",
+            table(STRANGER_COLUMNS, [_stranger_row(row) for row in strangers]),
+        ]
+    if seeds := short.get("seeds"):
+        parts += [
+            "## Random splits, the same speakers on both sides",
+            "These say nothing about strangers. They stand here because student projects publish such figures; their "
+            "networks and features are rebuilt as recipes and tested on the same split as ours.",
+            table(
+                ["protocol", "system", "published", "accuracy", "unweighted"],
+                [
+                    [row["protocol"], system, f["published"] or "–", f"{f['weighted']:.3f}", f"{f['unweighted']:.3f}"]
+                    for row in seeds
+                    for system, f in row["table"].items()
+                ],
+            ),
+        ]
     return parts
+
+
+def _stranger_row(row: dict[str, Any]) -> list[str]:
+    (int8, (low, high), weighted), (as_float, _, _) = row["int8"], row["float"]
+    return [
+        row["protocol"],
+        f"{row['clips']} ({row['speakers']})",
+        f"{int8:.3f} ({low:.3f} to {high:.3f})",
+        f"{weighted:.3f}",
+        f"{as_float:.3f}",
+        ", ".join(f"{group} {right:.3f}" for group, right in row["groups"].items()),
+        row["published"] or "–",
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:

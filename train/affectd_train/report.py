@@ -14,7 +14,7 @@ from typing import Any
 from affectd.errors import DataError
 from affectd.model_file import ModelFile
 from affectd_train.fit import needed
-from affectd_train.measured import measured, sections
+from affectd_train.measured import measured, rounded, sections
 from affectd_train.tables import table
 
 TERMS = {
@@ -26,9 +26,27 @@ TERMS = {
 }
 """corpus -> its name, its terms, and what they limit the weights to."""
 
+OPEN_TERMS = ("cremad", "emodb")
+"""The corpora that train where the terms of all others forbid the use."""
 
-def card(evaluation: Path, run: Path) -> dict[str, Any]:
-    """Collect what `affectd_train.pack.pack` stores as ``card.json``: the figures of an evaluation, the data of a run."""
+
+def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
+    """Collect what `affectd_train.pack.pack` stores as ``card.json``.
+
+    Parameters
+    ----------
+    evaluation
+        The evaluation that the card is about.
+    run
+        The run whose network the file holds.
+    also
+        Evaluations by other protocols, whose figures stand beside.
+
+    Raises
+    ------
+    NoInputError
+        If one of them is not finished.
+    """
     figures: dict[str, Any] = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
     clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
@@ -39,8 +57,8 @@ def card(evaluation: Path, run: Path) -> dict[str, Any]:
         "use": f"non-commercial only, as {' and '.join(limiting)} demand"
         if limiting
         else "any, with attribution of CREMA-D",
-        "evaluation": figures,
-        "measured": measured(evaluation),
+        "evaluation": rounded(figures),
+        "measured": measured(evaluation, also),
     }
 
 
@@ -61,11 +79,14 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     if missing := sorted({"evaluation", "training"} - content.keys()):
         raise DataError(f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them")
     figures = content["evaluation"]
+    measurements = content.get("measured", {})
     training = content["training"]
     int8 = figures["int8"]
     labels = figures["labels"]
+    any_use = not content["use"].startswith("non-commercial")
+    name = "affectd-commercial" if any_use else "affectd"
     parts = [
-        "# Model card: affectd.tflite",
+        f"# Model card: {name}.tflite",
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
         f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {model.spec.n_mfcc} MFCCs "
         f"({model.n_frames * model.spec.hop_length / model.spec.sample_rate:.1f} s of sound at {model.spec.sample_rate} Hz) in, "
@@ -79,12 +100,17 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         ),
         "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
         "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted.",
-        f"Use of the weights: {content['use']}. The code is Apache-2.0. `affectd-train fit --corpora cremad,emodb` trains on "
-        "the two corpora that allow commercial use.",
+        f"Use of the weights: {content['use']}. The code is Apache-2.0."
+        + (
+            ""
+            if any_use
+            else f" `affectd-train fit --corpora {','.join(OPEN_TERMS)}` trains on the two corpora that allow commercial use."
+        ),
         "## How right it is about strangers",
         f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks "
         "trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % "
         "bootstrap over speakers.",
+        *([f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []),
         accuracy_table(model),
         f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings "
         f"({figures['speakers']} speakers).",
@@ -101,7 +127,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
             ["", *labels],
             [[f"**{t}**", *map(str, row)] for t, row in zip(labels, int8["confusion"], strict=True)],
         ),
-        *sections(content.get("measured", {})),
+        *sections(measurements),
         *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
         "## Known failures",
         known_failures(labels, int8["confusion"]),
@@ -116,17 +142,42 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
         "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
         "## Commands",
-        "```sh\n"
-        "affectd-train evaluate --data DATA --protocol ravdess-emobox   # the figures above\n"
-        "affectd-train fit --data DATA --out runs/final --cache runs/ravdess-emobox/cache\n"
-        "affectd-train quantize runs/final\n"
-        "affectd-train pack runs/final --evaluation runs/ravdess-emobox\n"
-        "affectd-train report\n"
-        "```",
+        commands(figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", ())),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
         f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
     ]
     return "\n\n".join(parts)
+
+
+def commands(protocol: str, any_use: bool, also: Sequence[str]) -> str:
+    """Say how to make the file and the page again.
+
+    Parameters
+    ----------
+    protocol
+        Of the evaluation that the card is about.
+    any_use
+        Whether the file is trained on the corpora of open terms alone.
+    also
+        Folders of the further evaluations whose figures the card has.
+    """
+    corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
+    run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
+    evaluation = f"runs/{protocol}"
+    pack = f"affectd-train pack {run} --evaluation {evaluation}"
+    pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
+    pack += f" --out {model}" if model else ""
+    lines = [
+        f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}   # the figures above",
+        f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache",
+        f"affectd-train quantize {run}",
+        f"affectd-train robustness --data DATA --evaluation {evaluation}",
+        pack,
+        f"affectd-train behavior --data DATA --evaluation {evaluation}{' --model ' + model if model else ''}",
+        f"{pack}   # again, with the figures of behavior",
+        f"affectd-train report{' ' + model + ' --out models/commercial/README.md' if model else ''}",
+    ]
+    return "\n".join(["```sh", *lines, "```"])
 
 
 def accuracy_table(model: ModelFile) -> str:
@@ -144,8 +195,10 @@ def accuracy_table(model: ModelFile) -> str:
         ["weighted, all folds together", *(f"{figures[n]['weighted']:.3f}" for n in names)],
     ]
     rows += [[f"unweighted, fold {k}", *(f"{fold[n]:.3f}" for n in names)] for k, fold in figures["folds"].items()]
-    for gender in figures["int8"]["by_gender"]:
-        rows.append([f"unweighted, {gender} speakers", *(f"{figures[n]['by_gender'][gender]:.3f}" for n in names)])
+    for key, words in (("by_gender", "{} speakers"), ("by_age", "speakers aged {}"), ("by_corpus", "{}")):
+        for group in figures["int8"].get(key, {}):
+            title = TERMS[group][0] if key == "by_corpus" else words.format(group)
+            rows.append([f"unweighted, {title}", *(f"{figures[n][key][group]:.3f}" for n in names)])
     return table(["", *names], rows)
 
 
