@@ -9,17 +9,29 @@ import re
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from affectd import cli
 from affectd.errors import AffectdError
 from affectd.events import event_schema
 from affectd.model_file import read_model
 from affectd_train import cli as train_cli
-from affectd_train.report import accuracy_table, markdown
+from affectd_train.measured import pictures_beside
+from affectd_train.report import OPEN_TERMS, accuracy_table, markdown
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 MODEL = REPOSITORY / "models" / "affectd.tflite"
+COMMERCIAL = REPOSITORY / "models" / "affectd-commercial.tflite"
+PAGES = {
+    model: page
+    for model, page in (
+        (MODEL, REPOSITORY / "models" / "README.md"),
+        (COMMERCIAL, REPOSITORY / "models" / "commercial" / "README.md"),
+    )
+    if model.exists() or page.exists()
+}
+"""model file -> its card as a page"""
 
 
 def commands(parser: argparse.ArgumentParser) -> list[str]:
@@ -27,8 +39,30 @@ def commands(parser: argparse.ArgumentParser) -> list[str]:
     return list(choices)
 
 
-def test_the_model_card_is_the_one_inside_the_model_file() -> None:
-    assert (REPOSITORY / "models" / "README.md").read_text() == markdown(read_model(MODEL)) + "\n"
+@pytest.mark.parametrize("model", PAGES, ids=lambda path: path.stem)
+def test_the_model_card_is_the_one_inside_the_model_file(model: Path) -> None:
+    page = PAGES[model]
+    assert page.read_text() == markdown(read_model(model), pictures_beside(page.parent)) + "\n"
+
+
+@pytest.mark.parametrize("model", PAGES, ids=lambda path: path.stem)
+def test_a_model_file_is_small_and_the_readme_names_it(model: Path) -> None:
+    assert model.stat().st_size <= 250_000
+    assert model.name in README
+
+
+def test_pictures_beside_the_model_cards_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in REPOSITORY.glob("models/**/*.png")}
+    assert all(size <= 60_000 for size in sizes.values()), sizes
+    assert sum(sizes.values()) <= 250_000
+
+
+def test_the_model_for_any_use_was_trained_on_corpora_of_open_terms() -> None:
+    if COMMERCIAL not in PAGES:
+        pytest.skip("models/affectd-commercial.tflite is not there")
+    trained = read_model(COMMERCIAL).card["training"]
+    assert set(trained["clips"]) == set(OPEN_TERMS)
+    assert {speaker.split("-")[0] for speaker in trained["speakers"]} == set(OPEN_TERMS)
 
 
 def test_the_accuracy_in_the_readme_is_that_of_the_model_card() -> None:
@@ -57,6 +91,7 @@ def test_the_events_in_the_readme_have_the_fields_of_the_schema() -> None:
 
 
 def test_the_documents_name_no_folder_of_a_build_machine() -> None:
-    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("models/*.md")]:
+    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("models/**/*.md")]:
         assert not re.search(r"/(work|root|home|tmp)/", path.read_text()), path
-    assert not re.search(rb"/(work|root|home|tmp)/", MODEL.read_bytes())
+    for model in PAGES:
+        assert not re.search(rb"/(work|root|home|tmp)/", model.read_bytes())
