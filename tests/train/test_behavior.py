@@ -163,7 +163,7 @@ def test_robustness_of_a_network(evaluation: Path) -> None:
         assert rows["gain", gain]["clipped"] == 0
     assert rows["gain", "+10 dB"]["clipped"] == 0, "the voices peak at -10 dBFS"
     assert rows["gain", "-20 dB"]["level normalized"]["unheard"] == 0.0
-    assert figures["bars"]["labels that a gain of -20 to +10 dB changes, worst"] <= 1.0
+    assert figures["bars"]["labels that a gain of -20 to +10 dB changes, worst gain"] <= 1.0
 
 
 def test_the_bars_are_read_from_the_right_rows() -> None:

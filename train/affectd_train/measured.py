@@ -18,6 +18,8 @@ CLIPPED = ("clipped", "same_label_clipped", "same_label_unclipped")
 """What `affectd_train.robustness.robustness` says about recordings that clip at a gain."""
 
 
+SEED_KEYS = ("published", "weighted", "unweighted")
+
 STRANGER_COLUMNS = (
     "protocol",
     "recordings (speakers)",
@@ -94,8 +96,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
     -------
     ``strangers``: of protocols with speakers disjoint ``protocol``, ``published``, ``clips``, ``speakers``, ``int8``
     and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted accuracy
-    of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``table``, system -> published figure
-    and ours. A key without any evaluation is left out.
+    of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
+    `SEED_KEYS`. A key without any evaluation is left out.
 
     Raises
     ------
@@ -107,7 +109,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
     for evaluation in evaluations:
         figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
         if "table" in figures:
-            seeds.append({"protocol": figures["protocol"], "table": figures["table"]})
+            systems = [[name, *map(row.get, SEED_KEYS)] for name, row in figures["table"].items()]
+            seeds.append({"protocol": figures["protocol"], "systems": systems})
         else:
             strangers += map(_stranger, figures.get("experiments", {"": figures}).values())
     rows = (("also", [evaluation.name for evaluation in evaluations]), ("strangers", strangers), ("seeds", seeds))
@@ -210,9 +213,9 @@ def sections(short: dict[str, Any]) -> list[str]:
             table(
                 ["protocol", "system", "published", "accuracy", "unweighted"],
                 [
-                    [row["protocol"], system, f["published"] or "–", f"{f['weighted']:.3f}", f"{f['unweighted']:.3f}"]
+                    [row["protocol"], system, published or "–", f"{weighted:.3f}", f"{unweighted:.3f}"]
                     for row in seeds
-                    for system, f in row["table"].items()
+                    for system, published, weighted, unweighted in row["systems"]
                 ],
             ),
         ]

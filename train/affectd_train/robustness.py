@@ -103,9 +103,11 @@ def bars(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     unclipped = [same for row in moderate if (same := row["same_label_unclipped"]) is not None]
     return {
         "share of clean accuracy at 10 dB, mean over the noises": float(np.mean(at_10)),
-        "the same, worst noise": min(at_10),
-        "labels that a gain of -20 to +10 dB changes, worst": 1.0 - min(row[shipped]["same_label"] for row in moderate),
-        "the same, of recordings that do not clip": 1.0 - min(unclipped, default=1.0),
+        "share of clean accuracy at 10 dB, worst noise": min(at_10),
+        "labels that a gain of -20 to +10 dB changes, worst gain": 1.0
+        - min(row[shipped]["same_label"] for row in moderate),
+        "labels that a gain of -20 to +10 dB changes, worst gain, without what clips": 1.0
+        - min(unclipped, default=1.0),
     }
 
 
