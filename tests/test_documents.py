@@ -76,6 +76,11 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"affectd-train {command}" in README, command
 
 
+def test_every_protocol_is_in_the_readme() -> None:
+    for protocol in train_cli.PROTOCOLS:
+        assert f"`{protocol}`" in README or f"--protocol {protocol}" in README, protocol
+
+
 def test_every_exit_code_is_in_the_readme() -> None:
     codes = {error.exit_code for error in AffectdError.__subclasses__()} | {0}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == codes
