@@ -63,6 +63,8 @@ def test_the_model_for_any_use_was_trained_on_corpora_of_open_terms() -> None:
     trained = read_model(COMMERCIAL).card["training"]
     assert set(trained["clips"]) == set(OPEN_TERMS)
     assert {speaker.split("-")[0] for speaker in trained["speakers"]} == set(OPEN_TERMS)
+    right = read_model(COMMERCIAL).card["evaluation"]["int8"]["by_corpus"]
+    assert f"{right['cremad']:.3f} on strangers in CREMA-D, {right['emodb']:.3f} in EmoDB" in README
 
 
 def test_the_accuracy_in_the_readme_is_that_of_the_model_card() -> None:
