@@ -62,6 +62,20 @@ def test_only_what_was_measured_is_drawn(matplotlib: None, evaluation: Path, tmp
     assert len(pictures.pictures(evaluation, tmp_path)) == 3
 
 
+def test_each_fold_has_a_line_and_all_pretraining_one_color(matplotlib: None, tmp_path: Path) -> None:
+    logs = [tmp_path / name for name in ("cache/a-loss.jsonl", "cache/b-loss.jsonl", "fold-1/c-loss.jsonl")]
+    for log in logs:
+        log.parent.mkdir(exist_ok=True)
+        log.write_text('{"step": 200, "loss": 1.5}\n{"step": 400, "loss": 1.2}\n')
+    logs.append(tmp_path / "fold-2/c-loss.jsonl")
+    logs[-1].parent.mkdir()
+    logs[-1].touch()  # shorter than the first line
+    (axes,) = pictures.learning(logs).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pretraining", "fold-1", "fold-2"]
+    assert [line.get_color() for line in axes.lines[:2]] == ["gray", "gray"]
+    assert list(axes.lines[2].get_ydata()) == [1.5, 1.2]
+
+
 def test_confusion_shows_shares_of_rows(matplotlib: None) -> None:
     network = {"unweighted": 0.5, "confusion": [[8, 2], [0, 1]]}
     picture = pictures.confusion({"labels": ["happy", "sad"], "int8": network, "float": network})

@@ -125,8 +125,17 @@ def learning(logs: Sequence[Path]) -> Any:
     axes = picture.subplots()
     for log in logs:
         lines = [json.loads(line) for line in log.read_text().splitlines() if line]
-        name = log.parent.name if log.parent.name.startswith("fold-") else log.stem.split("-")[0]
-        axes.plot([line["step"] for line in lines], [line["loss"] for line in lines], label=name, linewidth=1)
+        # Folds that hold out people of the pretraining corpora pretrain anew: all of these are one kind of line.
+        pretraining = not log.parent.name.startswith("fold-")
+        name = "pretraining" if pretraining else log.parent.name
+        known = {line.get_label() for line in axes.lines}
+        axes.plot(
+            [line["step"] for line in lines],
+            [line["loss"] for line in lines],
+            color="gray" if pretraining else None,
+            label=None if name in known else name,
+            linewidth=1,
+        )
     axes.set(xlabel="step", ylabel="loss of one batch, nats")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)

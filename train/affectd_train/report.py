@@ -135,7 +135,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "of course other people's talk open it; the network then mostly, but not always, says `uncertain`.\n"
         "- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than "
         "acted emotion: expect worse than the figures above.\n"
-        "- Children, old people and languages other than English and German were not trained on.\n"
+        "- Children and languages other than English and German were not trained on, people over 60 hardly.\n"
         "- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it.",
         "## What it must not be used for",
         "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
