@@ -31,6 +31,7 @@ class FakePyAudio:
         self.devices = list(devices)
         self.asked: list[tuple[int, int]] = []
         self.history: list[str] = []
+        self.block_lengths: list[int] = []
         self.active = True
         self._open: list[tuple[int, Any]] = []
 
@@ -65,7 +66,13 @@ class FakePyAudio:
         return True
 
     def open(
-        self, rate: int, channels: int, input_device_index: int, stream_callback: Any, **_: object
+        self,
+        rate: int,
+        channels: int,
+        input_device_index: int,
+        frames_per_buffer: int,
+        stream_callback: Any,
+        **_: object,
     ) -> SimpleNamespace:
         self.asked.append((rate, channels))
         device = self.devices[input_device_index - 1]
@@ -74,6 +81,7 @@ class FakePyAudio:
         if not device.accepts(rate, channels):
             raise OSError(-9997, "Invalid sample rate")
         self.history.append(f"opened {input_device_index}")
+        self.block_lengths.append(frames_per_buffer)
         stream = (channels, stream_callback)
         self._open.append(stream)
         self.active = True

@@ -25,9 +25,10 @@ import numpy as np
 
 from affectd.bench_broker import broker
 from affectd.bench_sound import Samples, Words
-from affectd.bench_stages import PIECE_SECONDS, resident
+from affectd.bench_stages import resident
 from affectd.config import Config
 from affectd.errors import UnavailableError
+from affectd.microphone import PIECE_SECONDS
 from affectd.model_file import ModelFile
 
 STARTS = 5
@@ -75,8 +76,6 @@ def cold_start(model_path: str) -> dict[str, Any]:
     return {
         "ready_seconds": round(float(np.median(ready)), 3),
         "ready_max_seconds": round(max(ready), 3),
-        # The service is ready when it has heard something, and a microphone hands over so much at once.
-        "first_sound_seconds": PIECE_SECONDS,
         "parts_seconds": {part: round(float(np.median([s[part] for s in splits])), 4) for part in splits[0]},
     }
 

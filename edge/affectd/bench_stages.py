@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from affectd.bench_sound import Samples, sounds
 from affectd.classifier import Classifier
 from affectd.config import Config
-from affectd.context import Context
+from affectd.context import CepstralContext
 from affectd.events import EventMaker, Utterance
 from affectd.features import Framer, Mfcc
+from affectd.microphone import PIECE_SECONDS
 from affectd.pipeline import run
 from affectd.resampler import Resampler
 from affectd.ring import SampleRing
@@ -25,9 +26,6 @@ from affectd.vad import Gate, band_level
 
 ROUNDS = 2000
 PATIENCE_SECONDS = 20.0
-PIECE_SECONDS = 0.1
-"""How much sound the microphone hands over at once."""
-
 _WARM_UP = 20
 
 
@@ -73,13 +71,13 @@ def _calls(classifier: Classifier, clips: list[Samples], out: JsonLines) -> dict
     talk = sounds(clips, spec.sample_rate, (model.n_frames * spec.hop_length + stride) / spec.sample_rate)["speech"]
     floats = talk.astype(np.float32) / np.float32(1 << 15)
 
-    ring, callback_pieces = SampleRing(10 * piece, 1), np.split(talk[:piece, np.newaxis], 5)
+    ring, captured = SampleRing(10 * piece, 1), talk[:piece, np.newaxis]
     resampler, fast = Resampler(48000, spec.sample_rate), np.resize(floats, 3 * piece)
     framer, gate, mfcc = Framer(spec), Gate(config.gate, frame_rate), Mfcc(spec)
-    context = Context(model.n_frames, spec.n_bands, mfcc.floor)
+    context = CepstralContext(model.n_frames, mfcc)
     context.push(mfcc.bands(mfcc.frames(floats)))
     frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
-    bands, cepstra = mfcc.bands(frames), mfcc.cepstra(context.view())
+    bands, cepstra = mfcc.bands(frames), context.view().copy()
     quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
     smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / frame_rate, 0.0)
     events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
@@ -87,13 +85,12 @@ def _calls(classifier: Classifier, clips: list[Samples], out: JsonLines) -> dict
     answer = Answer(model.labels[0], 1.0, dict.fromkeys(model.labels, 1.0))
 
     def capture() -> None:
-        for part in callback_pieces:
-            ring.write(part)
+        ring.write(captured)
         (ring.read(piece)[1][:, 0].astype(np.float32) / np.float32(1 << 15))
 
     def into_context() -> NDArray[np.float32]:
         context.push(bands)
-        return mfcc.cepstra(context.view())
+        return context.view()
 
     return {
         "capture": capture,

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _STAGES = {
-    "capture": "0.1 s from callback to pipeline",
-    "resample": "0.1 s from 48 kHz",
+    "capture": "128 ms from callback to pipeline",
+    "resample": "128 ms from 48 kHz",
     "framing": "one stride",
     "gate": "one stride",
     "mfcc": "log mel energies of one stride",
-    "context": "cepstra of the whole context",
+    "context": "cepstra of one stride",
     "quantize": "cepstra to int8",
     "inference": "the network alone",
     "classify": "quantize, network, softmax",
@@ -72,8 +72,7 @@ def text(report: dict[str, Any]) -> str:
 def _start(start: dict[str, Any]) -> list[str]:
     parts = start["parts_seconds"]
     return [
-        f"exec to READY: {start['ready_seconds']:.3f} s (at most {start['ready_max_seconds']:.3f} s), "
-        f"{start['first_sound_seconds']:g} s of it waiting for the first sound",
+        f"exec to READY: {start['ready_seconds']:.3f} s (at most {start['ready_max_seconds']:.3f} s)",
         "  " + ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in parts.items()),
     ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from affectd.features import Mfcc
+
 
 class Context:
     """The last ``n_frames`` rows of a stream, always in order and in one piece.
@@ -46,3 +48,43 @@ class Context:
     def _move_to_front(self) -> None:
         self._rows[: self._n_frames] = self.view().copy()
         self._end = self._n_frames
+
+
+class CepstralContext:
+    """The cepstra of a `Context`: rows in it already are computed again only when its loudest band has changed.
+
+    Parameters
+    ----------
+    n_frames : int
+        Rows of the view.
+    mfcc : Mfcc
+        Turns bands into cepstra.
+    """
+
+    def __init__(self, n_frames: int, mfcc: Mfcc) -> None:
+        self._n_frames = n_frames
+        self._mfcc = mfcc
+        self._bands = Context(n_frames, mfcc.spec.n_bands, mfcc.floor)
+        self._cepstra = Context(n_frames, mfcc.spec.n_mfcc, 0.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an utterance: forget every row."""
+        self._bands.reset()
+        self._loudest: np.float32 | None = None
+        self._n_new = self._n_frames
+
+    def push(self, bands: NDArray[np.float32]) -> None:
+        """Append ``(n, n_bands)`` float32 rows from `Mfcc.bands`, any n; the oldest fall out."""
+        self._bands.push(bands)
+        self._n_new = min(self._n_frames, self._n_new + len(bands))
+
+    def view(self) -> NDArray[np.float32]:
+        """Return ``(n_frames, n_mfcc)`` float32, oldest first; valid until the next `push` or `reset`."""
+        bands = self._bands.view()
+        loudest = self._mfcc.loudest(bands)
+        if loudest != self._loudest:
+            self._loudest, self._n_new = loudest, self._n_frames
+        self._cepstra.push(self._mfcc.cepstra(bands[self._n_frames - self._n_new :], loudest))
+        self._n_new = 0
+        return self._cepstra.view()

@@ -216,7 +216,7 @@ class Mfcc:
     themselves: a lifter of 128 multiplies librosa's own float32 rounding to 3e-3, and a band in which a
     periodic signal leaves exactly nothing holds the rounding noise of whichever FFT was used.
     With ``top_db=None`` the spectrum is taken in float64 (a few percent slower), else in float32; the cosine
-    transform always sums in float64. Results are float32.
+    transform sums in float32 only within `FeatureSpec.top_db` of the maximum and without a lifter. Results are float32.
 
     References
     ----------
@@ -236,7 +236,9 @@ class Mfcc:
         self._window = (taper(spec) * spec.full_scale * spec.n_fft).astype(self._dtype)
         self._power_scale = 1 / spec.n_fft if spec.periodogram else 1.0
         self._groups = _grouped(filter_bank(spec) * self._power_scale, self._dtype)
-        self._dct = cosines(spec)
+        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that.
+        is_small = spec.top_db is not None and spec.reference == "max" and not spec.lifter
+        self._dct: npt.NDArray[Any] = cosines(spec).astype(np.float32 if is_small else np.float64)
         bins = spec.n_fft // 2 + 1
         self._windowed = np.zeros((_BATCH, spec.n_fft), dtype=self._dtype)
         self._spectrum = np.empty((_BATCH, bins), dtype=np.result_type(self._dtype, np.complex64))
@@ -314,13 +316,20 @@ class Mfcc:
             energy[:, -1] = power.sum(axis=1) * self._power_scale
         return energy
 
-    def cepstra(self, bands: Float32) -> Float32:
-        """Compute the cepstra of one context from its log mel energies.
+    def loudest(self, bands: Float32) -> np.float32:
+        """Return the largest log mel energy of a context of shape (n, n_bands), n at least 1."""
+        largest: np.float32 = bands[:, : self.spec.n_mels].max()
+        return largest
+
+    def cepstra(self, bands: Float32, loudest: np.float32 | None = None) -> Float32:
+        """Compute the cepstra of one context, or of some of its rows, from its log mel energies.
 
         Parameters
         ----------
         bands
             Shape (n, n_bands), from `bands`; rows filled with `floor` count as silence.
+        loudest
+            What `loudest` gives for the whole context; by default these rows are the whole.
 
         Returns
         -------
@@ -329,14 +338,13 @@ class Mfcc:
         spec = self.spec
         if not len(bands):
             return np.empty((0, spec.n_mfcc), dtype=np.float32)
-        if spec.top_db is not None or spec.reference == "max":
-            loudest = bands[:, : spec.n_mels].max()
-            if spec.top_db is not None:
-                bands = np.maximum(bands, loudest - np.float32(spec.top_db / 10 * math.log(10) * self._unit))
-            if spec.reference == "max":
-                bands = bands - loudest
-        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that.
-        cepstra: Float32 = (bands[:, : spec.n_mels].astype(np.float64) @ self._dct).astype(np.float32)
+        if loudest is None:
+            loudest = self.loudest(bands)
+        if spec.top_db is not None:
+            bands = np.maximum(bands, loudest - np.float32(spec.top_db / 10 * math.log(10) * self._unit))
+        if spec.reference == "max":
+            bands = bands - loudest
+        cepstra: Float32 = (bands[:, : spec.n_mels] @ self._dct).astype(np.float32, copy=False)
         if spec.energy:
             cepstra[:, 0] = bands[:, -1]
         return cepstra

@@ -101,7 +101,7 @@ class Framer:
 
 
 def _samples(samples: Float32) -> Float32:
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+    if samples.ndim != 1 or samples.dtype.kind != "f":
         raise ValueError(f"samples must be float32 of shape (n,), not {samples.dtype} of {samples.shape}")
     return samples.astype(np.float32, copy=False)
 

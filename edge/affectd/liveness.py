@@ -107,9 +107,10 @@ class Liveness:
         # Sound makes up for waiting, but a trickle of it does not: less than a third of the time is a stall too.
         self._waited_seconds = max(0.0, self._waited_seconds - 2 * seconds)
         self._heard_at = now
-        before = samples[0] if self._last is None else self._last
+        before = float(samples[0]) if self._last is None else self._last
         self._last = float(samples[-1])
-        if (samples == before).all():
+        # Two numbers tell sound from a constant; only if they do not, all are looked at.
+        if self._last == before and (samples == before).all():
             self._constant_seconds += seconds
             return "constant" if self._constant_seconds >= self._config.constant_seconds else None
         self._constant_seconds = 0.0

@@ -26,11 +26,11 @@ Samples = NDArray[np.float32]
 ROOT = Path("/")
 """Where ``proc`` and ``sys`` are; tests put their own here."""
 
+PIECE_SECONDS = 0.128
+"""PortAudio and the pipeline are woken for so much sound at once: in silence waking costs more than what it is for."""
+
 # The longest time the pipeline may be busy before samples are lost.
 _RING_SECONDS = 10.0
-# The pipeline is woken for so much sound at once: every waking costs, in silence more than what it is for. The card's
-# own buffers stay at a fifth of that; with longer ones PortAudio loses sound on some sound servers.
-_PIECE_SECONDS = 0.1
 # A board that is too slow would else log with every block, for months.
 _LOG_SECONDS = 60.0
 # What a card is asked for if it refuses both what is wanted and what PortAudio calls its default.
@@ -60,7 +60,7 @@ class Stream:
     """
 
     def __init__(
-        self, name: str, sample_rate: int, channel: int | None, ring: SampleRing, stream: Any, losses: Losses
+        self, name: str, sample_rate: int, channel: int | None, ring: SampleRing, stream: Any, losses: Losses | None
     ) -> None:
         self.name = name
         self.sample_rate = sample_rate
@@ -68,7 +68,7 @@ class Stream:
         self._ring = ring
         self._stream = stream
         self._losses = losses
-        self._piece = round(_PIECE_SECONDS * sample_rate)
+        self._piece = round(PIECE_SECONDS * sample_rate)
         self._counted = self._logged = (0, 0)
         self._next_log = time.monotonic()
 
@@ -78,9 +78,9 @@ class Stream:
         Returns
         -------
         n_lost : int
-            Samples lost before these because the caller was late by more than 10 s; a log line says so.
+            Samples lost before these because the caller was late by more than 10 s.
         samples : ndarray of float32, shape (n,)
-            One channel or the mean of all, in [-1, 1], at most 0.1 s; none if nothing came in time.
+            One channel or the mean of all, in [-1, 1], at most `PIECE_SECONDS`; none if nothing came in time.
 
         Raises
         ------
@@ -90,10 +90,11 @@ class Stream:
         n_lost, samples = self._ring.read(self._piece, timeout_seconds)
         if not len(samples) and not self._is_active():
             raise MicrophoneError("stalled", f"{self.name} has ended its stream.")
-        self._count_losses()
+        if self._losses is not None:
+            self._count_losses(self._losses)
         channel = 0 if samples.shape[1] == 1 else self._channel
         chosen = samples.mean(axis=1, dtype=np.float32) if channel is None else samples[:, channel]
-        return n_lost, chosen.astype(np.float32) / np.float32(1 << 15)
+        return n_lost, np.divide(chosen, np.float32(1 << 15), dtype=np.float32)
 
     def _is_active(self) -> bool:
         try:
@@ -101,11 +102,11 @@ class Stream:
         except OSError:  # PortAudio's way to say that it does not even know
             return False
 
-    def _count_losses(self) -> None:
-        lost = (self._ring.n_dropped, self._ring.n_overflows)
+    def _count_losses(self, losses: Losses) -> None:
+        lost = self._ring.losses
         if lost != self._counted:
-            self._losses.dropped_seconds += (lost[0] - self._counted[0]) / self.sample_rate
-            self._losses.overflows += lost[1] - self._counted[1]
+            losses.dropped_seconds += (lost[0] - self._counted[0]) / self.sample_rate
+            losses.overflows += lost[1] - self._counted[1]
             self._counted = lost
         if lost != self._logged and time.monotonic() >= self._next_log:
             _log.warning(
@@ -134,7 +135,7 @@ def open_microphone(
     channel : int or str
         The channel to listen to, from 0, or ``mix`` for the mean of all.
     losses : Losses, optional
-        Where lost sound is counted.
+        Where lost sound is counted; then the log tells of it too.
 
     Raises
     ------
@@ -175,8 +176,9 @@ def open_stream(
     needed = 1 if channel is None else channel + 1
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
     for rate in dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)):
+        piece = round(PIECE_SECONDS * rate)
         for n_channels in channel_counts(microphone, needed):
-            ring = SampleRing(round(_RING_SECONDS * rate), n_channels, round(_PIECE_SECONDS * rate))
+            ring = SampleRing(round(_RING_SECONDS * rate), n_channels, piece)
             try:
                 with quiet():
                     stream = audio.open(
@@ -185,7 +187,7 @@ def open_stream(
                         channels=n_channels,
                         input=True,
                         input_device_index=microphone.index,
-                        frames_per_buffer=rate // 50,
+                        frames_per_buffer=piece,
                         stream_callback=_writer(ring, n_channels, module),
                     )
             except (OSError, ValueError) as error:
@@ -193,7 +195,7 @@ def open_stream(
                 message = " ".join(str(argument) for argument in error.args)
                 continue
             try:
-                yield Stream(microphone.name, rate, channel, ring, stream, losses or Losses())
+                yield Stream(microphone.name, rate, channel, ring, stream, losses)
             finally:
                 with suppress(OSError):  # of a card that is gone
                     stream.close()

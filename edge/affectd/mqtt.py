@@ -26,6 +26,8 @@ __all__ = ["Connection", "Publication"]
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+# While the broker has everything there is only the connection to keep alive, and whatever comes up rings.
+_IDLE_SECONDS = 5.0
 _FIRST_DELAY_SECONDS = 1.0
 # A connection that ended sooner did not work: two devices with the same client id throw each other out at once.
 _STEADY_SECONDS = 30.0
@@ -202,8 +204,10 @@ class Connection:
                 self._delivery.gather(self._periodic)
             self._delivery.advance(link)
         if not self.connected or now >= self._settle_at:
-            self._settle_at = now + _TICK_SECONDS
             self._outbox.settle(self.connected)
+            self._settle_at = now + min(_IDLE_SECONDS, self._config.keepalive_seconds / 5)
+        if not self._delivery.is_complete:
+            self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
 
     def _wait(self, bell: socket.socket) -> None:
         """Wait until somebody rings, the broker sends something, or something is due."""
@@ -212,11 +216,9 @@ class Connection:
         poll.register(bell, select.POLLIN)
         at_once = link is not None and link.register(poll)
         now = time.monotonic()
-        due = [now + _TICK_SECONDS]
+        due = [self._settle_at, self._periodic_at] if self.connected else [now + _TICK_SECONDS]
         if link is None:
             due.append(self._try_at)
-        if self.connected:
-            due.append(self._periodic_at)
         if self._close_by > now:
             due.append(self._close_by)
         # Rounded up, else the last millisecond would be spent asking for the time.

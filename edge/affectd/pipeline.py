@@ -11,8 +11,8 @@ level                (k,)                      float32   level of each frame in 
 opened               (k,)                      bool      whether the gate is open at each frame
 recent               (n, window_length)        float32   frames of which only the level is known so far
 bands                (n, n_bands)              float32   log mel energies; each row depends on its frame alone
-context.view()       (n_frames, n_bands)       float32   the last rows of the utterance, padded at the front
-cepstra              (n_frames, n_mfcc)        float32   MFCC relative to the loudest band of the context
+context.view()       (n_frames, n_mfcc)        float32   cepstra of the utterance's last rows, padded at the front;
+                                                         relative to the loudest band of these rows
 probabilities        (n_labels,)               float32   after softmax and temperature
 ===================  ========================  ========  ====================================================
 
@@ -26,14 +26,14 @@ benchmark differ only in ``blocks``. Nothing here grows with time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectd.config import Config
-from affectd.context import Context
+from affectd.context import CepstralContext
 from affectd.events import EventMaker, Utterance
 from affectd.features import Framer, Mfcc
 from affectd.framing import RecentFrames
@@ -78,7 +78,7 @@ def run(
         return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
 
     mfcc = Mfcc(spec)
-    context = Context(model.n_frames, spec.n_bands, mfcc.floor)
+    context = CepstralContext(model.n_frames, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
     events = EventMaker(config.device.id, model)
     gate, preroll, smoother = thresholds(config)
@@ -120,7 +120,7 @@ def run(
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
-            probabilities = classifier(mfcc.cepstra(context.view()))
+            probabilities = classifier(context.view())
             answer = smoother.push(probabilities)
             if answer is not None and answer.label != said:
                 sink.write(events.emotion("start" if said is None else "change", answer, utterance))
@@ -162,7 +162,9 @@ def frame_strides(
 
 def stretches(flags: NDArray[np.bool_]) -> Iterator[tuple[slice, bool]]:
     """Yield the stretches of equal flags in order, each with its flag."""
-    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
-    for start, stop in pairwise(edges):
-        if stop > start:
-            yield slice(start, stop), bool(flags[start])
+    # Not by NumPy: of a stride's few flags, calling it would be most of the price.
+    start = 0
+    for flag, equal in groupby(flags.tolist()):
+        stop = start + sum(1 for _ in equal)
+        yield slice(start, stop), flag
+        start = stop

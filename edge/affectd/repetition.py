@@ -51,11 +51,11 @@ def came_before(heard: Block, n: int) -> bool:
     piece = heard[len(heard) - n :]
     if n < 2 or (piece == piece[0]).all():
         return False
-    starts = np.arange(len(heard) - n)
-    # From its loudest sample on, of which there are the fewest, each one leaves hardly any place.
+    # Of its loudest sample there are the fewest: it leaves few places, and each further one hardly any.
     loudest = int(np.abs(piece).argmax())
-    for i in (*range(loudest, n), *range(loudest)):
-        starts = starts[heard[starts + i] == piece[i]]
+    starts = np.flatnonzero(heard[loudest : loudest + len(heard) - n] == piece[loudest])
+    for i in range(n):
         if not len(starts):
             return False
-    return True
+        starts = starts[heard[starts + i] == piece[i]]
+    return len(starts) > 0

@@ -46,16 +46,10 @@ class SampleRing:
         self._news.acquire()
 
     @property
-    def n_dropped(self) -> int:
-        """Samples per channel lost so far because nobody read them in time."""
+    def losses(self) -> tuple[int, int]:
+        """Samples per channel that nobody read in time, and how often the writer said that it had lost some before."""
         with self._lock:
-            return self._n_dropped
-
-    @property
-    def n_overflows(self) -> int:
-        """How often the writer said that samples had been lost before they reached it."""
-        with self._lock:
-            return self._n_overflows
+            return self._n_dropped, self._n_overflows
 
     def write(self, samples: NDArray[np.int16], *, overflowed: bool = False) -> None:
         """Append samples of shape (n, n_channels); never waits for the reader, never grows."""
@@ -91,10 +85,8 @@ class SampleRing:
             self._news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
         with self._lock:
             n = min(max_samples, self._n_stored)
-            until_wrap = min(n, len(self._data) - self._start)
-            taken = np.empty((n, self._data.shape[1]), np.int16)
-            taken[:until_wrap] = self._data[self._start : self._start + until_wrap]
-            taken[until_wrap:] = self._data[: n - until_wrap]
+            wrapped = max(0, self._start + n - len(self._data))
+            taken = np.concatenate([self._data[self._start : self._start + n], self._data[:wrapped]])
             self._start = (self._start + n) % len(self._data)
             self._n_stored -= n
             n_missing, self._n_missing = self._n_missing, 0
@@ -104,4 +96,5 @@ class SampleRing:
 def _copy_in(data: NDArray[np.int16], at: int, samples: NDArray[np.int16]) -> None:
     until_wrap = min(len(samples), len(data) - at)
     data[at : at + until_wrap] = samples[:until_wrap]
-    data[: len(samples) - until_wrap] = samples[until_wrap:]
+    if until_wrap < len(samples):
+        data[: len(samples) - until_wrap] = samples[until_wrap:]

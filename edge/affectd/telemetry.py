@@ -27,6 +27,8 @@ _STATM = Path("/proc/self/statm")
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 # The median is that of the last ones: a period may be a day.
 _KEPT_TIMES = 1000
+# Levels are added up so many at a time, for each call into NumPy has its price.
+_KEPT_LEVELS = 64
 
 
 class Backlog(Protocol):
@@ -45,6 +47,7 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
+        self._waiting: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
         self._power = 0.0
         self._n_frames = self._n_active = 0
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
@@ -52,11 +55,18 @@ class Meter:
 
     def push(self, level: NDArray[np.float32], active: NDArray[np.bool_]) -> None:
         """Add frames: their level, ``(n,)`` float32 dBFS, and which of them were speech, ``(n,)`` bool."""
-        power = float(np.exp(level * np.float32(math.log(10) / 10)).sum())
         with self._lock:
-            self._power += power
-            self._n_frames += len(level)
-            self._n_active += int(np.count_nonzero(active))
+            self._waiting.append((level, active))
+            if len(self._waiting) >= _KEPT_LEVELS:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        if self._waiting:
+            levels, actives = map(np.concatenate, zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            self._power += float(np.exp(levels * np.float32(math.log(10) / 10)).sum())
+            self._n_frames += len(levels)
+            self._n_active += int(np.count_nonzero(actives))
 
     def timed(self, network: Network) -> Network:
         """Return the same network, which now is timed whenever it is asked."""
@@ -73,6 +83,7 @@ class Meter:
         The level is None for digital silence, and the times are None if the network was not asked.
         """
         with self._lock:
+            self._add_up()
             power, n_frames, n_active = self._power, self._n_frames, self._n_active
             times, longest = self._times, self._longest
             self._reset()

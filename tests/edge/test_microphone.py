@@ -14,7 +14,7 @@ import pytest
 from affectd.audio import open_source
 from affectd.config import AudioConfig
 from affectd.errors import AudioError, MicrophoneError, UnavailableError
-from affectd.microphone import open_microphone
+from affectd.microphone import PIECE_SECONDS, Losses, open_microphone
 from affectd.survey import list_microphones
 from fake_pyaudio import FakeDevice, FakePyAudio
 
@@ -90,18 +90,22 @@ def test_the_mix_is_the_mean_of_the_channels(monkeypatch: pytest.MonkeyPatch) ->
         assert set((stream.read(1)[1] * 2**15).tolist()) == {31500}
 
 
-def test_the_pipeline_is_woken_ten_times_a_second_and_gets_what_is_there_when_time_is_up(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_card_and_pipeline_are_woken_for_pieces_of_one_duration_and_get_what_is_there_when_time_is_up(
+    monkeypatch: pytest.MonkeyPatch, rate: int
 ) -> None:
-    fake = use(monkeypatch, FakePyAudio(FakeDevice(n_channels=1)))
+    fake = use(monkeypatch, FakePyAudio(FakeDevice(n_channels=1, accepts=lambda asked, n: asked == rate)))
+    piece = round(PIECE_SECONDS * rate)
+    assert 5 <= 1 / PIECE_SECONDS <= 10, "wakings a second"
     with open_microphone(16000) as stream:
-        fake.play(np.ones(1599, np.int16))
+        assert fake.block_lengths == [piece]
+        fake.play(np.ones(piece - 1, np.int16))
         began = time.monotonic()
-        assert len(stream.read(0.2)[1]) == 1599
+        assert len(stream.read(0.2)[1]) == piece - 1
         assert time.monotonic() - began >= 0.2
-        fake.play(np.ones(1600, np.int16))
+        fake.play(np.ones(piece, np.int16))
         began = time.monotonic()
-        assert len(stream.read(10)[1]) == 1600
+        assert len(stream.read(10)[1]) == piece
         assert time.monotonic() - began < 5
 
 
@@ -157,11 +161,13 @@ def test_a_late_reader_is_told_how_much_was_dropped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = use(monkeypatch, FakePyAudio(FakeDevice(n_channels=1)))
-    with open_microphone(16000) as stream:
+    losses = Losses()
+    with open_microphone(16000, losses=losses) as stream:
         fake.play(tone(16000, 11), status=fake.paInputOverflow)
         n_lost, samples = stream.read(1)
-        assert (n_lost, len(samples)) == (16000, 1600)
+        assert (n_lost, len(samples)) == (16000, round(16000 * PIECE_SECONDS))
         assert stream.read(1)[0] == 0
+    assert losses == Losses(1.0, math.ceil(11 * 16000 / 441))
     (line,) = [record.message for record in caplog.records]
     assert "1.00 s of sound dropped" in line
     assert f"{math.ceil(11 * 16000 / 441)} overflows" in line

@@ -622,12 +622,34 @@ def test_a_name_server_that_hangs_keeps_nobody_waiting(
     wait_until(lambda: all(thread.name != "mqtt-connect" for thread in threading.enumerate()))
 
 
-def test_the_outbox_is_settled_at_least_every_second_or_so(broker: FakeBroker, outbox: Waiting, connect: Any) -> None:
+def test_the_outbox_is_settled_every_second_or_so_while_an_event_is_under_way(
+    broker: FakeBroker, outbox: Waiting, connect: Any
+) -> None:
+    outbox.fill(1)
     connect()
     greeted(broker.welcome())
     wait_until(lambda: sum(connected for _, connected in outbox.settled) >= 4)
     times = [at for at, connected in outbox.settled if connected]
     assert max(later - earlier for earlier, later in pairwise(times)) < 3.0
+
+
+def test_while_everything_is_delivered_the_connection_wakes_rarely_but_for_the_next_event_at_once(
+    broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_IDLE_SECONDS", 3.0)
+    connection = connect(greeting=list)
+    client = broker.welcome()
+    wait_until(lambda: sum(connected for _, connected in outbox.settled) >= 3)
+    times = [at for at, connected in outbox.settled if connected]
+    assert times[2] - times[1] > 2.5
+    outbox.fill(1)
+    connection.event_made()
+    began = time.monotonic()
+    events(client, 1)
+    assert time.monotonic() - began < 1.0
+    # Not acknowledged: it has to reach the disk soon.
+    wait_until(lambda: [at for at, _ in outbox.settled if at > began])
+    assert next(at for at, _ in outbox.settled if at > began) - began < 2.0
 
 
 def test_a_fault_of_ours_is_logged_once_and_survived(

@@ -41,7 +41,7 @@ def test_behaves_like_a_list_that_forgets_its_oldest(
             assert taken.shape == (min(n, len(expected)), n_channels)
             assert taken[:, 0].tolist() == taken[:, -1].tolist() == expected[: len(taken)]
             expected = expected[len(taken) :]
-        assert ring.n_dropped == dropped
+        assert ring.losses[0] == dropped
 
 
 def test_what_was_read_is_not_overwritten_by_later_writes() -> None:
@@ -70,7 +70,7 @@ def test_every_sample_is_either_delivered_in_order_or_counted_when_two_threads_r
     writer.join()
     delivered = np.concatenate(received)[:-1]
     assert (np.diff(delivered) >= 0).all()
-    assert len(delivered) + ring.n_dropped == n_blocks * block_length
+    assert len(delivered) + ring.losses[0] == n_blocks * block_length
 
 
 def test_the_memory_is_there_before_the_first_write() -> None:

@@ -22,6 +22,7 @@ from affectd.bench_service import listening
 from affectd.bench_sound import speech_clips, words
 from affectd.config import Config
 from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
+from affectd.microphone import PIECE_SECONDS
 from affectd.model_file import default_model_path, read_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -78,14 +79,16 @@ def test_speech_costs_more_than_silence(report: dict[str, Any]) -> None:
     for row in report["service"].values():
         assert 0 < row["cpu_percent"] < 30
         assert 20 < row["resident_mb"] <= row["resident_peak_mb"] < 200
-        assert row["wakes_per_second"] > 10, "the card alone wakes the service more often"
+        # Once for each piece of sound in the card's thread and in the pipeline's, and now and then for the broker.
+        assert 2 / PIECE_SECONDS - 2 < row["wakes_per_second"] < 2 / PIECE_SECONDS + 10
 
 
 def test_the_start_has_its_parts(report: dict[str, Any]) -> None:
     start = report["start"]
     assert {"python", "numpy", "affectd", "model file", "interpreter"} <= start["parts_seconds"].keys()
     assert all(seconds > 0 for seconds in start["parts_seconds"].values())
-    assert start["first_sound_seconds"] < start["ready_seconds"] <= start["ready_max_seconds"]
+    parts = start["parts_seconds"]
+    assert parts["python"] + parts["numpy"] < start["ready_seconds"] <= start["ready_max_seconds"]
 
 
 def test_latency_is_the_sum_of_its_parts_and_no_shorter_than_the_settings_make_it(report: dict[str, Any]) -> None:
@@ -98,7 +101,7 @@ def test_latency_is_the_sum_of_its_parts_and_no_shorter_than_the_settings_make_i
     strides = config.smoothing.minimum_count * config.model.stride_frames * 256 / 16
     assert latency["strides_ms"]["p50"] == strides
     assert 0 < latency["gate_ms"]["p50"] < 1000
-    assert 0 <= latency["delivery_ms"]["p50"] <= 100
+    assert 0 <= latency["delivery_ms"]["p50"] <= 1000 * PIECE_SECONDS
     assert latency["compute_ms"]["p50"] > 0
     assert latency["end_ms"]["p50"] > 1000 * config.gate.hangover_seconds - 100
 
