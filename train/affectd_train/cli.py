@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectd.errors import AffectdError, UsageError
+from affectd.errors import AffectdError, NoInputError, UsageError
 from affectd_train.labels import CORPORA
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     def training(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--data", type=Path, required=True, help="folder that holds ravdess/, tess/, cremad/, ...")
         sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
+        sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe"
         )
@@ -143,6 +144,10 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         if unknown := sorted(set(names) - set(CORPORA)):
             raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
         changes["corpora"] = names
+    if options.teacher:
+        if not options.teacher.is_file():
+            raise NoInputError(f"{options.teacher}: no such file; README.md says where the teacher is had")
+        changes["teacher"] = str(options.teacher)
     return dataclasses.replace(Recipe(), **changes)
 
 

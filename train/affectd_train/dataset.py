@@ -30,7 +30,8 @@ from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
 from affectd_train.labels import labels_of
 from affectd_train.recordings import load_audio, load_logmel, read_audio
-from affectd_train.specaugment import add_noise, crop, mask, roll_off, stretch, tilt, warp
+from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
+from affectd_train.teacher import Lesson
 
 Float32 = NDArray[np.float32]
 
@@ -268,7 +269,7 @@ class Batches:
     """
 
     noise_share = 0.05
-    everyday_share = 0.05
+    everyday_share = 0.1
 
     def __init__(
         self,
@@ -283,11 +284,15 @@ class Batches:
         batch_size: int,
         label_smoothing: float,
         seed: int,
+        taught: Lesson | None = None,
+        teacher_share: float = 0.5,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
+        self.centers = mel_centers(spec)
         self.mean, self.std = normalization
         self.labels = labels
+        self.taught, self.teacher_share = taught, teacher_share
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -321,18 +326,31 @@ class Batches:
         kind = rng.random()
         if self.noise and kind < self.noise_share:
             bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
-            return self._context(bands), np.concatenate([everything / n_labels, everything])
+            return self._context(bands), self._target(everything / n_labels, everything)
         if self.everyday and kind > 1 - self.everyday_share:
             bands = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
-            target = 0.5 / n_labels + 0.5 * np.array([label == "neutral" for label in self.labels], np.float32)
-            return self._context(bands), np.concatenate([target, everything])
+            target = 0.5 * everything / n_labels
+            target[self.labels.index("neutral")] += 0.5
+            return self._context(bands), self._target(target, everything)
         corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
         by_label = self.by_label[corpus]
         label = list(by_label)[rng.integers(len(by_label))]
-        bands = self._augment(self.store[by_label[label][rng.integers(len(by_label[label]))]], rng)
+        clip = by_label[label][rng.integers(len(by_label[label]))]
+        bands = self._augment(self.store[clip], rng)
         smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
         target = smooth + (1 - self.label_smoothing) * np.eye(n_labels, dtype=np.float32)[label]
-        return self._context(bands), np.concatenate([target, self.masks[corpus]], dtype=np.float32)
+        if self.taught is None:
+            return self._context(bands), self._target(target, self.masks[corpus])
+        target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
+        return self._context(bands), self._target(target, self.masks[corpus], self.taught.hints[clip])
+
+    def _target(self, probabilities: Float32, mask: Float32, hints: Float32 | None = None) -> Float32:
+        """Put together what `affectd_train.network.loss` takes apart."""
+        if self.taught is None:
+            return np.concatenate([probabilities, mask], dtype=np.float32)
+        known = hints is not None
+        row = hints if hints is not None else np.zeros(self.taught.hints.shape[1], np.float32)
+        return np.concatenate([probabilities, mask, row, [known]], dtype=np.float32)
 
     def _augment(self, bands: Float32, rng: np.random.Generator) -> Float32:
         bands = stretch(bands, rng.uniform(0.9, 1.12))
@@ -341,6 +359,10 @@ class Batches:
         if rng.random() < 0.3:
             n_mels = bands.shape[1]
             bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))
+        if rng.random() < 0.1:
+            # Of a telephone or of a loudspeaker in a door: 200 to 400 Hz, 3 to 4.5 kHz.
+            low, high = np.searchsorted(self.centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
+            bands = band_limit(bands, int(low), int(high), rng.uniform(2.0, 8.0))
         # The device also classifies the beginning of an utterance, before the context is full.
         shortest = min(len(bands), 80)
         n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))

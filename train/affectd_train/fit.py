@@ -37,7 +37,8 @@ from affectd_train.dataset import (
     say,
 )
 from affectd_train.labels import LABELS, labels_of
-from affectd_train.network import build_network, masked_cross_entropy
+from affectd_train.network import build_network, deployed, loss
+from affectd_train.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,9 @@ class Recipe:
     augmented_copies: int = 1  # of every recording, besides the original
     batch_size: int = 64
     label_smoothing: float = 0.05
+    teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
+    teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
+    hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     weight_decay: float = 1e-3
     pretrain_steps: int = 4800
     pretrain_rate: float = 3e-3
@@ -152,10 +156,41 @@ def fit(
 
     def batches(store: BandStore, shares: dict[str, float], seed: int) -> Batches:
         spec, n_frames, smoothing = recipe.spec, recipe.n_frames, recipe.label_smoothing
-        size = recipe.batch_size
-        return Batches(store, shares, labels, noise, everyday, spec, n_frames, mean_std, size, smoothing, seed)
+        size, taught = recipe.batch_size, lecture(store) if recipe.teacher else None
+        return Batches(
+            store,
+            shares,
+            labels,
+            noise,
+            everyday,
+            spec,
+            n_frames,
+            mean_std,
+            size,
+            smoothing,
+            seed,
+            taught,
+            recipe.teacher_share,
+        )
 
-    first = batches(store, pretraining, recipe.seed)
+    # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
+    if recipe.teacher:
+        mine = {name: sorted(clip for clip in clips if clip.corpus == name) for name in corpora}
+        vectors = {name: embeddings(of, Path(recipe.teacher), cache) for name, of in mine.items()}
+        known = {clip: row for name, of in mine.items() for clip, row in zip(of, vectors[name], strict=True)}
+        basis = Basis.of(np.stack([known[clip] for clip in sorted(set(store.clips))]))
+
+    def lecture(store: BandStore) -> Lesson:
+        heard = sorted(set(store.clips))
+        counts = Counter(clip.corpus for clip in heard)
+        share = np.array([recipe.shares[clip.corpus] / counts[clip.corpus] for clip in heard], np.float32)
+        right = np.array([labels.index(clip.emotion) for clip in heard])
+        masks = np.array([[label in labels_of(clip.corpus) for label in labels] for clip in heard], np.float32)
+        x, speakers = np.stack([known[clip] for clip in heard]), [clip.speaker for clip in heard]
+        judged = lesson(x, basis, right, masks, share / share.max(), speakers)
+        row = {clip: i for i, clip in enumerate(heard)}
+        return judged.take([row[clip] for clip in store.clips])  # augmented copies are of the same clips
+
     everything = BandStore.join(list(stores.values()))
     if others and recipe.target in shares:
         scale = (1 - recipe.target_share) / sum(others.values())
@@ -169,7 +204,9 @@ def fit(
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
         keras.utils.set_random_seed(recipe.seed)
-        network = build_network(recipe.n_frames, recipe.spec.n_mfcc, len(labels))
+        n_hints = min(N_HINTS, basis.axes.shape[1]) if recipe.teacher else 0
+        network = build_network(recipe.n_frames, recipe.spec.n_mfcc, len(labels), n_hints)
+        first = batches(store, pretraining, recipe.seed)
         train(network, first, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
 
     network = keras.models.load_model(pretrained, compile=False)
@@ -178,7 +215,10 @@ def fit(
     np.save(out / "representative.npy", contexts.astype(np.float16))
     result = out / "float.keras"
     if not result.exists():
-        train(network, second, recipe.finetune_steps, recipe.finetune_rate, recipe, result, "fine-tuning")
+        whole = out / "whole.keras"
+        train(network, second, recipe.finetune_steps, recipe.finetune_rate, recipe, whole, "fine-tuning")
+        save(deployed(keras.models.load_model(whole, compile=False)), result)
+        whole.unlink()
     details = {
         "recipe": _as_json(recipe),
         "labels": labels,
@@ -226,9 +266,10 @@ def train(
     )
     # The average of the weights over the last few hundred steps generalizes better than the last ones.
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=0.995)
-    network.compile(optimizer, loss=masked_cross_entropy, jit_compile=False)
+    taught = loss(len(draws.labels), recipe.hint_weight)
+    network.compile(optimizer, loss=taught, jit_compile=False)
     if checkpoint.exists():
-        network = keras.models.load_model(checkpoint, custom_objects={"masked_cross_entropy": masked_cross_entropy})
+        network = keras.models.load_model(checkpoint, custom_objects={"taught": taught})
     first = int(network.optimizer.iterations)
     reseed(network, first)
     log = result.with_name(result.stem + "-loss.jsonl")
@@ -237,11 +278,11 @@ def train(
         log.open("a") as lines,
     ):
         for step, (x, y) in zip(progress, prefetch(draws, first, steps), strict=True):
-            loss = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, 2 * n_labels)
+            value = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, 2 * n_labels or more)
             if (step + 1) % 20 == 0:
-                progress.set_postfix(loss=f"{float(loss):.3f}")
+                progress.set_postfix(loss=f"{float(value):.3f}")
             if (step + 1) % recipe.save_every == 0 and step + 1 < steps:
-                lines.write(json.dumps({"step": step + 1, "loss": round(float(loss), 4)}) + "\n")
+                lines.write(json.dumps({"step": step + 1, "loss": round(float(value), 4)}) + "\n")
                 lines.flush()
                 save(network, checkpoint)
                 reseed(network, step + 1)
@@ -306,4 +347,6 @@ def _bands(name: str, clips: Sequence[Clip], recipe: Recipe, cache: Path, augmen
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:
-    return asdict(recipe) | {"spec": recipe.spec.to_dict()}
+    # Of the teacher counts what it is, not where it lies.
+    teacher = recipe.teacher and hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()[:16]
+    return asdict(recipe) | {"spec": recipe.spec.to_dict(), "teacher": teacher}

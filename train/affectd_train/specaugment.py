@@ -17,8 +17,14 @@ DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
 
 def stretch(bands: Float32, factor: float) -> Float32:
     """Make the clip ``factor`` times as long by linear interpolation between frames."""
-    n_frames = max(2, round(len(bands) * factor))
-    return _interpolate(bands, np.linspace(0, len(bands) - 1, n_frames))
+    position = np.linspace(0, len(bands) - 1, max(2, round(len(bands) * factor)))
+    below = np.minimum(position.astype(np.intp), len(bands) - 2)
+    weight = (position - below).astype(np.float32)[:, None]
+    lower, upper = bands[below], bands[below + 1]
+    upper -= lower
+    upper *= weight
+    stretched: Float32 = lower + upper
+    return stretched
 
 
 def warp(bands: Float32, factor: float) -> Float32:
@@ -29,7 +35,14 @@ def warp(bands: Float32, factor: float) -> Float32:
     """
     n_mels = bands.shape[1]
     position = np.clip(np.arange(n_mels) * factor, 0, n_mels - 1)
-    return np.ascontiguousarray(_interpolate(bands.T, position).T)
+    below = np.minimum(position.astype(np.intp), n_mels - 2)
+    # As a product with a matrix of two diagonals: faster than gathering columns.
+    weights = np.zeros((n_mels, n_mels), np.float32)
+    band = np.arange(n_mels)
+    weights[below, band] = 1 - (position - below)
+    weights[below + 1, band] = position - below
+    warped: Float32 = bands @ weights
+    return warped
 
 
 def tilt(bands: Float32, decibel: float, rng: np.random.Generator) -> Float32:
@@ -47,10 +60,18 @@ def roll_off(bands: Float32, first_band: int, decibel: float) -> Float32:
     return bands - attenuation.astype(np.float32)
 
 
+def band_limit(bands: Float32, first_band: int, last_band: int, decibel: float) -> Float32:
+    """Attenuate what is outside of two bands by ``decibel`` more with each band, 60 at most, as a telephone does."""
+    k = np.arange(bands.shape[1])
+    outside = np.maximum(first_band - k, 0) + np.maximum(k - last_band, 0)
+    return bands - np.minimum(outside * decibel, 60.0).astype(np.float32)
+
+
 def add_noise(bands: Float32, noise: Float32, snr_db: float) -> Float32:
     """Add the powers of noise bands of the same shape at a signal-to-noise ratio of the means."""
-    gain = _mean_db(bands) - _mean_db(noise) - np.float32(snr_db)
-    sum_: Float32 = np.logaddexp(bands * DECIBEL_TO_NEPER, (noise + gain) * DECIBEL_TO_NEPER)
+    speech, added = np.exp(bands * DECIBEL_TO_NEPER), np.exp(noise * DECIBEL_TO_NEPER)
+    gain = speech.mean() / added.mean() * np.float32(10.0 ** (-snr_db / 10))
+    sum_: Float32 = np.log(speech + gain * added)
     return sum_ / DECIBEL_TO_NEPER
 
 
@@ -74,14 +95,3 @@ def crop(bands: Float32, n_frames: int, rng: np.random.Generator) -> Float32:
     """Cut a random run of ``n_frames`` frames; a shorter clip is returned whole."""
     first = int(rng.integers(0, max(0, len(bands) - n_frames) + 1))
     return bands[first : first + n_frames]
-
-
-def _interpolate(rows: Float32, position: NDArray[np.float64]) -> Float32:
-    below = np.minimum(position.astype(np.intp), len(rows) - 2)
-    weight = (position - below).astype(np.float32)[:, None]
-    mixed: Float32 = rows[below] * (1 - weight) + rows[below + 1] * weight
-    return mixed
-
-
-def _mean_db(bands: Float32) -> np.float32:
-    return np.float32(np.log(np.mean(np.exp(bands * DECIBEL_TO_NEPER))) / DECIBEL_TO_NEPER)
