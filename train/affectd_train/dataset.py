@@ -326,10 +326,10 @@ class Batches:
         kind = rng.random()
         if self.noise and kind < self.noise_share:
             bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
-            return self._context(bands), self._target(everything / n_labels, everything)
+            return self._context(bands), self._target(np.full(n_labels, 1 / n_labels, np.float32), everything)
         if self.everyday and kind > 1 - self.everyday_share:
             bands = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
-            target = 0.5 * everything / n_labels
+            target = np.full(n_labels, 0.5 / n_labels, np.float32)
             target[self.labels.index("neutral")] += 0.5
             return self._context(bands), self._target(target, everything)
         corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]

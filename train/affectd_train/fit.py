@@ -61,9 +61,9 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     weight_decay: float = 1e-3
-    pretrain_steps: int = 4800
+    pretrain_steps: int = 12000
     pretrain_rate: float = 3e-3
-    finetune_steps: int = 2400
+    finetune_steps: int = 8000
     finetune_rate: float = 1e-3
     save_every: int = 200
     seed: int = 0
