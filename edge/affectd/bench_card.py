@@ -7,6 +7,7 @@ sample was recorded, in seconds of the monotonic clock, is written to the file B
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -51,7 +52,6 @@ class PyAudio:
 
 class _Stream:
     def __init__(self, n_samples: int, callback: Callable[[bytes, int, object, int], object]) -> None:
-        self._data = sound.read_bytes()
         self._n_samples = n_samples
         self._callback = callback
         self._closed = threading.Event()
@@ -67,14 +67,17 @@ class _Stream:
         start = time.monotonic()
         began.write_text(repr(start))
         size = self._n_samples * _BYTES
+        # Read piece by piece: what the card holds would count as memory of the service.
+        file = os.open(sound, os.O_RDONLY)
+        most = os.fstat(file).st_size - size
         n = 0
         while True:
             # Every deadline counts from the start, as a sound card's does.
             time.sleep(max(0.0, start + (n + 1) * self._n_samples / SAMPLE_RATE - time.monotonic()))
             if self._closed.is_set():
+                os.close(file)
                 return
-            at = n * size % (len(self._data) - size)
-            self._callback(self._data[at : at + size], self._n_samples, None, 0)
+            self._callback(os.pread(file, size, n * size % most), self._n_samples, None, 0)
             n += 1
 
 

@@ -235,7 +235,6 @@ class Mfcc:
         # The transform is asked to divide by n_fft, see below; a power of two leaves no trace.
         self._window = (taper(spec) * spec.full_scale * spec.n_fft).astype(self._dtype)
         self._power_scale = 1 / spec.n_fft if spec.periodogram else 1.0
-        self._groups = _grouped(filter_bank(spec) * self._power_scale, self._dtype)
         # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that.
         is_small = spec.top_db is not None and spec.reference == "max" and not spec.lifter
         self._dct: npt.NDArray[Any] = cosines(spec).astype(np.float32 if is_small else np.float64)
@@ -244,6 +243,10 @@ class Mfcc:
         self._spectrum = np.empty((_BATCH, bins), dtype=np.result_type(self._dtype, np.complex64))
         self._power = np.empty((_BATCH, bins), dtype=self._dtype)
         self._energy = np.empty((_BATCH, spec.n_bands), dtype=self._dtype)
+        self._products = [
+            (self._power[:, bins], weights, self._energy[:, filters])
+            for filters, bins, weights in _grouped(filter_bank(spec) * self._power_scale, self._dtype)
+        ]
 
     def __call__(self, samples: Float32) -> Float32:
         """Return the cepstra of a whole clip, shape (n_frames, n_mfcc), float32."""
@@ -310,8 +313,8 @@ class Mfcc:
         np.square(squares, out=squares)
         np.add(squares[:, ::2], squares[:, 1::2], out=power)
         energy = self._energy[:n]
-        for filters, bins, weights in self._groups:
-            np.matmul(power[:, bins], weights, out=energy[:, filters])
+        for some_power, weights, some_energy in self._products:
+            np.matmul(some_power[:n], weights, out=some_energy[:n])
         if self.spec.energy:
             energy[:, -1] = power.sum(axis=1) * self._power_scale
         return energy
