@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from affectd.features import FeatureSpec, Mfcc
-from affectd_train.specaugment import add_noise, crop, mask, roll_off, stretch, tilt, warp
+from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 
 SPEC = FeatureSpec()
 RNG = np.random.default_rng(0)
@@ -62,6 +62,13 @@ def test_roll_off_spares_the_bands_before_it() -> None:
     np.testing.assert_array_equal(rolled[:, :120], BANDS[:, :120])
     np.testing.assert_allclose(rolled[:, -1], BANDS[:, -1] - 40, atol=1e-4)
     assert (np.diff((BANDS - rolled)[0, 119:]) > 0).all()
+
+
+def test_a_band_limit_spares_what_is_inside_and_takes_at_most_60_db() -> None:
+    limited = band_limit(BANDS, 10, 80, 4.0)
+    np.testing.assert_array_equal(limited[:, 10:81], BANDS[:, 10:81])
+    np.testing.assert_allclose((BANDS - limited)[0, [9, 5, 81, 90]], [4, 20, 4, 40], atol=1e-4)
+    np.testing.assert_allclose((BANDS - limited)[:, 96:], 60, atol=1e-4)
 
 
 def test_mask_blanks_at_most_one_range_of_each_kind() -> None:
