@@ -9,12 +9,11 @@ that says so. openWakeWord 0.4.0 is the last one with its models inside; its cod
 two feature models (melspectrogram, embedding) are run by onnxruntime as its `AudioFeatures` does: every 80 ms, one
 thread.
 
-Two limits stand beside affectd's own figures. For the MFCC it is NumPy's `rfft` of the same frames: in one call, and in
-batches that stay in the cache, which is the fastest way there is in NumPy. For the network it is the time that its
-multiply-accumulates would take at the rate of a large int8 product (1024 x 1024 x 1024) on the same interpreter.
+Two limits stand beside affectd's own figures. For the MFCC it is NumPy's `rfft` of the same frames: in one plain call,
+which makes copies in float64 in memory that the system hands out anew each time; and in the fastest way there is in
+NumPy, in float32, in batches that stay in the cache. For the network it is the time that its multiply-accumulates would
+take at the rate of a large int8 product (1024 x 1024 x 1024) on the same interpreter.
 """
-
-# ruff: noqa: E402 -- how many threads there are is decided when a library is imported.
 
 from __future__ import annotations
 
@@ -22,15 +21,17 @@ import argparse
 import os
 import sys
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[_name] = "1"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+if __name__ == "__main__":
+    for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[_name] = "1"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import importlib
+import importlib.metadata
 import json
-import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -47,6 +48,17 @@ SECONDS = 3
 STRIDE_SECONDS = 0.5
 RATE = 16000
 BATCH = 32
+OURS = "64 ms every 16 ms, 128 bands, 40 coefficients"
+SPEECH_FEATURES = "25 ms every 10 ms, 26 bands, 13 coefficients"
+PEERS = (
+    "numpy",
+    "librosa",
+    "python_speech_features",
+    "kaldi-native-fbank",
+    "openwakeword",
+    "onnxruntime",
+    "tensorflow",
+)
 
 Calls = dict[str, Callable[[], object]]
 Times = dict[str, "np.ndarray[Any, np.dtype[np.float64]]"]
@@ -93,14 +105,20 @@ def rfft_calls(spec: FeatureSpec, frames: Any) -> Calls:
     def batched() -> None:
         for start in range(0, len(frames), BATCH):
             batch = frames[start : start + BATCH]
-            np.fft.rfft(batch, spec.n_fft, out=spectrum[: len(batch)])
+            # With a norm to multiply by, NumPy 2 transforms float32 as such.
+            np.fft.rfft(batch, spec.n_fft, norm="forward", out=spectrum[: len(batch)])
 
-    return {"numpy rfft, one call": lambda: np.fft.rfft(frames, spec.n_fft), "numpy rfft, batches": batched}
+    return {
+        "numpy rfft, one call": lambda: np.fft.rfft(frames, spec.n_fft),
+        "numpy rfft, float32, batches": batched,
+    }
 
 
 def mfcc_of_three_seconds(samples: Any) -> dict[str, Times]:
     """Time 3 s at the settings of python_speech_features and Kaldi, and at affectd's own, which are librosa's."""
     groups = {}
+    # All of them now, so that each finds the same.
+    speech_features, kaldi, librosa = map(module, ("python_speech_features", "kaldi_native_fbank", "librosa"))
     spec = FeatureSpec(
         window_length=400, hop_length=160, n_fft=512, window="rectangular", center=False, pad_end=True,
         preemphasis=0.97, full_scale=32768.0, periodogram=True, n_mels=26, htk=True, mel_norm=None, floor_bins=True,
@@ -110,25 +128,21 @@ def mfcc_of_three_seconds(samples: Any) -> dict[str, Times]:
     theirs = Mfcc(spec)
     pcm = (samples * 32767).round().astype(np.int16)
     calls: Calls = {"affectd": lambda: theirs(samples), **rfft_calls(spec, theirs.frames(samples))}
-    speech_features = module("python_speech_features")
     if speech_features is not None:
         calls["python_speech_features"] = lambda: speech_features.mfcc(pcm, RATE, nfft=512)
-    kaldi = module("kaldi_native_fbank")
     if kaldi is not None:
         calls["kaldi-native-fbank"] = kaldi_mfcc(kaldi, samples, 25.0, 10.0, 26, 13)
-    groups["25 ms every 10 ms, 26 bands, 13 coefficients"] = timed(calls)
+    groups[SPEECH_FEATURES] = timed(calls)
     spec = FeatureSpec()
     ours = Mfcc(spec)
     calls = {"affectd": lambda: ours(samples), **rfft_calls(spec, ours.frames(samples))}
-    librosa = module("librosa")
     if librosa is not None:
         settings = {"n_mfcc": 40, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
         calls["librosa, warm"] = lambda: librosa.feature.mfcc(y=samples, sr=RATE, **settings)
     if kaldi is not None:
         # The nearest that it has: frames of 64 ms every 16 ms, padded to 1024, 128 bands, 40 coefficients.
         calls["kaldi-native-fbank"] = kaldi_mfcc(kaldi, samples, 64.0, 16.0, 128, 40)
-    groups["64 ms every 16 ms, 128 bands, 40 coefficients"] = timed(calls)
-
+    groups[OURS] = timed(calls)
     return groups
 
 
@@ -362,6 +376,15 @@ def figures(times: Times, to: str = "affectd") -> dict[str, dict[str, float]]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Return the version of NumPy and of every peer that is installed."""
+    found = {}
+    for name in PEERS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
 def measure() -> dict[str, Any]:
     """Compare everything."""
     pcm = np.resize(read_model(default_model_path()).golden["samples"], SECONDS * RATE)
@@ -369,7 +392,7 @@ def measure() -> dict[str, Any]:
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "board": board(),
-        "numpy": np.__version__,
+        "versions": versions(),
         "mfcc": {settings: figures(times) for settings, times in mfcc_of_three_seconds(samples).items()},
         "stream": figures(mfcc_of_a_stream(samples), "affectd, 3 s anew"),
         "second": figures(one_second(samples), "affectd, everything"),
@@ -388,7 +411,8 @@ def measure() -> dict[str, Any]:
 
 def markdown(report: dict[str, Any]) -> str:
     """Write a report as tables."""
-    where = f"{report['board']['machine']}, one core; Python {platform.python_version()}, NumPy {report['numpy']}"
+    programs = {"Python": report["board"]["python"], **report["versions"]}
+    where = f"{report['board']['machine']}, one core; {', '.join(' '.join(program) for program in programs.items())}"
     lines = [f"`scripts/benchmark_peers.py`, {report['date']}, {where}.", ""]
     tables = {f"MFCC of 3 s: {settings}": rows for settings, rows in report["mfcc"].items()}
     tables |= {"A stream, each stride of 0.5 s": report["stream"], "One second of speech": report["second"]}

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import cost_documents
 from affectd import cli
 from affectd.errors import AffectdError
 from affectd.events import event_schema
@@ -69,6 +70,23 @@ def test_the_model_for_any_use_was_trained_on_corpora_of_open_terms() -> None:
 
 def test_the_accuracy_in_the_readme_is_that_of_the_model_card() -> None:
     assert accuracy_table(read_model(MODEL)) in README
+
+
+def test_the_cost_in_the_readme_is_that_of_the_committed_figures() -> None:
+    assert [name for _, name, _ in cost_documents.PART.findall(README)] == [*cost_documents.PARTS]
+    assert cost_documents.written(README) == README, "python tests/cost_documents.py"
+
+
+def test_a_bar_that_is_missed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("benchmark", "benchmark_peers"):
+        figures = cost_documents.figures(name)
+        if name == "benchmark":
+            figures["service"]["speech"]["cpu_percent"], figures["service"]["silence"]["cpu_percent"] = 0.6, 0.26
+        (tmp_path / f"{name}.json").write_text(json.dumps(figures))
+    monkeypatch.setattr(cost_documents, "SCRIPTS", tmp_path)
+    speech, silence = cost_documents.bars().splitlines()[2:4]
+    assert speech.endswith("| 0.60 | at most 0.6 | yes |")
+    assert silence.endswith("| 0.26 | at most 0.25 | **no** |")
 
 
 def test_every_command_is_in_the_readme() -> None:
