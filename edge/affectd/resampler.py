@@ -79,7 +79,7 @@ class Resampler:
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take a block of any length, float32 of shape (n,), and return the samples it completes."""
         if self._up == self._down:
-            return block.astype(np.float32)
+            return block.astype(np.float32, copy=False)
         self._n_in += len(block)
         batches = self._feed(block)
         self._n_out += len(batches)
