@@ -216,7 +216,7 @@ class Mfcc:
     themselves: a lifter of 128 multiplies librosa's own float32 rounding to 3e-3, and a band in which a
     periodic signal leaves exactly nothing holds the rounding noise of whichever FFT was used.
     With ``top_db=None`` the spectrum is taken in float64 (a few percent slower), else in float32; the cosine
-    transform sums in float32 only within `FeatureSpec.top_db` of the maximum and without a lifter. Results are float32.
+    transform always sums in float64. Results are float32.
 
     References
     ----------
@@ -235,9 +235,7 @@ class Mfcc:
         # The transform is asked to divide by n_fft, see below; a power of two leaves no trace.
         self._window = (taper(spec) * spec.full_scale * spec.n_fft).astype(self._dtype)
         self._power_scale = 1 / spec.n_fft if spec.periodogram else 1.0
-        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that.
-        is_small = spec.top_db is not None and spec.reference == "max" and not spec.lifter
-        self._dct: npt.NDArray[Any] = cosines(spec).astype(np.float32 if is_small else np.float64)
+        self._dct = cosines(spec)
         bins = spec.n_fft // 2 + 1
         self._windowed = np.zeros((_BATCH, spec.n_fft), dtype=self._dtype)
         self._spectrum = np.empty((_BATCH, bins), dtype=np.result_type(self._dtype, np.complex64))
@@ -347,7 +345,9 @@ class Mfcc:
             bands = np.maximum(bands, loudest - np.float32(spec.top_db / 10 * math.log(10) * self._unit))
         if spec.reference == "max":
             bands = bands - loudest
-        cepstra: Float32 = (bands[:, : spec.n_mels] @ self._dct).astype(np.float32, copy=False)
+        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that; and what a row
+        # gives would depend on how many are computed with it.
+        cepstra: Float32 = (bands[:, : spec.n_mels].astype(np.float64) @ self._dct).astype(np.float32)
         if spec.energy:
             cepstra[:, 0] = bands[:, -1]
         return cepstra
