@@ -345,8 +345,8 @@ class Mfcc:
             bands = np.maximum(bands, loudest - np.float32(spec.top_db / 10 * math.log(10) * self._unit))
         if spec.reference == "max":
             bands = bands - loudest
-        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that; what one row
-        # gives would also depend on how many are computed with it.
+        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that. What one
+        # row gives would also depend on how many are computed with it.
         cepstra: Float32 = (bands[:, : spec.n_mels].astype(np.float64) @ self._dct).astype(np.float32)
         if spec.energy:
             cepstra[:, 0] = bands[:, -1]
