@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -15,7 +16,7 @@ import soundfile
 
 from affectd.errors import UsageError
 from affectd_train.evaluate import write_predictions
-from affectd_train.fit import Recipe, claim
+from affectd_train.fit import Recipe, claim, options_of, swap_phases
 
 PREDICTIONS = [
     {"truth": "sad", "int8": {"sad": 0.6, "calm": 0.4}},
@@ -225,3 +226,13 @@ def test_a_step_without_the_one_before_is_one_sentence(
     assert done.returncode in {66, 78}
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_options_of_a_recipe_are_those_it_was_made_with() -> None:
+    recipe = json.loads(json.dumps(asdict(replace(Recipe(), pretrain_steps=5, hint_weight=0.5))))
+    assert options_of(recipe) == "--set hint_weight=0.5 --set pretrain_steps=5"
+    assert options_of(recipe | {"teacher": "0123"}).startswith("--teacher encoder_model.onnx --set hint")
+    # Of CREMA-D the phases are swapped; who asks for it names them as they are in the recipe.
+    swapped = asdict(replace(swap_phases(replace(Recipe(), pretrain_steps=5)), target="cremad"))
+    assert options_of(json.loads(json.dumps(swapped))) == "--set pretrain_steps=5"
+    assert options_of(json.loads(json.dumps(asdict(Recipe())))) == ""

@@ -14,9 +14,9 @@ from affectd_train import cli, protocols, seed_protocols, seed_systems
 from affectd_train.corpora import Clip, read_corpus
 from affectd_train.evaluate import about, among
 from affectd_train.experiments import PROTOCOLS
-from affectd_train.fit import Recipe
+from affectd_train.fit import Recipe, swap_phases
 from affectd_train.labels import LABELS
-from affectd_train.protocols import run_split, swap_phases
+from affectd_train.protocols import run_split
 from affectd_train.seed_systems import SEED_SYSTEMS, SeedSystem, run_seed_system
 from affectd_train.splits import Split, random_split_sharing_speakers
 from tiny_corpora import cremad, emodb, ravdess

@@ -63,8 +63,10 @@ def test_the_card_of_everything_is_for_non_commercial_use(tmp_path: Path) -> Non
 
 def test_further_evaluations_are_in_the_commands(tmp_path: Path) -> None:
     model = packed(tmp_path, "ravdess-emobox", {"ravdess": 3})
-    model.card["measured"]["also"] = ["emodb-loso", "tess-random"]
-    assert "--evaluation runs/ravdess-emobox --also runs/emodb-loso runs/tess-random" in markdown(model)
+    model.card["measured"]["also"] = {"emodb-loso": "--set finetune_steps=9", "tess-random": ""}
+    page = markdown(model)
+    assert "--evaluation runs/ravdess-emobox --also runs/emodb-loso runs/tess-random" in page
+    assert "--protocol emodb-loso --set finetune_steps=9\n" in page
 
 
 def test_figures_are_rounded_in_the_card_and_not_on_the_page(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,28 @@ class Recipe:
 
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
+
+
+def swap_phases(recipe: Recipe) -> Recipe:
+    """Give the steps and rates of pretraining to fine-tuning, and the reverse."""
+    values = {name: value for name, value in vars(recipe).items() if "pretrain_" in name or "finetune_" in name}
+    others = {name: name.replace("pretrain_", "finetune_") for name in values if "pretrain_" in name}
+    both = others | {other: name for name, other in others.items()}
+    return replace(recipe, **{name: values[other] for name, other in both.items()})
+
+
+def options_of(recipe: Mapping[str, Any]) -> str:
+    """Say what ``affectd-train`` has to be told to train by a recipe, given as the JSON in ``fit.json``."""
+    usual = Recipe(teacher="")
+    if recipe.get("target") == "cremad":  # for which `affectd_train.protocols.cremad_speakers` swapped them
+        usual = swap_phases(usual)
+    words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
+    changed = {k: v for k, v in asdict(usual).items() if isinstance(v, int | float) and recipe.get(k, v) != v}
+    names = {name: name for name in changed}
+    if recipe.get("target") == "cremad":
+        names |= {n: n.replace("pretrain_", "finetune_") for n in changed if "pretrain_" in n}
+        names |= {n: n.replace("finetune_", "pretrain_") for n in changed if "finetune_" in n}
+    return " ".join(words + [f"--set {names[name]}={recipe[name]}" for name in sorted(changed)])
 
 
 def read_clips(data: Path, recipe: Recipe) -> list[Clip]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd_train.denoise import FRONT_ENDS
-from affectd_train.fit import needed
+from affectd_train.fit import needed, options_of
 from affectd_train.tables import table
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
@@ -46,8 +46,8 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
     ``calibration``: ``ece`` and, of the coverage curve, every fifth point; ``robustness``: ``recordings``, ``bars`` and
     rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front ends, and
     ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all others;
-    ``behavior``: events an hour and transitions at the default settings; ``also``, the names of the other folders, and
-    their ``strangers`` and ``seeds``, see `other_protocols`.
+    ``behavior``: events an hour and transitions at the default settings; ``also``, the names of the other folders with
+    the options of the recipe, and their ``strangers`` and ``seeds``, see `other_protocols`.
 
     Raises
     ------
@@ -113,8 +113,14 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
             seeds.append({"protocol": figures["protocol"], "systems": systems})
         else:
             strangers += map(_stranger, figures.get("experiments", {"": figures}).values())
-    rows = (("also", [evaluation.name for evaluation in evaluations]), ("strangers", strangers), ("seeds", seeds))
+    names = {evaluation.name: _options(evaluation) for evaluation in evaluations}
+    rows = (("also", names), ("strangers", strangers), ("seeds", seeds))
     return {key: row for key, row in rows if row}
+
+
+def _options(evaluation: Path) -> str:
+    runs = sorted(evaluation.glob("*/fit.json"))
+    return options_of(json.loads(runs[0].read_text())["recipe"]) if runs else ""
 
 
 def _stranger(figures: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from affectd_train.evaluate import (
     read_predictions,
     write_predictions,
 )
-from affectd_train.fit import Recipe, claim, fit, write_text
+from affectd_train.fit import Recipe, claim, fit, swap_phases, write_text
 from affectd_train.labels import LABELS, labels_of
 from affectd_train.pack import pack
 from affectd_train.quantize import quantize
@@ -154,14 +154,6 @@ def cross_corpus(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -
     summary = {"protocol": "cross-corpus", "experiments": figures}
     write_text(out / "metrics.json", json.dumps(summary, indent=1))
     return summary
-
-
-def swap_phases(recipe: Recipe) -> Recipe:
-    """Give the steps and rates of pretraining to fine-tuning, and the reverse."""
-    values = {name: value for name, value in vars(recipe).items() if "pretrain_" in name or "finetune_" in name}
-    others = {name: name.replace("pretrain_", "finetune_") for name in values if "pretrain_" in name}
-    both = others | {other: name for name, other in others.items()}
-    return replace(recipe, **{name: values[other] for name, other in both.items()})
 
 
 def of_corpus(name: str, clips: Iterable[Clip], data: Path) -> list[Clip]:

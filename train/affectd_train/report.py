@@ -7,13 +7,13 @@ from nothing else, so file and page cannot disagree.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from affectd.errors import DataError
 from affectd.model_file import ModelFile
-from affectd_train.fit import needed
+from affectd_train.fit import needed, options_of
 from affectd_train.measured import measured, rounded, sections
 from affectd_train.tables import table
 
@@ -99,7 +99,12 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
             [[d["corpus"], str(d["clips"]), d["terms"]] for d in content["data"]],
         ),
         "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
-        "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted.",
+        "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted."
+        + (
+            " The encoder of Moonshine base (MIT license) taught the network."
+            if training["recipe"].get("teacher")
+            else ""
+        ),
         f"Use of the weights: {content['use']}. The code is Apache-2.0."
         + (
             ""
@@ -142,14 +147,16 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
         "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
         "## Commands",
-        commands(figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", ())),
+        commands(
+            figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", {}), options_of(training["recipe"])
+        ),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
         f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
     ]
     return "\n\n".join(parts)
 
 
-def commands(protocol: str, any_use: bool, also: Sequence[str]) -> str:
+def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "") -> str:
     """Say how to make the file and the page again.
 
     Parameters
@@ -159,8 +166,11 @@ def commands(protocol: str, any_use: bool, also: Sequence[str]) -> str:
     any_use
         Whether the file is trained on the corpora of open terms alone.
     also
-        Folders of the further evaluations whose figures the card has.
+        Folders of the further evaluations whose figures the card has, each with the options of its recipe.
+    options
+        Of the recipe of the file, from `affectd_train.fit.options_of`.
     """
+    options = f" {options}" if options else ""
     corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
     run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
     evaluation = f"runs/{protocol}"
@@ -168,8 +178,9 @@ def commands(protocol: str, any_use: bool, also: Sequence[str]) -> str:
     pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
     pack += f" --out {model}" if model else ""
     lines = [
-        f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}   # the figures above",
-        f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache",
+        f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
+        *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
+        f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}",
         pack,
