@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _STAGES = {
-    "capture": "128 ms from callback to pipeline",
-    "resample": "128 ms from 48 kHz",
+    "capture": "256 ms from callback to pipeline",
+    "resample": "256 ms from 48 kHz",
     "framing": "one stride",
     "gate": "one stride",
     "mfcc": "log mel energies of one stride",

@@ -26,7 +26,7 @@ Samples = NDArray[np.float32]
 ROOT = Path("/")
 """Where ``proc`` and ``sys`` are; tests put their own here."""
 
-PIECE_SECONDS = 0.128
+PIECE_SECONDS = 0.256
 """PortAudio and the pipeline are woken for so much sound at once: in silence waking costs more than what it is for."""
 
 # The longest time the pipeline may be busy before samples are lost.

@@ -26,6 +26,8 @@ Block = NDArray[np.float32]
 Report = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.25
+# Longer than a piece of the microphone takes: a wait that ends without one wakes the device for nothing.
+_READ_SECONDS = 0.5
 _SILENCE_SECONDS = 1.0
 _FAULTS = {
     "stalled": "delivers no samples any more.",
@@ -155,7 +157,7 @@ def lively_blocks(
                 resampler = Resampler(rate, sample_rate)
                 try:
                     while not muted():
-                        n_lost, samples = stream.read(_POLL_SECONDS)
+                        n_lost, samples = stream.read(_READ_SECONDS)
                         fault = liveness.heard(samples, len(samples) / rate)
                         if fault is not None:
                             raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
