@@ -127,7 +127,10 @@ def test_runtimes_agree_and_pass_the_self_test(
         assert (tmp_path / name).read_bytes() == model_path.read_bytes()
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
-    assert np.abs(outputs["litert"] - outputs["tflite"]).max() <= 1
+    difference = np.abs(outputs["litert"] - outputs["tflite"])
+    # Five layers may each round the other way; no answer may change by what a person would see.
+    assert difference.max() <= 2
+    assert (difference <= 1).mean() > 0.95
 
 
 def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(

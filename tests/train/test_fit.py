@@ -90,7 +90,7 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
     killed = subprocess.Popen(command(data, tmp_path), stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"})
     assert killed.stderr is not None
     seen = b""
-    while not list(tmp_path.glob("run/float-checkpoint.keras")):  # each read waits for the next sign of progress
+    while not list(tmp_path.glob("run/whole-checkpoint.keras")):  # each read waits for the next sign of progress
         piece = killed.stderr.read1(4096)  # type: ignore[attr-defined]
         assert piece, seen.decode()
         seen += piece

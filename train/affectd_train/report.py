@@ -148,7 +148,11 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
         "## Commands",
         commands(
-            figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", {}), options_of(training["recipe"])
+            figures.get("name", "ravdess-emobox"),
+            any_use,
+            measurements.get("also", {}),
+            options_of(training["recipe"]),
+            round(figures["clips"] / measurements["robustness"]["recordings"]) if "robustness" in measurements else 1,
         ),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
         f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
@@ -156,7 +160,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     return "\n\n".join(parts)
 
 
-def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "") -> str:
+def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "", every: int = 1) -> str:
     """Say how to make the file and the page again.
 
     Parameters
@@ -169,6 +173,8 @@ def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str
         Folders of the further evaluations whose figures the card has, each with the options of its recipe.
     options
         Of the recipe of the file, from `affectd_train.fit.options_of`.
+    every
+        Of how many recordings ``robustness`` took one.
     """
     options = f" {options}" if options else ""
     corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
@@ -182,7 +188,7 @@ def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str
         *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
         f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
-        f"affectd-train robustness --data DATA --evaluation {evaluation}",
+        f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",
         pack,
         f"affectd-train behavior --data DATA --evaluation {evaluation}{' --model ' + model if model else ''}",
         f"{pack}   # again, with the figures of behavior",
