@@ -128,9 +128,9 @@ def test_runtimes_agree_and_pass_the_self_test(
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
-    # Five layers may each round the other way; no answer may change by what a person would see.
-    assert difference.max() <= 2
-    assert (difference <= 1).mean() > 0.95
+    # The one layer of the tiny network may round the other way; of five layers, very rarely two at once.
+    assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
+    assert (difference <= 1).mean() > 0.99
 
 
 def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
