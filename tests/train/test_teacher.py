@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from sklearn.linear_model import LogisticRegression
 
 from affectd_train.corpora import Clip, read_corpus
+from affectd_train.dataset import everyday_recordings
 from affectd_train.network import build_network, deployed, loss, masked_cross_entropy
 from affectd_train.recordings import load_audio
 from affectd_train.teacher import LAYERS, Basis, embeddings, fit_linear, invert, lesson
@@ -146,13 +147,23 @@ def test_hints_are_uncorrelated_and_of_equal_size(rng: np.random.Generator) -> N
 def test_the_loss_counts_hints_only_where_they_are_known() -> None:
     target = np.array([[1, 0, 1, 1, 0.5, 0.5, 1], [1, 0, 1, 1, 0.0, 0.0, 0]], np.float32)  # two labels, two hints
     output = np.array([[2, 1, 1.5, 0.5], [2, 1, 9, 9]], np.float32)
-    both = np.asarray(loss(2, 3.0)(target, output))
+    both = np.asarray(loss(2, 2, 0, 3.0, 1.0)(target, output))
     plain = np.asarray(masked_cross_entropy(target[:, :4], output[:, :2]))
     np.testing.assert_allclose(both - plain, [3.0 * 0.5, 0.0], atol=1e-6)
 
 
+def test_the_loss_counts_hints_of_frames_only_where_they_are_known() -> None:
+    # One label, one hint of the clip, two steps with two hints each, of which the first is unknown in the second clip.
+    clip = [1, 1, 0.25, 1]
+    target = np.array([[*clip, 1, 2, 1, 3, 4, 1], [*clip, 0, 0, 0, 3, 4, 1], [*clip, 0, 0, 0, 0, 0, 0]], np.float32)
+    output = np.array([[0, 0.25, 1, 4, 3, 4]] * 3, np.float32)  # wrong by 2 in one hint of the first step
+    with_frames = np.asarray(loss(1, 1, 2, 1.0, 6.0)(target, output))
+    np.testing.assert_allclose(with_frames, [6.0 * 2 / 3, 0.0, 0.0], atol=1e-6)
+
+
 def test_the_device_gets_the_logits_alone() -> None:
-    network = build_network(188, 40, 8, n_hints=5)
+    network = build_network(188, 40, 8, n_hints=5, n_frame_hints=3)
+    assert network.output_shape == (None, 8 + 5 + 47 * 3)
     x = np.random.default_rng(0).normal(size=(2, 188, 40)).astype(np.float32)
     np.testing.assert_allclose(
         np.asarray(deployed(network)(x)), np.asarray(network(x))[:, :8], atol=1e-6
@@ -166,6 +177,9 @@ def test_fitting_with_a_teacher(encoder: Path, tmp_path: Path, speech_data: Path
     folder.mkdir(parents=True)
     for clip in read_corpus("emodb", speech_data / "emodb").clips[::12]:
         (folder / clip.path.name).symlink_to(clip.path)
+    (data / "speech").mkdir()
+    for recording in everyday_recordings(speech_data / "speech")[:4]:
+        (data / "speech" / recording.name).symlink_to(recording)
     out = tmp_path / "run"
     lengths = ("pretrain_steps=6", "finetune_steps=6", "save_every=3", "batch_size=8", "augmented_copies=0")
     command = [sys.executable, "-m", "affectd_train.cli", "fit", "--data", str(data), "--out", str(out)]
@@ -175,4 +189,5 @@ def test_fitting_with_a_teacher(encoder: Path, tmp_path: Path, speech_data: Path
     assert done.returncode == 0, done.stderr
     assert keras.models.load_model(out / "float.keras", compile=False).output_shape == (None, 6)
     assert not list(out.glob("whole*.keras"))
+    assert len(list((tmp_path / "cache").glob("frames-emodb-*.npz"))) == 1
     assert str(encoder) not in (out / "fit.json").read_text()

@@ -29,6 +29,7 @@ from affectd.vad import LEVEL_FLOOR_DBFS, band_level, trim
 from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
 from affectd_train.labels import labels_of
+from affectd_train.network import FRAMES_PER_STEP
 from affectd_train.recordings import load_audio, load_logmel, read_audio
 from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 from affectd_train.teacher import Lesson
@@ -57,26 +58,42 @@ def speech_bands(source: Source) -> Float32 | str:
     ``(n_frames, n_bands)`` float16, decibel below the clip's maximum; or, for a clip that cannot be decoded, why.
     A clip in which the gate never opens is kept whole.
     """
-    spec, clip = source.spec, source.clip
     try:
-        if clip.is_logmel:
-            bands = load_logmel(clip)
-            level = logmel_level(bands, spec)
-        else:
-            samples = load_audio(clip, spec.sample_rate)
-            if source.augmenter is not None:
-                samples = source.augmenter(samples, spec.sample_rate, source.seed)
-            mfcc = Mfcc(spec)
-            frames = mfcc.frames(samples)
-            bands = mfcc.bands(frames)
-            level = band_level(frames, spec.sample_rate)
+        _, bands, (first, last) = speech_of(source)
     except DataError as error:
         return str(error)
-    span = trim(level, GateConfig(), spec.sample_rate / spec.hop_length)
-    first, last = span if span is not None else (0, len(bands))
     speech = bands[first:last]
     relative: Float32 = np.maximum(speech - speech.max(), -120.0).astype(np.float16)
     return relative
+
+
+def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]:
+    """Find the speech in a clip.
+
+    Returns
+    -------
+    Its samples, or None where there are only log-mel bands; its bands, ``(n_frames, n_bands)`` dB; and the span of the
+    frames in which the device's gate is open, which is all of them for a clip in which it never opens.
+
+    Raises
+    ------
+    DataError
+        If the clip cannot be decoded.
+    """
+    spec, clip = source.spec, source.clip
+    samples = None
+    if clip.is_logmel:
+        bands = load_logmel(clip)
+        level = logmel_level(bands, spec)
+    else:
+        samples = load_audio(clip, spec.sample_rate)
+        if source.augmenter is not None:
+            samples = source.augmenter(samples, spec.sample_rate, source.seed)
+        mfcc = Mfcc(spec)
+        frames = mfcc.frames(samples)
+        bands = mfcc.bands(frames)
+        level = band_level(frames, spec.sample_rate)
+    return samples, bands, trim(level, GateConfig(), spec.sample_rate / spec.hop_length) or (0, len(bands))
 
 
 def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
@@ -225,15 +242,20 @@ def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
 
 
 def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
-    """Compute the log-mel bands of everyday speech, trimmed, of the half of the recordings that `trained_on` allows."""
+    """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
     mfcc = Mfcc(spec)
     clips = []
-    for file in tqdm([f for f in _recordings(folder) if trained_on(f)], "bands of everyday speech"):
+    for file in tqdm(everyday_recordings(folder), "bands of everyday speech"):
         frames = mfcc.frames(read_audio(file, spec.sample_rate))
         span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
         if span is not None:
             clips.append(mfcc.bands(frames[slice(*span)]))
     return clips
+
+
+def everyday_recordings(folder: Path) -> list[Path]:
+    """List the half of the recordings under a folder that `trained_on` allows."""
+    return [path for path in _recordings(folder) if trained_on(path)]
 
 
 def trained_on(recording: Path) -> bool:
@@ -266,6 +288,10 @@ class Batches:
         Bands of speech that nobody acted, `everyday_share` of every batch, half neutral and half nobody knows.
     mean, std
         ``(n_mfcc,)`` float32 of `normalization`.
+    taught, teacher_share
+        What a teacher makes of every clip of the store, and which share of the targets its answers are.
+    frames
+        `affectd_train.frame_hints.frame_hints` of every clip of the store, None where there are none; or nothing.
     """
 
     noise_share = 0.05
@@ -286,13 +312,16 @@ class Batches:
         seed: int,
         taught: Lesson | None = None,
         teacher_share: float = 0.5,
+        frames: Sequence[NDArray[np.float16] | None] = (),
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
         self.centers = mel_centers(spec)
+        white = np.random.default_rng(seed).normal(0.0, 0.1, 2 * n_frames * spec.hop_length)
+        self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
         self.mean, self.std = normalization
         self.labels = labels
-        self.taught, self.teacher_share = taught, teacher_share
+        self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -328,7 +357,7 @@ class Batches:
             bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
             return self._context(bands), self._target(np.full(n_labels, 1 / n_labels, np.float32), everything)
         if self.everyday and kind > 1 - self.everyday_share:
-            bands = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
+            bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
             target = np.full(n_labels, 0.5 / n_labels, np.float32)
             target[self.labels.index("neutral")] += 0.5
             return self._context(bands), self._target(target, everything)
@@ -336,24 +365,49 @@ class Batches:
         by_label = self.by_label[corpus]
         label = list(by_label)[rng.integers(len(by_label))]
         clip = by_label[label][rng.integers(len(by_label[label]))]
-        bands = self._augment(self.store[clip], rng)
+        frames = self.frames[clip] if self.frames else None
+        bands, heard = self._augment(self.store[clip], rng, frames)
         smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
         target = smooth + (1 - self.label_smoothing) * np.eye(n_labels, dtype=np.float32)[label]
         if self.taught is None:
             return self._context(bands), self._target(target, self.masks[corpus])
         target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
-        return self._context(bands), self._target(target, self.masks[corpus], self.taught.hints[clip])
+        return self._context(bands), self._target(target, self.masks[corpus], self.taught.hints[clip], heard)
 
-    def _target(self, probabilities: Float32, mask: Float32, hints: Float32 | None = None) -> Float32:
+    def _target(
+        self, probabilities: Float32, mask: Float32, hints: Float32 | None = None, heard: Float32 | None = None
+    ) -> Float32:
         """Put together what `affectd_train.network.loss` takes apart."""
         if self.taught is None:
             return np.concatenate([probabilities, mask], dtype=np.float32)
         known = hints is not None
         row = hints if hints is not None else np.zeros(self.taught.hints.shape[1], np.float32)
-        return np.concatenate([probabilities, mask, row, [known]], dtype=np.float32)
+        steps = self._steps(heard).ravel() if self.frames else ()
+        return np.concatenate([probabilities, mask, row, [known], steps], dtype=np.float32)
 
-    def _augment(self, bands: Float32, rng: np.random.Generator) -> Float32:
+    def _steps(self, heard: Float32 | None) -> Float32:
+        """Average the frames' hints over each of the network's last steps, with a last column of 1 if all are known."""
+        n_hints = next(frames.shape[1] for frames in self.frames if frames is not None)
+        rows = np.zeros((self.n_frames, n_hints + 1), np.float32)
+        if heard is not None and len(heard):
+            rows[-len(heard) :] = np.pad(heard, ((0, 0), (0, 1)), constant_values=1.0)
+        steps: Float32 = rows.reshape(-1, FRAMES_PER_STEP, n_hints + 1).mean(1)
+        steps[:, -1] = steps[:, -1] == 1
+        return steps
+
+    def _augment(
+        self, bands: Float32, rng: np.random.Generator, frames: NDArray[np.float16] | None = None
+    ) -> tuple[Float32, Float32 | None]:
+        """Vary bands, and what belongs to their frames with them."""
+        n_bands = bands.shape[1]
+        if frames is not None:
+            bands = np.concatenate([bands, frames], axis=1)
         bands = stretch(bands, rng.uniform(0.9, 1.12))
+        # The device also classifies the beginning of an utterance, before the context is full.
+        shortest = min(len(bands), 80)
+        n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
+        bands = crop(bands, min(n_frames, self.n_frames), rng)
+        bands, heard = bands[:, :n_bands], (bands[:, n_bands:] if frames is not None else None)
         bands = warp(bands, rng.uniform(0.94, 1.06))
         bands = tilt(bands, 1.0, rng)
         if rng.random() < 0.3:
@@ -363,13 +417,12 @@ class Batches:
             # Of a telephone or of a loudspeaker in a door: 200 to 400 Hz, 3 to 4.5 kHz.
             low, high = np.searchsorted(self.centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
             bands = band_limit(bands, int(low), int(high), rng.uniform(2.0, 8.0))
-        # The device also classifies the beginning of an utterance, before the context is full.
-        shortest = min(len(bands), 80)
-        n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
-        bands = crop(bands, min(n_frames, self.n_frames), rng)
         if self.noise and rng.random() < 0.3:
             bands = add_noise(bands, self._noise(rng, len(bands)), rng.uniform(5.0, 40.0))
-        return mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands
+        if rng.random() < 0.3:
+            # A microphone's own noise, or what rounding a quiet recording to 16 bits leaves.
+            bands = add_noise(bands, crop(self.hiss, len(bands), rng), rng.uniform(20.0, 50.0))
+        return (mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands), heard
 
     def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:
         recording = self.noise[int(rng.integers(len(self.noise)))]

@@ -11,11 +11,17 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-CHANNELS = (88, 88, 112)
-"""Filters of the first convolution, the second, and the three that follow."""
+CHANNELS = (88, 88, 104)
+"""Filters of the first convolution, the second, and those that follow."""
+
+DILATIONS = (2, 4)
+"""Of the convolutions at the end: every step of the last one sees 1 s."""
+
+FRAMES_PER_STEP = 4
+"""Two convolutions have a stride of 2."""
 
 
-def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0) -> keras.Model:
+def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0) -> keras.Model:
     """Make the untrained network.
 
     Batch normalization disappears into the convolutions at conversion, and the
@@ -31,29 +37,40 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0) -
     n_hints
         Numbers that a teacher knows of every context, which the network learns to guess behind the logits; `deployed`
         takes them off again.
+    n_frame_hints
+        Numbers that it knows of every `FRAMES_PER_STEP` frames.
 
     Returns
     -------
-    A model from ``(batch, n_frames, n_mfcc)`` to logits ``(batch, n_labels + n_hints)``.
+    A model from ``(batch, n_frames, n_mfcc)`` to logits, hints and hints of frames,
+    ``(batch, n_labels + n_hints + n_frames // FRAMES_PER_STEP * n_frame_hints)``.
     """
 
-    def convolve(x: Any, filters: int, kernel_size: int, strides: int = 1) -> Any:
-        x = layers.Conv1D(filters, kernel_size, strides=strides, padding="same", use_bias=False)(x)
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    def convolve(x: Any, filters: int, kernel_size: int, strides: int = 1, dilation: int = 1) -> Any:
+        x = layers.Conv1D(
+            filters, kernel_size, strides=strides, padding="same", dilation_rate=dilation, use_bias=False
+        )(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        # Weigh each channel by what all channels do in the whole context: what is loud or high for this speaker?
+        # J. Hu et al., "Squeeze-and-excitation networks", 2018.
+        squeezed = layers.Dense(filters // 8, activation="relu")(layers.GlobalAveragePooling1D(keepdims=True)(x))
+        return layers.Multiply()([x, layers.Dense(filters, activation="sigmoid")(squeezed)])
 
     a, b, c = CHANNELS
     cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 40), 62.5 frames a second
     x = convolve(x, a, 5, strides=2)  # (94, 88)
     x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 88)
-    x = convolve(x, c, 5, strides=2)  # (47, 112)
-    x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3)]))  # (47, 112)
-    x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3)]))  # (47, 112): one step sees 0.5 s
+    x = convolve(x, c, 5, strides=2)  # (47, 104)
+    for dilation in DILATIONS:
+        x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3, dilation=dilation)]))  # (47, 104)
     # The mean tells how the whole context sounds, the maximum what happened in it once.
-    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (224,)
-    logits = layers.Dense(n_labels, name="logits")(layers.Dropout(0.2)(x))
-    if not n_hints:
-        return keras.Model(cepstra, logits)
-    return keras.Model(cepstra, layers.Concatenate()([logits, layers.Dense(n_hints, name="hints")(x)]))
+    pooled = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (208,)
+    outputs = [layers.Dense(n_labels, name="logits")(layers.Dropout(0.2)(pooled))]
+    if n_hints:
+        outputs.append(layers.Dense(n_hints, name="hints")(pooled))
+    if n_frame_hints:
+        outputs.append(layers.Flatten()(layers.Dense(n_frame_hints, name="frame_hints")(x)))
+    return keras.Model(cepstra, layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0])
 
 
 def deployed(network: keras.Model) -> keras.Model:
@@ -83,18 +100,28 @@ def masked_cross_entropy(target: Any, logits: Any) -> Any:
     return -ops.sum(probabilities * ops.log_softmax(logits) * mask, axis=-1)
 
 
-def loss(n_labels: int, hint_weight: float) -> Callable[[Any, Any], Any]:
+def loss(
+    n_labels: int, n_hints: int, n_frame_hints: int, hint_weight: float, frame_weight: float
+) -> Callable[[Any, Any], Any]:
     """Make the loss of training: `masked_cross_entropy`, and how far the guesses are off what the teacher knows.
 
-    Its targets are ``(batch, 2 * n_labels)``, or ``(batch, 2 * n_labels + n_hints + 1)``, the last column 1 where the
-    hints are known and else 0.
+    Its targets are ``(batch, 2 * n_labels)``; where there are hints, those of the clip and one column more, 1 where
+    they are known and else 0; and where there are hints of frames, as much again for every step of the network.
     """
 
     def taught(target: Any, output: Any) -> Any:
-        answer = masked_cross_entropy(target[:, : 2 * n_labels], output[:, :n_labels])
-        if target.shape[-1] == 2 * n_labels:
-            return answer
-        hints, known = target[:, 2 * n_labels : -1], target[:, -1]
-        return answer + hint_weight * known * ops.mean(ops.square(output[:, n_labels:] - hints), axis=-1)
+        cost = masked_cross_entropy(target[:, : 2 * n_labels], output[:, :n_labels])
+        target, output = target[:, 2 * n_labels :], output[:, n_labels:]
+        if n_hints:
+            known = target[:, n_hints]
+            cost += hint_weight * known * ops.mean(ops.square(output[:, :n_hints] - target[:, :n_hints]), axis=-1)
+        if n_frame_hints:
+            frames, width = target[:, n_hints + 1 :], n_frame_hints + 1
+            steps = ops.reshape(frames, (-1, frames.shape[1] // width, width))  # (batch, n_steps, width)
+            guesses = ops.reshape(output[:, n_hints:], (-1, steps.shape[1], n_frame_hints))
+            known = steps[:, :, n_frame_hints]  # (batch, n_steps)
+            errors = known * ops.mean(ops.square(guesses - steps[:, :, :n_frame_hints]), axis=-1)
+            cost += frame_weight * ops.sum(errors, axis=-1) / (ops.sum(known, axis=-1) + 1.0)
+        return cost
 
     return taught

@@ -110,10 +110,15 @@ def embed(clip: Clip) -> Float32:
         return np.full(2 * 416 * len(LAYERS), np.nan, np.float32)
     power = np.convolve(samples**2, np.ones(400) / 400, "same")
     loud = np.flatnonzero(power > 1e-4 * power.max())
-    speech = samples[max(0, loud[0] - 1600) : loud[-1] + 1600]
-    speech = 0.5 * speech / np.abs(speech).max()
-    layers = _session.run(None, {"input_values": speech[None].astype(np.float32)})  # each (1, n_steps, 416)
+    speech = loudest_at_half(samples[max(0, loud[0] - 1600) : loud[-1] + 1600])
+    layers = _session.run(None, {"input_values": speech[None]})  # each (1, n_steps, 416)
     return np.concatenate([part for layer in layers for part in (layer[0].mean(0), layer[0].std(0))])
+
+
+def loudest_at_half(samples: Float32) -> Float32:
+    """Bring the loudest sample to 0.5: the encoder hears no level."""
+    loudest = np.abs(samples).max() or 1.0
+    return (0.5 * samples / loudest).astype(np.float32)
 
 
 def invert(bands: Float32) -> Float32:
