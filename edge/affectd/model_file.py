@@ -293,7 +293,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _json(field: str, value: object) -> bytes:
-    return _parse(field, lambda: json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode())
+    return _parse(field, lambda: json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode())
 
 
 def _labels_text(labels: tuple[str, ...]) -> bytes:

@@ -59,7 +59,9 @@ def test_hints_belong_to_the_frames_of_the_bands(encoder: Path, everyday: Path, 
     sound = np.zeros(64000, np.float32)  # half a second of silence at both ends, for the gate to cut off
     sound[8000:56000] = 0.3 * envelope * np.sin(2 * np.pi * 300 / 16000 * np.arange(48000))
     soundfile.write(tmp_path / "03a01Fa.wav", sound, 16000)
-    clip = Clip(path=tmp_path / "03a01Fa.wav", corpus="emodb", speaker="emodb-03", emotion="happy", gender="male", text="a")
+    clip = Clip(
+        path=tmp_path / "03a01Fa.wav", corpus="emodb", speaker="emodb-03", emotion="happy", gender="male", text="a"
+    )
     (hints,) = frame_hints([clip], SPEC, encoder, everyday, tmp_path)
     bands = speech_bands(Source(clip, SPEC))
     assert hints.shape == (len(bands), N_FRAME_HINTS)

@@ -49,7 +49,9 @@ def test_vectors_and_excluded_layers_are_adams(shape: tuple[int, ...], name: str
     rng = np.random.default_rng(2)
     gradient = rng.normal(size=shape)
     # The first step of Adam is the rate in the direction of the sign.
-    np.testing.assert_allclose(moved(np.zeros(shape), gradient, name.replace("/", "_")), -0.01 * np.sign(gradient), rtol=1e-3)
+    np.testing.assert_allclose(
+        moved(np.zeros(shape), gradient, name.replace("/", "_")), -0.01 * np.sign(gradient), rtol=1e-3
+    )
 
 
 def test_a_network_that_was_saved_with_it_goes_on(tmp_path: Path) -> None:

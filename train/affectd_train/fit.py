@@ -67,7 +67,7 @@ class Recipe:
     weight_decay: float = 0.01
     pretrain_steps: int = 12000
     pretrain_rate: float = 6e-3
-    finetune_steps: int = 6000
+    finetune_steps: int = 5000
     finetune_rate: float = 2e-3
     save_every: int = 200
     seed: int = 0
@@ -77,9 +77,12 @@ OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
 
+PHASES = ("pretrain", "finetune")
+
+
 def swap_phases(recipe: Recipe) -> Recipe:
     """Give the steps and rates of pretraining to fine-tuning, and the reverse."""
-    values = {name: value for name, value in vars(recipe).items() if "pretrain_" in name or "finetune_" in name}
+    values = {f"{phase}_{what}": getattr(recipe, f"{phase}_{what}") for phase in PHASES for what in ("steps", "rate")}
     others = {name: name.replace("pretrain_", "finetune_") for name in values if "pretrain_" in name}
     both = others | {other: name for name, other in others.items()}
     return replace(recipe, **{name: values[other] for name, other in both.items()})
@@ -94,8 +97,8 @@ def options_of(recipe: Mapping[str, Any]) -> str:
     changed = {k: v for k, v in asdict(usual).items() if isinstance(v, int | float) and recipe.get(k, v) != v}
     names = {name: name for name in changed}
     if recipe.get("target") == "cremad":
-        names |= {n: n.replace("pretrain_", "finetune_") for n in changed if "pretrain_" in n}
-        names |= {n: n.replace("finetune_", "pretrain_") for n in changed if "finetune_" in n}
+        for first, second in (PHASES, PHASES[::-1]):
+            names |= {f"{first}_{what}": f"{second}_{what}" for what in ("steps", "rate") if f"{first}_{what}" in names}
     return " ".join(words + [f"--set {names[name]}={recipe[name]}" for name in sorted(changed)])
 
 

@@ -7,6 +7,7 @@ on everyday speech, so that they are the same whatever is trained and tested on,
 from __future__ import annotations
 
 import hashlib
+import itertools
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ def frame_hints(clips: Sequence[Clip], spec: FeatureSpec, encoder: Path, everyda
         beside.replace(file)
     with np.load(file) as stored:
         rows, edges = stored["rows"], stored["edges"]
-    return [rows[first:last] for first, last in zip(edges, edges[1:], strict=False)]
+    return [rows[first:last] for first, last in itertools.pairwise(edges)]
 
 
 def _components(encoder: Path, everyday: Path, cache: Path) -> Basis:
@@ -123,7 +124,8 @@ def _project(source: Source) -> Float16:
     below = np.minimum(position.astype(np.intp), max(len(hints) - 2, 0))
     weight = (position - below).astype(np.float32)[:, None]
     above = np.minimum(below + 1, len(hints) - 1)
-    return (hints[below] * (1 - weight) + hints[above] * weight).astype(np.float16)
+    at_frames: Float16 = (hints[below] * (1 - weight) + hints[above] * weight).astype(np.float16)
+    return at_frames
 
 
 _prepared: Any = None

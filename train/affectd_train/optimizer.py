@@ -15,10 +15,10 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("affectd")
-class Muon(keras.optimizers.Muon):
-    """Keras's Muon, which leaves everything to AdamW that is not a matrix, with the kernels of convolutions for matrices.
+class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
+    """Keras's Muon, to which the kernel of a convolution is a matrix too, ``(kernel_size * n_in, n_out)``.
 
-    A kernel ``(kernel_size, n_in, n_out)`` counts as ``(kernel_size * n_in, n_out)``.
+    What is no matrix, and layers with one of ``exclude_layers`` in their names, are left to AdamW.
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
