@@ -339,6 +339,17 @@ class Batches:
         contexts, target = self.contexts(step)
         return self.cepstra(contexts), target
 
+    def plain(self, n: int) -> Float32:
+        """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_mfcc)``."""
+        rng = np.random.default_rng(self.seed)
+        return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[2]]) for _ in range(n)]))
+
+    def _choose(self, rng: np.random.Generator) -> tuple[str, int, int]:
+        corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
+        by_label = self.by_label[corpus]
+        label = list(by_label)[rng.integers(len(by_label))]
+        return corpus, label, by_label[label][rng.integers(len(by_label[label]))]
+
     def contexts(self, step: int) -> tuple[Float32, Float32]:
         """Draw batch number ``step`` before its cepstra: bands ``(batch, n_frames, n_bands)``, and the targets."""
         rng = np.random.default_rng([self.seed, step])
@@ -361,10 +372,7 @@ class Batches:
             target = np.full(n_labels, 0.5 / n_labels, np.float32)
             target[self.labels.index("neutral")] += 0.5
             return self._context(bands), self._target(target, everything)
-        corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
-        by_label = self.by_label[corpus]
-        label = list(by_label)[rng.integers(len(by_label))]
-        clip = by_label[label][rng.integers(len(by_label[label]))]
+        corpus, label, clip = self._choose(rng)
         frames = self.frames[clip] if self.frames else None
         bands, heard = self._augment(self.store[clip], rng, frames)
         smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()

@@ -62,7 +62,16 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
         content: bytes = converter.convert()
     check_int8(content)
-    return content
+    return without_names(content)
+
+
+def without_names(content: bytes) -> bytes:
+    """Take the names off the tensors, a twentieth of the file: the device knows tensors by their places."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    flatbuffer_utils.strip_strings(model)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def check_int8(content: bytes) -> None:
