@@ -27,6 +27,7 @@ from affectd_train.dataset import (
 )
 from affectd_train.labels import LABELS
 from affectd_train.recordings import load_audio
+from affectd_train.teacher import Lesson
 
 SPEC = FeatureSpec()
 
@@ -105,6 +106,34 @@ def test_targets_are_smoothed_over_the_labels_of_the_corpus_alone(store: BandSto
     assert (probabilities[:, [calm, surprised]] == 0).all()
     assert (mask[:, [calm, surprised]] == 0).all()
     np.testing.assert_allclose(probabilities.max(1), 0.88 + 0.12 / 6, rtol=1e-6)
+
+
+def test_hints_of_frames_stay_with_their_frames(store: BandStore) -> None:
+    n = len(store)
+    # The hint of a frame is its place in the clip, from 0 to 1; the last clip has none.
+    frames = [np.linspace(0, 1, len(store[i]), dtype=np.float16)[:, None] for i in range(n - 1)]
+    taught = Lesson(np.full((n, len(LABELS)), 1 / len(LABELS), np.float32), np.zeros((n, 3), np.float32))
+    drawn = batches(store, taught=taught, frames=[*frames, None], batch_size=200)
+    _, targets = drawn.draw(0)
+    steps = targets[:, 2 * len(LABELS) + 3 + 1 :].reshape(200, 47, 2)
+    known = steps[:, :, 1] == 1
+    assert 0 < (~known.any(1)).sum() < 100
+    for place, there in zip(steps[:, :, 0], known, strict=True):
+        if there.any():
+            assert there[np.argmax(there) :].all()  # up to the end of the context, where clips end
+            rises = np.diff(place[there])
+            np.testing.assert_allclose(rises, rises.mean(), atol=0.004)
+            assert rises.mean() > 0
+            assert place[there].max() < 1
+
+
+def test_clips_as_they_are_are_contexts_of_the_device(store: BandStore) -> None:
+    drawn = batches(store)
+    mean, std = normalization(store, SPEC, 188, 0)
+    mfcc = Mfcc(SPEC)
+    wanted = np.stack([(padded_cepstra(store[i], mfcc, 188) - mean) / std for i in range(len(store))])
+    for context in drawn.plain(10):
+        assert np.abs(wanted - context).max((1, 2)).min() < 1e-4
 
 
 def test_noise_alone_has_no_emotion(store: BandStore) -> None:

@@ -49,6 +49,15 @@ def test_int8_answers_as_float_does() -> None:
     assert np.abs(np.array(logits) - wanted).max() < 0.1 * np.abs(wanted).max()
 
 
+def test_the_file_names_no_tensors_and_is_the_smaller_for_it() -> None:
+    network, x = trained(4)
+    content = convert_int8(network, x[:20])
+    assert b"conv1d" not in content
+    assert b"batch_normalization" not in content
+    interpreter = Interpreter(model_content=content)
+    assert {tensor["name"] for tensor in interpreter.get_tensor_details()} == {""}
+
+
 def test_a_float_file_is_refused_with_the_operator_that_is_not_int8() -> None:
     import tensorflow as tf
 
