@@ -52,9 +52,10 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n
         )(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
         # Weigh each channel by what all channels do in the whole context: what is loud or high for this speaker?
-        # J. Hu et al., "Squeeze-and-excitation networks", 2018.
+        # J. Hu et al., "Squeeze-and-excitation networks", 2018; but with ReLU for the weights: a sigmoid has only 256
+        # values as int8, and networks make do with the lowest few of them.
         squeezed = layers.Dense(filters // 8, activation="relu")(layers.GlobalAveragePooling1D(keepdims=True)(x))
-        return layers.Multiply()([x, layers.Dense(filters, activation="sigmoid")(squeezed)])
+        return layers.Multiply()([x, layers.Dense(filters, activation="relu", bias_initializer="ones")(squeezed)])
 
     a, b, c = CHANNELS
     cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 40), 62.5 frames a second
