@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from affectd.classifier import OUTPUT_STEPS_LIMIT
 from affectd.model_file import read_model, write_model
 from tiny_model import tiny_model
 
@@ -122,15 +123,15 @@ def test_runtimes_agree_and_pass_the_self_test(
         assert answer["numpy"].startswith("1.") == (name == "tflite")
         assert answer["self_test"]["cepstra_difference"] <= 1e-2
         assert answer["self_test"]["input_steps"] <= 1
-        assert answer["self_test"]["output_steps"] <= 1
+        assert answer["self_test"]["output_steps"] <= OUTPUT_STEPS_LIMIT
         # NumPy 1 and 2 write the same bytes.
         assert (tmp_path / name).read_bytes() == model_path.read_bytes()
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
-    # The one layer of the tiny network may round the other way; of five layers, very rarely two at once.
+    # The one layer of the tiny network may round the other way; of forty operators, rarely two at once.
     assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
-    assert (difference <= 1).mean() > 0.99
+    assert (difference <= 1).mean() > 0.95
 
 
 def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
