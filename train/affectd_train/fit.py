@@ -188,7 +188,9 @@ def fit(
         size, taught = recipe.batch_size, lecture(store) if recipe.teacher else None
         # Augmented copies, which come behind the clips, have another tempo: what was heard in the clips is not theirs.
         clips, originals = store.clips, dict(zip(reversed(store.clips), range(len(store))[::-1], strict=True))
-        frames = [heard[clip] if originals[clip] == i else None for i, clip in enumerate(clips)] if heard else []
+        frames = []
+        if frames_of:
+            frames = [frames_of[clip] if originals[clip] == i else None for i, clip in enumerate(clips)]
         return Batches(
             store,
             shares,
@@ -207,7 +209,7 @@ def fit(
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
-    heard: dict[Clip, Float16] = {}
+    frames_of: dict[Clip, Float16] = {}
     if recipe.teacher:
         mine = {name: sorted(clip for clip in clips if clip.corpus == name) for name in corpora}
         vectors = {name: embeddings(of, Path(recipe.teacher), cache) for name, of in mine.items()}
@@ -216,7 +218,7 @@ def fit(
         if recipe.frame_weight and everyday:
             for of in mine.values():
                 hints = frame_hints(of, recipe.spec, Path(recipe.teacher), data / "speech", cache)
-                heard |= dict(zip(of, hints, strict=True))
+                frames_of |= dict(zip(of, hints, strict=True))
 
     def lecture(store: BandStore) -> Lesson:
         heard = sorted(set(store.clips))
@@ -240,8 +242,9 @@ def fit(
     speakers = sorted({clip.speaker for clip in store.clips})
     key = json.dumps([numbers, speakers, labels, len(store)], sort_keys=True)
     n_hints = min(N_HINTS, basis.axes.shape[1]) if recipe.teacher else 0
-    cost = loss(len(labels), n_hints, N_FRAME_HINTS if heard else 0, recipe.hint_weight, recipe.frame_weight)
-    sizes = (recipe.spec.n_mfcc, len(labels), n_hints, N_FRAME_HINTS if heard else 0)
+    n_frame_hints = N_FRAME_HINTS if frames_of else 0
+    cost = loss(len(labels), n_hints, n_frame_hints, recipe.hint_weight, recipe.frame_weight)
+    sizes = (recipe.spec.n_mfcc, len(labels), n_hints, n_frame_hints)
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
         keras.utils.set_random_seed(recipe.seed)
