@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from affectd.config import Config
 from affectd.features import Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
-from affectd.vad import band_level, open_frames, trim
+from affectd.vad import Speech, band_level, find_speech
+
+END_FRAMES = 8
+"""All contexts that end within the hangover hold the whole of the last words; the mean over some of them depends less
+on chance than one of them does."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +75,41 @@ def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Networ
         levels.append(band_level(frames, spec.sample_rate))
         rows.append(mfcc.bands(frames))
     level, bands = np.concatenate(levels), np.concatenate(rows)
-    span = trim(level, gate, frame_rate)
+    speech = find_speech(level, gate, frame_rate)
     seconds = n_samples / spec.sample_rate
-    if span is None:
+    if speech is None:
         return Recording(None, None, {}, round(seconds, 3), 0.0)
 
-    opened = open_frames(level, gate, frame_rate)
-    total = np.zeros(len(model.labels))
-    count = 0
-    for first in context_starts(opened, span, model.n_frames, config.model.stride_frames):
-        context = np.full((model.n_frames, spec.n_bands), mfcc.floor, np.float32)
-        speech = bands[first : min(span[1], first + model.n_frames)]
-        context[model.n_frames - len(speech) :] = speech
-        total += classifier(mfcc.cepstra(context))
-        count += 1
-    probabilities = dict(zip(model.labels, (total / count).round(4).tolist(), strict=True))
-    label = model.labels[int(total.argmax())]  # of the sums: rounding makes ties
-    speech_seconds = int(opened.sum()) / frame_rate
+    mean = classify_speech(speech, bands, classifier, config.model.stride_frames)
+    probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
+    label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
+    speech_seconds = int(speech.opened.sum()) / frame_rate
     return Recording(label, probabilities[label], probabilities, round(seconds, 3), round(speech_seconds, 3))
 
 
-def context_starts(opened: NDArray[np.bool_], span: tuple[int, int], n_frames: int, stride_frames: int) -> list[int]:
-    """List the first frames of the contexts that cover the speech of a recording.
+def classify_speech(
+    speech: Speech, bands: NDArray[np.float32], classifier: Network, stride_frames: int
+) -> NDArray[np.float64]:
+    """Return the probabilities ``(n_labels,)`` of a recording's bands ``(n, n_bands)``, mean over `context_spans`."""
+    model = classifier.model
+    mfcc = Mfcc(model.spec)
+    total = np.zeros(len(model.labels))
+    spans = context_spans(speech, model.n_frames, stride_frames)
+    for first, stop in spans:
+        context = np.full((model.n_frames, model.spec.n_bands), mfcc.floor, np.float32)
+        context[model.n_frames - (stop - first) :] = bands[first:stop]
+        total += classifier(mfcc.cepstra(context))
+    return total / len(spans)
 
-    Contexts lie every ``stride_frames`` inside the span, the last one at its end; those in which the gate
-    was closed for more than half of the time are left out. A span shorter than a context gives one, to be
-    padded at its front.
+
+def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tuple[int, int]]:
+    """List the contexts that cover the speech of a recording, each the first frame and one past the last.
+
+    They begin every ``stride_frames``, and at the end there is one for every `END_FRAMES` of hangover. Those in which
+    the gate was closed for more than half of the time are left out. One shorter than ``n_frames`` is to be padded at
+    its front.
     """
-    first, stop = span
-    last = max(first, stop - n_frames)
-    starts = [*range(first, last, stride_frames), last]
-    return [s for s in starts if opened[s : s + n_frames].mean() >= 0.5] or [last]
+    start, stop = speech.start, speech.stop
+    spans = [(first, first + n_frames) for first in range(start, stop - n_frames, stride_frames)]
+    spans += [(max(start, end - n_frames), end) for end in range(stop, speech.end - 1, -END_FRAMES)[::-1]]
+    return [(first, end) for first, end in spans if speech.opened[first:end].mean() >= 0.5] or [spans[-1]]

@@ -19,6 +19,8 @@ beginning; the pre-roll hands the frames before it to the network all the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,10 @@ FALL_SECONDS = 0.4
 
 HELD_FRAMES = 5
 """A peak is held for this many frames; a click lives in four (window_length / hop_length)."""
+
+RANGE_DB = 40.0
+"""Of a whole recording, what is this far below its loudest sound is silence: in a quiet studio the gate would stay open
+for what the rounding to 16 bits leaves of a breath, which is another sound at another gain."""
 
 COMB_HZ = 4000.0
 """The level is measured through a comb: deaf at 0 Hz and at this frequency, most sensitive at half of it."""
@@ -150,8 +156,30 @@ def open_frames(level: NDArray[np.float32], config: GateConfig, frame_rate: floa
     return Gate(config, frame_rate).push(level)
 
 
-def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
-    """Find the speech of a clip with the device's own gate.
+@dataclass(frozen=True)
+class Speech:
+    """Where the speech of a whole recording is.
+
+    Attributes
+    ----------
+    opened : ndarray
+        ``(n,)`` bool, whether the gate is open at each frame.
+    start : int
+        The first frame, pre-roll included.
+    end : int
+        One past the last frame that is speech by itself.
+    stop : int
+        One past the last open frame, hangover included.
+    """
+
+    opened: NDArray[np.bool_]
+    start: int
+    end: int
+    stop: int
+
+
+def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> Speech | None:
+    """Find the speech of a recording with the device's own gate, which knows the loudest sound beforehand here.
 
     Parameters
     ----------
@@ -164,12 +192,25 @@ def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> t
 
     Returns
     -------
-    The first frame, pre-roll included, and one past the last open one; None when the gate never opens.
+    None when the gate never opens.
     """
-    opened = np.flatnonzero(open_frames(level, config, frame_rate))
-    if not len(opened):
+    if len(level):
+        held = min(HELD_FRAMES, len(level))  # not a click
+        loudest = overlapping(level, held, 1, len(level) - held + 1).min(axis=1).max()
+        level = np.maximum(level, loudest - np.float32(RANGE_DB))
+    gate = Gate(config, frame_rate)
+    opened = gate.push(level)
+    frames = np.flatnonzero(opened)
+    if not len(frames):
         return None
-    return max(0, int(opened[0]) - preroll_frames(config, frame_rate)), int(opened[-1]) + 1
+    start = max(0, int(frames[0]) - preroll_frames(config, frame_rate))
+    return Speech(opened, start, int(np.flatnonzero(gate.active)[-1]) + 1, int(frames[-1]) + 1)
+
+
+def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
+    """Return the frames of `find_speech`: the first one, and one past the last."""
+    speech = find_speech(level, config, frame_rate)
+    return speech and (speech.start, speech.stop)
 
 
 def preroll_frames(config: GateConfig, frame_rate: float) -> int:

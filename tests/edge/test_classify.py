@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectd.classifier import Classifier
-from affectd.classify import classify_recording, context_starts
+from affectd.classify import classify_recording, context_spans
 from affectd.config import Config
 from affectd.context import Context
 from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import band_level, open_frames, trim
+from affectd.vad import Speech, band_level, find_speech
 from fake_network import FakeNetwork
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import tiny_model
@@ -35,15 +35,22 @@ def test_speech_shorter_than_a_context_is_padded_in_front_as_the_device_pads() -
     result = classify_recording([CLIP], network, CONFIG)
     mfcc = Mfcc(SPEC)
     frames = mfcc.frames(CLIP)
-    level = band_level(frames, 16000)
-    span = trim(level, CONFIG.gate, FRAME_RATE)
-    assert span is not None
-    context = Context(300, SPEC.n_bands, mfcc.floor)
-    context.push(mfcc.bands(frames[slice(*span)]))
-    assert len(network.calls) == 1
-    np.testing.assert_allclose(network.calls[0], mfcc.cepstra(context.view()), atol=1e-3)
+    speech = find_speech(band_level(frames, 16000), CONFIG.gate, FRAME_RATE)
+    assert speech is not None
+    ends = [speech.stop - 24, speech.stop - 16, speech.stop - 8, speech.stop]  # half a second of hangover is 31 frames
+    assert len(network.calls) == len(ends)
+    for end, call in zip(ends, network.calls, strict=True):
+        context = Context(300, SPEC.n_bands, mfcc.floor)
+        context.push(mfcc.bands(frames[speech.start : end]))
+        np.testing.assert_allclose(call, mfcc.cepstra(context.view()), atol=1e-3)
     assert result.seconds == 4.0
-    assert result.speech_seconds == pytest.approx(open_frames(level, CONFIG.gate, FRAME_RATE).sum() / 62.5)
+    assert result.speech_seconds == pytest.approx(speech.opened.sum() / 62.5)
+
+
+def test_a_recording_that_ends_with_speech_is_heard_to_its_end_alone() -> None:
+    network = FakeNetwork(n_frames=300)
+    classify_recording([CLIP[: int(2.7 * 16000)]], network, CONFIG)
+    assert len(network.calls) == 1, "an earlier end would cut the last word"
 
 
 def test_the_answer_is_the_mean_over_all_contexts_and_its_label_the_best() -> None:
@@ -92,16 +99,33 @@ def test_long_pauses_within_a_recording_do_not_count() -> None:
 
 @given(
     flags=st.lists(st.booleans(), min_size=1, max_size=120),
+    hangover=st.integers(0, 40),
     n_frames=st.integers(1, 40),
     stride=st.integers(1, 20),
 )
-def test_contexts_lie_within_the_span_and_mostly_in_speech(flags: list[bool], n_frames: int, stride: int) -> None:
-    opened = np.array([True, *flags, True])
-    first, stop = 0, len(opened)
-    starts = context_starts(opened, (first, stop), n_frames, stride)
-    assert starts == sorted(set(starts))
-    assert starts
-    assert all(first <= start for start in starts)
-    assert all(start + n_frames <= stop for start in starts) or starts == [first]
-    for start in starts[:-1]:
-        assert opened[start : start + n_frames].mean() >= 0.5
+def test_contexts_lie_within_the_span_and_mostly_in_speech(
+    flags: list[bool], hangover: int, n_frames: int, stride: int
+) -> None:
+    opened = np.array([True, *flags, True] + [True] * hangover)
+    end, stop = len(flags) + 2, len(opened)
+    spans = context_spans(Speech(opened, 0, end, stop), n_frames, stride)
+    assert spans
+    for first, last in spans:
+        assert 0 <= first < last <= stop
+        assert last - first == n_frames or (first == 0 and last >= end)
+    mostly_open = [opened[first:last].mean() >= 0.5 for first, last in spans]
+    assert all(mostly_open) or len(spans) == 1
+
+
+def test_the_silence_of_a_studio_does_not_count_as_speech_whatever_the_gain() -> None:
+    voice = np.concatenate([silence(1), syllables(2), silence(1)])
+    breath = 0.03 * np.concatenate([silence(3), syllables(1)])  # 30 dB below: part of what is said
+    faint = 0.001 * np.concatenate([silence(3), syllables(1)])  # 60 dB below
+    for g in (0, -15):
+        spans = [
+            find_speech(band_level(Mfcc(SPEC).frames(as_int16(gain(x, g))), 16000), CONFIG.gate, FRAME_RATE)
+            for x in (voice, voice + faint, voice + breath)
+        ]
+        assert all(spans)
+        voice_alone, with_faint, with_breath = (speech.stop for speech in spans if speech)
+        assert with_faint == voice_alone < with_breath - 20

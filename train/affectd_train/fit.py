@@ -65,9 +65,9 @@ class Recipe:
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
     weight_decay: float = 0.01
-    pretrain_steps: int = 8000
+    pretrain_steps: int = 12000
     pretrain_rate: float = 6e-3
-    finetune_steps: int = 3500
+    finetune_steps: int = 5000
     finetune_rate: float = 2e-3
     save_every: int = 200
     seed: int = 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from affectd.classify import classify_recording, context_starts
+from affectd.classify import classify_recording, classify_speech
 from affectd.config import Config
 from affectd.features import FeatureSpec, Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
-from affectd.vad import band_level, open_frames, trim
+from affectd.vad import band_level, find_speech
 from affectd_train.corpora import Clip
 from affectd_train.dataset import logmel_level
 from affectd_train.recordings import load_audio, load_logmel
@@ -40,17 +40,8 @@ def level_and_bands(samples: Float32, spec: FeatureSpec, config: Config) -> tupl
 def hear_bands(level: Float32, bands: Float32, network: Network, config: Config) -> dict[str, float]:
     """Do what `affectd.classify.classify_recording` does once it has the level and the bands of every frame."""
     model, spec = network.model, network.model.spec
-    frame_rate = spec.sample_rate / spec.hop_length
-    span = trim(level, config.gate, frame_rate)
-    if span is None:
+    speech = find_speech(level, config.gate, spec.sample_rate / spec.hop_length)
+    if speech is None:
         return {}
-    mfcc = Mfcc(spec)
-    opened = open_frames(level, config.gate, frame_rate)
-    starts = context_starts(opened, span, model.n_frames, config.model.stride_frames)
-    total = np.zeros(len(model.labels))
-    for first in starts:
-        context = np.full((model.n_frames, spec.n_bands), mfcc.floor, np.float32)
-        speech = bands[first : min(span[1], first + model.n_frames)]
-        context[model.n_frames - len(speech) :] = speech
-        total += network(mfcc.cepstra(context))
-    return dict(zip(model.labels, (total / len(starts)).round(4).tolist(), strict=True))
+    mean = classify_speech(speech, bands, network, config.model.stride_frames)
+    return dict(zip(model.labels, mean.round(4).tolist(), strict=True))
