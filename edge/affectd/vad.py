@@ -210,7 +210,7 @@ def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: floa
 def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
     """Return the frames of `find_speech`: the first one, and one past the last."""
     speech = find_speech(level, config, frame_rate)
-    return speech and (speech.start, speech.stop)
+    return (speech.start, speech.stop) if speech else None
 
 
 def preroll_frames(config: GateConfig, frame_rate: float) -> int:

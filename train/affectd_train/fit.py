@@ -240,15 +240,16 @@ def fit(
     # Shared by all calls that agree on what pretraining depends on.
     numbers = {name: value for name, value in _as_json(recipe).items() if name not in OF_FINETUNING}
     speakers = sorted({clip.speaker for clip in store.clips})
-    key = json.dumps([numbers, speakers, labels, len(store)], sort_keys=True)
     n_hints = min(N_HINTS, basis.axes.shape[1]) if recipe.teacher else 0
     n_frame_hints = N_FRAME_HINTS if frames_of else 0
     cost = loss(len(labels), n_hints, n_frame_hints, recipe.hint_weight, recipe.frame_weight)
     sizes = (recipe.spec.n_mfcc, len(labels), n_hints, n_frame_hints)
+    keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
+    keras.utils.set_random_seed(recipe.seed)
+    network = build_network(recipe.pretrain_frames, *sizes)
+    key = json.dumps([numbers, speakers, labels, len(store), network.to_json()], sort_keys=True)
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
-        keras.utils.set_random_seed(recipe.seed)
-        network = build_network(recipe.pretrain_frames, *sizes)
         first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed)
         train(network, first, cost, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
 
