@@ -42,7 +42,7 @@ class FloatNetwork:
     def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
         context = (cepstra - self.model.mean) / self.model.std
-        logits = np.asarray(keras.ops.convert_to_numpy(self._network(context[None], training=False)))[0]
+        logits = self._network.predict_on_batch(context[None])[0]  # compiled: many times as fast as a call
         exponentials = np.exp((logits - logits.max()) / self.model.temperature)
         probabilities: NDArray[np.float32] = exponentials / exponentials.sum()
         return probabilities
