@@ -94,8 +94,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
 
     Returns
     -------
-    ``strangers``: of protocols with speakers disjoint ``protocol``, ``published``, ``clips``, ``speakers``, ``int8``
-    and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted accuracy
+    ``strangers``: of protocols with speakers disjoint ``protocol``, ``published`` if known, ``clips``, ``speakers``,
+    ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted accuracy
     of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
     `SEED_KEYS`. A key without any evaluation is left out.
 
@@ -124,19 +124,19 @@ def _options(evaluation: Path) -> str:
 
 
 def _stranger(figures: dict[str, Any]) -> dict[str, Any]:
-    row = {key: figures.get(key) for key in ("protocol", "published", "clips", "speakers")}
+    row = {key: figures[key] for key in ("protocol", "published", "clips", "speakers") if figures.get(key) is not None}
     for network in ("int8", "float"):
         row[network] = [figures[network][key] for key in ("unweighted", "unweighted_interval", "weighted")]
     return row | {"groups": figures["int8"]["by_gender"] | figures["int8"].get("by_age", {})}
 
 
 def rounded(figures: Any) -> Any:
-    """Round every float in nested lists and dicts to five places: a card travels in every model file."""
+    """Round every float in nested lists and dicts to what the page shows: a card travels in every model file."""
     if isinstance(figures, dict):
         return {key: rounded(value) for key, value in figures.items()}
     if isinstance(figures, list | tuple):
         return [rounded(value) for value in figures]
-    return round(figures, 5) if isinstance(figures, float) else figures
+    return round(figures, 3) if isinstance(figures, float) else figures
 
 
 def pictures_beside(folder: Path) -> list[str]:
@@ -208,7 +208,8 @@ def sections(short: dict[str, Any]) -> list[str]:
         parts += [
             "## Other protocols, strangers",
             "Speakers disjoint, networks trained the same way without those they were tested on. Published figures are "
-            "of other networks, and comparable only as far as their protocol is.",
+            "of other networks, and comparable only as far as their protocol is. Where a whole corpus was left out, "
+            "its microphones, its actors and what they were asked for are new as well: expect no more of yours.",
             table(STRANGER_COLUMNS, [_stranger_row(row) for row in strangers]),
         ]
     if seeds := short.get("seeds"):
@@ -237,7 +238,7 @@ def _stranger_row(row: dict[str, Any]) -> list[str]:
         f"{weighted:.3f}",
         f"{as_float:.3f}",
         ", ".join(f"{group} {right:.3f}" for group, right in row["groups"].items()),
-        row["published"] or "–",
+        row.get("published", "–"),
     ]
 
 

@@ -123,7 +123,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         table(
             ["label", "precision", "recall", "F1", "clips"],
             [
-                [label, *(f"{c[k]:.2f}" for k in ("precision", "recall", "f1-score")), f"{c['support']:.0f}"]
+                [label, *(f"{c[k]:.3f}" for k in ("precision", "recall", "f1-score")), f"{c['support']:.0f}"]
                 for label, c in int8["per_class"].items()
             ],
         ),
