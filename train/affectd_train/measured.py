@@ -95,8 +95,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     ``strangers``: of protocols with speakers disjoint ``protocol``, ``published`` if known, ``clips``, ``speakers``,
-    ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted accuracy
-    of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
+    ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted
+    accuracy of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
     `SEED_KEYS`. A key without any evaluation is left out.
 
     Raises
