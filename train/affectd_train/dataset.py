@@ -285,13 +285,15 @@ class Batches:
         Noise bands, mixed into a third of the clips and shown alone as `noise_share` of every batch, with all
         labels equally likely: the network should not be sure what a fan feels.
     everyday
-        Bands of speech that nobody acted, `everyday_share` of every batch, half neutral and half nobody knows.
+        Bands of speech that nobody acted, `everyday_share` of every batch.
     mean, std
         ``(n_mfcc,)`` float32 of `normalization`.
     taught, teacher_share
         What a teacher makes of every clip of the store, and which share of the targets its answers are.
     frames
         `affectd_train.frame_hints.frame_hints` of every clip of the store, None where there are none; or nothing.
+    everyday_neutral
+        How neutral everyday speech is taken to be; for the rest all labels are equally likely.
     """
 
     noise_share = 0.05
@@ -313,6 +315,7 @@ class Batches:
         taught: Lesson | None = None,
         teacher_share: float = 0.5,
         frames: Sequence[NDArray[np.float16] | None] = (),
+        everyday_neutral: float = 0.5,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
@@ -322,6 +325,7 @@ class Batches:
         self.mean, self.std = normalization
         self.labels = labels
         self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
+        self.everyday_neutral = everyday_neutral
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -369,8 +373,8 @@ class Batches:
             return self._context(bands), self._target(np.full(n_labels, 1 / n_labels, np.float32), everything)
         if self.everyday and kind > 1 - self.everyday_share:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
-            target = np.full(n_labels, 0.5 / n_labels, np.float32)
-            target[self.labels.index("neutral")] += 0.5
+            target = np.full(n_labels, (1 - self.everyday_neutral) / n_labels, np.float32)
+            target[self.labels.index("neutral")] += self.everyday_neutral
             return self._context(bands), self._target(target, everything)
         corpus, label, clip = self._choose(rng)
         frames = self.frames[clip] if self.frames else None

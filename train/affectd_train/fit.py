@@ -64,6 +64,7 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
+    everyday_neutral: float = 0.5  # of the targets of everyday speech; the rest is that nobody knows
     weight_decay: float = 0.01
     pretrain_steps: int = 12000
     pretrain_rate: float = 6e-3
@@ -206,6 +207,7 @@ def fit(
             taught,
             recipe.teacher_share,
             frames,
+            recipe.everyday_neutral,
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
