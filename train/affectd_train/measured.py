@@ -136,7 +136,10 @@ def rounded(figures: Any) -> Any:
         return {key: rounded(value) for key, value in figures.items()}
     if isinstance(figures, list | tuple):
         return [rounded(value) for value in figures]
-    return round(figures, 3) if isinstance(figures, float) else figures
+    if isinstance(figures, float):
+        short = round(figures, 3)
+        return int(short) if short.is_integer() else short
+    return figures
 
 
 def pictures_beside(folder: Path) -> list[str]:
