@@ -139,7 +139,9 @@ def test_runtimes_agree_and_pass_the_self_test(
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
     # The one layer of the tiny network may round the other way; of forty operators, several at once.
-    assert difference.max() <= (1 if model_path.name == "tiny.tflite" else OUTPUT_STEPS_LIMIT)
+    if model_path.name == "tiny.tflite":
+        assert difference.max() <= 1
+    assert difference[-N_SPEECH:].max() <= OUTPUT_STEPS_LIMIT
     assert (difference <= 1).mean() > 0.8
     # Of speech they say the same, but for a tie.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
