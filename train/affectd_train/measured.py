@@ -210,7 +210,8 @@ def sections(short: dict[str, Any]) -> list[str]:
     if strangers := short.get("strangers"):
         parts += [
             "## Other protocols, strangers",
-            "Speakers disjoint, networks trained the same way without those they were tested on. Published figures are "
+            "Speakers disjoint, networks trained without those they were tested on by the commands at the end of this "
+            "page, whose options may be others than those of the file itself. Published figures are "
             "of other networks, and comparable only as far as their protocol is. Where a whole corpus was left out, "
             "its microphones, its actors and what they were asked for are new as well: expect no more of yours.",
             table(STRANGER_COLUMNS, [_stranger_row(row) for row in strangers]),
