@@ -155,6 +155,14 @@ def test_everyday_speech_is_neutral_in_part_and_of_the_rest_nobody_knows(store: 
     np.testing.assert_allclose(drawn[known, : len(LABELS)], np.tile(expected, (known.sum(), 1)), rtol=1e-6)
 
 
+def test_microphones_differ_by_as_much_as_was_asked_for(store: BandStore) -> None:
+    none, some, much = (batches(store, tilt_db=decibel).contexts(0)[0] for decibel in (0.0, 1.0, 2.0))
+    curves = np.abs(some - none) > 0.1
+    assert curves.mean() > 0.2
+    # Of most clips and bands twice as far; of those that hiss reaches, less.
+    assert np.median((much - none)[curves] / (some - none)[curves]) == pytest.approx(2, rel=1e-3)
+
+
 def test_half_of_the_everyday_recordings_are_left_for_tests(speech_data: Path, tmp_path: Path) -> None:
     if not (speech_data / "speech").is_dir():
         pytest.skip(f"no everyday speech in {speech_data}")

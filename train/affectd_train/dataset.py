@@ -294,6 +294,8 @@ class Batches:
         `affectd_train.frame_hints.frame_hints` of every clip of the store, None where there are none; or nothing.
     everyday_neutral
         How neutral everyday speech is taken to be; for the rest all labels are equally likely.
+    tilt_db
+        How far the microphones that clips are made to come from differ; see `affectd_train.specaugment.tilt`.
     """
 
     noise_share = 0.05
@@ -315,7 +317,8 @@ class Batches:
         taught: Lesson | None = None,
         teacher_share: float = 0.5,
         frames: Sequence[NDArray[np.float16] | None] = (),
-        everyday_neutral: float = 0.5,
+        everyday_neutral: float = 0.0,
+        tilt_db: float = 2.0,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
@@ -325,7 +328,7 @@ class Batches:
         self.mean, self.std = normalization
         self.labels = labels
         self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
-        self.everyday_neutral = everyday_neutral
+        self.everyday_neutral, self.tilt_db = everyday_neutral, tilt_db
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -421,7 +424,7 @@ class Batches:
         bands = crop(bands, min(n_frames, self.n_frames), rng)
         bands, heard = bands[:, :n_bands], (bands[:, n_bands:] if frames is not None else None)
         bands = warp(bands, rng.uniform(0.94, 1.06))
-        bands = tilt(bands, 1.0, rng)
+        bands = tilt(bands, self.tilt_db, rng)
         if rng.random() < 0.3:
             n_mels = bands.shape[1]
             bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))

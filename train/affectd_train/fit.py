@@ -64,11 +64,12 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
-    everyday_neutral: float = 0.5  # of the targets of everyday speech; the rest is that nobody knows
+    everyday_neutral: float = 0.0  # of the targets of everyday speech; the rest is that nobody knows
+    tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
     weight_decay: float = 0.01
-    pretrain_steps: int = 12000
+    pretrain_steps: int = 8000
     pretrain_rate: float = 6e-3
-    finetune_steps: int = 5000
+    finetune_steps: int = 3500
     finetune_rate: float = 2e-3
     save_every: int = 200
     seed: int = 0
@@ -208,6 +209,7 @@ def fit(
             recipe.teacher_share,
             frames,
             recipe.everyday_neutral,
+            recipe.tilt_db,
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
