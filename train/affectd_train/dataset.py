@@ -285,15 +285,13 @@ class Batches:
         Noise bands, mixed into a third of the clips and shown alone as `noise_share` of every batch, with all
         labels equally likely: the network should not be sure what a fan feels.
     everyday
-        Bands of speech that nobody acted, `everyday_share` of every batch.
+        Bands of speech that nobody acted, `everyday_share` of every batch, with all labels equally likely.
     mean, std
         ``(n_mfcc,)`` float32 of `normalization`.
     taught, teacher_share
         What a teacher makes of every clip of the store, and which share of the targets its answers are.
     frames
         `affectd_train.frame_hints.frame_hints` of every clip of the store, None where there are none; or nothing.
-    everyday_neutral
-        How neutral everyday speech is taken to be; for the rest all labels are equally likely.
     tilt_db
         How far the microphones that clips are made to come from differ; see `affectd_train.specaugment.tilt`.
     """
@@ -317,7 +315,6 @@ class Batches:
         taught: Lesson | None = None,
         teacher_share: float = 0.5,
         frames: Sequence[NDArray[np.float16] | None] = (),
-        everyday_neutral: float = 0.0,
         tilt_db: float = 2.0,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
@@ -328,7 +325,7 @@ class Batches:
         self.mean, self.std = normalization
         self.labels = labels
         self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
-        self.everyday_neutral, self.tilt_db = everyday_neutral, tilt_db
+        self.tilt_db = tilt_db
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -368,26 +365,28 @@ class Batches:
         return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - self.mean) / self.std
 
     def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
-        n_labels = len(self.labels)
-        everything = np.ones(n_labels, np.float32)
         kind = rng.random()
         if self.noise and kind < self.noise_share:
             bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
-            return self._context(bands), self._target(np.full(n_labels, 1 / n_labels, np.float32), everything)
+            return self._context(bands), self._nobody_knows()
         if self.everyday and kind > 1 - self.everyday_share:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
-            target = np.full(n_labels, (1 - self.everyday_neutral) / n_labels, np.float32)
-            target[self.labels.index("neutral")] += self.everyday_neutral
-            return self._context(bands), self._target(target, everything)
+            return self._context(bands), self._nobody_knows()
         corpus, label, clip = self._choose(rng)
         frames = self.frames[clip] if self.frames else None
         bands, heard = self._augment(self.store[clip], rng, frames)
         smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
-        target = smooth + (1 - self.label_smoothing) * np.eye(n_labels, dtype=np.float32)[label]
+        target = smooth + (1 - self.label_smoothing) * np.eye(len(self.labels), dtype=np.float32)[label]
         if self.taught is None:
             return self._context(bands), self._target(target, self.masks[corpus])
         target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
         return self._context(bands), self._target(target, self.masks[corpus], self.taught.hints[clip], heard)
+
+    def _nobody_knows(self) -> Float32:
+        # To call speech that nobody acted neutral would teach that every new microphone sounds neutral, for a new
+        # microphone is what tells it from the corpora.
+        n_labels = len(self.labels)
+        return self._target(np.full(n_labels, 1 / n_labels, np.float32), np.ones(n_labels, np.float32))
 
     def _target(
         self, probabilities: Float32, mask: Float32, hints: Float32 | None = None, heard: Float32 | None = None

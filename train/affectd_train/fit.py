@@ -64,7 +64,6 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
-    everyday_neutral: float = 0.0  # of the targets of everyday speech; the rest is that nobody knows
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
     weight_decay: float = 0.01
     pretrain_steps: int = 8000
@@ -208,7 +207,6 @@ def fit(
             taught,
             recipe.teacher_share,
             frames,
-            recipe.everyday_neutral,
             recipe.tilt_db,
         )
 
