@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.classifier import OUTPUT_STEPS_LIMIT, Classifier
+from affectd.classifier import STEPS_LIMIT, Classifier
 from affectd.features import Mfcc
 from affectd.model_file import read_model, write_model
 from tiny_model import tiny_model
@@ -132,18 +132,18 @@ def test_runtimes_agree_and_pass_the_self_test(
         assert answer["numpy"].startswith("1.") == (name == "tflite")
         assert answer["self_test"]["cepstra_difference"] <= 1e-2
         assert answer["self_test"]["input_steps"] <= 1
-        assert answer["self_test"]["output_steps"] <= OUTPUT_STEPS_LIMIT
+        assert answer["self_test"]["output_steps"] <= STEPS_LIMIT
         # NumPy 1 and 2 write the same bytes.
         assert (tmp_path / name).read_bytes() == model_path.read_bytes()
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
-    # The one layer of the tiny network may round the other way; of forty operators, several at once: up to 5 were seen.
-    assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2 * OUTPUT_STEPS_LIMIT)
-    assert (difference <= 1).mean() > 0.8
+    # The one layer of the tiny network may round the other way; of forty operators, several at once.
+    assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
+    assert (difference <= 1).mean() > 0.95
     # Of speech they say the same, but for a tie.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
-    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > OUTPUT_STEPS_LIMIT
+    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > 2
     assert leads.mean() > 0.5
     np.testing.assert_array_equal(litert.argmax(1)[leads], tflite.argmax(1)[leads])
 

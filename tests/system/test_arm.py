@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.classifier import CEPSTRA_LIMIT, OUTPUT_STEPS_LIMIT, Classifier
+from affectd.classifier import CEPSTRA_LIMIT, STEPS_LIMIT, Classifier
 from affectd.model_file import read_model
 from roots import REPOSITORY, Device, bootstrap, run
 
@@ -145,12 +145,10 @@ def test_the_self_test_passes(name: str, system: System, device: Device, capsys:
         print(f"\n{name}: {description['runtime']}: {description['self_test']}", end=" ")
     assert description["runtime"].split()[0] == system.runtime
     assert description["self_test"]["cepstra_difference"] <= CEPSTRA_LIMIT
-    assert description["self_test"]["output_steps"] <= OUTPUT_STEPS_LIMIT
+    assert description["self_test"]["output_steps"] <= STEPS_LIMIT
 
 
-def test_outputs_are_within_one_step_of_those_here(
-    name: str, device: Device, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outputs_are_those_here_but_for_rounding(name: str, device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     here = Classifier(read_model(MODEL))
     random = np.random.default_rng(3)
     shape = (20, here.model.n_frames, here.model.spec.n_mfcc)
@@ -166,7 +164,8 @@ def test_outputs_are_within_one_step_of_those_here(
     with capsys.disabled():
         print(f"\n{name}: {np.bincount(steps.ravel()).tolist()} outputs are 0, 1, ... steps off", end=" ")
     assert np.unique(expected).size > 50, "the inputs do not exercise the network"
-    assert steps.max() <= OUTPUT_STEPS_LIMIT
+    assert steps.max() <= 2
+    assert (steps <= 1).mean() > 0.95
 
 
 def test_a_recording_gives_the_labels_that_it_gives_here(device: Device) -> None:

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from affectd.model_file import dequantize
 from affectd.model_file import quantize as quantize_values
 from affectd_train.network import build_network, masked_cross_entropy
-from affectd_train.quantize import NotInteger, check_int8, convert_int8, quantize
+from affectd_train.quantize import COARSER, NotInteger, check_int8, convert_int8, quantize
 
 SHAPE = (60, 13)
 
@@ -48,6 +48,14 @@ def test_int8_answers_as_float_does() -> None:
     wanted = network.predict(x, verbose=0)
     assert (np.argmax(logits, 1) == wanted.argmax(1)).mean() > 0.98
     assert np.abs(np.array(logits) - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def test_the_steps_of_the_logits_are_coarser_than_256_of_them_would_have_to_be() -> None:
+    network, x = trained(4)
+    content = convert_int8(network, x)
+    (scale, zero_point), logits = Interpreter(model_content=content).get_output_details()[0]["quantization"], network(x)
+    assert zero_point == 0
+    assert scale == pytest.approx(COARSER * np.ptp(logits) / 255, rel=0.1)
 
 
 def test_the_file_names_no_tensors_and_is_the_smaller_for_it() -> None:

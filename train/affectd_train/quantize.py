@@ -18,6 +18,13 @@ ALLOWED_DTYPES = (np.int8, np.int32)
 """int32 holds the biases (scale = input scale x weight scale) and the shapes of reshapes."""
 
 
+COARSER = 3
+"""How much longer the steps of the logits are than 256 of them would allow.
+
+Rounding inside of the network moves the logits by more than the shortest steps: those say nothing, and interpreters that
+round differently here and there do not agree on them."""
+
+
 class NotInteger(DataError):
     """The converted network is not int8 throughout; nothing was written."""
 
@@ -62,15 +69,22 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
         content: bytes = converter.convert()
     check_int8(content)
-    return without_names(content)
+    return finished(content)
 
 
-def without_names(content: bytes) -> bytes:
-    """Take the names off the tensors, a twentieth of the file: the device knows tensors by their places."""
+def finished(content: bytes) -> bytes:
+    """Make the steps of the logits `COARSER`, and take the names off the tensors.
+
+    The names are a twentieth of the file, and the device knows tensors by their places.
+    """
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     flatbuffer_utils.strip_strings(model)
+    (network,) = model.subgraphs
+    (logits,) = network.outputs
+    steps = network.tensors[logits].quantization  # biases, which have steps of input and weights, stay as they are
+    steps.scale, steps.zeroPoint = COARSER * steps.scale, 0 * steps.zeroPoint
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
