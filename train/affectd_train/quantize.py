@@ -21,8 +21,8 @@ ALLOWED_DTYPES = (np.int8, np.int32)
 COARSER = 3
 """How much longer the steps of the logits are than 256 of them would allow.
 
-Rounding inside of the network moves the logits by more than the shortest steps: those say nothing, and interpreters that
-round differently here and there do not agree on them."""
+Rounding inside of the network moves the logits by more than the shortest steps: those say nothing, and interpreters
+that round differently here and there do not agree on them."""
 
 
 class NotInteger(DataError):
