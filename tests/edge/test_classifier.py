@@ -214,7 +214,7 @@ def test_the_self_test_finds_no_difference_where_the_model_was_made(
     assert found == {"cepstra_difference": 0.0, "input_steps": 0.0, "output_steps": 0.0}
 
 
-@pytest.mark.parametrize(("name", "small", "large"), [("cepstra", 0.005, 0.02), ("input", 1, 2), ("output", 4, 5)])
+@pytest.mark.parametrize(("name", "small", "large"), [("cepstra", 0.005, 0.02), ("input", 1, 2), ("output", 1, 2)])
 def test_the_self_test_names_what_is_off(model: ModelFile, name: str, small: float, large: float) -> None:
     for difference in (small, large):
         golden = {key: array.copy() for key, array in model.golden.items()}
