@@ -163,7 +163,7 @@ def test_outputs_are_those_here_but_for_rounding(name: str, device: Device, caps
     steps = np.abs(there - expected)
     with capsys.disabled():
         print(f"\n{name}: {np.bincount(steps.ravel()).tolist()} outputs are 0, 1, ... steps off", end=" ")
-    assert np.unique(expected).size > 50, "the inputs do not exercise the network"
+    assert np.unique(expected).size > 20, "the inputs do not exercise the network"
     assert steps.max() <= 2
     assert (steps <= 1).mean() > 0.95
 
