@@ -81,13 +81,13 @@ class SmoothingConfig(Section):
     """From classifications to events that do not flicker; see `affectd.smoothing`."""
 
     name = "smoothing"
-    average_seconds: float = setting(1.0, 0.0, 60.0)
+    average_seconds: float = setting(0.75, 0.0, 60.0)
     """Probabilities are averaged over this many seconds."""
     minimum_count: int = setting(4, 1, 1000)
     """Classifications of an utterance before its first event."""
-    hysteresis: float = setting(0.1, 0.0, 1.0)
+    hysteresis: float = setting(0.05, 0.0, 1.0)
     """How much more probable than the current label a new one must be."""
-    patience: int = setting(2, 1, 1000)
+    patience: int = setting(1, 1, 1000)
     """For how many classifications in a row it must be so."""
     dwell_seconds: float = setting(1.0, 0.0, 60.0)
     """The shortest time between two changes of the label, seconds."""

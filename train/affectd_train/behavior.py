@@ -19,14 +19,15 @@ from affectd_train.transitions import transition_figures
 
 SETTINGS: dict[str, dict[str, float]] = {
     "as shipped": {},
-    "stride 8 frames": {"stride_frames": 8, "minimum_count": 8, "patience": 4},
-    "average 0.5 s": {"average_seconds": 0.5},
-    "average 0.5 s, hysteresis 0.05, patience 1": {"average_seconds": 0.5, "hysteresis": 0.05, "patience": 1},
+    "stride 8 frames": {"stride_frames": 8, "minimum_count": 8, "patience": 2},
+    "average 1 s, hysteresis 0.1, patience 2": {"average_seconds": 1.0, "hysteresis": 0.1, "patience": 2},
     "no average": {"average_seconds": 0.0},
+    "average 0.5 s": {"average_seconds": 0.5},
+    "average 1 s": {"average_seconds": 1.0},
     "average 2 s": {"average_seconds": 2.0},
     "hysteresis 0": {"hysteresis": 0.0},
-    "hysteresis 0.2": {"hysteresis": 0.2},
-    "patience 1": {"patience": 1},
+    "hysteresis 0.1": {"hysteresis": 0.1},
+    "patience 2": {"patience": 2},
     "dwell 0 s": {"dwell_seconds": 0.0},
 }
 """Settings to compare by name: what differs from the defaults of ``[smoothing]`` and ``[model] stride_frames``."""
