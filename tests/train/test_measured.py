@@ -13,6 +13,7 @@ from affectd_train.measured import measured, pictures_beside, sections
 
 ROW = {"unweighted": 0.61239, "share of clean": 0.9, "same_label": 0.87654, "unheard": 0.0}
 ROBUSTNESS = {
+    "every": 2,
     "recordings": 100,
     "conditions": [
         {"group": "noise car", "name": "10 dB"} | dict.fromkeys(FRONT_ENDS, ROW),

@@ -43,9 +43,9 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
 
     Returns
     -------
-    ``calibration``: ``ece`` and, of the coverage curve, every fifth point; ``robustness``: ``recordings``, ``bars`` and
-    rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front ends, and
-    ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all others;
+    ``calibration``: ``ece`` and, of the coverage curve, every fifth point; ``robustness``: ``every``, ``recordings``,
+    ``bars`` and rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front
+    ends, and ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all others;
     ``behavior``: events an hour and transitions at the default settings; ``also``, the names of the other folders with
     the options of the recipe, and their ``strangers`` and ``seeds``, see `other_protocols`.
 
@@ -65,6 +65,7 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
     if robustness := _read(evaluation / "robustness.json"):
         shipped, *others = FRONT_ENDS
         short["robustness"] = {
+            "every": robustness["every"],
             "recordings": robustness["recordings"],
             "bars": {key: round(value, 4) for key, value in robustness["bars"].items()},
             "rows": [

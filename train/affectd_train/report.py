@@ -152,7 +152,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
             any_use,
             measurements.get("also", {}),
             options_of(training["recipe"]),
-            round(figures["clips"] / measurements["robustness"]["recordings"]) if "robustness" in measurements else 1,
+            measurements["robustness"]["every"] if "robustness" in measurements else 1,
         ),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
         f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",

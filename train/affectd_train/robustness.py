@@ -40,7 +40,8 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
 
     Returns
     -------
-    What ``evaluation/robustness.json`` holds: ``recordings``; ``conditions``, a list of ``group``, ``name`` and per
+    What ``evaluation/robustness.json`` holds: ``every``; ``recordings``, how many were tested; ``conditions``, a list of
+    ``group``, ``name`` and per
     front end ``unweighted`` accuracy, its ``share of clean``, ``same_label`` as in clean sound by the same front end,
     and ``unheard``, the share of recordings for which the gate stayed shut; of gains ``clipped``, how many recordings
     reach full scale, and ``same_label_clipped`` and ``same_label_unclipped`` of the front end as it is, None where
@@ -78,7 +79,7 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
         if condition in clipped:
             row |= clipped_apart(given[FRONT_ENDS[0]], answers[0][FRONT_ENDS[0]], clipped[condition])
         rows.append(row)
-    figures = {"recordings": len(truth), "conditions": rows, "bars": bars(rows)}
+    figures = {"every": every, "recordings": len(truth), "conditions": rows, "bars": bars(rows)}
     write_text(evaluation / "robustness.json", json.dumps(figures, indent=1))
     return figures
 
