@@ -45,7 +45,8 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
     -------
     ``calibration``: ``ece`` and, of the coverage curve, every fifth point; ``robustness``: ``every``, ``recordings``,
     ``bars`` and rows of group, name, unweighted accuracy, share of unchanged labels, and accuracy with the other front
-    ends, and ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all others;
+    ends, and ``gain``, rows of name, share of unchanged labels, clipped recordings, and the share of them and of all
+    others;
     ``behavior``: events an hour and transitions at the default settings; ``also``, the names of the other folders with
     the options of the recipe, and their ``strangers`` and ``seeds``, see `other_protocols`.
 

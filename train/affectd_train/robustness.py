@@ -40,10 +40,10 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
 
     Returns
     -------
-    What ``evaluation/robustness.json`` holds: ``every``; ``recordings``, how many were tested; ``conditions``, a list of
-    ``group``, ``name`` and per
-    front end ``unweighted`` accuracy, its ``share of clean``, ``same_label`` as in clean sound by the same front end,
-    and ``unheard``, the share of recordings for which the gate stayed shut; of gains ``clipped``, how many recordings
+    What ``evaluation/robustness.json`` holds: ``every``; ``recordings``, how many were tested; ``conditions``, a list
+    of ``group``, ``name`` and per front end ``unweighted`` accuracy, its ``share of clean``, ``same_label`` as in clean
+    sound by the same front end, and ``unheard``, the share of recordings for which the gate stayed shut; of gains
+    ``clipped``, how many recordings
     reach full scale, and ``same_label_clipped`` and ``same_label_unclipped`` of the front end as it is, None where
     there are no such recordings; and ``bars``.
     """
