@@ -28,7 +28,6 @@ from affectd.features import FeatureSpec, Mfcc
 from affectd.vad import LEVEL_FLOOR_DBFS, RANGE_DB, band_level, trim
 from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
-from affectd_train.labels import labels_of
 from affectd_train.network import FRAMES_PER_STEP
 from affectd_train.recordings import load_audio, load_logmel, read_audio
 from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
@@ -334,25 +333,22 @@ class Batches:
         self.corpora = [corpus for corpus in shares if self.by_label[corpus]]
         weights = np.array([shares[corpus] for corpus in self.corpora])
         self.weights = weights / weights.sum()
-        self.masks = {
-            corpus: np.array([label in labels_of(corpus) for label in labels], np.float32) for corpus in shares
-        }
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
-        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, 2 * n_labels)``."""
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, n_labels)``."""
         contexts, target = self.contexts(step)
         return self.cepstra(contexts), target
 
     def plain(self, n: int) -> Float32:
         """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_mfcc)``."""
         rng = np.random.default_rng(self.seed)
-        return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[2]]) for _ in range(n)]))
+        return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[1]]) for _ in range(n)]))
 
-    def _choose(self, rng: np.random.Generator) -> tuple[str, int, int]:
+    def _choose(self, rng: np.random.Generator) -> tuple[int, int]:
         corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
         by_label = self.by_label[corpus]
         label = list(by_label)[rng.integers(len(by_label))]
-        return corpus, label, by_label[label][rng.integers(len(by_label[label]))]
+        return label, by_label[label][rng.integers(len(by_label[label]))]
 
     def contexts(self, step: int) -> tuple[Float32, Float32]:
         """Draw batch number ``step`` before its cepstra: bands ``(batch, n_frames, n_bands)``, and the targets."""
@@ -372,32 +368,31 @@ class Batches:
         if self.everyday and kind > 1 - self.everyday_share:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
             return self._context(bands), self._nobody_knows()
-        corpus, label, clip = self._choose(rng)
+        label, clip = self._choose(rng)
         frames = self.frames[clip] if self.frames else None
         bands, heard = self._augment(self.store[clip], rng, frames)
-        smooth = self.label_smoothing * self.masks[corpus] / self.masks[corpus].sum()
+        # Over all labels: a corpus that has no "surprised" has nobody who is, and its happy voices should not sound so.
+        smooth = np.float32(self.label_smoothing / len(self.labels))
         target = smooth + (1 - self.label_smoothing) * np.eye(len(self.labels), dtype=np.float32)[label]
         if self.taught is None:
-            return self._context(bands), self._target(target, self.masks[corpus])
+            return self._context(bands), self._target(target)
         target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
-        return self._context(bands), self._target(target, self.masks[corpus], self.taught.hints[clip], heard)
+        return self._context(bands), self._target(target, self.taught.hints[clip], heard)
 
     def _nobody_knows(self) -> Float32:
         # To call speech that nobody acted neutral would teach that every new microphone sounds neutral, for a new
         # microphone is what tells it from the corpora.
         n_labels = len(self.labels)
-        return self._target(np.full(n_labels, 1 / n_labels, np.float32), np.ones(n_labels, np.float32))
+        return self._target(np.full(n_labels, 1 / n_labels, np.float32))
 
-    def _target(
-        self, probabilities: Float32, mask: Float32, hints: Float32 | None = None, heard: Float32 | None = None
-    ) -> Float32:
+    def _target(self, probabilities: Float32, hints: Float32 | None = None, heard: Float32 | None = None) -> Float32:
         """Put together what `affectd_train.network.loss` takes apart."""
         if self.taught is None:
-            return np.concatenate([probabilities, mask], dtype=np.float32)
+            return np.asarray(probabilities, np.float32)
         known = hints is not None
         row = hints if hints is not None else np.zeros(self.taught.hints.shape[1], np.float32)
         steps = self._steps(heard).ravel() if self.frames else ()
-        return np.concatenate([probabilities, mask, row, [known], steps], dtype=np.float32)
+        return np.concatenate([probabilities, row, [known], steps], dtype=np.float32)
 
     def _steps(self, heard: Float32 | None) -> Float32:
         """Average the frames' hints over each of the network's last steps, with a last column of 1 if all are known."""

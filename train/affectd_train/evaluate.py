@@ -76,7 +76,7 @@ def about(clip: Clip) -> Prediction:
 
 
 def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:
-    """Let networks answer with these labels alone, as in training a corpus masks those it does not have."""
+    """Let networks answer with these labels alone, as a corpus that lacks the others takes for granted."""
     restricted = []
     for prediction in predictions:
         allowed = dict(prediction)

@@ -227,9 +227,8 @@ def fit(
         counts = Counter(clip.corpus for clip in heard)
         share = np.array([recipe.shares[clip.corpus] / counts[clip.corpus] for clip in heard], np.float32)
         right = np.array([labels.index(clip.emotion) for clip in heard])
-        masks = np.array([[label in labels_of(clip.corpus) for label in labels] for clip in heard], np.float32)
         x, speakers = np.stack([known[clip] for clip in heard]), [clip.speaker for clip in heard]
-        judged = lesson(x, basis, right, masks, share / share.max(), speakers)
+        judged = lesson(x, basis, right, len(labels), share / share.max(), speakers)
         row = {clip: i for i, clip in enumerate(heard)}
         return judged.take([row[clip] for clip in store.clips])  # augmented copies are of the same clips
 
@@ -338,7 +337,7 @@ def train(
         log.open("a") as lines,
     ):
         for step, (x, y) in zip(progress, prefetch(draws, first, steps), strict=True):
-            value = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, 2 * n_labels and hints)
+            value = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, n_labels and hints)
             if (step + 1) % 20 == 0:
                 progress.set_postfix(loss=f"{float(value):.3f}")
             if (step + 1) % recipe.save_every == 0 and step + 1 < steps:

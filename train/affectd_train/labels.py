@@ -44,8 +44,6 @@ CORPORA = tuple(LABEL_OF_CODE)
 def labels_of(corpus: str) -> frozenset[str]:
     """Return which of the eight labels a corpus has.
 
-    The loss masks the other labels for clips of this corpus: one without `surprised` says nothing about it.
-
     Raises
     ------
     ValueError

@@ -79,40 +79,19 @@ def deployed(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.get_layer("logits").output)
 
 
-def masked_cross_entropy(target: Any, logits: Any) -> Any:
-    """Cross-entropy over the labels that the clip's corpus has.
-
-    CREMA-D has no "calm": a calm-sounding clip of it says nothing against that
-    label, so labels a corpus lacks take no part in its softmax.
-
-    Parameters
-    ----------
-    target
-        ``(batch, 2 * n_labels)``: the wanted probabilities, then the mask (1 = the corpus has the label).
-    logits
-        ``(batch, n_labels)``.
-
-    Returns
-    -------
-    ``(batch,)`` nats.
-    """
-    probabilities, mask = ops.split(target, 2, axis=-1)
-    logits = logits - 1e4 * (1.0 - mask)
-    return -ops.sum(probabilities * ops.log_softmax(logits) * mask, axis=-1)
-
-
 def loss(
     n_labels: int, n_hints: int, n_frame_hints: int, hint_weight: float, frame_weight: float
 ) -> Callable[[Any, Any], Any]:
-    """Make the loss of training: `masked_cross_entropy`, and how far the guesses are off what the teacher knows.
+    """Make the loss of training: the cross-entropy, and how far the guesses are off what the teacher knows.
 
-    Its targets are ``(batch, 2 * n_labels)``; where there are hints, those of the clip and one column more, 1 where
+    Its targets are ``(batch, n_labels)``; where there are hints, those of the clip and one column more, 1 where
     they are known and else 0; and where there are hints of frames, as much again for every step of the network.
     """
 
     def taught(target: Any, output: Any) -> Any:
-        cost = masked_cross_entropy(target[:, : 2 * n_labels], output[:, :n_labels])
-        target, output = target[:, 2 * n_labels :], output[:, n_labels:]
+        labels, logits = target[:, :n_labels], output[:, :n_labels]
+        cost = keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
+        target, output = target[:, n_labels:], output[:, n_labels:]
         if n_hints:
             known = target[:, n_hints]
             cost += hint_weight * known * ops.mean(ops.square(output[:, :n_hints] - target[:, :n_hints]), axis=-1)

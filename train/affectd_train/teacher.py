@@ -27,6 +27,7 @@ import numpy as np
 from librosa.filters import mel
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import softmax
 from tqdm import tqdm
 
 from affectd.errors import DataError, UnavailableError
@@ -200,7 +201,7 @@ class Basis:
 
 
 def lesson(
-    x: Float32, basis: Basis, labels: NDArray[np.int64], masks: Float32, weights: Float32, speakers: Sequence[str]
+    x: Float32, basis: Basis, labels: NDArray[np.int64], n_labels: int, weights: Float32, speakers: Sequence[str]
 ) -> Lesson:
     """Let the teacher judge every clip without having heard its speaker.
 
@@ -208,10 +209,8 @@ def lesson(
     ----------
     x
         ``(n, d)`` embeddings.
-    labels
-        ``(n,)`` the right answers.
-    masks
-        ``(n, n_labels)`` float32, 1 for the labels that the clip's corpus has.
+    labels, n_labels
+        ``(n,)`` the right answers, and how many there may be.
     weights
         ``(n,)`` float32, how much a clip counts.
     speakers
@@ -222,27 +221,27 @@ def lesson(
     np.random.default_rng(0).shuffle(names)
     group = {name: i % CROSSINGS for i, name in enumerate(names)}
     mine = np.array([group[name] for name in speakers])
-    probabilities = np.zeros_like(masks)
+    probabilities = np.zeros((len(z), n_labels), np.float32)
     for k in range(CROSSINGS):
         others = mine != k
-        weight = fit_linear(z[others], labels[others], masks[others], weights[others])
-        probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], masks[mine == k])
+        weight = fit_linear(z[others], labels[others], n_labels, weights[others])
+        probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], axis=1)
     return Lesson(probabilities, (z / basis.spread)[:, :N_HINTS])
 
 
-def fit_linear(z: Float32, labels: NDArray[np.int64], masks: Float32, weights: Float32) -> Float32:
-    """Fit a multinomial logistic regression; labels outside of a clip's mask take no part in its softmax.
+def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Float32) -> Float32:
+    """Fit a multinomial logistic regression.
 
     Returns
     -------
     ``(d + 1, n_labels)``, the last row for the offsets.
     """
-    right = np.eye(masks.shape[1], dtype=np.float32)[labels]
-    shape = (z.shape[1] + 1, masks.shape[1])
+    right = np.eye(n_labels, dtype=np.float32)[labels]
+    shape = (z.shape[1] + 1, n_labels)
 
     def cost(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         w = flat.reshape(shape).astype(np.float32)
-        p = softmax(z @ w[:-1] + w[-1], masks)
+        p = softmax(z @ w[:-1] + w[-1], axis=1)
         gradient = (p - right) * weights[:, None]
         loss = -(weights * np.log(np.maximum((p * right).sum(1), 1e-12))).sum() + L2 / 2 * np.square(w[:-1]).sum()
         return float(loss), np.concatenate([z.T @ gradient + L2 * w[:-1], gradient.sum(0)[None]]).ravel().astype(float)
@@ -250,13 +249,6 @@ def fit_linear(z: Float32, labels: NDArray[np.int64], masks: Float32, weights: F
     found = minimize(cost, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 150})
     result: Float32 = found.x.reshape(shape).astype(np.float32)
     return result
-
-
-def softmax(logits: Float32, masks: Float32) -> Float32:
-    """Turn ``(n, n_labels)`` logits into probabilities of the labels in the masks."""
-    power = np.exp(logits - logits.max(1, keepdims=True)) * masks
-    probabilities: Float32 = power / np.maximum(power.sum(1, keepdims=True), np.float32(1e-30))
-    return probabilities
 
 
 _session: Any = None
