@@ -13,11 +13,6 @@ from affectd.features import Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
 from affectd.vad import Speech, band_level, find_speech
 
-END_FRAMES = 8
-"""All contexts that end within the hangover hold the whole of the last words; the mean over some of them depends less
-on chance than one of them does."""
-
-
 @dataclass(frozen=True)
 class Recording:
     """What a recording sounds like.
@@ -105,11 +100,11 @@ def classify_speech(
 def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tuple[int, int]]:
     """List the contexts that cover the speech of a recording, each the first frame and one past the last.
 
-    They begin every ``stride_frames``, and at the end there is one for every `END_FRAMES` of hangover. Those in which
-    the gate was closed for more than half of the time are left out. One shorter than ``n_frames`` is to be padded at
-    its front.
+    They begin every ``stride_frames``, and at the end there is one for every frame of the hangover: all of these hold
+    the whole of the last words, and their mean depends less on chance than one of them does. Those in which the gate
+    was closed for more than half of the time are left out. One shorter than ``n_frames`` is to be padded at its front.
     """
     start, stop = speech.start, speech.stop
     spans = [(first, first + n_frames) for first in range(start, stop - n_frames, stride_frames)]
-    spans += [(max(start, end - n_frames), end) for end in range(stop, speech.end - 1, -END_FRAMES)[::-1]]
+    spans += [(max(start, end - n_frames), end) for end in range(speech.end, stop + 1)]
     return [(first, end) for first, end in spans if speech.opened[first:end].mean() >= 0.5] or [spans[-1]]

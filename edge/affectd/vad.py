@@ -39,9 +39,15 @@ FALL_SECONDS = 0.4
 HELD_FRAMES = 5
 """A peak is held for this many frames; a click lives in four (window_length / hop_length)."""
 
-RANGE_DB = 40.0
-"""Of a whole recording, what is this far below its loudest sound is silence: in a quiet studio the gate would stay open
-for what the rounding to 16 bits leaves of a breath, which is another sound at another gain."""
+RANGE_DB = 30.0
+"""Of a recording, what is this far below the loudest sound around it is silence: in a quiet studio the gate would stay
+open for what the rounding to 16 bits leaves of a breath, which is another sound at another gain."""
+
+TRIM_RANGE_DB = 40.0
+"""The same for what networks learn from: live, nobody knows how loud it will get, and they hear quieter ends too."""
+
+RANGE_SECONDS = 5.0
+"""How far around a frame its loudest sound is looked for: somebody else's shout a minute later has no say."""
 
 COMB_HZ = 4000.0
 """The level is measured through a comb: deaf at 0 Hz and at this frequency, most sensitive at half of it."""
@@ -178,8 +184,10 @@ class Speech:
     stop: int
 
 
-def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> Speech | None:
-    """Find the speech of a recording with the device's own gate, which knows the loudest sound beforehand here.
+def find_speech(
+    level: NDArray[np.float32], config: GateConfig, frame_rate: float, range_db: float = RANGE_DB
+) -> Speech | None:
+    """Find the speech of a recording with the device's own gate, which knows the loudest sounds beforehand here.
 
     Parameters
     ----------
@@ -189,6 +197,8 @@ def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: floa
         The section ``[gate]``.
     frame_rate : float
         Frames per second.
+    range_db : float
+        How far below the loudest sound within `RANGE_SECONDS` silence begins.
 
     Returns
     -------
@@ -196,8 +206,11 @@ def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: floa
     """
     if len(level):
         held = min(HELD_FRAMES, len(level))  # not a click
-        loudest = overlapping(level, held, 1, len(level) - held + 1).min(axis=1).max()
-        level = np.maximum(level, loudest - np.float32(RANGE_DB))
+        steady = overlapping(level, held, 1, len(level) - held + 1).min(axis=1)
+        around = min(round(RANGE_SECONDS * frame_rate), len(level))
+        padded = np.pad(steady, (around, around + held - 1), constant_values=-np.inf)
+        loudest = overlapping(padded, 2 * around + 1, 1, len(level)).max(axis=1)
+        level = np.maximum(level, loudest - np.float32(range_db))
     gate = Gate(config, frame_rate)
     opened = gate.push(level)
     frames = np.flatnonzero(opened)
@@ -208,8 +221,8 @@ def find_speech(level: NDArray[np.float32], config: GateConfig, frame_rate: floa
 
 
 def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
-    """Return the frames of `find_speech`: the first one, and one past the last."""
-    speech = find_speech(level, config, frame_rate)
+    """Return the frames of `find_speech` within `TRIM_RANGE_DB`: the first one, and one past the last."""
+    speech = find_speech(level, config, frame_rate, TRIM_RANGE_DB)
     return (speech.start, speech.stop) if speech else None
 
 

@@ -25,7 +25,7 @@ from affectd.config import GateConfig
 from affectd.context import Context
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import LEVEL_FLOOR_DBFS, RANGE_DB, band_level, trim
+from affectd.vad import LEVEL_FLOOR_DBFS, TRIM_RANGE_DB, band_level, trim
 from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
 from affectd_train.network import FRAMES_PER_STEP
@@ -189,7 +189,7 @@ def load_bands(
     """
     # How many cepstra are made of the bands changes nothing about these.
     front_end = {key: value for key, value in spec.to_dict().items() if key != "n_mfcc"}
-    settings = json.dumps([front_end, asdict(GateConfig()), RANGE_DB, augmenter and augmenter.settings(), copy])
+    settings = json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB, augmenter and augmenter.settings(), copy])
     digest = hashlib.sha256(settings.encode())
     for clip in clips:
         digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())

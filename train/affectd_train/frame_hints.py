@@ -22,7 +22,7 @@ from tqdm import tqdm
 from affectd.config import GateConfig
 from affectd.errors import DataError
 from affectd.features import FeatureSpec
-from affectd.vad import RANGE_DB
+from affectd.vad import TRIM_RANGE_DB
 from affectd_train.corpora import Clip
 from affectd_train.dataset import Float32, Source, everyday_recordings, speech_of
 from affectd_train.recordings import read_audio
@@ -64,7 +64,7 @@ def frame_hints(clips: Sequence[Clip], spec: FeatureSpec, encoder: Path, everyda
         If onnx or onnxruntime is not installed.
     """
     basis = _components(encoder, everyday, cache)
-    settings = repr([spec, GateConfig(), RANGE_DB])
+    settings = repr([spec, GateConfig(), TRIM_RANGE_DB])
     digest = hashlib.sha256(encoder.read_bytes() + basis.axes.tobytes() + settings.encode())
     for clip in clips:
         digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
