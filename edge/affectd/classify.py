@@ -13,6 +13,7 @@ from affectd.features import Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
 from affectd.vad import Speech, band_level, find_speech
 
+
 @dataclass(frozen=True)
 class Recording:
     """What a recording sounds like.
