@@ -147,6 +147,12 @@ def unweighted_accuracy(truth: NDArray[Any], given: NDArray[Any]) -> float:
     return float(recall_score(truth, given, labels=sorted(set(truth)), average="macro", zero_division=0))
 
 
+def recalls(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Unweighted accuracy of each of the networks."""
+    truth = np.array([p["truth"] for p in predictions])
+    return {name: unweighted_accuracy(truth, np.array([answer(p, name) for p in predictions])) for name in NETWORKS}
+
+
 def by_group(truth: NDArray[Any], given: NDArray[Any], groups: NDArray[Any]) -> dict[str, float]:
     """Unweighted accuracy of each group by its name; clips of the group "" have none."""
     return {

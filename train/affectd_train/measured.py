@@ -26,6 +26,7 @@ STRANGER_COLUMNS = (
     "int8, unweighted",
     "int8, accuracy",
     "float, unweighted",
+    "int8, any label",
     "groups, int8, unweighted",
     "published",
 )
@@ -97,8 +98,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     ``strangers``: of protocols with speakers disjoint ``protocol``, ``published`` if known, ``clips``, ``speakers``,
-    ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, and ``groups``, the unweighted
-    accuracy of each group of speakers, int8; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
+    ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, ``any``, the unweighted
+    accuracy of the int8 network when it may answer with any label, and ``groups``, that of each group of speakers; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
     `SEED_KEYS`. A key without any evaluation is left out.
 
     Raises
@@ -129,6 +130,7 @@ def _stranger(figures: dict[str, Any]) -> dict[str, Any]:
     row = {key: figures[key] for key in ("protocol", "published", "clips", "speakers") if figures.get(key) is not None}
     for network in ("int8", "float"):
         row[network] = [figures[network][key] for key in ("unweighted", "unweighted_interval", "weighted")]
+    row["any"] = figures["any_label"]["int8"]
     return row | {"groups": figures["int8"]["by_gender"] | figures["int8"].get("by_age", {})}
 
 
@@ -215,7 +217,8 @@ def sections(short: dict[str, Any]) -> list[str]:
             "Speakers disjoint, networks trained without those they were tested on by the commands at the end of this "
             "page, whose options may be others than those of the file itself. Published figures are "
             "of other networks, and comparable only as far as their protocol is. Where a whole corpus was left out, "
-            "its microphones, its actors and what they were asked for are new as well: expect no more of yours.",
+            "its microphones, its actors and what they were asked for are new as well: expect no more of yours. "
+            'Networks answer with the labels of the corpus alone, but for the column "any label".',
             table(STRANGER_COLUMNS, [_stranger_row(row) for row in strangers]),
         ]
     if seeds := short.get("seeds"):
@@ -243,6 +246,7 @@ def _stranger_row(row: dict[str, Any]) -> list[str]:
         f"{int8:.3f} ({low:.3f} to {high:.3f})",
         f"{weighted:.3f}",
         f"{as_float:.3f}",
+        f"{row['any']:.3f}",
         ", ".join(f"{group} {right:.3f}" for group, right in row["groups"].items()),
         row.get("published", "–"),
     ]

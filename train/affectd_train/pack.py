@@ -36,8 +36,9 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
         If the run was not fitted or not quantized.
     """
     details = json.loads(needed(run / "fit.json", "fit").read_text())
-    spec = FeatureSpec.from_dict(details["recipe"]["spec"])
-    n_frames = details["recipe"]["n_frames"]
+    recipe = details["recipe"]
+    spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
+    n_frames = recipe["n_frames"]
     shape = (n_frames, spec.n_mfcc)
     model = ModelFile(
         spec=spec,
@@ -53,7 +54,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
             "input": np.zeros(shape, np.int8),
             "output": np.zeros(len(details["labels"]), np.int8),
         },
-        card=card | {"training": {key: details[key] for key in ("recipe", "clips", "speakers")}},
+        card=card | {"training": {"recipe": recipe} | {key: details[key] for key in ("clips", "speakers")}},
         tflite=needed(run / "int8.tflite", "quantize").read_bytes(),
     )
     classifier = Classifier(model)

@@ -23,6 +23,7 @@ from affectd_train.evaluate import (
     metrics,
     predict,
     read_predictions,
+    recalls,
     write_predictions,
 )
 from affectd_train.fit import Recipe, claim, fit, swap_phases, write_text
@@ -123,7 +124,8 @@ def cross_corpus(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -
 
     Returns
     -------
-    What ``out/metrics.json`` holds: ``experiments``, name -> `metrics`; of several tested corpora one entry for each.
+    What ``out/metrics.json`` holds: ``experiments``, name -> `metrics` and ``any_label`` as in `summarize`; of several
+    tested corpora one entry for each.
 
     Raises
     ------
@@ -149,8 +151,8 @@ def cross_corpus(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -
         for corpus in tested:
             common = known & labels_of(corpus)
             protocol = f"{split.name}, tested on {corpus}, {len(common)} classes, speakers and corpora disjoint"
-            theirs = among([p for p in predictions if p["corpus"] == corpus], common)
-            figures[f"{name}: {corpus}"] = metrics(theirs, protocol)
+            theirs = [p for p in predictions if p["corpus"] == corpus]
+            figures[f"{name}: {corpus}"] = metrics(among(theirs, common), protocol) | {"any_label": recalls(theirs)}
     summary = {"protocol": "cross-corpus", "experiments": figures}
     write_text(out / "metrics.json", json.dumps(summary, indent=1))
     return summary
@@ -193,13 +195,13 @@ def summarize(
         What the command line calls the protocol.
     labels
         Those of the tested corpus. Where they are fewer than the network's, the figures are of a network that answers
-        with them alone, and ``any_label`` says how right it is when it may name the others as well.
+        with them alone.
 
     Returns
     -------
     What ``out/metrics.json`` holds: `metrics` over all folds together, ``name``, ``trained_on`` (corpora),
-    ``published`` (from `PUBLISHED`), ``folds``, the unweighted accuracy of each, ``fold_mean``, their mean, as int8 and
-    as float, and ``calibration``.
+    ``published`` (from `PUBLISHED`), ``folds``, the unweighted accuracy of each, ``fold_mean``, their mean, and
+    ``any_label``, the unweighted accuracy when every label may be answered, as int8 and as float; and ``calibration``.
     """
     predictions: list[Prediction] = []
     per_fold = {}
@@ -215,9 +217,7 @@ def summarize(
     summary["published"] = PUBLISHED.get(name)
     summary["folds"] = per_fold
     summary["fold_mean"] = {n: float(np.mean([f[n] for f in per_fold.values()])) for n in NETWORKS}
-    if any(set(p["int8"]) - labels for _, tested in folds.values() for p in tested):
-        free = metrics([p for _, tested in folds.values() for p in tested], protocol)
-        summary["any_label"] = {network: free[network]["unweighted"] for network in NETWORKS}
+    summary["any_label"] = recalls([p for _, tested in folds.values() for p in tested])
     summary["calibration"] = calibration_figures(predictions)
     write_predictions(out / "predictions.jsonl", predictions)
     write_text(out / "metrics.json", json.dumps(summary, indent=1))
