@@ -99,7 +99,8 @@ def other_protocols(evaluations: Sequence[Path]) -> dict[str, Any]:
     -------
     ``strangers``: of protocols with speakers disjoint ``protocol``, ``published`` if known, ``clips``, ``speakers``,
     ``int8`` and ``float``, each unweighted accuracy, its interval and weighted accuracy, ``any``, the unweighted
-    accuracy of the int8 network when it may answer with any label, and ``groups``, that of each group of speakers; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
+    accuracy of the int8 network when it may answer with any label, and ``groups``, that of each group of speakers when
+    it may not; ``seeds``: of random splits ``protocol`` and ``systems``, rows of name and
     `SEED_KEYS`. A key without any evaluation is left out.
 
     Raises
