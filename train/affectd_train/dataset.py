@@ -295,7 +295,7 @@ class Batches:
         How far the microphones that clips are made to come from differ; see `affectd_train.specaugment.tilt`.
     """
 
-    noise_share = 0.05
+    noise_share = 0.08
     everyday_share = 0.1
 
     def __init__(
@@ -363,8 +363,9 @@ class Batches:
     def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
         kind = rng.random()
         if self.noise and kind < self.noise_share:
-            bands = tilt(self._noise(rng, self.n_frames), 2.0, rng)
-            return self._context(bands), self._nobody_knows()
+            # On the device noise comes in bursts too, with silence before them.
+            n_frames = self.n_frames if rng.random() < 0.5 else int(rng.integers(self.n_frames // 8, self.n_frames))
+            return self._context(tilt(self._noise(rng, n_frames), 2.0, rng)), self._nobody_knows()
         if self.everyday and kind > 1 - self.everyday_share:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
             return self._context(bands), self._nobody_knows()
