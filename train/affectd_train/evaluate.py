@@ -211,10 +211,10 @@ def calibrate(predictions: Sequence[Prediction]) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=(-2.0, 2.0), method="bounded").x))
 
 
-def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, coverage: float = 0.35) -> float:
+def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5) -> float:
     """Find the probability that the best label of this share of held-out clips exceeds.
 
-    With every third acted recording named, noise is named none, and everyday speech no more than a few times an hour.
+    With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
     """
     best = []
     for prediction in predictions:
