@@ -76,7 +76,7 @@ def about(clip: Clip) -> Prediction:
 
 
 def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:
-    """Let networks answer with these labels alone, as a corpus that lacks the others takes for granted."""
+    """Let networks answer with these labels alone: those of the corpus they are tested on."""
     restricted = []
     for prediction in predictions:
         allowed = dict(prediction)
