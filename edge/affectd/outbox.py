@@ -183,7 +183,7 @@ class Outbox:
                 self._forget([row.sequence for row in rows])
         if self._disk.count == 0:
             self._disk.remove()
-        elif self._disk.has_gone and now >= self._tidy_at:
+        elif self._disk.has_gone and (n or now >= self._tidy_at):  # what was dropped must not come back
             self._tidy_at = now + _TIDY_SECONDS
             self._disk.write()
 

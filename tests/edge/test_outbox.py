@@ -687,6 +687,22 @@ def test_a_folder_in_place_of_the_file_degrades_to_memory(
     assert caplog.messages[1:] == ["1 events that nobody could take are lost"]
 
 
+def test_what_was_dropped_does_not_come_back_after_a_death(state: Path, runtime: Path) -> None:
+    outbox = opened(state, runtime, max_events=10, clock=Clock())  # which stands still: nothing is tidied in time
+    put(outbox, *"abcd")
+    outbox.settle(connected=False)
+    put(outbox, *"efghijk")
+    for dropped, more in (("a", "l"), ("ab", "")):
+        outbox.settle(connected=True)
+        assert outbox.n_dropped == len(dropped)
+        put(outbox, *more)
+    after, before = died(state, runtime)
+    outbox.close()
+    outbox = opened(after, before, max_events=10)
+    assert payloads(outbox) == list("cdefghijkl")
+    outbox.close()
+
+
 def test_a_move_that_was_cut_off_is_finished(state: Path, runtime: Path) -> None:
     outbox = opened(state, runtime)
     put(outbox, *"abc")
