@@ -85,6 +85,7 @@ class Outbox:
         # The time, so that sequences rise even if nothing is left of the last run.
         self._sequence = max(time.time_ns() // 1000, self._runtime.newest)
         self._open_disk()
+        self._drop_surplus()  # what was delivered just before a death may be on the disk still
         self._tell()
 
     def put(self, payload: str) -> None:
@@ -172,9 +173,7 @@ class Outbox:
         """Move what was made at `limit` or before."""
         self._settle_memory()
         self._open_disk()
-        n = self._disk.forget_oldest(len(self) - self._max_events, self.n_bytes - self._max_bytes)
-        with self._lock:
-            self.n_dropped += n
+        n = self._drop_surplus()
         while self._disk.may_write and (rows := self._due(limit, now)):
             self._disk.open(create=True)
             if not self._disk.write(rows):
@@ -186,6 +185,13 @@ class Outbox:
         elif self._disk.has_gone and (n or now >= self._tidy_at):  # what was dropped must not come back
             self._tidy_at = now + _TIDY_SECONDS
             self._disk.write()
+
+    def _drop_surplus(self) -> int:
+        """Drop the oldest of what is on the disk until there is no more than may be; return how many."""
+        n = self._disk.forget_oldest(len(self) - self._max_events, self.n_bytes - self._max_bytes)
+        with self._lock:
+            self.n_dropped += n
+        return n
 
     def _due(self, limit: float, now: float) -> list[Row]:
         """Return some of the events that have to go to the disk."""

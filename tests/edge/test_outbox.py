@@ -703,6 +703,20 @@ def test_what_was_dropped_does_not_come_back_after_a_death(state: Path, runtime:
     outbox.close()
 
 
+def test_there_are_never_too_many_also_after_a_death(state: Path, runtime: Path) -> None:
+    outbox = opened(state, runtime, max_events=10, clock=Clock())
+    put(outbox, *"abcd")
+    outbox.settle(connected=False)
+    deliver(outbox, 1)  # leaves the disk with the next `settle`
+    put(outbox, *"efghijk")
+    after, before = died(state, runtime)
+    outbox.close()
+    outbox = opened(after, before, max_events=10)
+    assert len(outbox) == 10
+    assert payloads(outbox) == list("bcdefghijk")
+    outbox.close()
+
+
 def test_a_move_that_was_cut_off_is_finished(state: Path, runtime: Path) -> None:
     outbox = opened(state, runtime)
     put(outbox, *"abc")
