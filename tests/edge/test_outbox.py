@@ -790,10 +790,11 @@ class Life(RuleBasedStateMachine):
             event = f"{self._n_made:06} {EVENT[:100]}"
             self._outbox.put(event)
             self._waiting.append(event)
-        surplus = len(self._waiting) - 1000
-        if surplus > 0:  # `settle` drops them, at the latest
+        surplus = max(0, len(self._waiting) - 1000)
+        # `settle` drops them, at the latest, and what was delivered and came back after a death.
+        if surplus or len(self._outbox) > 1000:
             self._outbox.settle(connected=True)
-            del self._waiting[:surplus]
+        del self._waiting[:surplus]
 
     @rule(n=st.integers(1, 400))
     def deliver(self, n: int) -> None:
