@@ -13,6 +13,9 @@ from affectd.features import Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
 from affectd.vad import Speech, band_level, find_speech
 
+FRAMES_BEFORE_END = 16
+"""Of a recording, contexts end at each of this many frames before speech does, and at all that the gate hangs over."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -101,11 +104,13 @@ def classify_speech(
 def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tuple[int, int]]:
     """List the contexts that cover the speech of a recording, each the first frame and one past the last.
 
-    They begin every ``stride_frames``, and at the end there is one for every frame of the hangover: all of these hold
-    the whole of the last words, and their mean depends less on chance than one of them does. Those in which the gate
-    was closed for more than half of the time are left out. One shorter than ``n_frames`` is to be padded at its front.
+    They begin every ``stride_frames``, and around the end of speech there is one for every frame: all of these hold
+    nearly all of the last words, and their mean depends less on chance, and on how int8 rounds, than one of them does.
+    Those in which the gate was closed for more than half of the time are left out. One shorter than ``n_frames`` is to
+    be padded at its front.
     """
     start, stop = speech.start, speech.stop
     spans = [(first, first + n_frames) for first in range(start, stop - n_frames, stride_frames)]
-    spans += [(max(start, end - n_frames), end) for end in range(speech.end, stop + 1)]
+    first_end = max((start + speech.end + 1) // 2, speech.end - FRAMES_BEFORE_END)  # of a short word no more than half
+    spans += [(max(start, end - n_frames), end) for end in range(first_end, stop + 1)]
     return [(first, end) for first, end in spans if speech.opened[first:end].mean() >= 0.5] or [spans[-1]]

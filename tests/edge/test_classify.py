@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectd.classifier import Classifier
-from affectd.classify import classify_recording, context_spans
+from affectd.classify import FRAMES_BEFORE_END, classify_recording, context_spans
 from affectd.config import Config
 from affectd.context import Context
 from affectd.features import FeatureSpec, Mfcc
@@ -37,8 +37,8 @@ def test_speech_shorter_than_a_context_is_padded_in_front_as_the_device_pads() -
     frames = mfcc.frames(CLIP)
     speech = find_speech(band_level(frames, 16000), CONFIG.gate, FRAME_RATE)
     assert speech is not None
-    ends = range(speech.end, speech.stop + 1)
-    assert len(ends) == 32, "half a second of hangover is 31 frames"
+    ends = range(speech.end - FRAMES_BEFORE_END, speech.stop + 1)
+    assert len(ends) == FRAMES_BEFORE_END + 32, "half a second of hangover is 31 frames"
     assert len(network.calls) == len(ends)
     for end, call in zip(ends, network.calls, strict=True):
         context = Context(300, SPEC.n_bands, mfcc.floor)
@@ -48,10 +48,19 @@ def test_speech_shorter_than_a_context_is_padded_in_front_as_the_device_pads() -
     assert result.speech_seconds == pytest.approx(speech.opened.sum() / 62.5)
 
 
-def test_a_recording_that_ends_with_speech_is_heard_to_its_end_alone() -> None:
+def test_a_recording_that_ends_with_speech_is_heard_to_its_end() -> None:
     network = FakeNetwork(n_frames=300)
-    classify_recording([CLIP[: int(2.7 * 16000)]], network, CONFIG)
-    assert len(network.calls) == 1, "an earlier end would cut the last word"
+    samples = CLIP[: int(2.7 * 16000)]
+    classify_recording([samples], network, CONFIG)
+    assert len(network.calls) == FRAMES_BEFORE_END + 1
+    bands = Mfcc(SPEC).bands(Mfcc(SPEC).frames(samples))
+    np.testing.assert_allclose(network.calls[-1][-1], Mfcc(SPEC).cepstra(bands)[-1], atol=1e-3)
+
+
+def test_of_a_short_word_no_more_than_half_is_left_out() -> None:
+    opened = np.ones(14, np.bool_)
+    spans = context_spans(Speech(opened, 0, 10, 14), 188, 16)
+    assert spans == [(0, end) for end in range(5, 15)]
 
 
 def test_the_answer_is_the_mean_over_all_contexts_and_its_label_the_best() -> None:
@@ -95,7 +104,7 @@ def test_long_pauses_within_a_recording_do_not_count() -> None:
     network = FakeNetwork(n_frames=50)
     word = gain(syllables(1.5), -20)
     classify_recording([np.concatenate([word, silence(60), word])], network, CONFIG)
-    assert len(network.calls) < 20 + 32, "a minute of silence alone has 234 strides, and the hangover 32 ends"
+    assert len(network.calls) < 20 + 32 + FRAMES_BEFORE_END, "a minute of silence alone has 234 strides"
 
 
 @given(
@@ -113,7 +122,7 @@ def test_contexts_lie_within_the_span_and_mostly_in_speech(
     assert spans
     for first, last in spans:
         assert 0 <= first < last <= stop
-        assert last - first == n_frames or (first == 0 and last >= end)
+        assert last - first == n_frames or (first == 0 and last >= max(end / 2, end - FRAMES_BEFORE_END))
     mostly_open = [opened[first:last].mean() >= 0.5 for first, last in spans]
     assert all(mostly_open) or len(spans) == 1
 
