@@ -120,7 +120,7 @@ class FeatureSpec:
     log_floor: float = 1e-14
     replace_zeros: bool = False
     reference: Literal["one", "max"] = "max"
-    top_db: float | None = 60.0
+    top_db: float | None = 50.0
     n_mfcc: int = 40
     lifter: float = 0.0
     lifter_start: Literal[0, 1] = 1
