@@ -11,9 +11,11 @@ import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
 from affectd.features import FeatureSpec, Mfcc
+from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip, read_corpus
-from affectd_train.dataset import Source, speech_bands
+from affectd_train.dataset import speech_bands
 from affectd_train.frame_hints import FIRST_CENTER, LAYER, N_FRAME_HINTS, STEP, frame_hints
+from affectd_train.sources import Source, sources
 from affectd_train.teacher import LAYERS
 
 SPEC = FeatureSpec()
@@ -83,6 +85,16 @@ def test_what_was_heard_is_kept(encoder: Path, everyday: Path, speech_data: Path
     for again, rows in zip(frame_hints(clips, SPEC, encoder, everyday, tmp_path), hints, strict=True):
         np.testing.assert_array_equal(again, rows)
     assert file.stat().st_mtime_ns == before
+
+
+def test_copies_are_heard_as_what_they_are(encoder: Path, everyday: Path, speech_data: Path, tmp_path: Path) -> None:
+    clips = read_corpus("emodb", speech_data / "emodb").clips[:2]
+    augmenter = Augmenter(None, None)
+    hints = frame_hints(clips, SPEC, encoder, everyday, tmp_path, augmenter, 1)
+    copies = sources(clips, SPEC, augmenter, 1)
+    assert [len(rows) for rows in hints] == [len(speech_bands(source)) for source in copies]
+    for rows, original in zip(hints, frame_hints(clips, SPEC, encoder, everyday, tmp_path), strict=True):
+        assert not np.array_equal(rows, original)
 
 
 def test_a_clip_that_cannot_be_decoded_has_none(encoder: Path, everyday: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 from sklearn.linear_model import LogisticRegression
 
+from affectd.features import FeatureSpec
+from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip, read_corpus
 from affectd_train.dataset import everyday_recordings
 from affectd_train.network import build_network, deployed, loss
@@ -63,7 +65,7 @@ def test_an_inverted_spectrogram_has_that_spectrogram(speech_data: Path) -> None
 
 def test_embeddings_are_means_and_deviations_of_the_layers(speech_data: Path, encoder: Path, tmp_path: Path) -> None:
     clips = read_corpus("emodb", speech_data / "emodb").clips[:3]
-    x = embeddings(clips, encoder, tmp_path)
+    x = embeddings(clips, FeatureSpec(), encoder, tmp_path)
     assert x.shape == (3, 3 * 832)
     first, second, third = np.split(x, 3, axis=1)
     np.testing.assert_allclose(second, 2 * first, rtol=0.01, atol=1e-4)
@@ -76,15 +78,17 @@ def test_embeddings_are_means_and_deviations_of_the_layers(speech_data: Path, en
     files = list(tmp_path.glob("embeddings-emodb-*.npy"))
     assert len(files) == 1
     before = files[0].stat().st_mtime_ns
-    np.testing.assert_array_equal(embeddings(clips, encoder, tmp_path), x)
+    np.testing.assert_array_equal(embeddings(clips, FeatureSpec(), encoder, tmp_path), x)
     assert files[0].stat().st_mtime_ns == before
+    copies = embeddings(clips, FeatureSpec(), encoder, tmp_path, Augmenter(None, None), 1)
+    assert (copies != x).any(1).all()
 
 
 def test_a_clip_that_cannot_be_decoded_has_no_embedding(encoder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     clip = Clip(path=broken, corpus="emodb", speaker="emodb-03", emotion="sad", gender="male", text="a")
-    assert np.isnan(embeddings([clip], encoder, tmp_path / "cache")).all()
+    assert np.isnan(embeddings([clip], FeatureSpec(), encoder, tmp_path / "cache")).all()
 
 
 def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
@@ -128,6 +132,17 @@ def test_nobody_is_judged_by_a_classifier_that_knows_the_voice(rng: np.random.Ge
     z = Basis.of(x)(x)
     known = fit_linear(z, labels, 2, weights)
     assert ((z @ known[:-1] + known[-1]).argmax(1) == labels).mean() > 0.75
+
+
+def test_what_weighs_nothing_is_judged_and_teaches_nothing(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 2, 200)
+    x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)
+    speakers = [f"speaker-{i % 10}" for i in range(200)]
+    alone = lesson(x, Basis.of(x), labels, 2, np.ones(200, np.float32), speakers)
+    # Copies with wrong labels: whoever learned from them would answer otherwise.
+    weights = np.repeat(np.array([1, 0], np.float32), 200)
+    both = lesson(np.concatenate([x, x]), Basis.of(x), np.concatenate([labels, 1 - labels]), 2, weights, speakers * 2)
+    np.testing.assert_allclose(both.probabilities, np.tile(alone.probabilities, (2, 1)), atol=1e-3)
 
 
 def test_hints_are_uncorrelated_and_of_equal_size(rng: np.random.Generator) -> None:

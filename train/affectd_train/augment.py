@@ -22,13 +22,13 @@ from affectd_train.recordings import read_audio
 
 Float32 = npt.NDArray[np.float32]
 
-# What `Augmenter` draws from, uniformly. Pitch and tempo are small: both carry emotion.
-PITCH_SEMITONES = (-2.0, 2.0)
+# What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is somebody else's voice.
+PITCH_SEMITONES = (-4.0, 4.0)
 STRETCH_RATE = (0.9, 1.1)
 SHIFT_SECONDS = (-0.1, 0.1)
 SNR_DB = (0.0, 30.0)
 GAIN_DB = (-20.0, 6.0)
-# How often a step other than the gain happens at all.
+# How often a step other than pitch and gain happens at all.
 PROBABILITY = 0.5
 
 _PEAK = 32767 / 32768  # the largest sample that 16-bit PCM can hold
@@ -158,23 +158,29 @@ class Augmenter:
             If a noise or a room response cannot be decoded.
         """
         generator = np.random.default_rng(seed)
+        return self.surround(self.voice(samples, sample_rate, generator), sample_rate, generator)
 
-        def happens() -> bool:
-            return bool(generator.random() < PROBABILITY)
-
-        # In the order in which it happens to a voice: the speaker, the room, the noise, the microphone.
-        if happens():
-            samples = shift_pitch(samples, sample_rate, generator.uniform(*PITCH_SEMITONES))
-        if happens():
+    def voice(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
+        """Let somebody else say it, at another tempo: ``(n,)`` to ``(m,)``."""
+        samples = shift_pitch(samples, sample_rate, generator.uniform(*PITCH_SEMITONES))
+        if _happens(generator):
             samples = stretch(samples, sample_rate, generator.uniform(*STRETCH_RATE))
-        if happens():
+        if _happens(generator):
             samples = shift_time(samples, sample_rate, generator.uniform(*SHIFT_SECONDS))
-        if self.responses and happens():
+        return samples
+
+    def surround(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
+        """Put a voice into a room, with noise, before a microphone: ``(m,)`` to ``(m,)``, nothing moves in time."""
+        if self.responses and _happens(generator):
             samples = add_room(samples, _read(_choose(self.responses, generator), sample_rate))
-        if self.noises and happens():
+        if self.noises and _happens(generator):
             noise = _read(_choose(self.noises, generator), sample_rate)
             samples = add_noise(samples, _excerpt(noise, len(samples), generator), generator.uniform(*SNR_DB))
         return change_level(samples, generator.uniform(*GAIN_DB))
+
+
+def _happens(generator: np.random.Generator) -> bool:
+    return bool(generator.random() < PROBABILITY)
 
 
 def _apply(transform: Any, samples: Float32, sample_rate: int, **parameters: float) -> Float32:

@@ -6,15 +6,13 @@ so what the network is trained on is what it will be shown.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import sys
 import zlib
 from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +23,12 @@ from affectd.config import GateConfig
 from affectd.context import Context
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import LEVEL_FLOOR_DBFS, TRIM_RANGE_DB, band_level, trim
+from affectd.vad import LEVEL_FLOOR_DBFS, band_level, trim
 from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
 from affectd_train.network import FRAMES_PER_STEP
-from affectd_train.recordings import load_audio, load_logmel, read_audio
+from affectd_train.recordings import load_logmel, read_audio
+from affectd_train.sources import Source, digest, sources, speech_settings
 from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 from affectd_train.teacher import Lesson
 
@@ -37,16 +36,6 @@ Float32 = NDArray[np.float32]
 
 LOGMEL_PEAK_DBFS = -20.0
 """The level that the loudest band of a log-mel clip is taken to have had; the file kept only what is relative to it."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What has to be known to compute the bands of one clip in another process."""
-
-    clip: Clip
-    spec: FeatureSpec
-    augmenter: Augmenter | None = None
-    seed: int = 0
 
 
 def speech_bands(source: Source) -> Float32 | str:
@@ -71,8 +60,9 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
 
     Returns
     -------
-    Its samples, or None where there are only log-mel bands; its bands, ``(n_frames, n_bands)`` dB; and the span of the
-    frames in which the device's gate is open, which is all of them for a clip in which it never opens.
+    The samples of the voice alone, or None where there are only log-mel bands; the bands of what a microphone hears,
+    ``(n_frames, n_bands)`` dB; and the span of the frames in which the device's gate is open, which is all of them for
+    a clip in which it never opens.
 
     Raises
     ------
@@ -80,19 +70,17 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
         If the clip cannot be decoded.
     """
     spec, clip = source.spec, source.clip
-    samples = None
+    voice = None
     if clip.is_logmel:
         bands = load_logmel(clip)
         level = logmel_level(bands, spec)
     else:
-        samples = load_audio(clip, spec.sample_rate)
-        if source.augmenter is not None:
-            samples = source.augmenter(samples, spec.sample_rate, source.seed)
+        voice, samples = source.sound()
         mfcc = Mfcc(spec)
         frames = mfcc.frames(samples)
         bands = mfcc.bands(frames)
         level = band_level(frames, spec.sample_rate)
-    return samples, bands, trim(level, GateConfig(), spec.sample_rate / spec.hop_length) or (0, len(bands))
+    return voice, bands, trim(level, GateConfig(), spec.sample_rate / spec.hop_length) or (0, len(bands))
 
 
 def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
@@ -142,12 +130,15 @@ class BandStore:
         ``(total_frames, n_bands)`` float16.
     starts, ends
         ``(len(clips),)`` int64; entry ``i`` is ``rows[starts[i] : ends[i]]``.
+    copies
+        Which copy of the clip each entry is of; 0 for the clip itself.
     """
 
     clips: tuple[Clip, ...]
     rows: NDArray[np.float16]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    copies: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -155,19 +146,25 @@ class BandStore:
     def __getitem__(self, i: int) -> Float32:
         return self.rows[self.starts[i] : self.ends[i]].astype(np.float32)
 
+    def entries(self) -> list[tuple[Clip, int]]:
+        """Return the clip and the number of the copy of every entry."""
+        return list(zip(self.clips, self.copies, strict=True))
+
     def without(self, speakers: Set[str]) -> BandStore:
         """Leave out everything these speakers said; the rows are shared, not copied."""
         kept = [i for i, clip in enumerate(self.clips) if clip.speaker not in speakers]
-        return BandStore(tuple(self.clips[i] for i in kept), self.rows, self.starts[kept], self.ends[kept])
+        clips, copies = tuple(self.clips[i] for i in kept), tuple(self.copies[i] for i in kept)
+        return BandStore(clips, self.rows, self.starts[kept], self.ends[kept], copies)
 
     @classmethod
     def join(cls, stores: Sequence[BandStore]) -> BandStore:
         """Put stores behind one another."""
         clips = tuple(clip for store in stores for clip in store.clips)
+        copies = tuple(copy for store in stores for copy in store.copies)
         first_rows = np.cumsum([0] + [len(store.rows) for store in stores])
         starts = np.concatenate([store.starts + first for store, first in zip(stores, first_rows[:-1], strict=True)])
         ends = np.concatenate([store.ends + first for store, first in zip(stores, first_rows[:-1], strict=True)])
-        return cls(clips, np.concatenate([store.rows for store in stores]), starts, ends)
+        return cls(clips, np.concatenate([store.rows for store in stores]), starts, ends, copies)
 
 
 def load_bands(
@@ -187,19 +184,10 @@ def load_bands(
     DataError
         If not one of the clips can be decoded.
     """
-    # How many cepstra are made of the bands changes nothing about these.
-    front_end = {key: value for key, value in spec.to_dict().items() if key != "n_mfcc"}
-    settings = json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB, augmenter and augmenter.settings(), copy])
-    digest = hashlib.sha256(settings.encode())
-    for clip in clips:
-        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
-    name = f"{clips[0].corpus}-{copy}-{digest.hexdigest()[:16]}"
-    file = cache / f"{name}.npz"
+    file = cache / f"{clips[0].corpus}-{copy}-{digest(speech_settings(spec), clips, augmenter, copy)}.npz"
     if not file.exists():
-        # The seed is the clip's own, so that a variation does not depend on which other clips there are.
-        seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode()) for clip in clips]
-        sources = [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
-        results = list(_in_parallel(sources, f"bands of {clips[0].corpus}, copy {copy}"))
+        title = f"bands of {clips[0].corpus}, copy {copy}"
+        results = list(_in_parallel(sources(clips, spec, augmenter, copy), title))
         for result in results:
             if isinstance(result, str):
                 say(f"skipped: {result}")
@@ -213,8 +201,8 @@ def load_bands(
         np.savez(beside, rows=np.concatenate(rows), edges=edges, good=good)
         beside.replace(file)
     with np.load(file) as stored:
-        edges = stored["edges"]
-        return BandStore(tuple(clips[i] for i in stored["good"]), stored["rows"], edges[:-1], edges[1:])
+        edges, good = stored["edges"], stored["good"]
+        return BandStore(tuple(clips[i] for i in good), stored["rows"], edges[:-1], edges[1:], (copy,) * len(good))
 
 
 def _in_parallel(sources: Sequence[Source], title: str) -> Iterable[Float32 | str]:
@@ -290,7 +278,7 @@ class Batches:
     taught, teacher_share
         What a teacher makes of every clip of the store, and which share of the targets its answers are.
     frames
-        `affectd_train.frame_hints.frame_hints` of every clip of the store, None where there are none; or nothing.
+        `affectd_train.frame_hints.frame_hints` of every clip of the store; or nothing.
     tilt_db
         How far the microphones that clips are made to come from differ; see `affectd_train.specaugment.tilt`.
     """
@@ -313,7 +301,7 @@ class Batches:
         seed: int,
         taught: Lesson | None = None,
         teacher_share: float = 0.5,
-        frames: Sequence[NDArray[np.float16] | None] = (),
+        frames: Sequence[NDArray[np.float16]] = (),
         tilt_db: float = 2.0,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
@@ -397,7 +385,7 @@ class Batches:
 
     def _steps(self, heard: Float32 | None) -> Float32:
         """Average the frames' hints over each of the network's last steps, with a last column of 1 if all are known."""
-        n_hints = next(frames.shape[1] for frames in self.frames if frames is not None)
+        n_hints = self.frames[0].shape[1]
         rows = np.zeros((self.n_frames, n_hints + 1), np.float32)
         if heard is not None and len(heard):
             rows[-len(heard) :] = np.pad(heard, ((0, 0), (0, 1)), constant_values=1.0)

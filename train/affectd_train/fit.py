@@ -57,7 +57,7 @@ class Recipe:
         default_factory=lambda: {"ravdess": 4.0, "tess": 2.0, "cremad": 7.0, "savee": 1.0, "emodb": 1.0}
     )
     target_share: float = 0.5  # of the batches of fine-tuning
-    augmented_copies: int = 1  # of every recording, besides the original
+    augmented_copies: int = 4  # of every recording, each in another voice
     batch_size: int = 64
     label_smoothing: float = 0.05
     teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
@@ -172,7 +172,12 @@ def fit(
     rooms = data / "noise" / "impulse_responses"
     augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
-    stores = {name: _bands(name, clips, recipe, cache, augmenter).without(held_out) for name in corpora}
+    spec = recipe.spec
+    loaded = {
+        name: [load_bands(mine, spec, cache, by, copy) for mine, by, copy in versions(name, clips, recipe, augmenter)]
+        for name in corpora
+    }
+    stores = {name: BandStore.join(bands).without(held_out) for name, bands in loaded.items()}
     trained_on = [clip for store in stores.values() for clip in store.clips]
     shares = {name: recipe.shares[name] for name in corpora}
     others = {name: share for name, share in shares.items() if name != recipe.target}
@@ -185,13 +190,8 @@ def fit(
     mean_std = normalization(store, recipe.spec, recipe.pretrain_frames, recipe.seed)
 
     def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int) -> Batches:
-        spec, smoothing = recipe.spec, recipe.label_smoothing
-        size, taught = recipe.batch_size, lecture(store) if recipe.teacher else None
-        # Augmented copies, which come behind the clips, have another tempo: what was heard in the clips is not theirs.
-        clips, originals = store.clips, dict(zip(reversed(store.clips), range(len(store))[::-1], strict=True))
-        frames = []
-        if frames_of:
-            frames = [frames_of[clip] if originals[clip] == i else None for i, clip in enumerate(clips)]
+        smoothing, size, taught = recipe.label_smoothing, recipe.batch_size, lecture(store) if recipe.teacher else None
+        frames = [frames_of[entry] for entry in store.entries()] if frames_of else []
         return Batches(
             store,
             shares,
@@ -211,26 +211,26 @@ def fit(
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
-    frames_of: dict[Clip, Float16] = {}
+    known: dict[tuple[Clip, int], Float32] = {}
+    frames_of: dict[tuple[Clip, int], Float16] = {}
     if recipe.teacher:
-        mine = {name: sorted(clip for clip in clips if clip.corpus == name) for name in corpora}
-        vectors = {name: embeddings(of, Path(recipe.teacher), cache) for name, of in mine.items()}
-        known = {clip: row for name, of in mine.items() for clip, row in zip(of, vectors[name], strict=True)}
-        basis = Basis.of(np.stack([known[clip] for clip in sorted(set(store.clips))]))
-        if recipe.frame_weight and everyday:
-            for of in mine.values():
-                hints = frame_hints(of, recipe.spec, Path(recipe.teacher), data / "speech", cache)
-                frames_of |= dict(zip(of, hints, strict=True))
+        encoder = Path(recipe.teacher)
+        for name in corpora:
+            for mine, by, copy in versions(name, clips, recipe, augmenter):
+                entries = [(clip, copy) for clip in mine]
+                known |= dict(zip(entries, embeddings(mine, spec, encoder, cache, by, copy), strict=True))
+                if recipe.frame_weight and everyday:
+                    hints = frame_hints(mine, spec, encoder, data / "speech", cache, by, copy)
+                    frames_of |= dict(zip(entries, hints, strict=True))
+        basis = Basis.of(np.stack([known[entry] for entry in store.entries() if not entry[1]]))
 
     def lecture(store: BandStore) -> Lesson:
-        heard = sorted(set(store.clips))
-        counts = Counter(clip.corpus for clip in heard)
-        share = np.array([recipe.shares[clip.corpus] / counts[clip.corpus] for clip in heard], np.float32)
-        right = np.array([labels.index(clip.emotion) for clip in heard])
-        x, speakers = np.stack([known[clip] for clip in heard]), [clip.speaker for clip in heard]
-        judged = lesson(x, basis, right, len(labels), share / share.max(), speakers)
-        row = {clip: i for i, clip in enumerate(heard)}
-        return judged.take([row[clip] for clip in store.clips])  # augmented copies are of the same clips
+        # The teacher learns from the clips themselves, and judges their copies too.
+        counts = Counter(clip.corpus for clip, copy in store.entries() if not copy)
+        weights = [0.0 if copy else recipe.shares[clip.corpus] / counts[clip.corpus] for clip, copy in store.entries()]
+        right = np.array([labels.index(clip.emotion) for clip in store.clips])
+        x, speakers = np.stack([known[entry] for entry in store.entries()]), [clip.speaker for clip in store.clips]
+        return lesson(x, basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
 
     everything = BandStore.join(list(stores.values()))
     if others and recipe.target in shares:
@@ -395,14 +395,13 @@ def write_text(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-def _bands(name: str, clips: Sequence[Clip], recipe: Recipe, cache: Path, augmenter: Augmenter) -> BandStore:
+def versions(
+    name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
+) -> list[tuple[list[Clip], Augmenter | None, int]]:
+    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone."""
     mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
-    stores = [load_bands(mine, recipe.spec, cache)]
-    if not mine[0].is_logmel:
-        stores += [
-            load_bands(mine, recipe.spec, cache, augmenter, copy) for copy in range(1, recipe.augmented_copies + 1)
-        ]
-    return BandStore.join(stores)
+    copies = 0 if mine[0].is_logmel else recipe.augmented_copies
+    return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.config import GateConfig
 from affectd.errors import DataError
 from affectd.features import FeatureSpec
-from affectd.vad import TRIM_RANGE_DB
+from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
-from affectd_train.dataset import Float32, Source, everyday_recordings, speech_of
+from affectd_train.dataset import Float32, everyday_recordings, speech_of
 from affectd_train.recordings import read_audio
+from affectd_train.sources import Source, digest, sources, speech_settings
 from affectd_train.teacher import SAMPLE_RATE, Basis, encoder_session, invert, loudest_at_half
 
 Float16 = NDArray[np.float16]
@@ -43,7 +43,15 @@ FIRST_CENTER, STEP = 447, 384
 """The encoder's three convolutions see 895 samples every 384."""
 
 
-def frame_hints(clips: Sequence[Clip], spec: FeatureSpec, encoder: Path, everyday: Path, cache: Path) -> list[Float16]:
+def frame_hints(
+    clips: Sequence[Clip],
+    spec: FeatureSpec,
+    encoder: Path,
+    everyday: Path,
+    cache: Path,
+    augmenter: Augmenter | None = None,
+    copy: int = 0,
+) -> list[Float16]:
     """Hear clips of one corpus on all cores, or read what an earlier call heard.
 
     Parameters
@@ -52,6 +60,8 @@ def frame_hints(clips: Sequence[Clip], spec: FeatureSpec, encoder: Path, everyda
         ``encoder_model.onnx`` of Moonshine base.
     everyday
         A folder of speech that the components are found on.
+    augmenter, copy
+        With an augmenter, the voices of copies are heard; see `affectd_train.dataset.load_bands`.
 
     Returns
     -------
@@ -64,17 +74,15 @@ def frame_hints(clips: Sequence[Clip], spec: FeatureSpec, encoder: Path, everyda
         If onnx or onnxruntime is not installed.
     """
     basis = _components(encoder, everyday, cache)
-    settings = repr([spec, GateConfig(), TRIM_RANGE_DB])
-    digest = hashlib.sha256(encoder.read_bytes() + basis.axes.tobytes() + settings.encode())
-    for clip in clips:
-        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
-    file = cache / f"frames-{clips[0].corpus}-{digest.hexdigest()[:16]}.npz"
+    settings = encoder.read_bytes() + basis.axes.tobytes() + speech_settings(spec)
+    name = digest(settings, clips, augmenter, copy)
+    file = cache / f"frames-{clips[0].corpus}-{name}.npz"
     if not file.exists():
         context = multiprocessing.get_context("forkserver")
-        sources = [Source(clip, spec) for clip in clips]
         with ProcessPoolExecutor(os.cpu_count(), context, _open, (encoder, basis)) as pool:
-            title = f"frames of {clips[0].corpus}"
-            heard = list(tqdm(pool.map(_project, sources, chunksize=16), title, total=len(clips)))
+            title = f"frames of {clips[0].corpus}, copy {copy}"
+            rows_of = pool.map(_project, sources(clips, spec, augmenter, copy), chunksize=16)
+            heard = list(tqdm(rows_of, title, total=len(clips)))
         beside = file.with_suffix(".partial.npz")
         np.savez(beside, rows=np.concatenate(heard), edges=np.cumsum([0, *map(len, heard)]))
         beside.replace(file)

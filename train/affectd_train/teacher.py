@@ -10,7 +10,6 @@ N. Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Vo
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import multiprocessing
@@ -31,8 +30,11 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 from affectd.errors import DataError, UnavailableError
+from affectd.features import FeatureSpec
+from affectd_train.augment import Augmenter
 from affectd_train.corpora import Clip
-from affectd_train.recordings import load_audio, load_logmel
+from affectd_train.recordings import load_logmel
+from affectd_train.sources import Source, digest, sources
 
 Float32 = NDArray[np.float32]
 
@@ -66,7 +68,14 @@ def encoder_session(encoder: bytes) -> Any:
     return runtime.InferenceSession(model.SerializeToString(), options)
 
 
-def embeddings(clips: Sequence[Clip], encoder: Path, cache: Path) -> Float32:
+def embeddings(
+    clips: Sequence[Clip],
+    spec: FeatureSpec,
+    encoder: Path,
+    cache: Path,
+    augmenter: Augmenter | None = None,
+    copy: int = 0,
+) -> Float32:
     """Embed clips on all cores, or read the embeddings from an earlier call's cache.
 
     Log-mel clips are turned into sound first.
@@ -75,6 +84,8 @@ def embeddings(clips: Sequence[Clip], encoder: Path, cache: Path) -> Float32:
     ----------
     encoder
         ``encoder_model.onnx`` of Moonshine base.
+    augmenter, copy
+        With an augmenter, the voices of copies are embedded; see `affectd_train.dataset.load_bands`.
 
     Returns
     -------
@@ -85,16 +96,15 @@ def embeddings(clips: Sequence[Clip], encoder: Path, cache: Path) -> Float32:
     UnavailableError
         If onnx or onnxruntime is not installed.
     """
-    digest = hashlib.sha256(encoder.read_bytes() + json.dumps(LAYERS).encode())
-    for clip in clips:
-        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
-    file = cache / f"embeddings-{clips[0].corpus}-{digest.hexdigest()[:16]}.npy"
+    settings = encoder.read_bytes() + json.dumps(LAYERS).encode()
+    file = cache / f"embeddings-{clips[0].corpus}-{digest(settings, clips, augmenter, copy)}.npy"
     if not file.exists():
         _installed("onnx"), _installed("onnxruntime")
         context = multiprocessing.get_context("forkserver")
         with ProcessPoolExecutor(os.cpu_count(), context, _open, (encoder,)) as pool:
-            title = f"embeddings of {clips[0].corpus}"
-            rows = list(tqdm(pool.map(embed, clips, chunksize=16), title, total=len(clips)))
+            title = f"embeddings of {clips[0].corpus}, copy {copy}"
+            heard = pool.map(embed, sources(clips, spec, augmenter, copy), chunksize=16)
+            rows = list(tqdm(heard, title, total=len(clips)))
         cache.mkdir(parents=True, exist_ok=True)
         beside = file.with_suffix(".partial.npy")
         np.save(beside, np.stack(rows).astype(np.float16))
@@ -103,10 +113,10 @@ def embeddings(clips: Sequence[Clip], encoder: Path, cache: Path) -> Float32:
     return result
 
 
-def embed(clip: Clip) -> Float32:
+def embed(source: Source) -> Float32:
     """Embed one clip, in a process that `_open` prepared."""
     try:
-        samples = invert(load_logmel(clip)) if clip.is_logmel else load_audio(clip, SAMPLE_RATE)
+        samples = invert(load_logmel(source.clip)) if source.clip.is_logmel else source.sound()[0]
     except DataError:  # reading its bands says why
         return np.full(2 * 416 * len(LAYERS), np.nan, np.float32)
     power = np.convolve(samples**2, np.ones(400) / 400, "same")
@@ -162,10 +172,6 @@ class Lesson:
     probabilities: Float32
     hints: Float32
 
-    def take(self, rows: Sequence[int]) -> Lesson:
-        """Select clips."""
-        return Lesson(self.probabilities[rows], self.hints[rows])
-
 
 @dataclass(frozen=True)
 class Basis:
@@ -212,7 +218,7 @@ def lesson(
     labels, n_labels
         ``(n,)`` the right answers, and how many there may be.
     weights
-        ``(n,)`` float32, how much a clip counts.
+        ``(n,)`` float32, how much a clip counts; those of 0 are judged only.
     speakers
         Who speaks.
     """
@@ -223,7 +229,7 @@ def lesson(
     mine = np.array([group[name] for name in speakers])
     probabilities = np.zeros((len(z), n_labels), np.float32)
     for k in range(CROSSINGS):
-        others = mine != k
+        others = (mine != k) & (weights > 0)
         weight = fit_linear(z[others], labels[others], n_labels, weights[others])
         probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], axis=1)
     return Lesson(probabilities, (z / basis.spread)[:, :N_HINTS])
