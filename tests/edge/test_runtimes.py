@@ -24,7 +24,7 @@ from affectd.model_file import read_model, write_model
 from tiny_model import tiny_model
 
 REPOSITORY = Path(__file__).parents[2]
-N_SPEECH = 40
+N_SPEECH = 80
 ENVIRONMENTS = {
     "litert": ("ai-edge-litert", "numpy"),
     "tflite": ("tflite-runtime==2.14.0", "numpy<2"),
@@ -144,7 +144,7 @@ def test_runtimes_agree_and_pass_the_self_test(
     # Of speech they say the same, but for a tie.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
     leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > 1
-    assert leads.mean() > 0.5
+    assert leads.sum() > 20, "the speech does not exercise the network"
     np.testing.assert_array_equal(litert.argmax(1)[leads], tflite.argmax(1)[leads])
 
 
