@@ -141,9 +141,9 @@ def test_runtimes_agree_and_pass_the_self_test(
     # The one layer of the tiny network may round the other way; of forty operators, several at once.
     assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
     assert (difference <= 1).mean() > 0.95
-    # Of speech they say the same, but for a tie.
+    # Of speech they say the same where no tie is near: of two labels each may be one step off, in opposite directions.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
-    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > 1
+    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > 2
     assert leads.sum() > 20, "the speech does not exercise the network"
     np.testing.assert_array_equal(litert.argmax(1)[leads], tflite.argmax(1)[leads])
 
