@@ -30,8 +30,8 @@ from affectd_train.dataset import (
     BandStore,
     Batches,
     Float32,
+    everyday_clips,
     load_bands,
-    load_everyday,
     load_noise,
     normalization,
     say,
@@ -61,7 +61,7 @@ class Recipe:
     batch_size: int = 64
     label_smoothing: float = 0.05
     teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
-    teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
+    teacher_share: float = 0.25  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
@@ -70,11 +70,12 @@ class Recipe:
     pretrain_rate: float = 6e-3
     finetune_steps: int = 3500
     finetune_rate: float = 2e-3
+    mixup: float = 0.4  # of fine-tuning: see `affectd_train.dataset.Batches`
     save_every: int = 200
     seed: int = 0
 
 
-OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
+OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate", "mixup")
 """Numbers of the recipe that pretraining does not depend on."""
 
 
@@ -168,16 +169,18 @@ def fit(
     # Data: bands of every corpus, and of augmented copies of the recordings.
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
     noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
-    everyday = load_everyday(data / "speech", recipe.spec) if (data / "speech").is_dir() else []
     rooms = data / "noise" / "impulse_responses"
     augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
     spec = recipe.spec
-    loaded = {
-        name: [load_bands(mine, spec, cache, by, copy) for mine, by, copy in versions(name, clips, recipe, augmenter)]
-        for name in corpora
-    }
-    stores = {name: BandStore.join(bands).without(held_out) for name, bands in loaded.items()}
+
+    def load(name: str, clips: Sequence[Clip]) -> BandStore:
+        listed = versions(name, clips, recipe, augmenter)
+        return BandStore.join([load_bands(mine, spec, cache, by, copy) for mine, by, copy in listed])
+
+    stores = {name: load(name, clips).without(held_out) for name in corpora}
+    talk = everyday_clips(data / "speech")
+    everyday: Sequence[Float32] | BandStore = load("everyday", talk) if talk else []
     trained_on = [clip for store in stores.values() for clip in store.clips]
     shares = {name: recipe.shares[name] for name in corpora}
     others = {name: share for name, share in shares.items() if name != recipe.target}
@@ -189,7 +192,7 @@ def fit(
         raise UsageError(f"all speakers of {', '.join(pretraining)} are held out: nobody is left to train on")
     mean_std = normalization(store, recipe.spec, recipe.pretrain_frames, recipe.seed)
 
-    def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int) -> Batches:
+    def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int, mixup: float) -> Batches:
         smoothing, size, taught = recipe.label_smoothing, recipe.batch_size, lecture(store) if recipe.teacher else None
         frames = [frames_of[entry] for entry in store.entries()] if frames_of else []
         return Batches(
@@ -208,6 +211,7 @@ def fit(
             recipe.teacher_share,
             frames,
             recipe.tilt_db,
+            mixup,
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
@@ -236,7 +240,7 @@ def fit(
     if others and recipe.target in shares:
         scale = (1 - recipe.target_share) / sum(others.values())
         shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
-    second = batches(everything, shares, recipe.n_frames, recipe.seed + 1)
+    second = batches(everything, shares, recipe.n_frames, recipe.seed + 1, recipe.mixup)
 
     # Shared by all calls that agree on what pretraining depends on.
     numbers = {name: value for name, value in _as_json(recipe).items() if name not in OF_FINETUNING}
@@ -251,7 +255,7 @@ def fit(
     key = json.dumps([numbers, speakers, labels, len(store), network.to_json()], sort_keys=True)
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
-        first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed)
+        first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed, 0.0)
         train(network, first, cost, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
 
     network = build_network(recipe.n_frames, *sizes)
