@@ -128,34 +128,6 @@ def test_hints_of_frames_stay_with_their_frames(store: BandStore) -> None:
             assert place[there].max() < 1
 
 
-def test_mixed_clips_are_asked_for_both_in_the_same_shares(store: BandStore) -> None:
-    n, n_labels = len(store), len(LABELS)
-    random = np.random.default_rng(0)
-    taught = Lesson(random.dirichlet(np.ones(n_labels), n).astype(np.float32), random.normal(size=(n, 3)).astype("f"))
-    noise = [random.normal(-40, 9, (300, SPEC.n_mels)).astype(np.float32)]
-    frames = [np.ones((len(store[i]), 1), np.float16) for i in range(n)]
-    settings: dict[str, object] = {"taught": taught, "noise": noise, "frames": frames, "batch_size": 40}
-    x, y = batches(store, **settings).draw(3)
-    mixed_x, mixed_y = batches(store, **settings, mixup=0.4).draw(3)
-    assert (mixed_x.dtype, mixed_y.dtype) == (np.float32, np.float32)
-    known, partners, shares = n_labels + 3, set(), []
-    for i in range(40):
-        # Its partner is the clip that the rest of it is most like.
-        towards, others = (mixed_x[i] - x[i]).ravel(), (x - x[i]).reshape(40, -1)
-        lengths = np.maximum(np.linalg.norm(others, axis=1), 1e-6)
-        j = int(np.argmax(others @ towards / lengths))
-        share = 1 - float(others[j] @ towards) / lengths[j] ** 2
-        np.testing.assert_allclose(mixed_x[i], share * x[i] + (1 - share) * x[j], atol=1e-4)
-        np.testing.assert_allclose(mixed_y[i, :known], share * y[i, :known] + (1 - share) * y[j, :known], atol=1e-4)
-        assert mixed_y[i, known] == (y[i, known] and y[j, known])  # of a mixture with noise nobody knows the hints
-        partners.add(j)
-        shares.append(share)
-    np.testing.assert_array_equal(mixed_y[:, known + 1 :], y[:, known + 1 :])
-    assert len(partners) > 20
-    assert 0.5 <= min(shares) < 0.7
-    assert max(shares) > 0.95
-
-
 def test_clips_as_they_are_are_contexts_of_the_device(store: BandStore) -> None:
     drawn = batches(store)
     mean, std = normalization(store, SPEC, 188, 0)

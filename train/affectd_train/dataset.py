@@ -274,8 +274,6 @@ class Batches:
         `affectd_train.frame_hints.frame_hints` of every clip of the store; or nothing.
     tilt_db
         How far the microphones that clips are made to come from differ; see `affectd_train.specaugment.tilt`.
-    mixup
-        Both parameters of the beta distribution from which the shares of two clips in one are drawn; 0 mixes none.
     """
 
     noise_share = 0.08
@@ -298,7 +296,6 @@ class Batches:
         teacher_share: float = 0.5,
         frames: Sequence[NDArray[np.float16]] = (),
         tilt_db: float = 2.0,
-        mixup: float = 0.0,
     ) -> None:
         self.store, self.noise, self.everyday = store, noise, everyday
         self.mfcc, self.n_frames = Mfcc(spec), n_frames
@@ -308,7 +305,7 @@ class Batches:
         self.mean, self.std = normalization
         self.labels = labels
         self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
-        self.tilt_db, self.mixup = tilt_db, mixup
+        self.tilt_db = tilt_db
         self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
         self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
         for i, clip in enumerate(store.clips):
@@ -321,8 +318,7 @@ class Batches:
     def draw(self, step: int) -> tuple[Float32, Float32]:
         """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, n_labels)``."""
         contexts, target = self.contexts(step)
-        cepstra = self.cepstra(contexts)
-        return self._mixed(cepstra, target, step) if self.mixup else (cepstra, target)
+        return self.cepstra(contexts), target
 
     def plain(self, n: int) -> Float32:
         """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_mfcc)``."""
@@ -344,24 +340,6 @@ class Batches:
     def cepstra(self, contexts: Float32) -> Float32:
         """Turn contexts of bands into normalized cepstra, as the device does."""
         return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - self.mean) / self.std
-
-    def _mixed(self, cepstra: Float32, target: Float32, step: int) -> tuple[Float32, Float32]:
-        """Mix every clip of a batch with another one, and their targets: H. Zhang et al., "mixup", 2018.
-
-        No clip is the lesser half of its own row, so the hints of its frames stay as they are.
-        """
-        rng = np.random.default_rng([self.seed, step, 1])
-        other = rng.permutation(len(cepstra))
-        share = rng.beta(self.mixup, self.mixup, (len(cepstra), 1)).astype(np.float32)
-        share = np.maximum(share, 1 - share)
-        mixed, n_hints = target.copy(), 0
-        if self.taught is not None:
-            n_hints = self.taught.hints.shape[1]
-            known = len(self.labels) + n_hints
-            mixed[:, known] = target[:, known] * target[other, known]
-        of_clip = slice(len(self.labels) + n_hints)
-        mixed[:, of_clip] = share * target[:, of_clip] + (1 - share) * target[other, of_clip]
-        return share[:, :, None] * cepstra + (1 - share[:, :, None]) * cepstra[other], mixed
 
     def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
         kind = rng.random()

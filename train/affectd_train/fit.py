@@ -61,7 +61,7 @@ class Recipe:
     batch_size: int = 64
     label_smoothing: float = 0.05
     teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
-    teacher_share: float = 0.25  # of the target probabilities; the rest is the label's
+    teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
@@ -70,12 +70,11 @@ class Recipe:
     pretrain_rate: float = 6e-3
     finetune_steps: int = 3500
     finetune_rate: float = 2e-3
-    mixup: float = 0.4  # of fine-tuning: see `affectd_train.dataset.Batches`
     save_every: int = 200
     seed: int = 0
 
 
-OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate", "mixup")
+OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
 
@@ -192,7 +191,7 @@ def fit(
         raise UsageError(f"all speakers of {', '.join(pretraining)} are held out: nobody is left to train on")
     mean_std = normalization(store, recipe.spec, recipe.pretrain_frames, recipe.seed)
 
-    def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int, mixup: float) -> Batches:
+    def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int) -> Batches:
         smoothing, size, taught = recipe.label_smoothing, recipe.batch_size, lecture(store) if recipe.teacher else None
         frames = [frames_of[entry] for entry in store.entries()] if frames_of else []
         return Batches(
@@ -211,7 +210,6 @@ def fit(
             recipe.teacher_share,
             frames,
             recipe.tilt_db,
-            mixup,
         )
 
     # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
@@ -240,7 +238,7 @@ def fit(
     if others and recipe.target in shares:
         scale = (1 - recipe.target_share) / sum(others.values())
         shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
-    second = batches(everything, shares, recipe.n_frames, recipe.seed + 1, recipe.mixup)
+    second = batches(everything, shares, recipe.n_frames, recipe.seed + 1)
 
     # Shared by all calls that agree on what pretraining depends on.
     numbers = {name: value for name, value in _as_json(recipe).items() if name not in OF_FINETUNING}
@@ -255,7 +253,7 @@ def fit(
     key = json.dumps([numbers, speakers, labels, len(store), network.to_json()], sort_keys=True)
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
-        first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed, 0.0)
+        first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed)
         train(network, first, cost, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
 
     network = build_network(recipe.n_frames, *sizes)
