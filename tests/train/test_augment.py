@@ -150,20 +150,12 @@ def test_a_room_lets_sound_decay_at_its_own_rate() -> None:
     assert -60 / slope == pytest.approx(t60, rel=0.1)
 
 
-@pytest.mark.parametrize("gain_db", [-6.0, 6.0])
-def test_gain_is_exact_to_16_bits(gain_db: float) -> None:
-    changed = change_level(tone(250), gain_db)
-    assert changed.dtype == np.float32
-    np.testing.assert_array_equal(changed * 32768 % 1, 0)
-    np.testing.assert_allclose(changed, tone(250) * 10 ** (gain_db / 20), atol=0.5001 / 32768)
-
-
-def test_gain_clips_what_16_bits_cannot_hold_and_loses_what_is_below_them() -> None:
-    loud = change_level(tone(250), 20.0)
-    assert (loud.min(), loud.max()) == (-1.0, 32767 / 32768)
-    inside = np.abs(tone(250)) < 0.099
-    np.testing.assert_allclose(loud[inside], 10 * tone(250)[inside], atol=0.5001 / 32768)
-    np.testing.assert_array_equal(change_level(tone(250), -90.0), 0)
+@pytest.mark.parametrize(("gain_db", "peak"), [(-6.0206, 0.15), (6.0206, 0.6), (20.0, 32767 / 32768)])
+def test_gain_is_exact_until_it_would_clip(gain_db: float, peak: float) -> None:
+    louder = change_level(tone(250), gain_db)
+    assert louder.dtype == np.float32
+    assert np.abs(louder).max() == pytest.approx(peak, rel=1e-4)
+    np.testing.assert_allclose(louder / peak, tone(250) / 0.3, atol=1e-4)  # scaled, never cut off
 
 
 def test_the_seed_alone_decides_whatever_the_order_and_the_global_generators(
@@ -191,7 +183,7 @@ def test_every_variation_is_finite_float32_within_full_scale(n_samples: int, fol
         varied = augmenter(samples, RATE, seed)
         assert varied.dtype == np.float32
         assert np.isfinite(varied).all()
-        assert np.abs(varied).max() <= 1
+        assert np.abs(varied).max() < 1
         assert 0.9 * n_samples - 2 <= len(varied) <= n_samples / 0.9 + 2
         lengths.add(len(varied))
     if n_samples > 1:

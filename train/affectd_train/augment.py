@@ -27,10 +27,11 @@ PITCH_SEMITONES = (-4.0, 4.0)
 STRETCH_RATE = (0.9, 1.1)
 SHIFT_SECONDS = (-0.1, 0.1)
 SNR_DB = (0.0, 30.0)
-GAIN_DB = (-25.0, 10.0)
+GAIN_DB = (-20.0, 6.0)
 # How often a step other than pitch and gain happens at all.
 PROBABILITY = 0.5
 
+_PEAK = 32767 / 32768  # the largest sample that 16-bit PCM can hold
 _AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
 
 
@@ -88,13 +89,12 @@ def add_noise(samples: Float32, noise: Float32, snr_db: float) -> Float32:
 
 
 def change_level(samples: Float32, gain_db: float) -> Float32:
-    """Amplify by `gain_db` before the converter, which `quantized` describes."""
-    return quantized(samples * np.float32(10 ** (gain_db / 20)))
-
-
-def quantized(samples: Float32) -> Float32:
-    """Round to 16 bits and clip, as a sound card does."""
-    return (np.round(samples * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
+    """Amplify by `gain_db`, but never so far that the peak exceeds full scale."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    factor = 10 ** (gain_db / 20)
+    if factor * peak > _PEAK:
+        factor = _PEAK / peak
+    return (samples * factor).astype(np.float32)
 
 
 class Augmenter:

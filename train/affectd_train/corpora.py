@@ -44,7 +44,7 @@ class Clip:
     Attributes
     ----------
     corpus
-        One of `CORPORA`; or "everyday", of which `affectd_train.dataset.everyday_clips` makes clips.
+        One of `CORPORA`.
     path
         The audio file or, for a log-mel clip, the file that holds the spectrograms of the whole corpus.
     speaker
@@ -52,7 +52,7 @@ class Clip:
     gender
         "female", "male", or "" where unknown.
     emotion
-        One of `LABELS`, "" where nobody acted.
+        One of `LABELS`.
     text
         The corpus's id of the spoken sentence or word.
     first_frame, n_frames

@@ -228,9 +228,16 @@ def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
     return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
 
 
-def everyday_clips(folder: Path) -> list[Clip]:
-    """List `everyday_recordings` as clips of a corpus in which every recording has a speaker, and none an emotion."""
-    return [Clip("everyday", path, path.stem, "", "", "") for path in everyday_recordings(folder)]
+def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
+    mfcc = Mfcc(spec)
+    clips = []
+    for file in tqdm(everyday_recordings(folder), "bands of everyday speech"):
+        frames = mfcc.frames(read_audio(file, spec.sample_rate))
+        span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
+        if span is not None:
+            clips.append(mfcc.bands(frames[slice(*span)]))
+    return clips
 
 
 def everyday_recordings(folder: Path) -> list[Path]:
@@ -285,7 +292,7 @@ class Batches:
         shares: dict[str, float],
         labels: Sequence[str],
         noise: Sequence[Float32],
-        everyday: Sequence[Float32] | BandStore,
+        everyday: Sequence[Float32],
         spec: FeatureSpec,
         n_frames: int,
         normalization: tuple[Float32, Float32],

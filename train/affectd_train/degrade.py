@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfilt
 
-from affectd_train.augment import add_noise, add_room, change_level, quantized
+from affectd_train.augment import add_noise, add_room
 from affectd_train.recordings import read_audio
 
 Float32 = NDArray[np.float32]
@@ -70,8 +70,13 @@ def in_room(response: Float32) -> Degradation:
 
 
 def amplified(gain_db: float) -> Degradation:
-    """Change the gain before the converter."""
-    return lambda samples, seed: change_level(samples, gain_db)
+    """Change the gain before the converter, which clips at full scale and rounds to 16 bits."""
+    return lambda samples, seed: quantized(samples * np.float32(10 ** (gain_db / 20)))
+
+
+def quantized(samples: Float32) -> Float32:
+    """Round to 16 bits and clip, as a sound card does."""
+    return (np.round(samples * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
 
 
 def reaches_full_scale(samples: Float32) -> bool:

@@ -30,8 +30,8 @@ from affectd_train.dataset import (
     BandStore,
     Batches,
     Float32,
-    everyday_clips,
     load_bands,
+    load_everyday,
     load_noise,
     normalization,
     say,
@@ -168,18 +168,16 @@ def fit(
     # Data: bands of every corpus, and of augmented copies of the recordings.
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
     noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
+    everyday = load_everyday(data / "speech", recipe.spec) if (data / "speech").is_dir() else []
     rooms = data / "noise" / "impulse_responses"
     augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
     spec = recipe.spec
-
-    def load(name: str, clips: Sequence[Clip]) -> BandStore:
-        listed = versions(name, clips, recipe, augmenter)
-        return BandStore.join([load_bands(mine, spec, cache, by, copy) for mine, by, copy in listed])
-
-    stores = {name: load(name, clips).without(held_out) for name in corpora}
-    talk = everyday_clips(data / "speech")
-    everyday: Sequence[Float32] | BandStore = load("everyday", talk) if talk else []
+    loaded = {
+        name: [load_bands(mine, spec, cache, by, copy) for mine, by, copy in versions(name, clips, recipe, augmenter)]
+        for name in corpora
+    }
+    stores = {name: BandStore.join(bands).without(held_out) for name, bands in loaded.items()}
     trained_on = [clip for store in stores.values() for clip in store.clips]
     shares = {name: recipe.shares[name] for name in corpora}
     others = {name: share for name, share in shares.items() if name != recipe.target}
