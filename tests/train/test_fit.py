@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ import pytest
 import soundfile
 
 from affectd.errors import UsageError
+from affectd_train.dataset import trained_on
 from affectd_train.evaluate import write_predictions
 from affectd_train.fit import Recipe, claim, options_of, swap_phases
 
@@ -135,6 +137,22 @@ def test_a_changed_network_is_pretrained_anew(data: Path, straight: tuple[Path, 
     done = subprocess.run([words[0], "-c", changed, *words[3:]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "pretraining" in done.stderr  # although its weights have the same shapes
+
+
+@pytest.mark.parametrize("folder", ["noise", "speech"])
+def test_with_another_noise_or_everyday_recording_it_is_pretrained_anew(
+    folder: str, data: Path, straight: tuple[Path, str], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
+    more = tmp_path / "data"
+    shutil.copytree(data, more)
+    (more / folder).mkdir()
+    hiss = np.random.default_rng(0).normal(0, 0.1, 48000)
+    assert trained_on(Path("street.wav"))  # half of the everyday recordings are left for tests
+    soundfile.write(more / folder / "street.wav", hiss, 16000)
+    done = subprocess.run(command(more, tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pretraining" in done.stderr
 
 
 def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from affectd_train.dataset import (
     BandStore,
     Batches,
     Float32,
+    everyday_recordings,
     load_bands,
     load_everyday,
     load_noise,
@@ -248,7 +249,9 @@ def fit(
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(recipe.pretrain_frames, *sizes)
-    key = json.dumps([numbers, speakers, labels, len(store), network.to_json()], sort_keys=True)
+    talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
+    surroundings = [augmenter.settings(), talk]  # who adds a noise wants it heard
+    key = json.dumps([numbers, speakers, labels, len(store), surroundings, network.to_json()], sort_keys=True)
     pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
     if not pretrained.exists():
         first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed)
