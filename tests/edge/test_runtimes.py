@@ -141,11 +141,14 @@ def test_runtimes_agree_and_pass_the_self_test(
     # The one layer of the tiny network may round the other way; of forty operators, several at once.
     assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
     assert (difference <= 1).mean() > 0.95
-    # Of speech they say the same where no tie is near: of two labels each may be one step off, in opposite directions.
+    # Of speech they say the same where no tie is near: of two labels each may be one step off, in opposite directions,
+    # which may turn a lead of two steps, but hardly ever does.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
-    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel() > 2
-    assert leads.sum() > 20, "the speech does not exercise the network"
-    np.testing.assert_array_equal(litert.argmax(1)[leads], tflite.argmax(1)[leads])
+    leads = np.diff(np.sort(litert, axis=1)[:, -2:]).ravel()
+    assert (leads > 1).mean() > 0.5, "the speech does not exercise the network"
+    same = litert.argmax(1) == tflite.argmax(1)
+    assert same[leads > 1].mean() > 0.97
+    assert same[leads > 2].all()
 
 
 def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
