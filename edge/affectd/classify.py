@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,11 +11,18 @@ from numpy.typing import NDArray
 
 from affectd.config import Config
 from affectd.features import Framer, Mfcc
+from affectd.mel import warping
 from affectd.pipeline import Network, frame_strides
 from affectd.vad import Speech, band_level, find_speech
 
 FRAMES_BEFORE_END = 16
 """Of a recording, contexts end at each of this many frames before speech does, and at all that the gate hangs over."""
+
+VOCAL_TRACTS = (1.0, 0.97, 1.03, 0.94, 1.06)
+"""Its contexts are heard in turn as if these were the lengths of the speaker's vocal tract: `affectd.mel.warping`.
+
+The network was trained on such voices. What it is not sure of, and how int8 rounds, is another thing in each.
+"""
 
 
 @dataclass(frozen=True)
@@ -89,14 +97,20 @@ def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Networ
 def classify_speech(
     speech: Speech, bands: NDArray[np.float32], classifier: Network, stride_frames: int
 ) -> NDArray[np.float64]:
-    """Return the probabilities ``(n_labels,)`` of a recording's bands ``(n, n_bands)``, mean over `context_spans`."""
-    model = classifier.model
+    """Return the probabilities ``(n_labels,)`` of a recording's bands ``(n, n_bands)``.
+
+    The mean over `context_spans`, in voices of `VOCAL_TRACTS`.
+    """
+    model, n_mels = classifier.model, classifier.model.spec.n_mels
     mfcc = Mfcc(model.spec)
     total = np.zeros(len(model.labels))
     spans = context_spans(speech, model.n_frames, stride_frames)
-    for first, stop in spans:
+    voices = [warping(n_mels, length) for length in VOCAL_TRACTS]
+    for (first, stop), voice in zip(spans, itertools.cycle(voices), strict=False):
         context = np.full((model.n_frames, model.spec.n_bands), mfcc.floor, np.float32)
-        context[model.n_frames - (stop - first) :] = bands[first:stop]
+        heard = context[model.n_frames - (stop - first) :]
+        heard[:] = bands[first:stop]
+        heard[:, :n_mels] = heard[:, :n_mels] @ voice
         total += classifier(mfcc.cepstra(context))
     return total / len(spans)
 

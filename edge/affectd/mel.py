@@ -1,4 +1,4 @@
-"""The three constant matrices behind an MFCC: window, mel filters, cosines."""
+"""The constant matrices behind an MFCC: window, mel filters, cosines; and one that makes another voice of its bands."""
 
 from __future__ import annotations
 
@@ -54,6 +54,21 @@ def filter_bank(spec: FeatureSpec) -> Float64:
     if spec.mel_norm == "slaney":
         bank *= 2 / (edges[2:] - edges[:-2])[:, None]
     return bank
+
+
+def warping(n_mels: int, factor: float) -> npt.NDArray[np.float32]:
+    """Return the matrix, shape (n_mels, n_mels), that moves band ``k`` to ``k / factor``: another vocal tract.
+
+    N. Jaitly and G. Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", 2013, with one linear
+    piece on the mel scale.
+    """
+    position = np.clip(np.arange(n_mels) * factor, 0, n_mels - 1)
+    below = np.minimum(position.astype(np.intp), n_mels - 2)
+    weights = np.zeros((n_mels, n_mels), np.float32)
+    band = np.arange(n_mels)
+    weights[below, band] = 1 - (position - below)
+    weights[below + 1, band] = position - below
+    return weights
 
 
 def _mel(hertz: float, htk: bool) -> float:

@@ -16,9 +16,11 @@ import pytest
 import soundfile
 
 from affectd.errors import UsageError
+from affectd_train.augment import Augmenter
+from affectd_train.corpora import Clip
 from affectd_train.dataset import trained_on
 from affectd_train.evaluate import write_predictions
-from affectd_train.fit import Recipe, claim, options_of, swap_phases
+from affectd_train.fit import Recipe, claim, options_of, swap_phases, versions
 
 PREDICTIONS = [
     {"truth": "sad", "int8": {"sad": 0.6, "calm": 0.4}},
@@ -263,3 +265,14 @@ def test_the_options_of_a_recipe_are_those_it_was_made_with() -> None:
     swapped = asdict(replace(swap_phases(replace(Recipe(), pretrain_steps=5)), target="cremad"))
     assert options_of(json.loads(json.dumps(swapped))) == "--set pretrain_steps=5"
     assert options_of(json.loads(json.dumps(asdict(Recipe())))) == ""
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "wanted", "n_copies"), [(350, 4, 4), (350, 1, 1), (1200, 4, 1), (2800, 4, 1), (2800, 0, 0)]
+)
+def test_large_corpora_have_fewer_copies(n_clips: int, wanted: int, n_copies: int) -> None:
+    clips = [Clip("emodb", Path(f"{n}.wav"), "emodb-03", "male", "sad", "a01") for n in range(n_clips)]
+    listed = versions("emodb", clips, replace(Recipe(), augmented_copies=wanted), Augmenter(None, None))
+    assert [(by is not None, copy) for _, by, copy in listed] == [(copy > 0, copy) for copy in range(n_copies + 1)]
+    bands = [replace(clip, first_frame=0, n_frames=9) for clip in clips]
+    assert [copy for *_, copy in versions("emodb", bands, Recipe(), Augmenter(None, None))] == [0]

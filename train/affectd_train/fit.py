@@ -48,7 +48,8 @@ from affectd_train.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
 class Recipe:
     """Every number that training depends on; its JSON is stored with the weights."""
 
-    spec: FeatureSpec = field(default_factory=FeatureSpec)
+    # More cepstra than is usual: 40 do not hold the harmonics of a low voice, 64 do.
+    spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
     n_frames: int = 188  # 3.0 s
     pretrain_frames: int = 128  # 2.0 s, as long as most clips: faster, and no worse than with the silence before them
     corpora: tuple[str, ...] = ("ravdess", "tess", "cremad", "savee", "emodb")
@@ -58,7 +59,7 @@ class Recipe:
         default_factory=lambda: {"ravdess": 4.0, "tess": 2.0, "cremad": 7.0, "savee": 1.0, "emodb": 1.0}
     )
     target_share: float = 0.5  # of the batches of fine-tuning
-    augmented_copies: int = 4  # of every recording, each in another voice
+    augmented_copies: int = 4  # of every recording, each in another voice; fewer of large corpora, see `versions`
     batch_size: int = 64
     label_smoothing: float = 0.05
     teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
@@ -74,6 +75,9 @@ class Recipe:
     save_every: int = 200
     seed: int = 0
 
+
+PER_CORPUS = 1500
+"""Copies in other voices that a corpus has at most, or one of each recording."""
 
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
@@ -401,9 +405,12 @@ def write_text(path: Path, text: str) -> None:
 def versions(
     name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
 ) -> list[tuple[list[Clip], Augmenter | None, int]]:
-    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone."""
+    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone.
+
+    Voices are what is short: a corpus of few recordings has more copies of each.
+    """
     mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
-    copies = 0 if mine[0].is_logmel else recipe.augmented_copies
+    copies = 0 if mine[0].is_logmel else min(recipe.augmented_copies, max(1, PER_CORPUS // len(mine)))
     return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
 
 

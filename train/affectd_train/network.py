@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-CHANNELS = (88, 88, 104)
+CHANNELS = (80, 88, 104)
 """Filters of the first convolution, the second, and those that follow."""
 
 DILATIONS = (2, 4)
@@ -58,8 +58,8 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n
         return layers.Multiply()([x, layers.Dense(filters, activation="relu", bias_initializer="ones")(squeezed)])
 
     a, b, c = CHANNELS
-    cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 40), 62.5 frames a second
-    x = convolve(x, a, 5, strides=2)  # (94, 88)
+    cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 64), 62.5 frames a second
+    x = convolve(x, a, 3, strides=2)  # (94, 80)
     x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 88)
     x = convolve(x, c, 5, strides=2)  # (47, 104)
     for dilation in DILATIONS:

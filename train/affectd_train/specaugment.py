@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from affectd.mel import warping
+
 Float32 = NDArray[np.float32]
 
 DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
@@ -28,20 +30,9 @@ def stretch(bands: Float32, factor: float) -> Float32:
 
 
 def warp(bands: Float32, factor: float) -> Float32:
-    """Move band ``k`` to ``k / factor``: a longer or shorter vocal tract.
-
-    N. Jaitly and G. Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", 2013,
-    with one linear piece on the mel scale.
-    """
-    n_mels = bands.shape[1]
-    position = np.clip(np.arange(n_mels) * factor, 0, n_mels - 1)
-    below = np.minimum(position.astype(np.intp), n_mels - 2)
-    # As a product with a matrix of two diagonals: faster than gathering columns.
-    weights = np.zeros((n_mels, n_mels), np.float32)
-    band = np.arange(n_mels)
-    weights[below, band] = 1 - (position - below)
-    weights[below + 1, band] = position - below
-    warped: Float32 = bands @ weights
+    """Move band ``k`` to ``k / factor``: a longer or shorter vocal tract; see `affectd.mel.warping`."""
+    # A product with a matrix of two diagonals is faster than gathering columns.
+    warped: Float32 = bands @ warping(bands.shape[1], factor)
     return warped
 
 
