@@ -73,7 +73,7 @@ def inputs_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """Random int8 inputs over the whole range and over the narrow one that cepstra take, and contexts of speech."""
     random = np.random.default_rng(11)
     model = read_model(model_path)
-    shape = (20, model.n_frames, model.spec.n_mfcc)
+    shape = (200, model.n_frames, model.spec.n_mfcc)
     wide = random.integers(-128, 128, shape, dtype=np.int8)
     narrow = (30 * random.standard_normal(shape)).clip(-128, 127).astype(np.int8)
     mfcc, classifier = Mfcc(model.spec), Classifier(model)
@@ -138,9 +138,14 @@ def test_runtimes_agree_and_pass_the_self_test(
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
-    # The one layer of the tiny network may round the other way; of forty operators, several at once.
-    assert difference.max() <= (1 if model_path.name == "tiny.tflite" else 2)
+    # The one layer of the tiny network may round the other way; of forty operators, several at once. The difference
+    # then has a standard deviation of half a step, and of thousands of logits a few are three steps apart.
+    if model_path.name == "tiny.tflite":
+        assert difference.max() <= 1
+    assert (difference <= 2).mean() > 0.995
     assert (difference <= 1).mean() > 0.95
+    # Rounding prefers no side; an operator that computes something else does.
+    assert np.abs((outputs["litert"] - outputs["tflite"]).mean(axis=0)).max() < 0.2
     # Of speech they say the same where no tie is near: of two labels each may be one step off, in opposite directions,
     # which may turn a lead of two steps, but hardly ever does.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
