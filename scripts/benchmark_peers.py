@@ -48,7 +48,8 @@ SECONDS = 3
 STRIDE_SECONDS = 0.5
 RATE = 16000
 BATCH = 32
-OURS = "64 ms every 16 ms, 128 bands, 40 coefficients"
+N_MFCC = 64
+OURS = f"64 ms every 16 ms, 128 bands, {N_MFCC} coefficients"
 SPEECH_FEATURES = "25 ms every 10 ms, 26 bands, 13 coefficients"
 PEERS = (
     "numpy",
@@ -133,15 +134,15 @@ def mfcc_of_three_seconds(samples: Any) -> dict[str, Times]:
     if kaldi is not None:
         calls["kaldi-native-fbank"] = kaldi_mfcc(kaldi, samples, 25.0, 10.0, 26, 13)
     groups[SPEECH_FEATURES] = timed(calls)
-    spec = FeatureSpec()
+    spec = FeatureSpec(n_mfcc=N_MFCC)
     ours = Mfcc(spec)
     calls = {"affectd": lambda: ours(samples), **rfft_calls(spec, ours.frames(samples))}
     if librosa is not None:
-        settings = {"n_mfcc": 40, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
+        settings = {"n_mfcc": N_MFCC, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
         calls["librosa, warm"] = lambda: librosa.feature.mfcc(y=samples, sr=RATE, **settings)
     if kaldi is not None:
-        # The nearest that it has: frames of 64 ms every 16 ms, padded to 1024, 128 bands, 40 coefficients.
-        calls["kaldi-native-fbank"] = kaldi_mfcc(kaldi, samples, 64.0, 16.0, 128, 40)
+        # The nearest that it has: frames of 64 ms every 16 ms, padded to 1024, 128 bands, as many coefficients.
+        calls["kaldi-native-fbank"] = kaldi_mfcc(kaldi, samples, 64.0, 16.0, 128, N_MFCC)
     groups[OURS] = timed(calls)
     return groups
 
@@ -173,7 +174,7 @@ def mfcc_of_a_stream(samples: Any) -> Times:
     While the loudest band of the context stays the same, as it mostly does, affectd computes the cepstra of the new
     frames alone, else of all.
     """
-    spec = FeatureSpec()
+    spec = FeatureSpec(n_mfcc=N_MFCC)
     ours, framer = Mfcc(spec), Framer(spec)
     context = CepstralContext(spec.count_frames(len(samples)), ours)
     all_bands = ours.bands(ours.frames(samples))
@@ -202,14 +203,14 @@ def mfcc_of_a_stream(samples: Any) -> Times:
     librosa, speech_features = module("librosa"), module("python_speech_features")
     kaldi = module("kaldi_native_fbank")
     if kaldi is not None:
-        calls["kaldi-native-fbank, its frames alone"] = kaldi_mfcc(kaldi, strides[0], 64.0, 16.0, 128, 40)
+        calls["kaldi-native-fbank, its frames alone"] = kaldi_mfcc(kaldi, strides[0], 64.0, 16.0, 128, N_MFCC)
     if librosa is not None:
-        settings = {"n_mfcc": 40, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
+        settings = {"n_mfcc": N_MFCC, "n_fft": 1024, "hop_length": 256, "n_mels": 128}
         calls["librosa, 3 s anew"] = lambda: librosa.feature.mfcc(y=samples, sr=RATE, **settings)
     if speech_features is not None:
         pcm = (samples * 32767).round().astype(np.int16)
         calls["python_speech_features, 3 s anew"] = lambda: speech_features.mfcc(
-            pcm, RATE, winlen=0.064, winstep=0.016, nfft=1024, nfilt=128, numcep=40
+            pcm, RATE, winlen=0.064, winstep=0.016, nfft=1024, nfilt=128, numcep=N_MFCC
         )
     streamed = list(calls)[:3]
     return {name: values / len(strides) if name in streamed else values for name, values in timed(calls).items()}
