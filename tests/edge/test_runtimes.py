@@ -138,14 +138,15 @@ def test_runtimes_agree_and_pass_the_self_test(
         outputs[name] = np.array(answer["outputs"])
     assert np.unique(outputs["litert"]).size > 10, "the inputs do not exercise the network"
     difference = np.abs(outputs["litert"] - outputs["tflite"])
-    # The one layer of the tiny network may round the other way; of forty operators, several at once. The difference
-    # then has a standard deviation of half a step, and of thousands of logits a few are three steps apart.
+    # The one layer of the tiny network may round the other way; of forty operators, several at once, so that of
+    # thousands of logits a few are three steps apart or more, in one file as in another. An operator that computes
+    # something else changes most of them, or one label's: those are held close.
     if model_path.name == "tiny.tflite":
         assert difference.max() <= 1
-    assert (difference <= 2).mean() > 0.995
-    assert (difference <= 1).mean() > 0.95
-    # Rounding prefers no side; an operator that computes something else does.
-    assert np.abs((outputs["litert"] - outputs["tflite"]).mean(axis=0)).max() < 0.2
+    assert difference[-N_SPEECH:].max() <= 3
+    assert (difference <= 2).mean() > 0.997
+    assert (difference <= 1).mean() > 0.98
+    assert np.abs((outputs["litert"] - outputs["tflite"]).mean(axis=0)).max() < 0.1
     # Of speech they say the same where no tie is near: of two labels each may be one step off, in opposite directions,
     # which may turn a lead of two steps, but hardly ever does.
     litert, tflite = (outputs[name][-N_SPEECH:] for name in ("litert", "tflite"))
