@@ -48,18 +48,19 @@ def firm_recordings(speech_data: Path) -> list[np.ndarray]:
     """One recording for each label that the network is sure of, so that no label hangs on where a frame begins."""
     model = read_model(default_model_path())
     classifier, mfcc = Classifier(model), Mfcc(model.spec)
+    bed = gain(noise("pink", BED_SECONDS), BED_DBFS)
     firm: dict[str, np.ndarray] = {}
     for path in sorted((speech_data / "ravdess/Actor_01").glob("*.flac")):
         samples = recording(path)
         result = classify_recording([samples], classifier, Config())
-        if result.probability >= 0.6 and result.label not in firm and begins_firmly(samples, mfcc):
+        if result.probability >= 0.6 and result.label not in firm and begins_firmly(samples, bed, mfcc):
             firm[result.label] = samples
     return list(firm.values())
 
 
-def begins_firmly(samples: np.ndarray, mfcc: Mfcc) -> bool:
+def begins_firmly(samples: np.ndarray, bed: np.ndarray, mfcc: Mfcc) -> bool:
     """Say whether the gate opens at the same moment wherever a frame begins: a soft onset may count or not."""
-    hop, bed = mfcc.spec.hop_length, gain(noise("pink", BED_SECONDS), BED_DBFS)
+    hop = mfcc.spec.hop_length
     heard = np.concatenate([np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE), np.float32), samples])
     heard += bed[: len(heard)]
     onsets = []
