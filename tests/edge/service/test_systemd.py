@@ -24,7 +24,7 @@ from affectd.service import Reload, ServiceManager, reload_on_hangup, watched
 from affectd.wav import WavReader
 from tiny_model import tiny_model
 
-DEMO = Path(__file__).parents[1] / "data" / "demo.wav"
+DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 WAIT_SECONDS = 60.0
 
 

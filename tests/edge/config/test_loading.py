@@ -199,7 +199,7 @@ def test_other_variables_are_not_looked_at() -> None:
 
 
 def test_the_variables_of_these_tests_may_be_set_while_the_programs_run() -> None:
-    sources = [path.read_text() for path in Path(__file__).parents[1].rglob("*.py")]
+    sources = [path.read_text() for path in Path(__file__).parents[2].rglob("*.py")]
     names = {name for source in sources for name in re.findall(r'environ(?:\.get\(|\[)"(AFFECTD_\w+)"', source)}
     assert "AFFECTD_DATA" in names
     with mock.patch.dict(os.environ, dict.fromkeys(names, "/somewhere")):

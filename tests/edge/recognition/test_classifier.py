@@ -200,7 +200,7 @@ def test_nothing_of_the_runtime_reaches_stdout(model: ModelFile, tmp_path: Path)
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "tiny.tflite"],
-        env=os.environ | {"PYTHONPATH": str(Path(classifier_module.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(classifier_module.__file__).parents[2])},
         capture_output=True,
     )
     assert (ran.returncode, ran.stdout) == (0, b""), ran.stderr.decode()

@@ -23,7 +23,7 @@ from affectd.features import Mfcc
 from affectd.model_file import read_model, write_model
 from tiny_model import tiny_model
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 N_SPEECH = 80
 ENVIRONMENTS = {
     "litert": ("ai-edge-litert", "numpy"),

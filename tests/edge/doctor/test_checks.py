@@ -186,7 +186,7 @@ def test_a_numpy_that_cannot_be_imported_keeps_no_other_check_from_looking() -> 
         "from affectd.doctor import Device, examine\n"
         "for name, finding in examine(Device()): print(name, finding.grade, sep='=')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(doctor.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(doctor.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     grades = dict(line.split("=") for line in done.stdout.splitlines())
     assert list(grades) == list(CHECKS)

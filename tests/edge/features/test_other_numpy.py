@@ -49,7 +49,7 @@ def assert_same_on_other_numpy(python: Path, signals: dict[str, np.ndarray], fol
     specs = [FeatureSpec(), FeatureSpec(reference="one"), like_psf()[0], like_psf(window="hamming")[0]]
     (folder / "specs.json").write_text(json.dumps([spec.to_dict() for spec in specs]))
     np.savez(folder / "signals.npz", **signals)
-    edge = Path(__file__).resolve().parents[2] / "edge"
+    edge = Path(__file__).resolve().parents[3] / "edge"
     arguments = [OTHER_NUMPY, folder / "specs.json", folder / "signals.npz", folder / "results.npz"]
     subprocess.run([python, "-c", OTHER_SCRIPT, *arguments], env=os.environ | {"PYTHONPATH": str(edge)}, check=True)
     results = np.load(folder / "results.npz")
