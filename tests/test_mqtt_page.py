@@ -14,11 +14,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from affectd.config import MqttConfig
-from affectd.home_assistant import discovery
-from affectd.mqtt_login import tls_context
-from affectd.mute import Mute
-from affectd.topics import Topics
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.credentials import tls_context
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, password_file
 
 EDGE = Path(__file__).parents[1] / "edge"

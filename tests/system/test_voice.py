@@ -16,10 +16,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectd.model_file import default_model_path
+from affectd.recognition.model_file import find_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
 
-pytestmark = [needs_mosquitto, pytest.mark.skipif(not default_model_path().exists(), reason="no model file")]
+pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
 
 DEMO = Path(__file__).parents[1] / "data" / "demo.wav"
 DEVICE = "affectd/kiosk-3"
@@ -72,7 +72,7 @@ class Device:
 
 
 def schema(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(resources.files("affectd").joinpath(name).read_text("utf-8")))
+    return jsonschema.Draft202012Validator(json.loads(resources.files("affectd.mqtt").joinpath(name).read_text("utf-8")))
 
 
 def finish(program: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> str:

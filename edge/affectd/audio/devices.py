@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from affectd import microphone as capture
-from affectd.devices import card_number, distinct_names, read_cards
+from affectd.arrays import Block
+from affectd.audio import microphone as capture
+from affectd.audio.cards import card_number, distinct_names, read_cards
+from affectd.audio.portaudio import Microphone, microphones, port_audio
 from affectd.errors import MicrophoneError
-from affectd.port_audio import Microphone, microphones, port_audio
-from affectd.quiet import quiet
+from affectd.stdio import quiet
 
 RATES = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
 LEVEL_SECONDS = 0.5
@@ -82,7 +83,7 @@ def _accepts(module: Any, audio: Any, microphone: Microphone, rate: int) -> bool
 
 
 def _level(module: Any, audio: Any, microphone: Microphone) -> float | None:
-    parts: list[capture.Samples] = []
+    parts: list[Block] = []
     try:
         with capture.open_stream(module, audio, microphone, microphone.sample_rate) as stream:
             wanted = LEVEL_SECONDS * stream.sample_rate

@@ -23,13 +23,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import AudioConfig
-from affectd.repetition import Repetition
+from affectd.arrays import Block
+from affectd.config.sections import AudioConfig
 
 State = Literal["healthy", "alarmed", "recovering", "escalated", "failed", "muted"]
-Block = NDArray[np.float32]
 
 ESCALATED_SECONDS = 30.0
 FAILED_SECONDS = 600.0
@@ -38,6 +36,12 @@ PROOF_SECONDS = 0.5
 """So much sound that varies proves that a device hears; a broken one may click when it is opened."""
 REPEATED_PROOF_SECONDS = 2.5
 """The same after sound that repeated itself, which takes longer to notice."""
+
+HISTORY_SECONDS = 1.0
+"""Buffers of sound cards are shorter than this."""
+
+SAMPLE_SECONDS = 0.05
+"""So much of the sound is looked for in what came before it."""
 
 
 class Liveness:
@@ -138,3 +142,49 @@ class Liveness:
             self.state = "escalated"
         self._backoff = min(self._config.retry_seconds, max(FIRST_RETRY_SECONDS, 2 * self._backoff))
         return self._backoff * (1 - self._jitter() / 2)
+
+
+class Repetition:
+    """Notices sound that consists of one piece of at most `HISTORY_SECONDS`, over and over.
+
+    A sound card that hangs may deliver its last buffer again and again: sound that varies, of which nothing is heard.
+    What a microphone hears never comes twice, because its own noise does not; not even silence, a hum or a beep.
+    It looks once a second, because there is no hurry, and costs nothing in between.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was heard."""
+        self._blocks: list[Block] = []
+        self._gathered_seconds = 0.0
+        self.seconds = 0.0
+        """For how long the same has been coming, in whole seconds or so."""
+
+    def push(self, samples: Block, seconds: float) -> None:
+        """Take the next samples, float32 of shape (n,), which last so many seconds."""
+        self._blocks.append(samples)
+        self._gathered_seconds += seconds
+        if self._gathered_seconds < HISTORY_SECONDS:
+            return
+        heard = np.concatenate(self._blocks)
+        n = round(len(heard) * SAMPLE_SECONDS / self._gathered_seconds)
+        self.seconds = self.seconds + self._gathered_seconds if came_before(heard, n) else 0.0
+        self._blocks = []
+        self._gathered_seconds = 0.0
+
+
+def came_before(heard: Block, n: int) -> bool:
+    """Say whether the last `n` samples occur earlier in the same samples; no if they are all the same."""
+    piece = heard[len(heard) - n :]
+    if n < 2 or (piece == piece[0]).all():
+        return False
+    # Of its loudest sample there are the fewest: it leaves few places, and each further one hardly any.
+    loudest = int(np.abs(piece).argmax())
+    starts = np.flatnonzero(heard[loudest : loudest + len(heard) - n] == piece[loudest])
+    for i in range(n):
+        if not len(starts):
+            return False
+        starts = starts[heard[starts + i] == piece[i]]
+    return len(starts) > 0

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.devices import card_number, find_card, read_cards
+from affectd.arrays import Block
+from affectd.audio.cards import card_number, find_card, read_cards
+from affectd.audio.portaudio import Microphone, default_microphone, microphones, port_audio
+from affectd.audio.ring_buffer import SampleRing
 from affectd.errors import MicrophoneError
-from affectd.port_audio import Microphone, default_microphone, microphones, port_audio
-from affectd.quiet import quiet
-from affectd.ring import SampleRing
+from affectd.stdio import quiet
 
 _log = logging.getLogger(__name__)
 
-Samples = NDArray[np.float32]
 
 ROOT = Path("/")
 """Where ``proc`` and ``sys`` are; tests put their own here."""
@@ -72,13 +71,13 @@ class Stream:
         self._counted = self._logged = (0, 0)
         self._next_log = time.monotonic()
 
-    def read(self, timeout_seconds: float) -> tuple[int, Samples]:
+    def read(self, timeout_seconds: float) -> tuple[int, Block]:
         """Wait for sound; a signal handler runs meanwhile and may raise.
 
         Returns
         -------
         n_lost : int
-            Samples lost before these because the caller was late by more than 10 s.
+            Block lost before these because the caller was late by more than 10 s.
         samples : ndarray of float32, shape (n,)
             One channel or the mean of all, in [-1, 1], at most `PIECE_SECONDS`; none if nothing came in time.
 
@@ -131,7 +130,7 @@ def open_microphone(
     sample_rate : int
         Hz, the rate that would be best.
     device : str
-        A stable name (`affectd.devices`), or empty for PortAudio's default.
+        A stable name (`affectd.audio.cards`), or empty for PortAudio's default.
     channel : int or str
         The channel to listen to, from 0, or ``mix`` for the mean of all.
     losses : Losses, optional

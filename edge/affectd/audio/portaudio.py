@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from affectd.errors import MicrophoneError, UnavailableError
-from affectd.quiet import quiet
+from affectd.stdio import quiet
 
 
 @dataclass(frozen=True, kw_only=True)

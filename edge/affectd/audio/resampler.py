@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+
+from affectd.arrays import Float32, Float64
 
 # Relative to half of the lower rate: flat up to 0.92, at least 60 dB (designed for 80) down from 1.0 on, so
 # nothing folds back into the band at all. 0.92 is about what the usual resamplers of the desktop do, and
@@ -76,7 +77,7 @@ class Resampler:
         self._n_in = 0
         self._n_out = 0
 
-    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def push(self, block: Float32) -> Float32:
         """Take a block of any length, float32 of shape (n,), and return the samples it completes."""
         if self._up == self._down:
             return block.astype(np.float32, copy=False)
@@ -85,7 +86,7 @@ class Resampler:
         self._n_out += len(batches)
         return batches
 
-    def flush(self) -> NDArray[np.float32]:
+    def flush(self) -> Float32:
         """Return the remaining samples of the stream, as if silence followed, and start afresh."""
         n_missing = -(-self._n_in * self._up // self._down) - self._n_out
         tail = np.zeros(0, np.float32)
@@ -94,7 +95,7 @@ class Resampler:
         self.reset()
         return tail[:n_missing]
 
-    def _feed(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _feed(self, block: Float32) -> Float32:
         batches = []
         while len(block):
             if self._end == len(self._buffer):
@@ -110,10 +111,10 @@ class Resampler:
                 batches.append(self._table_batch(samples) if self._rows else self._polynomial_batch(samples))
         return np.concatenate(batches) if batches else np.zeros(0, np.float32)
 
-    def _kernel(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _kernel(self, time: Float64) -> Float64:
         """Impulse response at a time in input samples, |time| <= half."""
         window = np.i0(_BETA * np.sqrt(1 - (time / self._half) ** 2)) / np.i0(_BETA)
-        response: NDArray[np.float64] = self._cutoff * np.sinc(self._cutoff * time) * window
+        response: Float64 = self._cutoff * np.sinc(self._cutoff * time) * window
         return response
 
     def _tabulate(self) -> None:
@@ -131,11 +132,11 @@ class Resampler:
         self._span = (self._rows - 1) * self._row_advance + len(self._table)
         self._gathered = np.empty((self._rows, len(self._table)), np.float32)
 
-    def _table_batch(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _table_batch(self, samples: Float32) -> Float32:
         # BLAS takes no overlapping rows; the copy costs less than the slow path NumPy would go.
         np.copyto(self._gathered, sliding_window_view(samples, len(self._table))[:: self._row_advance])
         self._start += self._rows * self._row_advance
-        output: NDArray[np.float32] = (self._gathered @ self._table).ravel()
+        output: Float32 = (self._gathered @ self._table).ravel()
         return output
 
     def _fit_polynomials(self) -> None:
@@ -149,7 +150,7 @@ class Resampler:
         self._steps = np.arange(n_batch, dtype=np.int64) * self._down
         self._span = (self._up - 1 + int(self._steps[-1])) // self._up + len(taps)
 
-    def _polynomial_batch(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _polynomial_batch(self, samples: Float32) -> Float32:
         # Whole numbers: the position is exact after a year as on the first day.
         position = self._phase + self._steps
         phases = (position % self._up) * (2 / self._up) - 1
@@ -157,13 +158,11 @@ class Resampler:
         windows = sliding_window_view(samples, len(self._table))[position // self._up]
         advance, self._phase = divmod(self._phase + len(self._steps) * self._down, self._up)
         self._start += advance
-        output: NDArray[np.float32] = np.einsum("nd,nd->n", windows @ self._table, powers)
+        output: Float32 = np.einsum("nd,nd->n", windows @ self._table, powers)
         return output
 
 
-def resample_blocks(
-    blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int
-) -> Iterator[NDArray[np.float32]]:
+def resample_blocks(blocks: Iterable[Float32], rate_in: int, rate_out: int) -> Iterator[Float32]:
     """Yield the mono blocks of a whole stream at another rate, the rest of the filter at its end included."""
     resampler = Resampler(rate_in, rate_out)
     for block in blocks:

@@ -7,7 +7,8 @@ import threading
 import time
 
 import numpy as np
-from numpy.typing import NDArray
+
+from affectd.arrays import Int16
 
 
 class SampleRing:
@@ -51,7 +52,7 @@ class SampleRing:
         with self._lock:
             return self._n_dropped, self._n_overflows
 
-    def write(self, samples: NDArray[np.int16], *, overflowed: bool = False) -> None:
+    def write(self, samples: Int16, *, overflowed: bool = False) -> None:
         """Append samples of shape (n, n_channels); never waits for the reader, never grows."""
         capacity = len(self._data)
         with self._lock:
@@ -69,7 +70,7 @@ class SampleRing:
         if self._n_stored >= self._enough and self._news.locked():
             self._news.release()
 
-    def read(self, max_samples: int, timeout_seconds: float | None = None) -> tuple[int, NDArray[np.int16]]:
+    def read(self, max_samples: int, timeout_seconds: float | None = None) -> tuple[int, Int16]:
         """Wait until there are enough samples, or for `timeout_seconds`, and take the oldest of them.
 
         Returns
@@ -93,7 +94,7 @@ class SampleRing:
             return n_missing, taken
 
 
-def _copy_in(data: NDArray[np.int16], at: int, samples: NDArray[np.int16]) -> None:
+def _copy_in(data: Int16, at: int, samples: Int16) -> None:
     until_wrap = min(len(samples), len(data) - at)
     data[at : at + until_wrap] = samples[:until_wrap]
     if until_wrap < len(samples):

@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import AudioConfig
+from affectd.arrays import Block
+from affectd.audio.microphone import Losses
+from affectd.audio.resampler import resample_blocks
+from affectd.audio.supervisor import Report, microphone_blocks
+from affectd.audio.wav import WavReader
+from affectd.config.sections import AudioConfig
 from affectd.errors import DataError, NoInputError
-from affectd.microphone import Losses
-from affectd.recovery import Report, microphone_blocks
-from affectd.resampler import resample_blocks
-from affectd.wav import WavReader
-
-Block = NDArray[np.float32]
 
 _RAW_BYTES = 4096
 

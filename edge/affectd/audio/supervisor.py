@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import AudioConfig
+from affectd.arrays import Block
+from affectd.audio.liveness import Liveness, State
+from affectd.audio.microphone import Losses, open_microphone
+from affectd.audio.resampler import Resampler
+from affectd.config.sections import AudioConfig
 from affectd.errors import MicrophoneError
-from affectd.events import Event
-from affectd.liveness import Liveness, State
-from affectd.microphone import Losses, open_microphone
-from affectd.resampler import Resampler
-from affectd.sinks import Sink
 
 _log = logging.getLogger(__name__)
 
-Block = NDArray[np.float32]
 Report = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.25
@@ -44,7 +40,7 @@ class _Stream(Protocol):
     def sample_rate(self) -> int: ...
 
     def read(self, timeout_seconds: float) -> tuple[int, Block]:
-        """See `affectd.microphone.Stream`."""
+        """See `affectd.audio.microphone.Stream`."""
 
 
 def microphone_blocks(
@@ -56,32 +52,22 @@ def microphone_blocks(
     muted: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
-    """Open the configured microphone and yield what it hears, without an end; see `lively_blocks`."""
-    blocks = lively_blocks(
+    """Open the configured microphone and yield what it hears, without an end; see `Supervisor`."""
+    blocks = Supervisor(
         lambda: open_microphone(sample_rate, config.device, config.channel, losses),
         sample_rate,
         Liveness(config),
         report,
         patient=patient,
         muted=muted,
-    )
+    ).blocks()
     if not patient:
         next(blocks)  # runs up to the first yield: the device is open or muted, or the caller knows at once why not
     return blocks
 
 
-def lively_blocks(
-    open_stream: Callable[[], AbstractContextManager[_Stream]],
-    sample_rate: int,
-    liveness: Liveness,
-    report: Report,
-    *,
-    patient: bool,
-    muted: Callable[[], bool] = lambda: False,
-    clock: Callable[[], float] = time.monotonic,
-    wait: Callable[[float], object] = time.sleep,
-) -> Iterator[Block]:
-    """Yield what a microphone hears, mono at `sample_rate`, and open it again whenever that ends.
+class Supervisor:
+    """Yields what a microphone hears, mono at `sample_rate`, and opens it again whenever that ends.
 
     Sound that was lost because the caller was late, and the time of an outage or while it was muted, come as
     silence: what was being said ends, and the position in the stream stays the time since the first sample. A
@@ -91,6 +77,10 @@ def lively_blocks(
     ----------
     open_stream : callable
         Opens the microphone; may raise `affectd.errors.MicrophoneError`.
+    sample_rate : int
+        Hz, of what is yielded.
+    liveness : Liveness
+        Judges what is heard.
     report : callable
         Is told the state and its reason at each change of state.
     patient : bool
@@ -99,86 +89,113 @@ def lively_blocks(
         Whether the microphone is to be closed now; while it says so nothing is opened, let alone heard.
     clock, wait : callable
         Monotonic seconds, and how to pass some of them; a signal handler may raise meanwhile.
-
-    Raises
-    ------
-    MicrophoneError
-        If the microphone cannot be opened at the start and `patient` is false.
     """
-    told: State | None = None
-    began: float | None = None  # when the first sound began; None before it
-    n_yielded = 0
 
-    def tell(sentence: str) -> None:
-        nonlocal told
-        if liveness.state is not None and liveness.state != told:
-            told = liveness.state
-            level = logging.INFO if told in ("healthy", "recovering", "muted") else logging.WARNING
-            _log.log(level, "microphone %s (%s): %s", told, liveness.reason, sentence)
-            report(told, liveness.reason)
+    def __init__(
+        self,
+        open_stream: Callable[[], AbstractContextManager[_Stream]],
+        sample_rate: int,
+        liveness: Liveness,
+        report: Report,
+        *,
+        patient: bool,
+        muted: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._open_stream, self._sample_rate = open_stream, sample_rate
+        self._liveness, self._report = liveness, report
+        self._patient, self._muted = patient, muted
+        self._clock, self._wait = clock, wait
+        self._told: State | None = None
+        self._began: float | None = None  # when the first sound began; None before it
+        self._n_yielded = 0
 
-    def counted(blocks: Iterable[Block]) -> Iterator[Block]:
-        nonlocal n_yielded
-        for block in blocks:
-            n_yielded += len(block)
-            yield block
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks without an end.
 
-    def outage() -> Iterator[Block]:
-        # Counted from the beginning, so that no error of one outage adds to that of the next.
-        due = 0 if began is None else round((clock() - began) * sample_rate)
-        return counted(silence(max(0, due - n_yielded), sample_rate))
+        Raises
+        ------
+        MicrophoneError
+            If the microphone cannot be opened at the start and `patient` is false.
+        """
+        while True:
+            while self._muted():
+                self._liveness.muted()
+                self._patient = True
+                self._tell("it is closed")
+                yield from self._outage()
+                self._wait(_POLL_SECONDS)
+            try:
+                with self._open_stream() as stream:
+                    seconds = yield from self._listen(stream)
+            except MicrophoneError as error:
+                if not self._patient:
+                    raise
+                seconds = self._failed(error)
+            yield from self._outage()
+            yield from self._pause(seconds)
 
-    def failed(error: MicrophoneError) -> float:
-        seconds = liveness.failed(error.reason)
-        tell(str(error))
+    def _listen(self, stream: _Stream) -> Generator[Block, None, float]:
+        """Yield what an open stream delivers until it fails or is muted; return the seconds to wait after that."""
+        self._liveness.opened()
+        self._patient = True
+        self._tell(f"{stream.name} is open again")
+        yield from self._outage()
+        resampler = Resampler(stream.sample_rate, self._sample_rate)
+        seconds = 0.0
+        try:
+            while not self._muted():
+                yield from self._counted(self._read(stream, resampler))
+        except MicrophoneError as error:
+            # Told before the stream is closed, which a hanging sound server may keep from ending.
+            seconds = self._failed(error)
+        yield from self._counted([resampler.flush()])
         return seconds
 
-    def pause(seconds: float) -> Iterator[Block]:
-        # In pieces, for whoever mutes it meanwhile is to get an answer soon.
-        until = clock() + seconds
-        while not muted() and (left := until - clock()) > 0:
-            wait(min(left, _POLL_SECONDS))
-            yield from outage()
+    def _read(self, stream: _Stream, resampler: Resampler) -> Iterator[Block]:
+        rate = stream.sample_rate
+        n_lost, samples = stream.read(_READ_SECONDS)
+        fault = self._liveness.heard(samples, len(samples) / rate)
+        if fault is not None:
+            raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
+        self._tell(f"listening to {stream.name} at {rate} Hz")
+        if self._began is None and len(samples):
+            self._began = self._clock() - len(samples) / rate
+        if n_lost:
+            yield from map(resampler.push, silence(n_lost, rate))
+        if len(samples):
+            yield resampler.push(samples)
 
-    while True:
-        while muted():
-            liveness.muted()
-            patient = True
-            tell("it is closed")
-            yield from outage()
-            wait(_POLL_SECONDS)
-        try:
-            with open_stream() as stream:
-                liveness.opened()
-                patient = True
-                tell(f"{stream.name} is open again")
-                yield from outage()
-                rate = stream.sample_rate
-                resampler = Resampler(rate, sample_rate)
-                try:
-                    while not muted():
-                        n_lost, samples = stream.read(_READ_SECONDS)
-                        fault = liveness.heard(samples, len(samples) / rate)
-                        if fault is not None:
-                            raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
-                        tell(f"listening to {stream.name} at {rate} Hz")
-                        if began is None and len(samples):
-                            began = clock() - len(samples) / rate
-                        if n_lost:
-                            yield from counted(map(resampler.push, silence(n_lost, rate)))
-                        if len(samples):
-                            yield from counted([resampler.push(samples)])
-                    seconds = 0.0
-                except MicrophoneError as error:
-                    # Told before the stream is closed, which a hanging sound server may keep from ending.
-                    seconds = failed(error)
-                yield from counted([resampler.flush()])
-        except MicrophoneError as error:
-            if not patient:
-                raise
-            seconds = failed(error)
-        yield from outage()
-        yield from pause(seconds)
+    def _tell(self, sentence: str) -> None:
+        state, reason = self._liveness.state, self._liveness.reason
+        if state is not None and state != self._told:
+            self._told = state
+            level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
+            _log.log(level, "microphone %s (%s): %s", state, reason, sentence)
+            self._report(state, reason)
+
+    def _failed(self, error: MicrophoneError) -> float:
+        seconds = self._liveness.failed(error.reason)
+        self._tell(str(error))
+        return seconds
+
+    def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        for block in blocks:
+            self._n_yielded += len(block)
+            yield block
+
+    def _outage(self) -> Iterator[Block]:
+        # Counted from the beginning, so that no error of one outage adds to that of the next.
+        due = 0 if self._began is None else round((self._clock() - self._began) * self._sample_rate)
+        return self._counted(silence(max(0, due - self._n_yielded), self._sample_rate))
+
+    def _pause(self, seconds: float) -> Iterator[Block]:
+        # In pieces: muting during a pause has to take effect soon.
+        until = self._clock() + seconds
+        while not self._muted() and (left := until - self._clock()) > 0:
+            self._wait(min(left, _POLL_SECONDS))
+            yield from self._outage()
 
 
 def silence(n_samples: int, sample_rate: int) -> Iterator[Block]:
@@ -187,32 +204,3 @@ def silence(n_samples: int, sample_rate: int) -> Iterator[Block]:
     yield np.zeros(min(n_samples, most), np.float32)
     for start in range(most, n_samples, most):
         yield np.zeros(min(most, n_samples - start), np.float32)
-
-
-class Reports:
-    """Keeps status events until they can be written between two blocks, where no signal cuts them in half.
-
-    Parameters
-    ----------
-    make_event : callable
-        Makes the event of a state and a reason: ``EventMaker.status``.
-    """
-
-    def __init__(self, make_event: Callable[[str, str], Event]) -> None:
-        self._make_event = make_event
-        self._waiting: deque[Event] = deque()
-
-    def __call__(self, state: str, reason: str) -> None:
-        """Take a report, as `lively_blocks` gives them."""
-        self._waiting.append(self._make_event(state, reason))
-
-    def between(self, blocks: Iterable[Block], sink: Sink) -> Iterator[Block]:
-        """Pass blocks on and write what was reported meanwhile."""
-        for block in blocks:
-            self._write(sink)
-            yield block
-        self._write(sink)
-
-    def _write(self, sink: Sink) -> None:
-        while self._waiting:
-            sink.write(self._waiting.popleft())

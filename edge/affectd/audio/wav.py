@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affectd.arrays import Float32
 from affectd.errors import DataError, NoInputError
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
@@ -91,7 +91,7 @@ class WavReader:
             except OSError as error:
                 raise _unreadable(self.path, error) from error
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Float32]:
         block_align = self.n_channels * self.bits // 8
         most = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // block_align))
         with _open(self.path) as file:
@@ -190,14 +190,14 @@ class WavReader:
             raise DataError(f"{self.path} ends in the middle of a sample: {size} bytes, {block_align} for each.")
         self.n_samples: int = size // block_align
 
-    def _decode(self, data: bytes, first: int) -> NDArray[np.float32]:
+    def _decode(self, data: bytes, first: int) -> Float32:
         if self._kind == "float":
             values = np.frombuffer(data, f"<f{self.bits // 8}")
             finite = np.isfinite(values)
             if not finite.all():
                 seconds = (first + int(np.argmin(finite)) // self.n_channels) / self.sample_rate
                 raise DataError(f"{self.path} holds a value that is not a finite number at {seconds:.4f} s.")
-            clipped: NDArray[np.float32] = np.clip(values, -1, 1).astype(np.float32)
+            clipped: Float32 = np.clip(values, -1, 1).astype(np.float32)
             return clipped
         if self.bits == 8:  # the only unsigned one
             unsigned = np.frombuffer(data, np.uint8).astype(np.float32)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from affectd.board import hottest_celsius, run_program, throttling
-from affectd.classifier import Classifier
+from affectd.board import hottest_celsius
+from affectd.doctor.board import run_program, throttling
+from affectd.recognition.classifier import Classifier
 
 # Distribution to import name, of what may be on a device.
 _INSTALLED = {

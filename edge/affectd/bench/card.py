@@ -1,6 +1,6 @@
 """A sound card of memory: stands in for PyAudio, so that the service can be measured anywhere, with any sound.
 
-``python -m affectd.bench_card SOUND BEGAN ARGUMENT...`` is ``affectd ARGUMENT...`` with a microphone that hears the
+``python -m affectd.bench.card SOUND BEGAN ARGUMENT...`` is ``affectd ARGUMENT...`` with a microphone that hears the
 file SOUND (raw 16-bit mono PCM at 16 kHz, over and over), in the pace and in the pieces of a real one. When its first
 sample was recorded, in seconds of the monotonic clock, is written to the file BEGAN.
 """
@@ -8,6 +8,7 @@ sample was recorded, in seconds of the monotonic clock, is written to the file B
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ began = Path()
 
 
 class PyAudio:
-    """As much of PyAudio's class as `affectd.port_audio` and `affectd.microphone` use; it has one device."""
+    """As much of PyAudio's class as `affectd.audio.portaudio` and `affectd.audio.microphone` use; it has one device."""
 
     def get_device_count(self) -> int:
         """Count the devices."""
@@ -81,15 +82,14 @@ class _Stream:
             n += 1
 
 
-def main() -> int:
+def main() -> None:
     """Be `affectd` with this card."""
     global sound, began
     sound, began = Path(sys.argv[1]), Path(sys.argv[2])
     sys.modules["pyaudio"] = sys.modules[__name__]
-    from affectd.cli import main as affectd
-
-    return affectd(sys.argv[3:])
+    sys.argv[1:] = sys.argv[3:]
+    runpy.run_module("affectd", run_name="__main__")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import AffectdError, DataError, NoInputError, UsageError
-from affectd.sinks import JsonLines
+from affectd.events.sinks import JsonLines
 
 FORMAT = 1
 WORDS_SECONDS = 24.0
@@ -72,42 +72,42 @@ def measure(
     speech : list of str
         WAV files to play in place of the clip in the model file.
     """
-    from affectd import bench_board, bench_service, bench_sound, bench_stages
-    from affectd.classifier import Classifier
-    from affectd.model_file import default_model_path, read_model
+    from affectd.bench import board, service, sounds, stages
+    from affectd.recognition.classifier import Classifier
+    from affectd.recognition.model_file import find_model, read_model
 
-    path = Path(model_path) if model_path else default_model_path()
+    path = find_model(model_path)
     model = read_model(path)
     classifier = Classifier(model, threads=threads)
-    clips = bench_sound.speech_clips(model, speech or [])
+    clips = sounds.speech_clips(model, speech or [])
     rate = model.spec.sample_rate
     report: Report = {
         "format": FORMAT,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "board": bench_board.board(),
-        "libraries": bench_board.libraries(classifier),
-        "before": bench_board.condition(),
+        "board": board.board(),
+        "libraries": board.libraries(classifier),
+        "before": board.condition(),
         "model_bytes": path.stat().st_size,
-        "footprint_mb": bench_board.footprint(),
+        "footprint_mb": board.footprint(),
     }
     _log.info("each stage")
-    report["stages"] = bench_stages.stages(classifier, clips)
-    report["real_time_factor"] = bench_stages.real_time_factors(classifier, clips)
+    report["stages"] = stages.stages(classifier, clips)
+    report["real_time_factor"] = stages.real_time_factors(classifier, clips)
     _log.info("%.3g hours of sound in one go", hours)
-    report["growth"] = bench_stages.growth(classifier, clips, hours)
+    report["growth"] = stages.growth(classifier, clips, hours)
     _log.info("cold start")
-    report["start"] = bench_service.cold_start(model_path)
-    report["mqtt"] = bench_service.has_mqtt()
-    playing = bench_sound.sounds(clips, rate, seconds + 2 * bench_service.SETTLE_SECONDS)
+    report["start"] = service.cold_start(model_path)
+    report["mqtt"] = service.has_mqtt()
+    playing = sounds.sounds(clips, rate, seconds + 2 * service.SETTLE_SECONDS)
     report["service"] = {}
     for name, samples in playing.items():
         _log.info("listening to %s for %g s", name, seconds)
-        report["service"][name] = bench_service.listening(samples, model_path, seconds)
+        report["service"][name] = service.listening(samples, model_path, seconds)
     _log.info("latency")
-    each_once = sum(len(clip) / rate + bench_sound.PAUSE_SECONDS for clip in clips)
-    words = bench_sound.words(clips, rate, each_once if speech else min(WORDS_SECONDS, 2 * seconds))
-    report["latency"] = bench_service.latency(words, model_path, model)
-    report["after"] = bench_board.condition()
+    each_once = sum(len(clip) / rate + sounds.PAUSE_SECONDS for clip in clips)
+    words = sounds.words(clips, rate, each_once if speech else min(WORDS_SECONDS, 2 * seconds))
+    report["latency"] = service.latency(words, model_path, model)
+    report["after"] = board.condition()
     return report
 
 
@@ -153,7 +153,7 @@ def _figures(value: object, name: str = "") -> Iterator[tuple[str, float]]:
 
 def as_text(report: Report) -> str:
     """Write a report for people."""
-    from affectd.bench_text import text
+    from affectd.bench.report import text
 
     return text(report)
 

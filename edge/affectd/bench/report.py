@@ -21,7 +21,7 @@ _STAGES = {
 
 
 def text(report: dict[str, Any]) -> str:
-    """Write a report of `affectd.bench.measure` as tables."""
+    """Write a report of `affectd.bench.command.measure` as tables."""
     board, libraries = report["board"], report["libraries"]
     lines = [
         f"{board['machine']}, {board['cores']} cores, {board['system']}, Python {board['python']}",

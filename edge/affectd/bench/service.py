@@ -1,7 +1,7 @@
 """What the running service costs: how fast it starts, and what it takes to listen to each sound in real time.
 
 It is `affectd run` itself, in a process of its own, as a service manager starts it: with a sound card of memory
-(`affectd.bench_card`), a broker of this process (`affectd.bench_broker`) and default settings.
+(`affectd.bench.card`), a broker of this process (`affectd.bench.broker`) and default settings.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from affectd.bench_broker import broker
-from affectd.bench_sound import Samples, Words
-from affectd.bench_stages import resident
-from affectd.config import Config
+from affectd.arrays import Int16
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench.broker import broker
+from affectd.bench.sounds import Words
+from affectd.board import resident
+from affectd.config.sections import Config
 from affectd.errors import UnavailableError
-from affectd.microphone import PIECE_SECONDS
-from affectd.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile
 
 STARTS = 5
 SETTLE_SECONDS = 3.0
@@ -44,12 +45,18 @@ def passed():
     return round(began - before, 4)
 parts = {"python": began - float(sys.argv[1])}
 import numpy; parts["numpy"] = passed()
-from affectd import classifier, cli, events, layers, pipeline, recovery, service, stopping, telemetry
+from affectd import cli, pipeline, run
+from affectd.audio import supervisor
+from affectd.config import loading
+from affectd.events import event, status
+from affectd.mqtt import telemetry
+from affectd.recognition import classifier
+from affectd.service import signals, systemd
 parts["affectd"] = passed()
 if sys.argv[3] == "1":
-    from affectd import voice; parts["mqtt"] = passed()
-from affectd.model_file import default_model_path, read_model
-model = read_model(sys.argv[2] or default_model_path()); parts["model file"] = passed()
+    from affectd.mqtt import publisher; parts["mqtt"] = passed()
+from affectd.recognition.model_file import find_model, read_model
+model = read_model(find_model(sys.argv[2])); parts["model file"] = passed()
 classifier.Classifier(model); parts["interpreter"] = passed()
 print(json.dumps(parts))
 """
@@ -80,7 +87,7 @@ def cold_start(model_path: str) -> dict[str, Any]:
     }
 
 
-def listening(samples: Samples, model_path: str, seconds: float) -> dict[str, float]:
+def listening(samples: Int16, model_path: str, seconds: float) -> dict[str, float]:
     """Let the service listen for so many seconds; return its share of one core, its memory, how often it woke."""
     with _service(samples, model_path) as service:
         time.sleep(SETTLE_SECONDS)
@@ -169,7 +176,7 @@ class _Service:
 
 
 @contextmanager
-def _service(samples: Samples, model_path: str) -> Iterator[_Service]:
+def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
     """Start the service, wait until it says READY, and stop it at the end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="affectd-bench-")))
@@ -183,7 +190,7 @@ def _service(samples: Samples, model_path: str) -> Iterator[_Service]:
             port = stack.enter_context(broker())
             environment |= {"AFFECTD_MQTT_ENABLED": "true", "AFFECTD_MQTT_HOST": "127.0.0.1"}
             environment["AFFECTD_MQTT_PORT"] = str(port)
-        command = [sys.executable, "-m", "affectd.bench_card", str(folder / "sound"), str(folder / "began"), "run"]
+        command = [sys.executable, "-m", "affectd.bench.card", str(folder / "sound"), str(folder / "began"), "run"]
         command += ["--config", str(folder / "empty.toml"), *(["--model", model_path] if model_path else [])]
         complaints = stack.enter_context(open(folder / "log", "w+"))
         started = time.monotonic()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.audio import wav_blocks
-from affectd.model_file import ModelFile
+from affectd.arrays import Int16
+from affectd.audio.source import wav_blocks
+from affectd.recognition.model_file import ModelFile
 
 PAUSE_SECONDS = 1.5
 CLIP_SECONDS = 2.0
@@ -17,10 +17,8 @@ CLIP_SECONDS = 2.0
 _SILENCE_STEPS = 3.0
 _NOISE_STEPS = 1000.0
 
-Samples = NDArray[np.int16]
 
-
-def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Samples]:
+def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Int16]:
     """Return these recordings, or else the clip that every model file carries, again and again for two seconds."""
     if not paths:
         clip = model.golden["samples"]
@@ -29,7 +27,7 @@ def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Samples]:
     return [(clip * 32767).round().astype(np.int16) for clip in clips]
 
 
-def sounds(clips: Sequence[Samples], sample_rate: int, seconds: float) -> dict[str, Samples]:
+def sounds(clips: Sequence[Int16], sample_rate: int, seconds: float) -> dict[str, Int16]:
     """Return speech without a pause, the silence of a room, and steady noise, each this long."""
     n = round(seconds * sample_rate)
     random = np.random.default_rng(0)
@@ -48,18 +46,18 @@ def sounds(clips: Sequence[Samples], sample_rate: int, seconds: float) -> dict[s
 class Words:
     """Recordings joined with pauses."""
 
-    samples: Samples
+    samples: Int16
     onsets: list[float]
     """When each begins to be heard, seconds."""
     ends: list[float]
     """When each has fallen silent, seconds."""
 
 
-def words(clips: Sequence[Samples], sample_rate: int, seconds: float) -> Words:
+def words(clips: Sequence[Int16], sample_rate: int, seconds: float) -> Words:
     """Join recordings with pauses of 1.5 s until it is this long."""
     pause = round(PAUSE_SECONDS * sample_rate)
     random = np.random.default_rng(1)
-    parts: list[Samples] = []
+    parts: list[Int16] = []
     onsets: list[float] = []
     ends: list[float] = []
     n = 0

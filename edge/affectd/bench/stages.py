@@ -5,31 +5,32 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.bench_sound import Samples, sounds
-from affectd.classifier import Classifier
-from affectd.config import Config
-from affectd.context import CepstralContext
-from affectd.events import EventMaker, Utterance
-from affectd.features import Framer, Mfcc
-from affectd.microphone import PIECE_SECONDS
+from affectd.arrays import Float32, Float64, Int16
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.audio.resampler import Resampler
+from affectd.audio.ring_buffer import SampleRing
+from affectd.bench.sounds import sounds
+from affectd.board import resident
+from affectd.config.sections import Config
+from affectd.events.event import EventMaker, Utterance
+from affectd.events.sinks import JsonLines
+from affectd.features.context import CepstralContext
+from affectd.features.framing import Framer
+from affectd.features.mfcc import Mfcc
 from affectd.pipeline import run
-from affectd.resampler import Resampler
-from affectd.ring import SampleRing
-from affectd.sinks import JsonLines
-from affectd.smoothing import Answer, Smoother
-from affectd.vad import Gate, band_level
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.smoothing import Answer, Smoother
+from affectd.recognition.vad import Gate, band_level
 
 ROUNDS = 2000
 PATIENCE_SECONDS = 20.0
 _WARM_UP = 20
 
 
-def stages(classifier: Classifier, clips: list[Samples]) -> dict[str, dict[str, float]]:
+def stages(classifier: Classifier, clips: list[Int16]) -> dict[str, dict[str, float]]:
     """Time every stage for one piece of sound (capture, resampling) or one stride, in turns.
 
     In turns and not one after the other, so that each finds the caches as it does in the pipeline.
@@ -55,14 +56,14 @@ def stages(classifier: Classifier, clips: list[Samples]) -> dict[str, dict[str, 
     return {name: percentiles(np.array(values)) for name, values in times.items()}
 
 
-def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+def percentiles(seconds: Float64) -> dict[str, float]:
     """Return median, 95th and 99th percentile and maximum in microseconds."""
     p50, p95, p99 = np.percentile(seconds, (50, 95, 99)) * 1e6
     figures = {"p50_us": p50, "p95_us": p95, "p99_us": p99, "max_us": seconds.max() * 1e6}
     return {name: round(float(value), 1) for name, value in figures.items()}
 
 
-def _calls(classifier: Classifier, clips: list[Samples], out: JsonLines) -> dict[str, Callable[[], object]]:
+def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[str, Callable[[], object]]:
     model, config = classifier.model, Config()
     spec = model.spec
     frame_rate = spec.sample_rate / spec.hop_length
@@ -88,7 +89,7 @@ def _calls(classifier: Classifier, clips: list[Samples], out: JsonLines) -> dict
         ring.write(captured)
         (ring.read(piece)[1][:, 0].astype(np.float32) / np.float32(1 << 15))
 
-    def into_context() -> NDArray[np.float32]:
+    def into_context() -> Float32:
         context.push(bands)
         return context.view()
 
@@ -112,7 +113,7 @@ class _Nowhere:
         """Take an event."""
 
 
-def real_time_factors(classifier: Classifier, clips: list[Samples], seconds: float = 60.0) -> dict[str, float]:
+def real_time_factors(classifier: Classifier, clips: list[Int16], seconds: float = 60.0) -> dict[str, float]:
     """Run the pipeline as fast as it goes over each sound; return processor time per time of sound."""
     sample_rate = classifier.model.spec.sample_rate
     factors = {}
@@ -124,7 +125,7 @@ def real_time_factors(classifier: Classifier, clips: list[Samples], seconds: flo
     return factors
 
 
-def growth(classifier: Classifier, clips: list[Samples], hours: float) -> list[dict[str, float]]:
+def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dict[str, float]]:
     """Run the pipeline once over this many hours of speech, silence and noise in turns.
 
     Returns
@@ -139,7 +140,7 @@ def growth(classifier: Classifier, clips: list[Samples], hours: float) -> list[d
     marks = sorted({mark for mark in (1, 10, 60, 600) if mark < n_minutes} | {n_minutes})
     rows: list[dict[str, float]] = []
 
-    def stream() -> Iterator[NDArray[np.float32]]:
+    def stream() -> Iterator[Float32]:
         before, done = time.process_time(), 0
         for n in range(1, n_minutes + 1):
             yield from minute
@@ -153,22 +154,7 @@ def growth(classifier: Classifier, clips: list[Samples], hours: float) -> list[d
     return rows
 
 
-def resident(pid: int | str = "self") -> dict[str, float]:
-    """Return the memory in use and its maximum so far, millions of bytes; nothing where the kernel does not say."""
-    names = {"VmRSS:": "resident_mb", "VmHWM:": "resident_peak_mb"}
-    figures: dict[str, Any] = {}
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            lines = [line.split() for line in status]
-    except OSError:
-        return {}
-    for words in lines:
-        if words[0] in names:
-            figures[names[words[0]]] = round(int(words[1]) * 1024 / 1e6, 1)
-    return figures
-
-
-def pieces(samples: Samples, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+def pieces(samples: Int16, sample_rate: int) -> Iterator[Float32]:
     """Yield sound as a microphone of 16 bit does."""
     floats = samples.astype(np.float32) / np.float32(1 << 15)
     piece = round(PIECE_SECONDS * sample_rate)

@@ -1,6 +1,6 @@
 """Where the settings come from: defaults, file, environment, command line; a later one wins over an earlier one.
 
-1. the defaults in `affectd.config`,
+1. the defaults in `affectd.config.sections`,
 2. the file, ``/etc/affectd/affectd.toml`` unless another one is named,
 3. the environment, ``AFFECTD_SECTION_KEY``,
 4. the command line.
@@ -17,9 +17,9 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectd.config import SECTIONS, Config
+from affectd.config.fields import checked, from_text, nearest, shown, toml
+from affectd.config.sections import SECTIONS, Config
 from affectd.errors import ConfigError
-from affectd.setting import checked, from_text, nearest, shown, toml
 
 SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 """Read if it exists and no other file is named."""

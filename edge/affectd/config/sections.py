@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from affectd.setting import Section, setting
+from affectd.config.fields import Section, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class AudioConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig(Section):
-    """When somebody may be speaking; see `affectd.vad` for what each value does."""
+    """When somebody may be speaking; see `affectd.recognition.vad` for what each value does."""
 
     name = "gate"
     margin_db: float = setting(8.0, 1.0, 60.0)
@@ -78,7 +78,7 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothingConfig(Section):
-    """From classifications to events that do not flicker; see `affectd.smoothing`."""
+    """From classifications to events that do not flicker; see `affectd.recognition.smoothing`."""
 
     name = "smoothing"
     average_seconds: float = setting(0.75, 0.0, 60.0)

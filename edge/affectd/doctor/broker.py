@@ -6,11 +6,11 @@ import os
 import select
 from collections.abc import Mapping
 
-from affectd.config import MqttConfig
+from affectd.config.sections import MqttConfig
+from affectd.doctor.finding import Finding, fault, ok
 from affectd.errors import ConfigError, UnavailableError
-from affectd.finding import Finding, fault, ok
-from affectd.mqtt_client import Link, address
-from affectd.mqtt_login import read_login
+from affectd.mqtt.credentials import read_login
+from affectd.mqtt.link import Link, address
 
 
 def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> Finding:

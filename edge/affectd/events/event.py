@@ -5,30 +5,23 @@ Fields are added, never renamed; ``schema`` counts the additions.
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
 import math
 import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from affectd.model_file import ModelFile
-from affectd.smoothing import Answer
+from affectd.arrays import Bool, Float32
+from affectd.board import clock_synchronized
+from affectd.recognition.model_file import ModelFile, model_id
+from affectd.recognition.smoothing import Answer
 
 SCHEMA = 1
 Event = dict[str, Any]
 Phase = Literal["start", "change", "end"]
-_TIME_ERROR = 5
-_TIMESYNC = Path("/run/systemd/timesync")
 
 
 class Utterance:
@@ -52,7 +45,7 @@ class Utterance:
         self._frames = 0
         self._active_frames = 0
 
-    def push(self, frames: NDArray[np.float32], active: NDArray[np.bool_]) -> None:
+    def push(self, frames: Float32, active: Bool) -> None:
         """Add ``(n, window_length)`` float32 frames and which of them were speech, ``(n,)`` bool."""
         # The variance and not the mean square: a microphone's DC offset is no sound.
         self._power += float(frames.var(axis=1).sum())
@@ -110,7 +103,7 @@ class EventMaker:
         }
 
     def status(self, state: str, reason: str) -> Event:
-        """Make the event that the microphone is in another state; see `affectd.liveness` for both words."""
+        """Make the event that the microphone is in another state; see `affectd.audio.liveness` for both words."""
         return {**self._event("status"), "state": state, "reason": reason}
 
     def _event(self, kind: str) -> Event:
@@ -129,41 +122,7 @@ def utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def model_id(model: ModelFile) -> str:
-    """Name a model by its content: the first 12 hex digits of the SHA-256 of the network."""
-    return hashlib.sha256(model.tflite).hexdigest()[:12]
-
-
-def clock_synchronized() -> bool | None:
-    """Ask the kernel whether its clock follows a time server; None where it cannot say.
-
-    Source: Linux manual page adjtimex(2); the answer is the same for chrony, ntpd and systemd-timesyncd.
-    """
-    state = _adjtimex()()
-    if state >= 0:
-        return state != _TIME_ERROR
-    # As a service even asking is forbidden (ProtectClock=), but systemd's own time service leaves a mark.
-    return (_TIMESYNC / "synchronized").exists() if _TIMESYNC.is_dir() else None
-
-
-@cache  # loading the library anew for every event would leave garbage each time
-def _adjtimex() -> Callable[[], int]:
-    try:
-        function = ctypes.CDLL(None).adjtimex
-    except (OSError, AttributeError):
-        return lambda: -1
-    # All zeros asks and changes nothing; struct timex has at most 208 bytes on any architecture.
-    size = 512
-    timex = ctypes.create_string_buffer(size)
-
-    def ask() -> int:
-        ctypes.memset(timex, 0, size)
-        return int(function(timex))
-
-    return ask
-
-
 def event_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) every event obeys."""
-    schema: dict[str, Any] = json.loads(resources.files("affectd").joinpath("event.schema.json").read_text("utf-8"))
+    schema: dict[str, Any] = json.loads(resources.files(__package__).joinpath("event.schema.json").read_text("utf-8"))
     return schema

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from affectd.errors import AffectdError, ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from affectd.config import FileConfig
+    from affectd.config.sections import FileConfig
 
 _log = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.features import Mfcc
+from affectd.arrays import Float32
+from affectd.features.mfcc import Mfcc
 
 
 class Context:
@@ -33,7 +33,7 @@ class Context:
         self._rows[: self._n_frames] = self._fill
         self._end = self._n_frames
 
-    def push(self, rows: NDArray[np.float32]) -> None:
+    def push(self, rows: Float32) -> None:
         """Append ``(n, n_bands)`` float32 rows, any n; the oldest fall out."""
         rows = rows[-self._n_frames :]
         if self._end + len(rows) > len(self._rows):
@@ -41,7 +41,7 @@ class Context:
         self._rows[self._end : self._end + len(rows)] = rows
         self._end += len(rows)
 
-    def view(self) -> NDArray[np.float32]:
+    def view(self) -> Float32:
         """Return ``(n_frames, n_bands)`` float32, oldest first; valid until the next `push` or `reset`."""
         return self._rows[self._end - self._n_frames : self._end]
 
@@ -74,12 +74,12 @@ class CepstralContext:
         self._loudest: np.float32 | None = None
         self._n_new = self._n_frames
 
-    def push(self, bands: NDArray[np.float32]) -> None:
+    def push(self, bands: Float32) -> None:
         """Append ``(n, n_bands)`` float32 rows from `Mfcc.bands`, any n; the oldest fall out."""
         self._bands.push(bands)
         self._n_new = min(self._n_frames, self._n_new + len(bands))
 
-    def view(self) -> NDArray[np.float32]:
+    def view(self) -> Float32:
         """Return ``(n_frames, n_mfcc)`` float32, oldest first; valid until the next `push` or `reset`."""
         bands = self._bands.view()
         loudest = self._mfcc.loudest(bands)

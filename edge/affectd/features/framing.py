@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from affectd.features import FeatureSpec
-
-Float32 = npt.NDArray[np.float32]
+from affectd.arrays import Float32
+from affectd.features.spec import FeatureSpec
 
 
 def frame_clip(samples: Float32, spec: FeatureSpec) -> Float32:
@@ -133,6 +130,24 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
     rows: Float32 = np.ndarray((count, length), values.dtype, values.data, first * size, (hop * size, size))
     rows.flags.writeable = False
     return rows
+
+
+def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[], int]) -> Iterator[Float32]:
+    """Yield the frames of each stride of ``wanted()`` samples, and those that remain at the end of the stream."""
+    stride = np.zeros(wanted(), np.float32)
+    filled = 0
+    for block in blocks:
+        start = 0
+        while start < len(block):
+            taken = block[start : start + len(stride) - filled]
+            stride[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            start += len(taken)
+            if filled == len(stride):
+                yield framer.push(stride)
+                stride, filled = np.zeros(wanted(), np.float32), 0
+    rest = framer.push(stride[:filled])
+    yield np.concatenate([rest, framer.flush()])
 
 
 class RecentFrames:

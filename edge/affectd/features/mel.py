@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from affectd.features import FeatureSpec
-
-Float64 = npt.NDArray[np.float64]
+from affectd.arrays import Array, Float32, Float64
+from affectd.features.spec import FeatureSpec
 
 
 def taper(spec: FeatureSpec) -> Float64:
@@ -37,8 +33,8 @@ def filter_bank(spec: FeatureSpec) -> Float64:
     """Return the triangular mel filters, shape (n_mels, n_fft // 2 + 1), float64."""
     mels = np.linspace(_mel(spec.fmin, spec.htk), _mel(spec.fmax, spec.htk), spec.n_mels + 2)
     edges = _hertz(mels, spec.htk)
-    points: npt.NDArray[Any] = edges
-    bins: npt.NDArray[Any] = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
+    points: Array = edges
+    bins: Array = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
     if spec.floor_bins:
         points = np.floor((spec.n_fft + 1) * edges / spec.sample_rate)
         bins = np.arange(spec.n_fft // 2 + 1)
@@ -56,7 +52,7 @@ def filter_bank(spec: FeatureSpec) -> Float64:
     return bank
 
 
-def warping(n_mels: int, factor: float) -> npt.NDArray[np.float32]:
+def warping(n_mels: int, factor: float) -> Float32:
     """Return the matrix, shape (n_mels, n_mels), that moves band ``k`` to ``k / factor``: another vocal tract.
 
     N. Jaitly and G. Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", 2013, with one linear

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
 
-from affectd.config import MqttConfig
-from affectd.mqtt_client import Link, Publication, address, paho
-from affectd.mqtt_delivery import Delivery, Outbox
-from affectd.mqtt_login import read_login, tls_context
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.credentials import read_login, tls_context
+from affectd.mqtt.delivery import Delivery, Outbox
+from affectd.mqtt.link import Link, Publication, address, paho
 
 __all__ = ["Connection", "Publication"]
 

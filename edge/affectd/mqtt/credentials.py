@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from affectd.config import MqttConfig
+from affectd.config.fields import shown
+from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError
-from affectd.setting import shown
 
 _CREDENTIAL = "mqtt_password"
 _HANDSHAKE_SECONDS = 10.0

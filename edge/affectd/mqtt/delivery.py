@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Protocol
 
-from affectd.mqtt_client import Link, Publication
+from affectd.mqtt.link import Link, Publication
 
 _log = logging.getLogger(__name__)
 

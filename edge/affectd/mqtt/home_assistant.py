@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any
 
-from affectd.topics import Topics
+from affectd.mqtt.topics import Topics
 
 _STALE_PERIODS = 3
 _STALE_SECONDS = 10.0

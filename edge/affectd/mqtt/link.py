@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
-from affectd import mqtt_reasons as reasons
-from affectd.config import MqttConfig
+from affectd.config.sections import MqttConfig
 from affectd.errors import UnavailableError
-from affectd.mqtt_login import Login, tls_context
+from affectd.mqtt import reasons
+from affectd.mqtt.credentials import Login, tls_context
 
 _ANSWER_SECONDS = 10.0
 _REFUSED = 128  # from here on a reason of MQTT 5, or the answer to a subscription, is a refusal
@@ -61,7 +61,7 @@ class Link:
     client_id : str
         What the client calls itself.
     login : Login
-        What `affectd.mqtt_login.read_login` gave.
+        What `affectd.mqtt.credentials.read_login` gave.
     last_will : Publication, optional
         What the broker publishes if the connection ends without `disconnect`.
     received : callable, optional

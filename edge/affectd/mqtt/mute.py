@@ -20,7 +20,7 @@ _SHOWN_BYTES = 20
 
 
 class Mute:
-    """The wish that nobody be listened to; `affectd.recovery` opens and closes the microphone by it.
+    """The wish that nobody be listened to; `affectd.audio.supervisor` opens and closes the microphone by it.
 
     It is kept as an empty file ``muted``: there or not there, which no power cut can leave in between.
 

@@ -4,11 +4,11 @@
 topic         when                               what
 ============  =================================  ==============================================
 event         at each event                      the event, kept in the outbox until it arrived
-state         when it changes, and as telemetry  how people sound now (`affectd.state`)
-telemetry     periodically                       `affectd.telemetry`
+state         when it changes, and as telemetry  how people sound now (`affectd.mqtt.state`)
+telemetry     periodically                       `affectd.mqtt.telemetry`
 status        at the two ends of a connection    online, stopped, offline
-listen        somebody else's                    ON or OFF: `affectd.mute`
-discovery     connected, Home Assistant started  `affectd.home_assistant`
+listen        somebody else's                    ON or OFF: `affectd.mqtt.mute`
+discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 ============  =================================  ==============================================
 """
 
@@ -21,21 +21,21 @@ from types import TracebackType
 from typing import Any
 
 from affectd import __version__
-from affectd.config import Config
-from affectd.directories import runtime_directory, state_directory
+from affectd.audio.microphone import Losses
+from affectd.config.directories import runtime_directory, state_directory
+from affectd.config.sections import Config
 from affectd.errors import UnavailableError
-from affectd.home_assistant import discovery
-from affectd.microphone import Losses
-from affectd.mqtt import Connection, Publication
-from affectd.mute import Mute
+from affectd.events.sinks import as_line
+from affectd.mqtt.connection import Connection, Publication
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.state import CurrentState
+from affectd.mqtt.telemetry import Meter, Telemetry
+from affectd.mqtt.topics import Topics
 from affectd.outbox import Outbox
-from affectd.sinks import as_line
-from affectd.state import CurrentState
-from affectd.telemetry import Meter, Telemetry
-from affectd.topics import Topics
 
 
-class Voice:
+class Publisher:
     """The sink that publishes events; within its ``with`` block it is connected, or tries to be.
 
     Parameters
@@ -112,7 +112,7 @@ class Voice:
             periodic=self._report,
         )
 
-    def __enter__(self) -> Voice:
+    def __enter__(self) -> Publisher:
         self._connection.start()
         return self
 
@@ -167,7 +167,7 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     UnavailableError
         The broker cannot be reached in this time.
     ConfigError
-        As for `Voice`.
+        As for `Publisher`.
     """
     topics = Topics(config.device.id, config.mqtt.discovery_prefix)
     kept = (topics.discovery, topics.state, topics.listen_state)

@@ -7,7 +7,7 @@ import ssl
 import time
 from typing import Any
 
-from affectd.config import MqttConfig
+from affectd.config.sections import MqttConfig
 from affectd.errors import AffectdError
 
 # OpenSSL's X509_V_ERR_* (openssl/x509_vfy.h).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -12,17 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.board import hottest_celsius
-from affectd.events import SCHEMA, utc
-from affectd.vad import LEVEL_FLOOR_DBFS
+from affectd.arrays import Bool, Float32
+from affectd.board import hottest_celsius, resident
+from affectd.events.event import SCHEMA, utc
+from affectd.recognition.vad import LEVEL_FLOOR_DBFS
 
 if TYPE_CHECKING:
-    from affectd.microphone import Losses
-    from affectd.pipeline import Network
+    from affectd.audio.microphone import Losses
+    from affectd.recognition.classifier import Network
 
-_STATM = Path("/proc/self/statm")
 # A little more than the floor, for that was computed in float32.
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 # The median is that of the last ones: a period may be a day.
@@ -47,13 +45,13 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._waiting: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
+        self._waiting: list[tuple[Float32, Bool]] = []
         self._power = 0.0
         self._n_frames = self._n_active = 0
         self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._longest = 0.0
 
-    def push(self, level: NDArray[np.float32], active: NDArray[np.bool_]) -> None:
+    def push(self, level: Float32, active: Bool) -> None:
         """Add frames: their level, ``(n,)`` float32 dBFS, and which of them were speech, ``(n,)`` bool."""
         with self._lock:
             self._waiting.append((level, active))
@@ -104,7 +102,7 @@ class _Timed:
         self._network = network
         self._add_time = add_time
 
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, cepstra: Float32) -> Float32:
         began = time.perf_counter()
         probabilities = self._network(cepstra)
         self._add_time(time.perf_counter() - began)
@@ -161,7 +159,7 @@ class Telemetry:
             "time": utc(time.time()),
             **self._meter.take(),
             "cpu_percent": round(cpu_percent, 1),
-            "resident_mb": _resident_mb(),
+            "resident_mb": resident(root=self._root).get("resident_mb"),
             "temperature_celsius": None if celsius is None else round(celsius, 1),
             "uptime_seconds": round(now - self._began),
             "dropped_seconds": round(self._losses.dropped_seconds, 3),
@@ -170,12 +168,3 @@ class Telemetry:
             "outbox_dropped": self._backlog.n_dropped,
             "muted": self._muted(),
         }
-
-
-def _resident_mb() -> float | None:
-    """Return the memory in use, millions of bytes; None where the kernel does not say."""
-    try:
-        n_pages = int(_STATM.read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return round(n_pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.context import Context
+from affectd.arrays import Array, Float32, Int8, Int16
+from affectd.config.sections import ModelConfig
 from affectd.errors import ModelFileError, UnavailableError
-from affectd.features import Mfcc
-from affectd.model_file import ModelFile, dequantize, quantize
-from affectd.quiet import quiet
+from affectd.features.context import Context
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.model_file import ModelFile, dequantize, find_model, model_id, quantize, read_model
+from affectd.stdio import quiet
 
 # Distribution name to module, in order of preference. TensorFlow is never one: it does not fit on the device.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Largest deviations from the golden vectors that different processors and NumPy versions may explain.
 CEPSTRA_LIMIT = 1e-2
 STEPS_LIMIT = 1
+
+
+class Network(Protocol):
+    """What the pipeline needs of a `Classifier`."""
+
+    model: ModelFile
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
 
 
 class Classifier:
@@ -69,7 +80,7 @@ class Classifier:
         self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))
         self._output, self._output_scale = _tensor("output", outputs, (1, n_labels))
 
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_mfcc), all float32.
 
         Raises
@@ -87,23 +98,23 @@ class Classifier:
         logits /= np.float32(self.model.temperature)
         # The largest becomes exp(0): no overflow, whatever the logits.
         exponentials = np.exp(logits - logits.max())
-        probabilities: NDArray[np.float32] = exponentials / exponentials.sum()
+        probabilities: Float32 = exponentials / exponentials.sum()
         return probabilities
 
-    def quantize(self, cepstra: NDArray[np.float32]) -> NDArray[np.int8]:
+    def quantize(self, cepstra: Float32) -> Int8:
         """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
         return quantize((cepstra - self.model.mean) / self.model.std, *self._input_scale)
 
-    def invoke(self, quantized: NDArray[np.int8]) -> NDArray[np.int8]:
+    def invoke(self, quantized: Int8) -> Int8:
         """Run the network alone: int8 (n_frames, n_mfcc) in, int8 logits (n_labels,) out."""
         # set_tensor is half the price of a view through tensor(); get_tensor returns a copy of a few bytes.
         self._interpreter.set_tensor(self._input, quantized[np.newaxis])
         self._interpreter.invoke()
-        output: NDArray[np.int8] = self._interpreter.get_tensor(self._output)[0]
+        output: Int8 = self._interpreter.get_tensor(self._output)[0]
         return output
 
 
-def golden_vectors(samples: NDArray[np.int16], classifier: Classifier) -> dict[str, NDArray[Any]]:
+def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     """Return what every stage makes of a clip, for `ModelFile.golden`.
 
     Parameters
@@ -196,3 +207,26 @@ def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -
     if not 0 < scale < np.inf:
         raise ModelFileError(f"{field}: expected one quantization scale above 0, found {scale}")
     return tensor["index"], (float(scale), int(zero_point))
+
+
+def load_classifier(config: ModelConfig) -> Classifier:
+    """Read the configured model file, or the one that came with affectd, and make it ready to run."""
+    return Classifier(read_model(find_model(config.path)))
+
+
+def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
+    """Say what a model file is, and on which interpreter it runs here."""
+    model = classifier.model
+    return {
+        "path": str(path),
+        "model": model_id(model),
+        "bytes": path.stat().st_size,
+        "labels": list(model.labels),
+        "input": [1, model.n_frames, model.spec.n_mfcc],
+        "output": [1, len(model.labels)],
+        "temperature": model.temperature,
+        "thresholds": model.thresholds,
+        "features": model.spec.to_dict(),
+        "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
+        "card": model.card,
+    }

@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
+from affectd.arrays import Array, Float32, Int8
 from affectd.errors import ModelFileError
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 
 FORMAT = 1
 _MEMBERS = ("spec.json", "labels.txt", "golden.npz", "card.json")
@@ -78,12 +79,12 @@ class ModelFile:
 
     spec: FeatureSpec
     n_frames: int
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
+    mean: Float32
+    std: Float32
     labels: tuple[str, ...]
     temperature: float
     thresholds: dict[str, float]
-    golden: dict[str, NDArray[Any]]
+    golden: dict[str, Array]
     card: dict[str, Any]
     tflite: bytes
 
@@ -122,10 +123,18 @@ class ModelFile:
         yield "card", isinstance(self.card, dict), "an object", self.card
 
 
-def default_model_path() -> Path:
-    """Return where the model is: inside the installed package, else ``models/`` of the source tree."""
-    packaged = Path(__file__).with_name("affectd.tflite")
-    return packaged if packaged.is_file() else Path(__file__).parents[2] / "models" / "affectd.tflite"
+def model_id(model: ModelFile) -> str:
+    """Name a model by its content: the first 12 hex digits of the SHA-256 of the network."""
+    return hashlib.sha256(model.tflite).hexdigest()[:12]
+
+
+def find_model(configured: str | Path = "") -> Path:
+    """Return the path of the configured model file, or of the one that came with affectd if none is configured."""
+    if configured:
+        return Path(configured)
+    package = Path(__file__).parents[1]
+    packaged = package / "affectd.tflite"
+    return packaged if packaged.is_file() else package.parents[1] / "models" / "affectd.tflite"
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
@@ -173,7 +182,7 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
         raise ModelFileError(f"model file {path}: cannot be written: {error.strerror}") from error
 
 
-def quantize(x: ArrayLike, scale: float, zero_point: int) -> NDArray[np.int8]:
+def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
     """Quantize real numbers as TFLite does: ``round(x / scale) + zero_point``, clipped to -128..127.
 
     Halves are rounded away from zero. The arithmetic is float64, in which quotients of two float32
@@ -199,7 +208,7 @@ def quantize(x: ArrayLike, scale: float, zero_point: int) -> NDArray[np.int8]:
     return np.asarray(np.clip(steps, -128, 127)).astype(np.int8)
 
 
-def dequantize(q: NDArray[np.int8], scale: float, zero_point: int) -> NDArray[np.float32]:
+def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
     """Return the float32 real numbers ``scale * (q - zero_point)`` that int8 values stand for."""
     return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
@@ -263,7 +272,7 @@ def _decode(data: bytes) -> ModelFile:
     return model
 
 
-def _read_golden(data: bytes) -> dict[str, NDArray[Any]]:
+def _read_golden(data: bytes) -> dict[str, Array]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
 
@@ -284,7 +293,7 @@ def _append_zip(
     return buffer.getvalue()
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def _npy(array: Array) -> bytes:
     buffer = io.BytesIO()
     # Row by row and little-endian, however the array lies in memory here.
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -300,7 +309,7 @@ def _labels_text(labels: tuple[str, ...]) -> bytes:
     return "".join(f"{label}\n" for label in labels).encode()
 
 
-def _vector(field: str, values: object) -> NDArray[np.float32]:
+def _vector(field: str, values: object) -> Float32:
     if not isinstance(values, list) or not all(_is_number(value) for value in values):
         raise ModelFileError(f"{field}: expected a list of finite numbers, found {_describe(values)}")
     return np.array(values, dtype=np.float32)

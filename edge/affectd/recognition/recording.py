@@ -7,19 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import Config
-from affectd.features import Framer, Mfcc
-from affectd.mel import warping
-from affectd.pipeline import Network, frame_strides
-from affectd.vad import Speech, band_level, find_speech
+from affectd.arrays import Float32, Float64
+from affectd.config.sections import Config
+from affectd.features.framing import Framer, frame_strides
+from affectd.features.mel import warping
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.classifier import Network
+from affectd.recognition.vad import Speech, band_level, find_speech
 
 FRAMES_BEFORE_END = 16
 """Of a recording, contexts end at each of this many frames before speech does, and at all that the gate hangs over."""
 
 VOCAL_TRACTS = (1.0, 0.97, 1.03, 0.94, 1.06)
-"""Its contexts are heard in turn as if these were the lengths of the speaker's vocal tract: `affectd.mel.warping`.
+"""Its contexts are heard in turn as if the speaker's vocal tract had these lengths: `affectd.features.mel.warping`.
 
 The network was trained on such voices. What it is not sure of, and how int8 rounds, is another thing in each.
 """
@@ -51,7 +52,7 @@ class Recording:
     speech_seconds: float
 
 
-def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Network, config: Config) -> Recording:
+def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
     """Classify a whole recording.
 
     Only the log mel energies are kept, not the samples: 115 MB for an hour.
@@ -71,7 +72,7 @@ def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Networ
     mfcc = Mfcc(spec)
     n_samples = 0
 
-    def counted() -> Iterator[NDArray[np.float32]]:
+    def counted() -> Iterator[Float32]:
         nonlocal n_samples
         for block in blocks:
             n_samples += len(block)
@@ -94,9 +95,7 @@ def classify_recording(blocks: Iterable[NDArray[np.float32]], classifier: Networ
     return Recording(label, probabilities[label], probabilities, round(seconds, 3), round(speech_seconds, 3))
 
 
-def classify_speech(
-    speech: Speech, bands: NDArray[np.float32], classifier: Network, stride_frames: int
-) -> NDArray[np.float64]:
+def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_frames: int) -> Float64:
     """Return the probabilities ``(n_labels,)`` of a recording's bands ``(n, n_bands)``.
 
     The mean over `context_spans`, in voices of `VOCAL_TRACTS`.

@@ -12,9 +12,10 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import SmoothingConfig
+from affectd.arrays import Float32, Float64
+from affectd.config.sections import Config, SmoothingConfig
+from affectd.recognition.model_file import ModelFile
 
 UNCERTAIN = "uncertain"
 
@@ -56,7 +57,7 @@ class Smoother:
         self._labels = labels
         self._threshold = threshold
         self._dwell_count = math.ceil(config.dwell_seconds / stride_seconds)
-        self._recent: deque[NDArray[np.float32]] = deque(maxlen=max(1, round(config.average_seconds / stride_seconds)))
+        self._recent: deque[Float32] = deque(maxlen=max(1, round(config.average_seconds / stride_seconds)))
         self.reset()
 
     def reset(self) -> None:
@@ -69,7 +70,7 @@ class Smoother:
         self._rival = -1
         self._rival_count = 0
 
-    def push(self, probabilities: NDArray[np.float32]) -> Answer | None:
+    def push(self, probabilities: Float32) -> Answer | None:
         """Take the next classification.
 
         Parameters
@@ -86,7 +87,7 @@ class Smoother:
         self._count += 1
         if self._count < self._config.minimum_count:
             return None
-        mean: NDArray[np.float64] = np.stack(self._recent).mean(axis=0, dtype=np.float64)
+        mean: Float64 = np.stack(self._recent).mean(axis=0, dtype=np.float64)
         if self._current is None:
             self._current, self._changed_at = self._best(mean), self._count
         elif self._should_change(self._current, mean):
@@ -100,7 +101,7 @@ class Smoother:
         mean = self._sum / self._count
         return self._answer(self._best(mean), mean)
 
-    def _should_change(self, current: int, mean: NDArray[np.float64]) -> bool:
+    def _should_change(self, current: int, mean: Float64) -> bool:
         candidates = [*mean, self._threshold]
         best = self._best(mean)
         lead = candidates[best] - candidates[current]
@@ -110,13 +111,19 @@ class Smoother:
         patient = self._rival_count >= self._config.patience
         return bool(patient and self._count - self._changed_at >= self._dwell_count)
 
-    def _best(self, mean: NDArray[np.float64]) -> int:
+    def _best(self, mean: Float64) -> int:
         """Return the index of the best label, or one past the last for ``uncertain``."""
         best = int(mean.argmax())
         return best if mean[best] >= self._threshold else len(self._labels)
 
-    def _answer(self, index: int, mean: NDArray[np.float64]) -> Answer:
+    def _answer(self, index: int, mean: Float64) -> Answer:
         probabilities = dict(zip(self._labels, mean.tolist(), strict=True))
         if index == len(self._labels):
             return Answer(UNCERTAIN, max(probabilities.values()), probabilities)
         return Answer(self._labels[index], probabilities[self._labels[index]], probabilities)
+
+
+def uncertain_threshold(model: ModelFile, config: Config) -> float:
+    """Return the probability below which a label is ``uncertain``: the configured one, else the model's."""
+    configured = config.smoothing.uncertain
+    return model.thresholds["uncertain"] if configured is None else configured

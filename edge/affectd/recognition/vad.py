@@ -22,10 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.config import GateConfig
-from affectd.framing import overlapping
+from affectd.arrays import Bool, Float32
+from affectd.config.sections import GateConfig
+from affectd.features.framing import overlapping
 
 LEVEL_FLOOR_DBFS = -120.0
 """The level of digital silence. Far below 16-bit rounding noise (-101 dBFS), and never 0 or -inf."""
@@ -53,7 +53,7 @@ COMB_HZ = 4000.0
 """The level is measured through a comb: deaf at 0 Hz and at this frequency, most sensitive at half of it."""
 
 
-def band_level(frames: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+def band_level(frames: Float32, sample_rate: int) -> Float32:
     """Measure each frame in the band of speech, blind to DC and nearly blind to rumble.
 
     The frame passes the comb ``y[t] = (x[t] - x[t - d]) / 2`` with ``d`` the number of
@@ -74,7 +74,7 @@ def band_level(frames: NDArray[np.float32], sample_rate: int) -> NDArray[np.floa
     difference = frames[:, delay:] - frames[:, :-delay]
     power = np.einsum("ij,ij->i", difference, difference) / np.float32(4 * max(1, difference.shape[1]))
     floor = np.float32(10.0 ** (LEVEL_FLOOR_DBFS / 10.0))
-    level: NDArray[np.float32] = 10.0 * np.log10(np.maximum(power, floor)).astype(np.float32)
+    level: Float32 = 10.0 * np.log10(np.maximum(power, floor)).astype(np.float32)
     return level
 
 
@@ -117,7 +117,7 @@ class Gate:
         self._quiet_frames = 0
         self.is_open = False
 
-    def push(self, level: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def push(self, level: Float32) -> Bool:
         """Judge the next frames.
 
         Parameters
@@ -138,7 +138,7 @@ class Gate:
             opened[i] = self.is_open
         return opened
 
-    def _speech_like(self, level: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def _speech_like(self, level: Float32) -> Bool:
         if not len(level):
             return np.zeros(0, np.bool_)
         # Below the minimum the rounding noise of a sound card comes and goes, sample by sample.
@@ -152,12 +152,12 @@ class Gate:
         falls = np.concatenate([self._falls, peak - level])
         self._falls = falls[n:].copy()
         fall = _last(falls, self._fall_frames, n).max(axis=-1)
-        stands_out: NDArray[np.bool_] = level >= floor + self._config.margin_db
+        stands_out: Bool = level >= floor + self._config.margin_db
         stands_out &= fall >= self._config.fall_db
         return stands_out
 
 
-def open_frames(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> NDArray[np.bool_]:
+def open_frames(level: Float32, config: GateConfig, frame_rate: float) -> Bool:
     """Say for each frame of a whole recording whether the gate is open."""
     return Gate(config, frame_rate).push(level)
 
@@ -178,15 +178,13 @@ class Speech:
         One past the last open frame, hangover included.
     """
 
-    opened: NDArray[np.bool_]
+    opened: Bool
     start: int
     end: int
     stop: int
 
 
-def find_speech(
-    level: NDArray[np.float32], config: GateConfig, frame_rate: float, range_db: float = RANGE_DB
-) -> Speech | None:
+def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db: float = RANGE_DB) -> Speech | None:
     """Find the speech of a recording with the device's own gate, which knows the loudest sounds beforehand here.
 
     Parameters
@@ -220,7 +218,7 @@ def find_speech(
     return Speech(opened, start, int(np.flatnonzero(gate.active)[-1]) + 1, int(frames[-1]) + 1)
 
 
-def trim(level: NDArray[np.float32], config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
+def trim(level: Float32, config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
     """Return the frames of `find_speech` within `TRIM_RANGE_DB`: the first one, and one past the last."""
     speech = find_speech(level, config, frame_rate, TRIM_RANGE_DB)
     return (speech.start, speech.stop) if speech else None
@@ -231,6 +229,6 @@ def preroll_frames(config: GateConfig, frame_rate: float) -> int:
     return round(config.preroll_seconds * frame_rate)
 
 
-def _last(values: NDArray[np.float32], length: int, n: int) -> NDArray[np.float32]:
+def _last(values: Float32, length: int, n: int) -> Float32:
     """For each of the last ``n`` values, the ``length`` values that end with it: ``(n, length)``."""
     return overlapping(values, length, 1, n, len(values) - n - length + 1)

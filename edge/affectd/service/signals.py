@@ -7,12 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import numpy as np
-from numpy.typing import NDArray
-
+from affectd.arrays import Block
 from affectd.errors import AffectdError
-
-Block = NDArray[np.float32]
 
 
 class _Stopped(BaseException):

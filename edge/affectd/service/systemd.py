@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from types import FrameType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from affectd.config import Config
+from affectd.arrays import Float32
+from affectd.config.sections import Config
 from affectd.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -113,7 +111,7 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
     return seconds if mine and seconds > 0 else None
 
 
-def watched(blocks: Iterable[NDArray[np.float32]], manager: ServiceManager) -> Iterator[NDArray[np.float32]]:
+def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Float32]:
     """Pass blocks on, and tell `manager` about each one when the next is asked for: then it was processed.
 
     A block may be empty: a source that tries to get its microphone back yields one after every attempt, and

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.devices import Card, card_number, distinct_names, find_card, read_cards
+from affectd.audio.cards import Card, card_number, distinct_names, find_card, read_cards
 from affectd.errors import MicrophoneError
 
 # A Raspberry Pi 4: its own sound beside USB, behind PCI Express.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.config import AudioConfig
-from affectd.liveness import ESCALATED_SECONDS, FAILED_SECONDS, FIRST_RETRY_SECONDS, PROOF_SECONDS, Liveness
+from affectd.audio.liveness import ESCALATED_SECONDS, FAILED_SECONDS, FIRST_RETRY_SECONDS, PROOF_SECONDS, Liveness
+from affectd.config.sections import AudioConfig
 from sounds import SAMPLE_RATE, as_int16, gain, noise
 
 CONFIG = AudioConfig(stalled_seconds=5.0, constant_seconds=10.0, retry_seconds=4.0)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.audio import open_source
-from affectd.config import AudioConfig
+from affectd.audio.devices import list_microphones
+from affectd.audio.microphone import PIECE_SECONDS, Losses, open_microphone
+from affectd.audio.source import open_source
+from affectd.config.sections import AudioConfig
 from affectd.errors import AudioError, MicrophoneError, UnavailableError
-from affectd.microphone import PIECE_SECONDS, Losses, open_microphone
-from affectd.survey import list_microphones
 from fake_pyaudio import FakeDevice, FakePyAudio
 
 
@@ -32,7 +32,7 @@ def tone(rate: int, seconds: float = 1.0) -> np.ndarray:
 def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return what sets the content of /proc/asound/cards."""
     (tmp_path / "proc/asound").mkdir(parents=True)
-    monkeypatch.setattr("affectd.microphone.ROOT", tmp_path)
+    monkeypatch.setattr("affectd.audio.microphone.ROOT", tmp_path)
 
     def write(lines: str) -> None:
         (tmp_path / "proc/asound/cards").write_text(lines)
@@ -194,7 +194,7 @@ def test_microphones_are_surveyed_with_names_rates_and_level(
     usb = lambda rate, n: rate in (44100, 48000) and n == 2  # noqa: E731
     devices = [FakeDevice(accepts=usb), FakeDevice("B: (hw:2,0)", busy=True), FakeDevice("M: (hw:3,0)")]
     fake = use(monkeypatch, FakePyAudio(*devices, FakeDevice("D: (hw:4,0)"), FakeDevice("default")))
-    monkeypatch.setattr("affectd.survey._TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr("affectd.audio.devices._TIMEOUT_SECONDS", 0.0)
     sounds = {1: tone(44100), 3: np.full(44100, -300, np.int16), 5: np.zeros(44100, np.int16)}
     opening = fake.open
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.resampler import PASSBAND, Resampler
+from affectd.audio.resampler import PASSBAND, Resampler
 
 RATES = [8000, 11025, 12345, 22050, 24000, 32000, 44100, 44101, 48000, 96000, 191999, 192000]
 

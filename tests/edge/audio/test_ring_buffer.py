@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.ring import SampleRing
+from affectd.audio.ring_buffer import SampleRing
 
 
 @given(

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.audio import open_source, paced, raw_blocks, wav_blocks
+from affectd.audio.source import open_source, paced, raw_blocks, wav_blocks
 from affectd.errors import DataError, NoInputError
 
 
@@ -112,7 +112,7 @@ def test_everything_complete_is_delivered_before_an_odd_byte_is_reported() -> No
 
 PROGRAM = """
 import sys
-from affectd.audio import open_source
+from affectd.audio.source import open_source
 from affectd.errors import AffectdError
 try:
     n = sum(map(len, open_source("-", 16000)))

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd import pipeline
-from affectd.config import AudioConfig, Config
+from affectd.audio.liveness import FIRST_RETRY_SECONDS, Liveness
+from affectd.audio.microphone import open_microphone
+from affectd.audio.supervisor import Supervisor, microphone_blocks
+from affectd.config.sections import AudioConfig, Config
 from affectd.errors import MicrophoneError
-from affectd.events import EventMaker, event_schema
-from affectd.liveness import FIRST_RETRY_SECONDS, Liveness
-from affectd.microphone import open_microphone
-from affectd.recovery import Reports, lively_blocks, microphone_blocks
+from affectd.events.event import EventMaker, event_schema
+from affectd.events.status import Reports
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
 from sounds import SAMPLE_RATE, gain, noise, syllables
@@ -76,7 +77,7 @@ class Plug:
     def blocks(self, report: Callable[[str, str], None], *, patient: bool = False) -> Iterator[np.ndarray]:
         liveness = Liveness(CONFIG, clock=lambda: self.now, jitter=lambda: 0.5)
         opening: Callable[[], AbstractContextManager[Plug]] = self.open
-        return lively_blocks(
+        return Supervisor(
             opening,
             SAMPLE_RATE,
             liveness,
@@ -85,7 +86,7 @@ class Plug:
             muted=lambda: self.muted,
             clock=lambda: self.now,
             wait=self.wait,
-        )
+        ).blocks()
 
     @property
     def is_open(self) -> bool:
@@ -339,7 +340,7 @@ def test_who_mutes_while_the_device_is_being_opened_is_not_listened_to() -> None
             yield stream
 
     listener = Listener(plug)
-    listener.blocks = lively_blocks(
+    listener.blocks = Supervisor(
         opening,
         SAMPLE_RATE,
         Liveness(CONFIG, clock=lambda: plug.now),
@@ -348,7 +349,7 @@ def test_who_mutes_while_the_device_is_being_opened_is_not_listened_to() -> None
         muted=lambda: plug.muted,
         clock=lambda: plug.now,
         wait=plug.wait,
-    )
+    ).blocks()
     listener.listen(10.0)
     assert (plug.n_opened, plug.n_closed) == (1, 1)
     assert listener.reports == [("muted", "asked")]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from affectd.audio.wav import WavReader
 from affectd.errors import AffectdError, DataError, NoInputError
-from affectd.wav import WavReader
 
 PCM, FLOAT = 1, 3
 GUID_TAIL = "000000001000800000aa00389b71"

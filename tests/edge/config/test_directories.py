@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from affectd.directories import runtime_directory, state_directory
+from affectd.config.directories import runtime_directory, state_directory
 
 
 @pytest.mark.parametrize(

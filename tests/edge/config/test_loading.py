@@ -22,17 +22,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd import layers
-from affectd.config import SECTIONS, Config, GateConfig
+from affectd.config import loading
+from affectd.config.fields import Section, from_text, setting, toml
+from affectd.config.loading import as_toml, load_config, load_settings
+from affectd.config.sections import SECTIONS, Config, GateConfig
 from affectd.errors import ConfigError
-from affectd.layers import as_toml, load_config, load_settings
-from affectd.model_file import write_model
-from affectd.setting import Section, from_text, setting, toml
+from affectd.recognition.model_file import write_model
 from config_documents import README, SAMPLE, TABLE, sample, table
 from sounds import as_int16, silence, syllables
 from tiny_model import tiny_model
 
-SYSTEM_FILE = layers.SYSTEM_FILE
+SYSTEM_FILE = loading.SYSTEM_FILE
 KEYS = [(name, key) for name, section in SECTIONS.items() for key in fields(section)]
 IDS = [f"{name}.{key.name}" for name, key in KEYS]
 CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -44,7 +44,7 @@ def nothing_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the settings of this machine nor those of whoever runs the tests."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AFFECTD_")}
     nowhere = tmp_path_factory.mktemp("etc") / "affectd.toml"
-    with mock.patch.dict(os.environ, clean, clear=True), mock.patch.object(layers, "SYSTEM_FILE", nowhere):
+    with mock.patch.dict(os.environ, clean, clear=True), mock.patch.object(loading, "SYSTEM_FILE", nowhere):
         yield
 
 
@@ -107,7 +107,7 @@ def test_the_file_in_etc_is_read_if_it_exists_and_another_one_takes_its_place(tm
     system = written(tmp_path, "[gate]\nmargin_db = 9\n[smoothing]\npatience = 3")
     (tmp_path / "other").mkdir()
     other = written(tmp_path / "other", "[gate]\nfall_db = 5")
-    with mock.patch.object(layers, "SYSTEM_FILE", system):
+    with mock.patch.object(loading, "SYSTEM_FILE", system):
         assert load_config().gate == GateConfig(margin_db=9.0)
         assert load_config().smoothing.patience == 3
         assert load_config(other) == Config(gate=GateConfig(fall_db=5.0)), "nothing of the system's file is left"
@@ -275,7 +275,7 @@ def test_a_named_file_must_exist_and_be_a_file(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=r"Is a directory"):
         load_config(tmp_path)
-    with mock.patch.object(layers, "SYSTEM_FILE", tmp_path), pytest.raises(ConfigError, match="Is a directory"):
+    with mock.patch.object(loading, "SYSTEM_FILE", tmp_path), pytest.raises(ConfigError, match="Is a directory"):
         load_config()
 
 
@@ -449,7 +449,9 @@ def test_the_sample_sets_nothing_and_uncommented_it_sets_every_default() -> None
 
 
 def test_settings_cost_no_parser_where_there_is_no_file() -> None:
-    code = "import sys, pathlib; from affectd import layers; layers.SYSTEM_FILE = pathlib.Path('/nonexistent')\n"
-    code += "layers.load_config(); print([m for m in ('tomllib', 'difflib', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys, pathlib; from affectd.config import loading; loading.SYSTEM_FILE = pathlib.Path('/nonexistent')\n"
+    )
+    code += "loading.load_config(); print([m for m in ('tomllib', 'difflib', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

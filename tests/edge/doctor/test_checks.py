@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd import board, doctor
-from affectd import classifier as classifier_module
-from affectd.doctor import CHECKS, Device, examine, judge
+import affectd as package
+from affectd.doctor import board, installation
+from affectd.doctor.checks import CHECKS, examine
+from affectd.doctor.device import Device
+from affectd.doctor.finding import Finding
+from affectd.doctor.microphone import judge
 from affectd.errors import MicrophoneError, UnavailableError
-from affectd.finding import Finding
-from affectd.model_file import write_model
+from affectd.recognition import classifier
+from affectd.recognition.model_file import write_model
 from broker import free_port
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
 from sounds import gain, noise, silence
@@ -145,7 +148,7 @@ def test_a_damaged_model_is_a_fault_and_what_needs_it_is_not_judged(device: Any,
 
 
 def test_without_an_interpreter_it_says_what_to_install(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier_module, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
+    monkeypatch.setattr(classifier, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
     findings = dict(examine(device()))
     says(findings["interpreter"], "fault", "no-such-runtime: not installed", "pip install 'affectd[interpreter]'")
     says(findings["self-test"], "warning", "not checked")
@@ -154,9 +157,9 @@ def test_without_an_interpreter_it_says_what_to_install(device: Any, monkeypatch
 def test_on_32_bit_arm_it_says_that_no_interpreter_exists_for_a_new_python(
     device: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_module, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "armv7l")
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 13))
+    monkeypatch.setattr(classifier, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
+    monkeypatch.setattr(installation.platform, "machine", lambda: "armv7l")
+    monkeypatch.setattr(installation.sys, "version_info", (3, 13))
     says(found(device(), "interpreter"), "fault", "Debian 12", "64-bit")
 
 
@@ -183,10 +186,10 @@ def test_numpy_must_fit_the_interpreter(device: Any, versions: dict[str, str], g
 def test_a_numpy_that_cannot_be_imported_keeps_no_other_check_from_looking() -> None:
     code = (
         "import sys; sys.modules['numpy'] = None\n"
-        "from affectd.doctor import Device, examine\n"
+        "from affectd.doctor.checks import examine\nfrom affectd.doctor.device import Device\n"
         "for name, finding in examine(Device()): print(name, finding.grade, sep='=')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(doctor.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     grades = dict(line.split("=") for line in done.stdout.splitlines())
     assert list(grades) == list(CHECKS)
@@ -384,7 +387,7 @@ def test_the_password_of_the_service_is_looked_for_where_the_unit_takes_it_from(
 def test_a_clock_that_follows_no_time_server_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, synchronized: bool | None, grade: str
 ) -> None:
-    monkeypatch.setattr("affectd.events.clock_synchronized", lambda: synchronized)
+    monkeypatch.setattr("affectd.doctor.board.clock_synchronized", lambda: synchronized)
     says(board.clock(), grade)
 
 

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.events import EventMaker, Utterance, clock_synchronized, event_schema, model_id
-from affectd.sinks import JsonLines
-from affectd.smoothing import Answer
+from affectd.board import clock_synchronized
+from affectd.events.event import EventMaker, Utterance, event_schema
+from affectd.events.sinks import JsonLines
+from affectd.recognition.model_file import model_id
+from affectd.recognition.smoothing import Answer
 from tiny_model import LABELS, draft_model
 
 MODEL = draft_model()
@@ -173,8 +175,8 @@ def test_where_the_kernel_must_not_be_asked_the_mark_of_the_time_service_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "timesync"
-    monkeypatch.setattr("affectd.events._TIMESYNC", folder)
-    monkeypatch.setattr("affectd.events._adjtimex", lambda: lambda: -1)
+    monkeypatch.setattr("affectd.board._TIMESYNC", folder)
+    monkeypatch.setattr("affectd.board._adjtimex", lambda: lambda: -1)
     assert clock_synchronized() is None
     folder.mkdir()
     assert clock_synchronized() is False

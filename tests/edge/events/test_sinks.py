@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.config import FileConfig
+from affectd.config.sections import FileConfig
 from affectd.errors import ConfigError, UnavailableError
-from affectd.sinks import Detached, JsonLines, RotatingFile, Several
+from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several
 
 PATIENCE_SECONDS = 30.0
 

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.context import CepstralContext, Context
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.context import CepstralContext, Context
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 
 N_FRAMES, N_BANDS, FILL = 5, 2, -100.0
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.features import FeatureSpec, Framer, Mfcc
-from affectd.framing import RecentFrames, overlapping
+from affectd.features.framing import Framer, RecentFrames, overlapping
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 
 NOISE = np.random.default_rng(3).standard_normal(48000).astype(np.float32) * np.float32(0.1)
 

@@ -12,7 +12,8 @@ import librosa
 import numpy as np
 import pytest
 
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from mfcc_references import (
     EPSILON,
     LIBROSA_SETTINGS,

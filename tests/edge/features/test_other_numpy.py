@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from mfcc_references import like_psf, speech, synthetic
 
 OTHER_NUMPY = "1.26.4"
 OTHER_SCRIPT = """
 import json, sys
 import numpy as np
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import FeatureSpec, Mfcc
 assert np.__version__ == sys.argv[1], np.__version__
 specs = json.load(open(sys.argv[2]))
 signals = np.load(sys.argv[3])

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from affectd import mqtt, mqtt_client
-from affectd.config import MqttConfig
+from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError, UnavailableError
-from affectd.mqtt import Connection, Publication
+from affectd.mqtt import connection as mqtt
+from affectd.mqtt import link as mqtt_client
+from affectd.mqtt.connection import Connection, Publication
 from affectd.outbox import Outbox
 from broker import free_port, wait_until
 from fake_broker import CONNECT, DISCONNECT, FakeBroker, FakeConnection, Published
@@ -744,7 +745,7 @@ def test_settings_that_cannot_work_are_refused_at_once(connect: Any) -> None:
 
 
 def test_paho_is_imported_only_when_somebody_connects() -> None:
-    code = "import sys, affectd.mqtt; sys.exit('paho' in sys.modules)"
+    code = "import sys, affectd.mqtt.connection; sys.exit('paho' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.config import MqttConfig
+from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError
-from affectd.mqtt_login import Login, is_loopback, read_login, tls_context
+from affectd.mqtt.credentials import Login, is_loopback, read_login, tls_context
 from broker import Certificates
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.home_assistant import discovery
-from affectd.topics import Topics
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.topics import Topics
 
 LABELS = ("calm", "angry")
 IDS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
@@ -118,7 +118,7 @@ def test_every_field_that_a_template_reads_is_in_the_schema_of_its_topic() -> No
                 read.setdefault(topic, set()).update(re.findall(r"value_json\.([a-z_.]+)", template))
     assert set(read) == {"state", "event", "telemetry"}
     for topic, fields in read.items():
-        schema = json.loads(resources.files("affectd").joinpath(f"{topic}.schema.json").read_text("utf-8"))
+        schema = json.loads(resources.files("affectd.mqtt").joinpath(f"{topic}.schema.json").read_text("utf-8"))
         for field in fields:
             described = schema
             for part in field.split("."):

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from affectd.config import MqttConfig
-from affectd.mqtt_client import Link, Publication
-from affectd.mqtt_login import Login
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.credentials import Login
+from affectd.mqtt.link import Link, Publication
 from broker import Certificates, free_port, packet, string, wait_until
 from fake_broker import CONNECT, FakeBroker
 
@@ -155,7 +155,7 @@ def test_what_tls_has_decrypted_already_does_not_wait_for_more(tmp_path: Path) -
 
 
 def test_a_tls_handshake_that_nobody_answers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affectd.mqtt_login._HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr("affectd.mqtt.credentials._HANDSHAKE_SECONDS", 0.3)
     with FakeBroker() as broker:
         link = link_to(broker.port, tls=True, keepalive_seconds=3600)
         began = time.monotonic()

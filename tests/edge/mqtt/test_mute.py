@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from affectd.mute import Mute
+from affectd.mqtt.mute import Mute
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -33,8 +33,8 @@ def test_muting_survives_a_restart_and_so_does_its_end(tmp_path: Path) -> None:
 
 def test_muting_survives_a_kill_right_after_it(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys, pathlib, affectd.mute\n"
-        "affectd.mute.Mute(pathlib.Path(sys.argv[1])).set(True)\n"
+        "import os, signal, sys, pathlib, affectd.mqtt.mute\n"
+        "affectd.mqtt.mute.Mute(pathlib.Path(sys.argv[1])).set(True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.state import CurrentState
+from affectd.mqtt.state import CurrentState
 
-SCHEMA = json.loads(resources.files("affectd").joinpath("state.schema.json").read_text("utf-8"))
+SCHEMA = json.loads(resources.files("affectd.mqtt").joinpath("state.schema.json").read_text("utf-8"))
 DEAF = ("alarmed", "recovering", "escalated", "failed", "muted")
 
 

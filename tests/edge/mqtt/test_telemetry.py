@@ -19,17 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd import pipeline
-from affectd.config import Config
-from affectd.features import FeatureSpec
-from affectd.framing import frame_clip
-from affectd.microphone import Losses, open_microphone
-from affectd.telemetry import Meter, Telemetry
-from affectd.vad import LEVEL_FLOOR_DBFS, band_level
+from affectd.audio.microphone import Losses, open_microphone
+from affectd.config.sections import Config
+from affectd.features.framing import frame_clip
+from affectd.features.spec import FeatureSpec
+from affectd.mqtt.telemetry import Meter, Telemetry
+from affectd.recognition.vad import LEVEL_FLOOR_DBFS, band_level
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
 from sounds import SAMPLE_RATE, gain, noise, silence, syllables
 
-SCHEMA = json.loads(resources.files("affectd").joinpath("telemetry.schema.json").read_text("utf-8"))
+SCHEMA = json.loads(resources.files("affectd.mqtt").joinpath("telemetry.schema.json").read_text("utf-8"))
 CEPSTRA = np.zeros((1, 1), np.float32)
 
 
@@ -202,7 +202,7 @@ def test_what_it_costs_agrees_with_the_kernel() -> None:
             math.factorial(500)
 
     began = time.monotonic()
-    report = telemetry(Meter())
+    report = telemetry(Meter(), Path("/"))
     work(0.2)
     moments = [used()]
     report()
@@ -221,8 +221,7 @@ def test_what_it_costs_agrees_with_the_kernel() -> None:
     assert told["resident_mb"] == pytest.approx(resident_kib * 1024 / 1e6, rel=0.03)
 
 
-def test_where_the_system_says_nothing_the_report_says_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affectd.telemetry._STATM", Path("/nowhere"))
+def test_where_the_system_says_nothing_the_report_says_null() -> None:
     report = telemetry(Meter())()
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
     assert report["resident_mb"] is None

@@ -23,8 +23,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from affectd.errors import ModelFileError
-from affectd.features import FeatureSpec
-from affectd.model_file import default_model_path, dequantize, quantize, read_model, write_model
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.model_file import dequantize, find_model, quantize, read_model, write_model
 from tiny_model import DATA, LABELS, N_FRAMES, draft_model
 
 N_MFCC = FeatureSpec().n_mfcc
@@ -398,7 +398,7 @@ def test_a_model_cannot_be_built_from_impossible_values() -> None:
 
 
 def test_the_default_model_lies_in_the_package_or_in_models() -> None:
-    path = default_model_path()
+    path = find_model()
     assert path.name == "affectd.tflite"
     assert path.parent.name in ("affectd", "models")
 

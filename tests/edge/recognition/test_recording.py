@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.classifier import Classifier
-from affectd.classify import FRAMES_BEFORE_END, VOCAL_TRACTS, classify_recording, context_spans
-from affectd.config import Config
-from affectd.context import Context
-from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import Speech, band_level, find_speech
+from affectd.config.sections import Config
+from affectd.features.context import Context
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.recording import FRAMES_BEFORE_END, VOCAL_TRACTS, classify_recording, context_spans
+from affectd.recognition.vad import Speech, band_level, find_speech
 from fake_network import FakeNetwork
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import tiny_model

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.classifier import STEPS_LIMIT, Classifier
-from affectd.features import Mfcc
-from affectd.model_file import read_model, write_model
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.classifier import STEPS_LIMIT, Classifier
+from affectd.recognition.model_file import read_model, write_model
 from tiny_model import tiny_model
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,9 +33,9 @@ ENVIRONMENTS = {
 PROGRAM = """
 import json, sys
 import numpy as np
-from affectd.classifier import Classifier, self_test
+from affectd.recognition.classifier import Classifier, self_test
 from affectd.errors import AffectdError
-from affectd.model_file import read_model, write_model
+from affectd.recognition.model_file import read_model, write_model
 model_path, inputs_path, copy_path = sys.argv[1:]
 model = read_model(model_path)
 try:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.config import SmoothingConfig
-from affectd.smoothing import UNCERTAIN, Answer, Smoother
+from affectd.config.sections import SmoothingConfig
+from affectd.recognition.smoothing import UNCERTAIN, Answer, Smoother
 
 LABELS = ("angry", "calm", "happy")
 STRIDE = 0.25

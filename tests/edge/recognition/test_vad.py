@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.config import GateConfig
-from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import Gate, band_level, open_frames, preroll_frames, trim
+from affectd.config.sections import GateConfig
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import Gate, band_level, open_frames, preroll_frames, trim
 from sounds import as_int16, gain, noise, recording, recordings, silence, syllables
 
 SPEC = FeatureSpec()

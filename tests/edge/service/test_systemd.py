@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.config import AudioConfig, Config, DeviceConfig, GateConfig, SmoothingConfig
+from affectd.audio.wav import WavReader
+from affectd.config.sections import AudioConfig, Config, DeviceConfig, GateConfig, SmoothingConfig
 from affectd.errors import AudioError, ConfigError
-from affectd.model_file import write_model
-from affectd.service import Reload, ServiceManager, reload_on_hangup, watched
-from affectd.wav import WavReader
+from affectd.recognition.model_file import write_model
+from affectd.service.systemd import Reload, ServiceManager, reload_on_hangup, watched
 from tiny_model import tiny_model
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
