@@ -216,7 +216,7 @@ def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[st
 
 
 def warming_up(listening: Listening, period_seconds: float) -> Iterator[np.ndarray]:
-    """Yield a few strides that nobody counts."""
+    """Yield a few strides that are not counted."""
     yield from listening.phase(20 * period_seconds)
     listening.phases.clear()
 

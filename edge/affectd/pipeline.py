@@ -103,13 +103,11 @@ def run(
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
-            probabilities = classifier(context.view())
-            answer = smoother.push(probabilities)
+            answer = smoother.push(classifier(context.view()))
             if answer is not None and answer.label != said:
                 sink.write(events.emotion("start" if said is None else "change", answer, utterance))
                 said = answer.label
-        changed = reloaded()
-        if changed is not None:
+        if (changed := reloaded()) is not None:
             end()
             closed_at = closed_at if utterance is None else n_seen
             utterance = None

@@ -22,7 +22,7 @@ def quiet() -> Iterator[None]:
     """
     saved = [os.dup(1), os.dup(2)]
     try:
-        # Python's own streams too: whoever embeds affectd may have replaced them.
+        # Python's own streams too: a program that embeds affectd may have replaced them.
         with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)

@@ -6,9 +6,9 @@ state         means
 healthy       sound that varies is coming in
 alarmed       something is wrong (the reason says what)
 recovering    the device is open again, but has not proved yet that it hears
-escalated     wrong for `ESCALATED_SECONDS`; somebody should look
+escalated     wrong for `ESCALATED_SECONDS`; it should be looked at
 failed        wrong for `FAILED_SECONDS`; it is tried on all the same
-muted         closed because somebody asked for it
+muted         closed by a command
 ============  ======================================================================
 
 An outage goes down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports, however
@@ -94,13 +94,13 @@ class Liveness:
             self.state = "recovering"
 
     def muted(self) -> None:
-        """Note that the device is closed because somebody asked for it."""
+        """Note that the device is closed by a command."""
         self.state, self.reason = "muted", "asked"
 
     def heard(self, samples: Block, seconds: float) -> str | None:
         """Judge what came from the device itself, float32 of shape (n,), which lasts so many seconds.
 
-        No samples mean that there were none to read, not that nobody read. Returns what is wrong:
+        No samples mean that there were none to read, not that they were unread. Returns what is wrong:
         ``stalled``, ``constant``, ``repeated``, or None.
         """
         now = self._clock()

@@ -42,7 +42,7 @@ class Losses:
     """Sound that was lost since the start; one thread counts, any may look."""
 
     dropped_seconds: float = 0.0
-    """Nobody read it in time."""
+    """It was not read in time."""
     overflows: int = 0
     """How often the sound card said that some had been lost before."""
 

@@ -76,7 +76,7 @@ def microphones(audio: Any) -> list[Microphone]:
 
 
 def default_microphone(audio: Any) -> Microphone:
-    """Return what a running PortAudio takes when nobody chooses.
+    """Return what a running PortAudio takes when no device is named.
 
     Raises
     ------

@@ -48,7 +48,7 @@ class SampleRing:
 
     @property
     def losses(self) -> tuple[int, int]:
-        """Samples per channel that nobody read in time, and how often the writer said that it had lost some before."""
+        """Samples per channel that were not read in time, and how often the writer said it had lost some before."""
         with self._lock:
             return self._n_dropped, self._n_overflows
 

@@ -79,8 +79,7 @@ def open_source(
 def wav_blocks(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Block]:
     """Open a WAV file, of any rate and number of channels, and yield it as mono at `sample_rate`.
 
-    The channels are averaged: nobody knows on which one the speaker is, and a fixed choice may be the silent
-    one.
+    The channels are averaged: the speaker may be on any of them, and a fixed choice may be the silent one.
     """
     wav = WavReader(path)
     mono = (block.mean(axis=1, dtype=np.float32) for block in wav)

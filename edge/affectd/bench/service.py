@@ -214,6 +214,6 @@ def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment without settings of somebody's own, and with compiled Python, as a service has it."""
+    """Return this environment without affectd's settings, and with compiled Python, as a service has it."""
     without = ("PYTHONDONTWRITEBYTECODE", "NOTIFY_SOCKET", "WATCHDOG_USEC")
     return {name: value for name, value in os.environ.items() if not name.startswith(("AFFECTD_", *without))}

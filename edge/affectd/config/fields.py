@@ -25,7 +25,7 @@ def setting(
     Parameters
     ----------
     default : str, bool, int, float or None
-        Its value when nobody sets it.
+        Its value when it is not set.
     low, high : float
         The smallest and the largest number allowed.
     pattern : str
@@ -106,7 +106,7 @@ def from_text(key: Field[Any], text: str) -> object:
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the known word that somebody who wrote `word` most probably meant, if there is one."""
+    """Return the known word that was most probably meant by `word`, if there is one."""
     import difflib  # only for complaints: it costs more than reading the settings
 
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)

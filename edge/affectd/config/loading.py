@@ -185,5 +185,5 @@ def _homes() -> dict[str, str]:
 
 
 def _word(text: str) -> str:
-    """Show a name that somebody made up: as it is if it looks like one."""
+    """Show an unknown name: as it is if it looks like one."""
     return text if re.fullmatch(r"[\w-]{1,60}", text, re.ASCII) else shown(text)

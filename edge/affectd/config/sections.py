@@ -48,7 +48,7 @@ class AudioConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig(Section):
-    """When somebody may be speaking; see `affectd.recognition.vad` for what each value does."""
+    """When there may be speech; see `affectd.recognition.vad` for what each value does."""
 
     name = "gate"
     margin_db: float = setting(8.0, 1.0, 60.0)
@@ -111,7 +111,7 @@ class MqttConfig(Section):
     client_id: str = setting("", pattern="[A-Za-z0-9_-]*", words="letters, digits, _ and -, or empty")
     """What the client calls itself; empty for ``affectd-`` and the id of the device."""
     username: str = setting("")
-    """Who logs in; empty for nobody."""
+    """The user name at the broker; empty to log in without one."""
     password_file: str = setting("")
     """File with the password on its first line; empty for the systemd credential ``mqtt_password``, if there is one."""
     allow_plain_password: bool = setting(False)
@@ -137,7 +137,7 @@ class MqttConfig(Section):
     discovery_prefix: str = setting("homeassistant", pattern=r"[^\s+#/]+", words="one level of a topic")
     """Where Home Assistant looks for devices."""
     listen_command: bool = setting(False)
-    """Whether whoever may publish to the topic ``listen`` can close and open the microphone."""
+    """Whether clients that may publish to the topic ``listen`` can close and open the microphone."""
 
 
 @dataclass(frozen=True, kw_only=True)

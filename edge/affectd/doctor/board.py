@@ -143,7 +143,7 @@ def unit(root: Path, run: Run) -> Finding:
         return fault(f"{found}: {why}", log)
     status = state.get("StatusText", "")
     if status.startswith("microphone muted"):
-        return warning(f"{found}: {status}", "somebody asked for it; publish ON to the topic listen to hear again")
+        return warning(f"{found}: {status}", "it was muted by a command; publish ON to the topic listen to hear again")
     # What `affectd run` says of its microphone: a service that is up and hears nothing is not well.
     if status.startswith("microphone ") and not status.startswith("microphone healthy"):
         return fault(f"{found}: {status}", f"plug it in or name another; {log}")

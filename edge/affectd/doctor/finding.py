@@ -13,7 +13,7 @@ class Finding:
     """The result of one check."""
 
     grade: Grade
-    """``fault``: affectd does not work here; ``warning``: it works, but somebody should look."""
+    """``fault``: affectd does not work here; ``warning``: it works, but should be looked at."""
     found: str
     mend: str = ""
     """What to do about it; empty if nothing."""
@@ -25,7 +25,7 @@ def ok(found: str) -> Finding:
 
 
 def warning(found: str, mend: str) -> Finding:
-    """It works, but somebody should look."""
+    """It works, but should be looked at."""
     return Finding(grade="warning", found=found, mend=mend)
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SAMPLE_RATE = 16000
 _LISTEN_SECONDS = 1.0
 _STALLED_SECONDS = 5.0
-# What the service's user is in every respect but its number: nobody, with access to sound cards.
-_NOBODY = 65534
+# Like the service's user but for its number: no privilege at all but access to sound cards.
+_UNPRIVILEGED = 65534
 _SERVICE_PATIENCE_SECONDS = 30.0
 _GAIN = "set the gain: alsamixer, then F6 for the card and F4 for recording"
 
@@ -56,14 +56,14 @@ def service_user(device: Device) -> Finding:
 
 
 def _as_service_user(device: Device) -> Finding:
-    """Listen again as systemd starts the service: nobody, in the group audio, without a session."""
+    """Listen again as the service would: an unprivileged user in the group audio, without a session."""
     group = _audio_group()
     code = f"from affectd.doctor.checks import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
-            user=_NOBODY,
-            group=_NOBODY,
+            user=_UNPRIVILEGED,
+            group=_UNPRIVILEGED,
             extra_groups=[] if group is None else [group],
             cwd="/",
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(affectd.__file__).parents[1])},

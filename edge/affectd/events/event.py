@@ -35,7 +35,7 @@ class Utterance:
     Attributes
     ----------
     end_seconds : float
-        Stream time of the last frame so far; set by whoever knows it.
+        Stream time of the last frame so far; set by the pipeline.
     """
 
     def __init__(self, start_seconds: float) -> None:

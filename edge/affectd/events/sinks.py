@@ -86,7 +86,7 @@ class Several:
         Raises
         ------
         BrokenPipeError
-            Nobody reads the last sink any more. Of several, such a one is given up.
+            The last sink is unread: its reader has gone. Of several, such a one is given up.
         """
         for name, sink in list(self._sinks):
             try:
@@ -95,7 +95,7 @@ class Several:
                 if len(self._sinks) == 1:
                     raise
                 self._sinks.remove((name, sink))
-                _log.warning("nobody reads %s any more; events go on elsewhere", name)
+                _log.warning("%s is unread, its reader has gone; events go on elsewhere", name)
             except (AffectdError, OSError, ValueError) as error:
                 if name not in self._missed:
                     _log.warning("events do not reach %s: %s", name, error)
@@ -106,7 +106,7 @@ class Several:
 
 
 class Detached:
-    """Passes events on in a thread of its own: a sink that hangs, as a file does on a dying disk, holds up nobody.
+    """Passes events on in a thread of its own: a sink that hangs, as a file does on a dying disk, holds up no other.
 
     Its ``with`` block ends when everything has been written, or after `patience_seconds`.
 

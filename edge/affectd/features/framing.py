@@ -151,7 +151,7 @@ def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[]
 
 
 class RecentFrames:
-    """The latest frames of a stream, as they are: nothing is computed before somebody asks for them.
+    """The latest frames of a stream, as they are: nothing is computed before they are taken.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class Connection:
         self._period_seconds = period_seconds
         self._periodic = periodic
         self._thread: Thread | None = None
-        self._hammer: socket.socket | None = None
+        self._wake_end: socket.socket | None = None
 
         self._link: Link | None = None  # None while waiting for the next attempt
         self._told: set[str] = set()  # the reasons given for this outage
@@ -122,10 +122,10 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect."""
-        bell, self._hammer = socket.socketpair()
-        for end in (bell, self._hammer):
+        bell, self._wake_end = socket.socketpair()
+        for end in (bell, self._wake_end):
             end.setblocking(False)
-        self._thread = Thread(target=self._run, args=(bell, self._hammer), name="mqtt", daemon=True)
+        self._thread = Thread(target=self._run, args=(bell, self._wake_end), name="mqtt", daemon=True)
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
@@ -146,12 +146,12 @@ class Connection:
             self._thread.join(patience_seconds + 2 * _FAREWELL_SECONDS)
 
     def _ring(self) -> None:
-        if self._hammer is not None:
-            with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
-                self._hammer.send(b"\0")
+        if self._wake_end is not None:
+            with suppress(OSError):  # full: it is being woken already; closed: the thread has ended
+                self._wake_end.send(b"\0")
 
-    def _run(self, bell: socket.socket, hammer: socket.socket) -> None:
-        with bell, hammer:
+    def _run(self, bell: socket.socket, wake_end: socket.socket) -> None:
+        with bell, wake_end:
             while True:
                 try:
                     self._advance()
@@ -210,7 +210,7 @@ class Connection:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
 
     def _wait(self, bell: socket.socket) -> None:
-        """Wait until somebody rings, the broker sends something, or something is due."""
+        """Wait until `_ring` is called, the broker sends something, or something is due."""
         link = self._link
         poll = select.poll()
         poll.register(bell, select.POLLIN)

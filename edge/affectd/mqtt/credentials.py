@@ -32,7 +32,7 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
     Raises
     ------
     ConfigError
-        The password cannot be read, belongs to nobody, or would cross the network in the clear.
+        The password cannot be read, has no user name, or would cross the network in the clear.
     """
     password = _password(config, environment)
     if password is not None:
@@ -122,7 +122,7 @@ def _load(name: str, files: str, load: object) -> None:
 
 
 def _no_passphrase() -> str:
-    # OpenSSL would ask on the terminal, where nobody sits.
+    # OpenSSL would ask on a terminal, which a service does not have.
     raise ConfigError("[mqtt] the key is encrypted; affectd needs one without a passphrase")
 
 

@@ -14,21 +14,21 @@ _log = logging.getLogger(__name__)
 
 _NAME = "muted"
 _COMMANDS = {b"ON": False, b"OFF": True}
-# Whoever may publish could otherwise fill the log.
+# A client that may publish could otherwise fill the log.
 _LOG_SECONDS = 60.0
 _SHOWN_BYTES = 20
 
 
 class Mute:
-    """The wish that nobody be listened to; `affectd.audio.supervisor` opens and closes the microphone by it.
+    """The wish that the microphone be closed; `affectd.audio.supervisor` opens and closes the microphone by it.
 
     It is kept as an empty file ``muted``: there or not there, which no power cut can leave in between.
 
     Parameters
     ----------
     directory : Path or None
-        Where it is remembered; None: nowhere. What cannot be read is taken as muted, for that is the mistake
-        which harms nobody who asked to be left alone.
+        Where it is remembered; None: nowhere. What cannot be read is taken as muted: of the two
+        possible mistakes that one keeps the promise made to the people in the room.
     clock : callable
         Monotonic seconds; tests put their own here.
 
@@ -44,7 +44,7 @@ class Mute:
         self._lock = threading.Lock()
         self._complained = False
         self._next_log = -float("inf")
-        self._kept: bool | None = None  # what the directory says; None: nobody knows
+        self._kept: bool | None = None  # what the directory says; None: unknown
         self._kept = self._read()
         self.is_muted = self._kept is not False
 
@@ -62,7 +62,7 @@ class Mute:
                 self._write(wanted)
             except OSError as error:
                 if not self._complained:
-                    _log.warning("after a restart nobody will remember whether it was muted: %s", error)
+                    _log.warning("after a restart it will not be known whether it was muted: %s", error)
                 self._complained, self._kept = True, None
             else:
                 self._complained, self._kept = False, wanted
@@ -90,7 +90,7 @@ class Mute:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            _log.warning("the microphone stays closed, as nobody can tell whether it was muted: %s", error)
+            _log.warning("the microphone stays closed, as it is unknown whether it was muted: %s", error)
             return None
         return True
 

@@ -1,4 +1,4 @@
-"""Everything this device says over MQTT, and the one thing it can be told: the topics of one `Connection`.
+"""Everything this device publishes over MQTT, and the one command it takes: the topics of one `Connection`.
 
 ============  =================================  ==============================================
 topic         when                               what
@@ -7,7 +7,7 @@ event         at each event                      the event, kept in the outbox u
 state         when it changes, and as telemetry  how people sound now (`affectd.mqtt.state`)
 telemetry     periodically                       `affectd.mqtt.telemetry`
 status        at the two ends of a connection    online, stopped, offline
-listen        somebody else's                    ON or OFF: `affectd.mqtt.mute`
+listen        published by other clients         ON or OFF: `affectd.mqtt.mute`
 discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 ============  =================================  ==============================================
 """
@@ -137,7 +137,7 @@ class Publisher:
         return [self._introduction, online, self._now(), *self._listening()]
 
     def _report(self) -> list[Publication]:
-        # The state again: whoever got none for some time knows that something is wrong.
+        # The state again: a client that gets none for some time knows that something is wrong.
         return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
 
     def _listening(self) -> list[Publication]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from affectd.arrays import Array, Float32, Int8, Int16
 from affectd.config.sections import ModelConfig
 from affectd.errors import ModelFileError, UnavailableError
 from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
-from affectd.recognition.model_file import ModelFile, dequantize, find_model, model_id, quantize, read_model
+from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
 from affectd.stdio import quiet
 
 # Distribution name to module, in order of preference. TensorFlow is never one: it does not fit on the device.
@@ -112,6 +113,37 @@ class Classifier:
         self._interpreter.invoke()
         output: Int8 = self._interpreter.get_tensor(self._output)[0]
         return output
+
+
+def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
+    """Quantize real numbers as TFLite does: ``round(x / scale) + zero_point``, clipped to -128..127.
+
+    Halves are rounded away from zero. The arithmetic is float64, in which quotients of two float32
+    are never rounded to a half and adding a half is exact: in float32 0.49999997 would become 1.
+
+    Parameters
+    ----------
+    x : float32, any shape
+        Without NaN; infinities are clipped.
+    scale : float
+        Above 0.
+    zero_point : int
+        The int8 that stands for 0.
+
+    References
+    ----------
+    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", 2018, equation 1.
+    """
+    steps = np.asarray(x, dtype=np.float64) / scale
+    steps = np.trunc(steps + np.copysign(0.5, steps)) + zero_point
+    # A cast alone would wrap: 130 becomes -126.
+    return np.asarray(np.clip(steps, -128, 127)).astype(np.int8)
+
+
+def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
+    """Return the float32 real numbers ``scale * (q - zero_point)`` that int8 values stand for."""
+    return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
 def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
-from affectd.arrays import Array, Float32, Int8
+from affectd.arrays import Array, Float32
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 
@@ -132,9 +132,8 @@ def find_model(configured: str | Path = "") -> Path:
     """Return the path of the configured model file, or of the one that came with affectd if none is configured."""
     if configured:
         return Path(configured)
-    package = Path(__file__).parents[1]
-    packaged = package / "affectd.tflite"
-    return packaged if packaged.is_file() else package.parents[1] / "models" / "affectd.tflite"
+    packaged = Path(__file__).parents[1] / "affectd.tflite"
+    return packaged if packaged.is_file() else packaged.parents[2] / "models" / packaged.name
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
@@ -180,37 +179,6 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise ModelFileError(f"model file {path}: cannot be written: {error.strerror}") from error
-
-
-def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
-    """Quantize real numbers as TFLite does: ``round(x / scale) + zero_point``, clipped to -128..127.
-
-    Halves are rounded away from zero. The arithmetic is float64, in which quotients of two float32
-    are never rounded to a half and adding a half is exact: in float32 0.49999997 would become 1.
-
-    Parameters
-    ----------
-    x : float32, any shape
-        Without NaN; infinities are clipped.
-    scale : float
-        Above 0.
-    zero_point : int
-        The int8 that stands for 0.
-
-    References
-    ----------
-    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-    inference", 2018, equation 1.
-    """
-    steps = np.asarray(x, dtype=np.float64) / scale
-    steps = np.trunc(steps + np.copysign(0.5, steps)) + zero_point
-    # A cast alone would wrap: 130 becomes -126.
-    return np.asarray(np.clip(steps, -128, 127)).astype(np.int8)
-
-
-def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
-    """Return the float32 real numbers ``scale * (q - zero_point)`` that int8 values stand for."""
-    return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
 def _encode(model: ModelFile) -> bytes:

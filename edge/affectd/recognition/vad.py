@@ -1,4 +1,4 @@
-"""The voice gate: says for every frame whether somebody may be speaking, so that silence costs nothing.
+"""The voice gate: says for every frame whether it may be speech, so that silence costs nothing.
 
 Energy alone opens for a fan that is switched on, and a slow noise estimate opens
 for noise that fades in. Speech differs from both in that its level also *falls*
@@ -44,10 +44,10 @@ RANGE_DB = 30.0
 open for what the rounding to 16 bits leaves of a breath, which is another sound at another gain."""
 
 TRIM_RANGE_DB = 40.0
-"""The same for what networks learn from: live, nobody knows how loud it will get, and they hear quieter ends too."""
+"""The same for what networks learn from: live, it is unknown how loud it will get, and they hear quieter ends too."""
 
 RANGE_SECONDS = 5.0
-"""How far around a frame its loudest sound is looked for: somebody else's shout a minute later has no say."""
+"""How far around a frame its loudest sound is looked for: another speaker's shout a minute later does not count."""
 
 COMB_HZ = 4000.0
 """The level is measured through a comb: deaf at 0 Hz and at this frequency, most sensitive at half of it."""
@@ -79,7 +79,7 @@ def band_level(frames: Float32, sample_rate: int) -> Float32:
 
 
 class Gate:
-    """Open while somebody may be speaking.
+    """Open while there may be speech.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Gate:
 
     def reset(self) -> None:
         """Forget everything heard; the gate is closed."""
-        # NaN is neither a minimum nor a peak: the time before the first frame has no say.
+        # NaN is neither a minimum nor a peak: the time before the first frame does not count.
         history = max(self._floor_frames, self._peak_frames + HELD_FRAMES) - 1
         self._levels = np.full(history, np.nan, np.float32)
         self._falls = np.zeros(self._fall_frames - 1, np.float32)

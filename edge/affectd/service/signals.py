@@ -66,7 +66,7 @@ class StoppableBlocks:
             raise _Stopped
 
     def starting(self) -> None:
-        """Let a signal end the start: a file that it reads may be a pipe to which nobody writes."""
+        """Let a signal end the start: a file that it reads may be a pipe without a writer."""
         self._waiting = True
 
     def raise_failure(self) -> None:

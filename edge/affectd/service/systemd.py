@@ -1,7 +1,7 @@
 """Living under systemd: telling it the truth about the sound, and reading new thresholds on SIGHUP.
 
 The watchdog is fed by nothing but blocks that the pipeline has finished. A timer, a thread or a heartbeat
-of its own could go on while nobody listens; this cannot.
+of its own could go on while the pipeline hangs; this cannot.
 
 Source: Linux manual pages sd_notify(3) and sd_watchdog_enabled(3). Without systemd all of it does nothing.
 """
@@ -42,7 +42,7 @@ class ServiceManager:
     Attributes
     ----------
     is_present : bool
-        Whether anybody listens.
+        Whether there is a service manager to tell.
     watchdog_seconds : float or None
         After this long without a sign of life the process is killed; None: never.
     has_status : bool
@@ -71,7 +71,7 @@ class ServiceManager:
         self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
-        """Feed the watchdog; at most ten times per interval, to wake nobody ten times a second."""
+        """Feed the watchdog, at most ten times per interval: systemd wakes for each."""
         now = self._clock()
         if self.watchdog_seconds is not None and now - self._fed_at >= self.watchdog_seconds / 10:
             self._fed_at = now

@@ -118,7 +118,8 @@ def test_every_field_that_a_template_reads_is_in_the_schema_of_its_topic() -> No
                 read.setdefault(topic, set()).update(re.findall(r"value_json\.([a-z_.]+)", template))
     assert set(read) == {"state", "event", "telemetry"}
     for topic, fields in read.items():
-        schema = json.loads(resources.files("affectd.mqtt").joinpath(f"{topic}.schema.json").read_text("utf-8"))
+        room = "affectd.events" if topic == "event" else "affectd.mqtt"
+        schema = json.loads(resources.files(room).joinpath(f"{topic}.schema.json").read_text("utf-8"))
         for field in fields:
             described = schema
             for part in field.split("."):

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.model_file import dequantize, find_model, quantize, read_model, write_model
+from affectd.recognition.classifier import dequantize, quantize
+from affectd.recognition.model_file import find_model, read_model, write_model
 from tiny_model import DATA, LABELS, N_FRAMES, draft_model
 
 N_MFCC = FeatureSpec().n_mfcc

@@ -72,7 +72,8 @@ class Device:
 
 
 def schema(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(resources.files("affectd.mqtt").joinpath(name).read_text("utf-8")))
+    text = resources.files("affectd.mqtt").joinpath(name).read_text("utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))
 
 
 def finish(program: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> str:
