@@ -37,18 +37,18 @@ def _version(name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The device that is examined; tests make up a broken one.
+    """The device to examine, replaceable in tests.
 
     Parameters
     ----------
     config_path, model_path : str or Path, optional
         As on the command line.
     root : Path
-        Where its file system begins.
+        Root of its file system.
     run : callable
-        Starts a program.
+        Runs a program.
     version : callable
-        Returns the version of an installed distribution; None if it is not.
+        Returns the version of a distribution; None if it is not installed.
     open_microphone : callable
         As `affectd.audio.microphone.open_microphone`.
     """
@@ -62,7 +62,7 @@ class Device:
 
     @cached_property
     def config(self) -> Config:
-        """The settings in force; the defaults if they cannot be read, for which there is a check."""
+        """The settings; the defaults if they cannot be read, which is a check of its own."""
         from affectd.config.loading import load_config
         from affectd.config.sections import Config
 
@@ -73,7 +73,7 @@ class Device:
 
     @cached_property
     def model_file(self) -> Path:
-        """Where the model is."""
+        """The path of the model."""
         from affectd.recognition.model_file import find_model
 
         return find_model(self.model_path or self.config.model.path)
@@ -87,7 +87,7 @@ class Device:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The model on the interpreter that works here."""
+        """The model, loaded into an interpreter."""
         from affectd.recognition.classifier import Classifier
 
         return Classifier(self.model)
