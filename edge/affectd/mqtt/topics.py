@@ -1,4 +1,4 @@
-"""The MQTT topics of one device, described in `edge/mqtt.md`."""
+"""The MQTT topics of one device; `docs/mqtt.md` says what is published on each."""
 
 from __future__ import annotations
 
