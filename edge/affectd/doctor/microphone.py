@@ -58,7 +58,7 @@ def service_user(device: Device) -> Finding:
 def _as_service_user(device: Device) -> Finding:
     """Check the microphone as the service would: unprivileged, in the group audio, without a session."""
     group = _audio_group()
-    code = f"from affectd.doctor.checks import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
+    code = f"from {__name__} import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
