@@ -3,6 +3,6 @@
 
 import sys
 
-from affectd.bench.command import main
+from affectd.cli import main
 
-sys.exit(main())
+sys.exit(main(["bench", *sys.argv[1:]]))

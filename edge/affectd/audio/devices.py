@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from affectd.arrays import Block
 from affectd.audio import microphone as capture
 from affectd.audio.cards import card_number, distinct_names, read_cards
 from affectd.audio.portaudio import Microphone, microphones, port_audio
@@ -83,17 +82,11 @@ def _accepts(module: Any, audio: Any, microphone: Microphone, rate: int) -> bool
 
 
 def _level(module: Any, audio: Any, microphone: Microphone) -> float | None:
-    parts: list[Block] = []
     try:
         with capture.open_stream(module, audio, microphone, microphone.sample_rate) as stream:
-            wanted = LEVEL_SECONDS * stream.sample_rate
-            while sum(map(len, parts)) < wanted:
-                _, samples = stream.read(_TIMEOUT_SECONDS)
-                if not len(samples):
-                    return None
-                parts.append(samples)
+            samples = capture.record(stream, LEVEL_SECONDS, _TIMEOUT_SECONDS)
     except MicrophoneError:
         return None
     # The variance and not the mean square, which leaves out a DC offset.
-    power = float(np.concatenate(parts).var(dtype=np.float64))
+    power = float(samples.var(dtype=np.float64))
     return round(10 * math.log10(power), 1) if power > 10 ** (_FLOOR_DBFS / 10) else _FLOOR_DBFS

@@ -116,6 +116,23 @@ class Stream:
             self._logged, self._next_log = lost, time.monotonic() + _LOG_SECONDS
 
 
+def record(stream: Stream, seconds: float, timeout_seconds: float) -> Block:
+    """Read about this many seconds from an open microphone.
+
+    Raises
+    ------
+    MicrophoneError
+        ``stalled``: nothing came in time.
+    """
+    blocks: list[Block] = []
+    while sum(map(len, blocks)) < seconds * stream.sample_rate:
+        _, samples = stream.read(timeout_seconds)
+        if not len(samples):
+            raise MicrophoneError("stalled", f"The microphone {stream.name} opens, but delivers nothing.")
+        blocks.append(samples)
+    return np.concatenate(blocks)
+
+
 @contextmanager
 def open_microphone(
     sample_rate: int, device: str = "", channel: int | str = "mix", losses: Losses | None = None

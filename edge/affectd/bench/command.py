@@ -9,13 +9,12 @@ import argparse
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from affectd.errors import AffectdError, DataError, NoInputError, UsageError
+from affectd.errors import DataError, NoInputError, UsageError
 from affectd.events.sinks import JsonLines
 
 FORMAT = 1
@@ -156,15 +155,3 @@ def as_text(report: Report) -> str:
     from affectd.bench.report import text
 
     return text(report)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark as a program."""
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=sys.stderr)
-    parser = argparse.ArgumentParser(description="Measures what affectd costs on this board, in less than two minutes.")
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(arguments), JsonLines(sys.stdout))
-    except AffectdError as error:
-        print(f"affectd: {error}", file=sys.stderr)
-        return error.exit_code

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from affectd.config.fields import Section, setting
@@ -175,16 +175,5 @@ class Config:
     file: FileConfig = field(default_factory=FileConfig)
 
 
-SECTIONS: dict[str, type[Any]] = {
-    section.name: section
-    for section in (
-        DeviceConfig,
-        AudioConfig,
-        GateConfig,
-        ModelConfig,
-        SmoothingConfig,
-        MqttConfig,
-        TelemetryConfig,
-        FileConfig,
-    )
-}
+SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Config)}
+"""The class of each section."""

@@ -97,16 +97,10 @@ def listen(audio: AudioConfig, open_microphone: Open) -> Float32:
     UnavailableError, MicrophoneError
         It cannot be opened or delivers nothing.
     """
-    import numpy as np
+    from affectd.audio.microphone import record
 
     with open_microphone(_SAMPLE_RATE, audio.device, audio.channel) as stream:
-        heard: list[Float32] = []
-        while sum(map(len, heard)) < _LISTEN_SECONDS * stream.sample_rate:
-            _, samples = stream.read(_STALLED_SECONDS)
-            if not len(samples):
-                raise MicrophoneError("stalled", f"The microphone {stream.name} opens, but delivers nothing.")
-            heard.append(samples)
-    return np.concatenate(heard)
+        return record(stream, _LISTEN_SECONDS, _STALLED_SECONDS)
 
 
 def judge(samples: Float32) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -41,7 +41,7 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
         if not config.tls and not config.allow_plain_password and not is_loopback(config.host):
             raise ConfigError(
                 f"[mqtt] the password would go to {config.host} without encryption: set tls = true,"
-                " or allow_plain_password = true if everybody on the network may read it"
+                " or allow_plain_password = true if the whole network may read it"
             )
     return Login(config.username or None, password)
 
@@ -110,8 +110,7 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _load(name: str, files: str, load: object) -> None:
-    assert callable(load)
+def _load(name: str, files: str, load: Callable[[], None]) -> None:
     try:
         load()
     except ssl.SSLError as error:

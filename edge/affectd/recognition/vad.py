@@ -159,11 +159,6 @@ class Gate:
         return stands_out
 
 
-def open_frames(level: Float32, config: GateConfig, frame_rate: float) -> Bool:
-    """Return for each frame of a whole recording whether the gate is open."""
-    return Gate(config, frame_rate).push(level)
-
-
 @dataclass(frozen=True)
 class Speech:
     """The position of speech in a recording.
