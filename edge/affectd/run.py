@@ -23,14 +23,7 @@ from affectd.service.systemd import ServiceManager, reload_on_hangup, watched
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
     """Run the service until the source ends or a signal stops it.
 
-    Parameters
-    ----------
-    read_config : callable
-        Returns the settings; called again on SIGHUP.
-    out : JsonLines
-        Standard output.
-    realtime : bool
-        Play a file at the speed it was recorded.
+    `read_config` is called again on SIGHUP; `realtime` plays a file at the speed it was recorded.
 
     Raises
     ------

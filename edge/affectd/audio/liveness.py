@@ -46,14 +46,7 @@ SAMPLE_SECONDS = 0.05
 class Liveness:
     """The state machine of a microphone; opening, waiting and reporting are up to the caller.
 
-    Parameters
-    ----------
-    config : AudioConfig
-        The section ``[audio]``.
-    clock : callable
-        Monotonic seconds.
-    jitter : callable
-        A random number in [0, 1), so that several devices do not retry at the same moments.
+    `clock` returns monotonic seconds, `jitter` a number in [0, 1) that spreads the attempts of several devices.
 
     Attributes
     ----------

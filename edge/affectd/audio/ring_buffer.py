@@ -18,14 +18,7 @@ class SampleRing:
     not wait for the reader's work. Plain locks and not `threading.Condition`, which does not survive a signal
     handler that raises during a wait.
 
-    Parameters
-    ----------
-    capacity : int
-        Samples per channel that fit.
-    n_channels : int
-        Interleaved channels.
-    enough : int
-        A waiting reader wakes when this many samples are stored.
+    `capacity` is in samples per channel; a waiting reader wakes when `enough` samples are stored.
     """
 
     def __init__(self, capacity: int, n_channels: int, enough: int = 1) -> None:

@@ -56,20 +56,9 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
 def measure(
     model_path: str = "", threads: int = 1, seconds: float = 12.0, hours: float = 1 / 6, speech: list[str] | None = None
 ) -> Report:
-    """Measure everything.
+    """Measure everything: the service for `seconds` per sound, the pipeline on `hours` of sound.
 
-    Parameters
-    ----------
-    model_path : str
-        The model file; empty for the packaged one.
-    threads : int
-        Threads of the network.
-    seconds : float
-        Time of the service for each sound.
-    hours : float
-        Length of the sound for the test of constant memory.
-    speech : list of str
-        WAV files to play in place of the clip in the model file.
+    `speech` are WAV files to play in place of the clip in the model file; `threads` are those of the network.
     """
     from affectd.bench import board, service, sounds, stages
     from affectd.recognition.classifier import Classifier

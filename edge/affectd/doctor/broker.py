@@ -14,17 +14,7 @@ from affectd.mqtt.link import Link, address
 
 
 def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> Finding:
-    """Check that the broker accepts this device.
-
-    Parameters
-    ----------
-    config : MqttConfig
-        The settings.
-    device : str
-        The id of this device.
-    environment : mapping
-        With the ``CREDENTIALS_DIRECTORY`` that the service has.
-    """
+    """Check that the broker accepts this device; `environment` has the ``CREDENTIALS_DIRECTORY`` of the service."""
     if not config.enabled:
         return ok("no broker configured")
     # Not the client id of the service, which the broker would disconnect.

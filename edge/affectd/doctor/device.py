@@ -37,20 +37,9 @@ def _version(name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The device to examine, replaceable in tests.
+    """The device to examine: its file system below `root`, and functions that tests replace to simulate another.
 
-    Parameters
-    ----------
-    config_path, model_path : str or Path, optional
-        As on the command line.
-    root : Path
-        Root of its file system.
-    run : callable
-        Runs a program.
-    version : callable
-        Returns the version of a distribution; None if it is not installed.
-    open_microphone : callable
-        As `affectd.audio.microphone.open_microphone`.
+    `config_path` and `model_path` are as on the command line.
     """
 
     config_path: str | Path | None = None

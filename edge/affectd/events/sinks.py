@@ -122,18 +122,8 @@ class Several:
 class Detached:
     """Passes events on in its own thread, so that a sink that hangs, such as a failing disk, does not block the others.
 
-    Its ``with`` block ends when all events are written, or after `patience_seconds`.
-
-    Parameters
-    ----------
-    name : str
-        Name in the log.
-    sink : Sink
-        Used by that thread only; failures are logged as in `Several`.
-    patience_seconds : float
-        Longest wait at the end.
-    max_events : int
-        Longest queue.
+    Its ``with`` block ends when all events are written, or after `patience_seconds`. At most `max_events` wait.
+    Failures are logged with `name`, as in `Several`.
     """
 
     def __init__(self, name: str, sink: Sink, patience_seconds: float = 2.0, max_events: int = 1000) -> None:
@@ -172,11 +162,6 @@ class RotatingFile:
     """Appends one JSON object per line to a file, which is rotated before it grows too large.
 
     The file is opened for each event, so it may be moved or unmounted at any time.
-
-    Parameters
-    ----------
-    config : FileConfig
-        The section ``[file]``.
 
     Raises
     ------

@@ -11,13 +11,7 @@ from affectd.events.sinks import Sink
 
 
 class Reports:
-    """Keeps status events until they can be written between two blocks, where no signal interrupts the writing.
-
-    Parameters
-    ----------
-    make_event : callable
-        ``EventMaker.status``.
-    """
+    """Keeps status events until they can be written between two blocks, where no signal interrupts the writing."""
 
     def __init__(self, make_event: Callable[[str, str], Event]) -> None:
         self._make_event = make_event

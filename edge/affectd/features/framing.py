@@ -157,15 +157,7 @@ def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[]
 
 
 class RecentFrames:
-    """The last frames of a stream, kept until they are taken.
-
-    Parameters
-    ----------
-    n_frames : int
-        Number of frames to keep.
-    window_length : int
-        Samples of a frame.
-    """
+    """The last `n_frames` frames of a stream, kept until they are taken."""
 
     def __init__(self, n_frames: int, window_length: int) -> None:
         self._n_frames = n_frames

@@ -40,14 +40,10 @@ class Connection:
 
     Parameters
     ----------
-    config : MqttConfig
-        Which broker, and how.
-    device : str
-        The id of this device.
-    outbox : affectd.outbox.Outbox
-        The events; only this thread takes from it.
-    event_topic : str
-        Topic of the events.
+    config, device
+        The settings and the id of this device.
+    outbox, event_topic
+        The events, which only this thread takes, and their topic.
     last_will, farewell : Publication
         Published when the connection is lost, and when it is closed.
     greeting : callable

@@ -33,14 +33,7 @@ class Outbox(Protocol):
 class Delivery:
     """Sends publications over a `Link` until the broker acknowledges them, over any number of links.
 
-    Parameters
-    ----------
-    outbox : Outbox
-        The events; each stays there until the broker has acknowledged it.
-    event_topic : str
-        Topic of the events.
-    retry_seconds : float
-        Wait after the broker has refused one.
+    An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
     """
 
     def __init__(self, outbox: Outbox, event_topic: str, retry_seconds: float) -> None:

@@ -56,12 +56,8 @@ class Link:
 
     Parameters
     ----------
-    config : MqttConfig
-        Which broker, and how.
-    client_id : str
-        The client id.
-    login : Login
-        From `affectd.mqtt.credentials.read_login`.
+    config, client_id, login
+        The settings, and what `affectd.mqtt.credentials.read_login` returns.
     last_will : Publication, optional
         Published by the broker if the connection ends without `disconnect`.
     received : callable, optional

@@ -28,8 +28,6 @@ class Mute:
     ----------
     directory : Path or None
         Where it is kept; None: not kept. If the directory cannot be read the microphone stays muted, for privacy.
-    clock : callable
-        Monotonic seconds.
 
     Attributes
     ----------

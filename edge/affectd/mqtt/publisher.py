@@ -38,20 +38,8 @@ from affectd.outbox import Outbox
 class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
-    Parameters
-    ----------
-    config : Config
-        The settings.
-    labels : tuple of str
-        The labels of the model.
-    meter : Meter
-        Measurements of the pipeline.
-    losses : Losses
-        Losses of the microphone.
-    mute : Mute or None
-        Set by the command ``listen``; None if that is disabled.
-    patience_seconds : callable
-        How long to wait for the broker at the end.
+    `mute` is set by the command ``listen``, and None if that is disabled; `patience_seconds` returns how long to wait
+    for the broker at the end.
 
     Raises
     ------

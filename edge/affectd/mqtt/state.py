@@ -23,13 +23,7 @@ class _State:
 
 
 class CurrentState:
-    """The state after the last event; one thread may push while others read.
-
-    Parameters
-    ----------
-    device : str
-        The name of this device.
-    """
+    """The state after the last event; one thread may push while others read."""
 
     def __init__(self, device: str) -> None:
         self._device = device

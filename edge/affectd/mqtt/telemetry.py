@@ -110,23 +110,7 @@ class _Timed:
 
 
 class Telemetry:
-    """Makes one report per call, as a JSON object.
-
-    Parameters
-    ----------
-    device : str
-        The name of this device.
-    meter : Meter
-        Reset by each report.
-    losses : Losses
-        Sound lost since the start.
-    backlog : Backlog
-        The outbox.
-    muted : callable
-        Returns whether the microphone is muted.
-    root : Path
-        Where ``sys`` and ``proc`` are.
-    """
+    """Makes one report per call, as a JSON object, and resets the meter; `root` is where ``sys`` and ``proc`` are."""
 
     def __init__(
         self,

@@ -16,14 +16,9 @@ class _Stopped(BaseException):
 
 
 class StoppableBlocks:
-    """Blocks that end on a signal, or when their source fails.
+    """Blocks that end on a signal (`was_stopped`), or when their source fails.
 
     The pipeline closes an open utterance first; then `raise_failure` raises the failure of the source.
-
-    Attributes
-    ----------
-    was_stopped : bool
-        Whether a signal ended them.
     """
 
     def __init__(self) -> None:

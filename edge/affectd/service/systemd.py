@@ -29,14 +29,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class ServiceManager:
-    """The service manager that started this process, if there is one.
-
-    Parameters
-    ----------
-    environment : mapping
-        ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` as systemd sets them.
-    clock : callable
-        Monotonic seconds.
+    """The service manager that started this process, if ``NOTIFY_SOCKET`` in the environment names one.
 
     Attributes
     ----------
@@ -130,17 +123,7 @@ def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Floa
 
 
 class Reload:
-    """The thresholds, read again after SIGHUP.
-
-    Parameters
-    ----------
-    read : callable
-        Reads the settings; may raise `ConfigError`.
-    config : Config
-        The settings in force.
-    manager : ServiceManager
-        Notified of the reload.
-    """
+    """The thresholds, read again after SIGHUP by `read`, which may raise `ConfigError`; `manager` is notified."""
 
     def __init__(self, read: Callable[[], Config], config: Config, manager: ServiceManager) -> None:
         self._read = read
