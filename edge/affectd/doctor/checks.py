@@ -26,7 +26,7 @@ def examine(device: Device) -> Iterator[tuple[str, Finding]]:
         try:
             yield name, check(device)
         except AffectdError as error:
-            yield name, warning(f"not checked: {error}", "mend that first")
+            yield name, warning(f"not checked: {error}", "fix that first")
         except Exception as error:
             yield name, fault(f"the check itself failed: {type(error).__name__}: {error}", "please report this")
 

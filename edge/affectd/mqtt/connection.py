@@ -1,4 +1,4 @@
-"""The connection to the broker: a thread that delivers events and reconnects for ever.
+"""The connection to the broker: a thread that delivers events and reconnects until it is closed.
 
 The pipeline only enqueues and wakes this thread (`Connection.event_made`, `Connection.publish`), which sends and waits
 for answers. Opening a connection may take half a minute, so it runs in another thread, while this one saves

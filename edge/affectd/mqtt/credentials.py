@@ -37,7 +37,7 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
     password = _password(config, environment)
     if password is not None:
         if not config.username:
-            raise ConfigError("[mqtt] username is empty, but there is a password: say whose it is")
+            raise ConfigError("[mqtt] username is empty, but there is a password")
         if not config.tls and not config.allow_plain_password and not is_loopback(config.host):
             raise ConfigError(
                 f"[mqtt] the password would go to {config.host} without encryption: set tls = true,"
