@@ -62,8 +62,9 @@ def run(
     >>> classifier, out = load_classifier(ModelConfig()), io.StringIO()
     >>> word = classifier.model.golden["samples"].astype("float32") / 32768
     >>> run([word] * 5, classifier, JsonLines(out), Config())
-    >>> [json.loads(line)["phase"] for line in out.getvalue().splitlines()][:1]
-    ['start']
+    >>> phases = [json.loads(line)["phase"] for line in out.getvalue().splitlines()]
+    >>> phases[0], phases[-1]
+    ('start', 'end')
     """
     model = classifier.model
     spec = model.spec
