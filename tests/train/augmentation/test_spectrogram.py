@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from affectd.features import FeatureSpec, Mfcc
-from affectd_train.specaugment import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
+from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 
 SPEC = FeatureSpec()
 RNG = np.random.default_rng(0)

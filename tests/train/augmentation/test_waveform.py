@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from affectd.errors import DataError, NoInputError
-from affectd_train.augment import (
+from affectd_train.augmentation.waveform import (
     GAIN_DB,
     Augmenter,
     add_noise,
@@ -23,7 +23,7 @@ from affectd_train.augment import (
     shift_time,
     stretch,
 )
-from affectd_train.recordings import read_audio
+from affectd_train.data.recordings import read_audio
 
 Float32 = npt.NDArray[np.float32]
 RATE = 16000

@@ -12,18 +12,9 @@ import pytest
 import soundfile
 
 from affectd.errors import DataError, NoInputError
-from affectd_train.corpora import (
-    CORPORA,
-    LABELS,
-    Clip,
-    Corpus,
-    find_corpora,
-    labels_of,
-    load_audio,
-    load_logmel,
-    read_corpus,
-)
-from affectd_train.recordings import read_audio
+from affectd_train.data.clips import Clip, Corpus
+from affectd_train.data.corpora import CORPORA, LABELS, find_corpora, labels_of, load_audio, load_logmel, read_corpus
+from affectd_train.data.recordings import read_audio
 
 
 def write(path: Path, rate: int = 16000, channels: int = 1, n_samples: int = 80, subtype: str | None = None) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from affectd_train.corpora import Clip
-from affectd_train.splits import (
+from affectd_train.data.clips import Clip
+from affectd_train.data.splits import (
     EMOBOX_RAVDESS,
     check_disjoint,
     emobox_ravdess,

@@ -14,14 +14,14 @@ from affectd.config import Config
 from affectd.errors import NoInputError
 from affectd.features import FeatureSpec
 from affectd.model_file import write_model
-from affectd_train.behavior import SETTINGS, behavior, changed
-from affectd_train.corpora import read_corpus
-from affectd_train.dataset import trained_on
-from affectd_train.denoise import FRONT_ENDS
-from affectd_train.evaluate import about, write_predictions
-from affectd_train.everyday import event_rates, listen, speech_for_tests, with_threshold
-from affectd_train.robustness import bars, clipped_apart, folds, robustness
-from affectd_train.transitions import Joined, count, detections, join, spoken
+from affectd_train.data.corpora import read_corpus
+from affectd_train.data.everyday_speech import trained_on
+from affectd_train.evaluation.behavior import SETTINGS, behavior, changed
+from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.evaluation.event_rates import event_rates, listen, speech_for_tests, with_threshold
+from affectd_train.evaluation.predictions import about, write_predictions
+from affectd_train.evaluation.robustness import bars, clipped_apart, folds, robustness
+from affectd_train.evaluation.transitions import Joined, count, detections, join, spoken
 from fake_network import FakeNetwork
 from sounds import noise, silence, syllables
 from tiny_corpora import ravdess, voice, write
@@ -199,8 +199,8 @@ def test_recordings_that_clip_are_counted_apart() -> None:
 
 
 def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affectd_train.behavior.SETTINGS", {"as shipped": {}, "patience 1": {"patience": 1}})
-    monkeypatch.setattr("affectd_train.everyday.THRESHOLDS", (0.0, 1.0))
+    monkeypatch.setattr("affectd_train.evaluation.behavior.SETTINGS", {"as shipped": {}, "patience 1": {"patience": 1}})
+    monkeypatch.setattr("affectd_train.evaluation.event_rates.THRESHOLDS", (0.0, 1.0))
     model = evaluation / "run/fold-1/affectd.tflite"
     clips = read_corpus("ravdess", evaluation / "ravdess").clips
     figures = behavior(evaluation / "run", model, clips, evaluation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from affectd_train.calibration import (
+from affectd_train.evaluation.calibration import (
     calibration_figures,
     coverage,
     cross_fitted,

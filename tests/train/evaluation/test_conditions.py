@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd_train.degrade import CODECS, amplified, conditions, noisy, pink, reaches_full_scale, seed_of, telephone
-from affectd_train.denoise import denoise, normalize_level
+from affectd_train.evaluation.conditions import (
+    CODECS,
+    amplified,
+    conditions,
+    noisy,
+    pink,
+    reaches_full_scale,
+    seed_of,
+    telephone,
+)
+from affectd_train.evaluation.denoise import denoise, normalize_level
 from sounds import noise, syllables
 from tiny_corpora import write
 

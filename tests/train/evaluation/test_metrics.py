@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
-from affectd_train.ages import age_group
-from affectd_train.evaluate import (
-    calibrate,
-    metrics,
-    read_predictions,
-    speaker_bootstrap,
-    uncertain_threshold,
-    unweighted_accuracy,
-    write_predictions,
-)
-from affectd_train.labels import LABELS
+from affectd_train.data.labels import LABELS
+from affectd_train.data.speakers import age_group
+from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
+from affectd_train.evaluation.metrics import metrics, speaker_bootstrap, unweighted_accuracy
+from affectd_train.evaluation.predictions import read_predictions, write_predictions
 
 
 def prediction(truth: str, heard: str, speaker: str = "a", sure: float = 0.6) -> dict[str, object]:

@@ -11,8 +11,9 @@ from affectd.classifier import Classifier
 from affectd.classify import classify_recording
 from affectd.config import Config
 from affectd.features import FeatureSpec
-from affectd_train.corpora import Clip, read_corpus
-from affectd_train.hearing import hear, hear_bands, level_and_bands
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_corpus
+from affectd_train.evaluation.on_device import hear, hear_bands, level_and_bands
 from sounds import silence, syllables
 from tiny_corpora import cremad, voice, write
 from tiny_model import tiny_model

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from affectd.errors import NoInputError
-from affectd_train.denoise import FRONT_ENDS
-from affectd_train.measured import measured, pictures_beside, sections
+from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.reports.card_sections import measured, pictures_beside, sections
 
 ROW = {"unweighted": 0.61239, "share of clean": 0.9, "same_label": 0.87654, "unheard": 0.0}
 ROBUSTNESS = {

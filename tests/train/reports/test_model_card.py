@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from affectd.model_file import ModelFile
-from affectd_train.evaluate import metrics
-from affectd_train.pictures import pictures
-from affectd_train.report import accuracy_table, card, markdown
+from affectd_train.evaluation.metrics import metrics
+from affectd_train.reports.model_card import accuracy_table, card, markdown
+from affectd_train.reports.plots import pictures
 from tiny_model import tiny_model
 
 RECIPE = {"seed": 0, "pretrain_steps": 20, "finetune_steps": 20, "batch_size": 64}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from affectd.errors import DataError, NoInputError, UnavailableError
-from affectd_train import pictures
-from affectd_train.corpora import read_corpus
-from affectd_train.denoise import FRONT_ENDS
-from affectd_train.explore import counts, examples, explore, one_of_each
+from affectd_train.data.corpora import read_corpus
+from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.reports import plots as pictures
+from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each
 from tiny_corpora import cremad, emodb, ravdess
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -11,23 +11,16 @@ from affectd.config import GateConfig
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
 from affectd.vad import band_level, trim
-from affectd_train.corpora import Clip, read_corpus
-from affectd_train.dataset import (
-    LOGMEL_PEAK_DBFS,
-    BandStore,
-    Batches,
-    load_bands,
-    load_everyday,
-    logmel_level,
-    normalization,
-    padded_cepstra,
-    speech_bands,
-    trained_on,
-)
-from affectd_train.labels import LABELS
-from affectd_train.recordings import load_audio
-from affectd_train.sources import Source
-from affectd_train.teacher import Lesson
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_corpus
+from affectd_train.data.everyday_speech import trained_on
+from affectd_train.data.labels import LABELS
+from affectd_train.data.logmel import LOGMEL_PEAK_DBFS, logmel_level
+from affectd_train.data.recordings import load_audio
+from affectd_train.training.bands import BandStore, load_bands, load_everyday, speech_bands
+from affectd_train.training.batches import Batches, normalization, padded_cepstra
+from affectd_train.training.teacher import Lesson
+from affectd_train.training.variants import Source
 
 SPEC = FeatureSpec()
 

@@ -16,11 +16,13 @@ import pytest
 import soundfile
 
 from affectd.errors import UsageError
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip
-from affectd_train.dataset import trained_on
-from affectd_train.evaluate import write_predictions
-from affectd_train.fit import Recipe, claim, options_of, swap_phases, versions
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip
+from affectd_train.data.everyday_speech import trained_on
+from affectd_train.evaluation.predictions import write_predictions
+from affectd_train.training.fit import claim
+from affectd_train.training.recipe import Recipe, options_of, swap_phases
+from affectd_train.training.variants import versions
 
 PREDICTIONS = [
     {"truth": "sad", "int8": {"sad": 0.6, "calm": 0.4}},

@@ -11,12 +11,13 @@ import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
 from affectd.features import FeatureSpec, Mfcc
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip, read_corpus
-from affectd_train.dataset import speech_bands
-from affectd_train.frame_hints import FIRST_CENTER, LAYER, N_FRAME_HINTS, STEP, frame_hints
-from affectd_train.sources import Source, sources
-from affectd_train.teacher import LAYERS
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_corpus
+from affectd_train.training.bands import speech_bands
+from affectd_train.training.frame_hints import FIRST_CENTER, LAYER, N_FRAME_HINTS, STEP, frame_hints
+from affectd_train.training.teacher import LAYERS
+from affectd_train.training.variants import Source, sources
 
 SPEC = FeatureSpec()
 

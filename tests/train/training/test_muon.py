@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from affectd_train.optimizer import Muon
+from affectd_train.training.muon import Muon
 
 
 def variable(values: np.ndarray, name: str) -> keras.Variable:

@@ -15,12 +15,13 @@ from onnx import TensorProto, helper
 from sklearn.linear_model import LogisticRegression
 
 from affectd.features import FeatureSpec
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip, read_corpus
-from affectd_train.dataset import everyday_recordings
-from affectd_train.network import build_network, deployed, loss
-from affectd_train.recordings import load_audio
-from affectd_train.teacher import LAYERS, Basis, embeddings, fit_linear, invert, lesson
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_corpus
+from affectd_train.data.everyday_speech import everyday_recordings
+from affectd_train.data.recordings import load_audio
+from affectd_train.training.network import build_network, deployed, loss
+from affectd_train.training.teacher import LAYERS, Basis, embeddings, fit_linear, invert, lesson
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
 def test_the_classifier_is_scikit_learns(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = rng.integers(0, 4, 400)
     z = (rng.normal(size=(400, 6)) + labels[:, None] * rng.normal(size=6)).astype(np.float32)
-    monkeypatch.setattr("affectd_train.teacher.L2", 10.0)
+    monkeypatch.setattr("affectd_train.training.teacher.L2", 10.0)
     ours = fit_linear(z, labels, 4, np.ones(400, np.float32))
     theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(z, labels)
     logits = z @ ours[:-1] + ours[-1]

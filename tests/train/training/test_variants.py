@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from affectd.features import FeatureSpec
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip
-from affectd_train.dataset import BandStore, load_bands, speech_of
-from affectd_train.recordings import load_audio
-from affectd_train.sources import Source, digest, sources, speech_settings
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip
+from affectd_train.data.recordings import load_audio
+from affectd_train.training.bands import BandStore, load_bands, speech_of
+from affectd_train.training.variants import Source, digest, sources, speech_settings
 
 SPEC = FeatureSpec()
 

@@ -8,11 +8,9 @@ matter, since the front end refers each context to its own maximum.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affectd.mel import warping
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Float32
 
 DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
 

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from audiomentations import PitchShift, Shift, TimeStretch
 from scipy.signal import fftconvolve
 
 from affectd.errors import DataError, NoInputError
-from affectd_train.recordings import read_audio
-
-Float32 = npt.NDArray[np.float32]
+from affectd_train.data.clips import Float32
+from affectd_train.data.recordings import read_audio
 
 # What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is somebody else's voice.
 PITCH_SEMITONES = (-4.0, 4.0)

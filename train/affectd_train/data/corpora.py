@@ -1,21 +1,23 @@
 """Corpora of emotional speech: which recordings there are, who speaks, and which label each carries.
 
-`read_corpus` lists a corpus without decoding it, `load_audio` and `load_logmel` load a clip (`recordings`).
-Sources, terms and file names of each corpus are in `layouts`, its emotion codes in `labels`.
+`read_corpus` lists a corpus without decoding it, `load_audio` and `load_logmel` load a clip (`recordings`, `logmel`).
+Sources and file names of each corpus are in `file_names`, its emotion codes in `labels`, its terms in `terms`.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from affectd.errors import DataError, NoInputError
-from affectd_train.labels import CORPORA, LABEL_OF_CODE, LABELS, LEFT_OUT, labels_of
-from affectd_train.layouts import LAYOUTS, Misnamed
-from affectd_train.recordings import find_damage, load_audio, load_logmel
+from affectd_train.data.clips import Clip, Corpus, Skipped
+from affectd_train.data.file_names import LAYOUTS, Misnamed
+from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LABELS, LEFT_OUT, labels_of
+from affectd_train.data.logmel import load_logmel
+from affectd_train.data.recordings import find_damage, load_audio
+from affectd_train.files import say
 
 __all__ = [
     "CORPORA",
@@ -35,60 +37,6 @@ __all__ = [
 _SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".mp4")
 )
-
-
-@dataclass(frozen=True, order=True)
-class Clip:
-    """One labeled recording.
-
-    Attributes
-    ----------
-    corpus
-        One of `CORPORA`.
-    path
-        The audio file or, for a log-mel clip, the file that holds the spectrograms of the whole corpus.
-    speaker
-        Unique across corpora, such as "ravdess-01".
-    gender
-        "female", "male", or "" where unknown.
-    emotion
-        One of `LABELS`.
-    text
-        The corpus's id of the spoken sentence or word.
-    first_frame, n_frames
-        For a log-mel clip, its columns in the file; None for audio.
-    """
-
-    corpus: str
-    path: Path
-    speaker: str
-    gender: str
-    emotion: str
-    text: str
-    first_frame: int | None = None
-    n_frames: int | None = None
-
-    @property
-    def is_logmel(self) -> bool:
-        """Whether the clip is a log-mel spectrogram rather than audio."""
-        return self.first_frame is not None
-
-
-class Skipped(NamedTuple):
-    """A file, or a row of CREMA-D's table (`clips.csv:NAME`), that became no clip, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What `read_corpus` found: the usable clips, sorted, and everything skipped, sorted."""
-
-    name: str
-    root: Path
-    clips: list[Clip]
-    skipped: list[Skipped]
 
 
 def find_corpora(data_root: Path | str) -> dict[str, Path]:
@@ -168,6 +116,30 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
         raise DataError(f"{folder}: no recording of {name} in it, expected {LAYOUTS[name][1]}{why}")
     return Corpus(name, folder, sorted(clips), sorted(skipped))
+
+
+def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
+    """List the clips of these corpora that are under ``data``, and say what was skipped and why.
+
+    Raises
+    ------
+    NoInputError
+        If none of the corpora is there.
+    """
+    found = find_corpora(data)
+    clips: list[Clip] = []
+    for name in corpora:
+        if name not in found:
+            say(f"{name}: not in {data}, training without it")
+            continue
+        corpus = read_corpus(name, found[name])
+        clips += corpus.clips
+        say(f"{name}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
+        for path, reason in corpus.skipped:
+            say(f"  skipped {path.name}: {reason}")
+    if not clips:
+        raise NoInputError(f"{data}: none of {', '.join(corpora)} in it")
+    return clips
 
 
 def _existing_folder(path: Path | str) -> Path:

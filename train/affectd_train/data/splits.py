@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affectd_train.corpora import Clip
+from affectd_train.data.clips import Clip
 
 EMOBOX_RAVDESS: dict[int, tuple[str, ...]] = {
     1: ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"),

@@ -11,11 +11,11 @@ from typing import Any
 from affectd.classifier import Classifier
 from affectd.config import Config
 from affectd.model_file import read_model
-from affectd_train.corpora import Clip
-from affectd_train.everyday import event_rates, everyday, speech_for_tests
-from affectd_train.fit import write_text
-from affectd_train.robustness import folds
-from affectd_train.transitions import transition_figures
+from affectd_train.data.clips import Clip
+from affectd_train.evaluation.event_rates import event_rates, everyday, speech_for_tests
+from affectd_train.evaluation.robustness import folds
+from affectd_train.evaluation.transitions import transition_figures
+from affectd_train.files import write_text
 
 SETTINGS: dict[str, dict[str, float]] = {
     "as shipped": {},
@@ -41,8 +41,9 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
 
     Returns
     -------
-    What ``evaluation/behavior.json`` holds: ``everyday``, from `affectd_train.everyday.everyday`; ``transitions``, per
-    entry of `SETTINGS` from `affectd_train.transitions.transition_figures`, with ``speech_named_per_hour``.
+    What ``evaluation/behavior.json`` holds: ``everyday``, from `affectd_train.evaluation.event_rates.everyday`;
+    ``transitions``, per entry of `SETTINGS` from `affectd_train.evaluation.transitions.transition_figures`, with
+    ``speech_named_per_hour``.
     """
     shipped = Classifier(read_model(model))
     speech = speech_for_tests(data, shipped.model.spec.sample_rate)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectd_train.evaluate import Prediction, answer, calibrate
+from affectd_train.evaluation.predictions import Prediction, answer
 
 N_BINS = 10
 
@@ -100,3 +100,41 @@ def coverage(sure: NDArray[Any], right: NDArray[Any], truth: NDArray[Any]) -> li
             }
         )
     return curve
+
+
+def calibrate(predictions: Sequence[Prediction]) -> float:
+    """Find the temperature that makes the probabilities of held-out speakers honest.
+
+    C. Guo et al., "On calibration of modern neural networks", 2017: minimize the negative log-likelihood.
+
+    Parameters
+    ----------
+    predictions
+        Made with temperature 1, of clips nobody trained on.
+    """
+    from scipy.optimize import minimize_scalar
+
+    heard = [p for p in predictions if p["int8"]]
+    labels = list(heard[0]["int8"])
+    logits = np.log(np.array([[max(p["int8"][label], 1e-4) for label in labels] for p in heard]))
+    truth = np.array([labels.index(p["truth"]) for p in heard])
+
+    def cost(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled -= np.log(np.exp(scaled).sum(1, keepdims=True))
+        return float(-scaled[np.arange(len(truth)), truth].mean())
+
+    return float(np.exp(minimize_scalar(cost, bounds=(-2.0, 2.0), method="bounded").x))
+
+
+def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5) -> float:
+    """Find the probability that the best label of this share of held-out clips exceeds.
+
+    With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
+    """
+    best = []
+    for prediction in predictions:
+        if prediction["int8"]:
+            powers = np.array([max(p, 1e-4) for p in prediction["int8"].values()]) ** (1 / temperature)
+            best.append(powers.max() / powers.sum())
+    return float(np.quantile(best, 1 - coverage))

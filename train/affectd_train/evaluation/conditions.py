@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfilt
 
-from affectd_train.augment import add_noise, add_room
-from affectd_train.recordings import read_audio
+from affectd_train.augmentation.waveform import add_noise, add_room
+from affectd_train.data.clips import Float32
+from affectd_train.data.recordings import read_audio
 
-Float32 = NDArray[np.float32]
 Degradation = Callable[[Float32, int], Float32]
 """From samples and a seed, different for every clip, to samples of the same length."""
 

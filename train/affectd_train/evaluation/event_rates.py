@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from affectd.classifier import Classifier
@@ -17,10 +15,9 @@ from affectd.config import Config
 from affectd.errors import NoInputError
 from affectd.pipeline import Network, run
 from affectd.smoothing import UNCERTAIN
-from affectd_train.dataset import trained_on
-from affectd_train.recordings import read_audio
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Float32
+from affectd_train.data.everyday_speech import trained_on
+from affectd_train.data.recordings import read_audio
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
@@ -126,7 +123,7 @@ def everyday(network: Classifier, data: Path) -> dict[str, Any]:
 
 
 def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
-    """Read the half of the everyday speech that never trains; `affectd_train.dataset.trained_on` decides which."""
+    """Read the half of the everyday speech that never trains; `affectd_train.data.everyday_speech` says which."""
     speech = recordings_under(data / "speech", sample_rate)
     return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
 

@@ -1,98 +1,22 @@
 """How right the device is about strangers: every figure names its protocol and carries an interval.
 
-Recordings go through `affectd_train.hearing.hear`, which is the code that runs on
+Recordings go through `affectd_train.evaluation.on_device.hear`, which is the code that runs on
 the device: gate, front end, contexts, int8 file. The float network is put in the
 place of the interpreter, everything else being equal.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
-from tqdm import tqdm
 
-from affectd.classifier import Classifier
-from affectd.model_file import ModelFile, read_model
-from affectd.pipeline import Network
-from affectd_train.ages import age_group
-from affectd_train.corpora import Clip
-from affectd_train.fit import write_text
-from affectd_train.hearing import hear
-from affectd_train.labels import LABELS
-
-NETWORKS = ("int8", "float")
-
-Prediction = dict[str, Any]
-"""``path``, ``corpus``, ``speaker``, ``gender``, ``truth``; ``int8`` and ``float``: probabilities of every label."""
-
-
-class FloatNetwork:
-    """The float network in the place of the interpreter."""
-
-    def __init__(self, model: ModelFile, network: keras.Model) -> None:
-        self.model, self._network = model, network
-
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
-        context = (cepstra - self.model.mean) / self.model.std
-        logits = self._network.predict_on_batch(context[None])[0]  # compiled: many times as fast as a call
-        exponentials = np.exp((logits - logits.max()) / self.model.temperature)
-        probabilities: NDArray[np.float32] = exponentials / exponentials.sum()
-        return probabilities
-
-
-def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: str) -> list[Prediction]:
-    """Classify clips with a model file and with the float network it came from."""
-    model = read_model(model_path)
-    networks: dict[str, Network] = {
-        "int8": Classifier(model),
-        "float": FloatNetwork(model, keras.models.load_model(float_path, compile=False)),
-    }
-    predictions = []
-    for clip in tqdm(clips, title):
-        prediction = about(clip)
-        for name, network in networks.items():
-            prediction[name] = hear(clip, network)
-        predictions.append(prediction)
-    return predictions
-
-
-def about(clip: Clip) -> Prediction:
-    """Return what a prediction says about its clip, as yet without any network's answer."""
-    return {
-        "path": f"{clip.corpus}/{clip.path.stem}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
-        "corpus": clip.corpus,
-        "speaker": clip.speaker,
-        "gender": clip.gender,
-        "truth": clip.emotion,
-    }
-
-
-def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:
-    """Let networks answer with these labels alone: those of the corpus they are tested on."""
-    restricted = []
-    for prediction in predictions:
-        allowed = dict(prediction)
-        for network in NETWORKS:
-            kept = {label: p for label, p in prediction[network].items() if label in labels}
-            if len(kept) < len(prediction[network]):
-                total = sum(kept.values()) or 1.0
-                allowed[network] = {label: p / total for label, p in kept.items()}
-        restricted.append(allowed)
-    return restricted
-
-
-def answer(prediction: Prediction, network: str) -> str:
-    """Return the most probable label, or "" where the gate heard no speech, which counts as wrong."""
-    probabilities: dict[str, float] = prediction[network]
-    return max(probabilities, key=probabilities.__getitem__) if probabilities else ""
+from affectd_train.data.labels import LABELS
+from affectd_train.data.speakers import age_group
+from affectd_train.evaluation.predictions import NETWORKS, Prediction, answer
 
 
 def metrics(
@@ -184,51 +108,3 @@ def speaker_bootstrap(
         values.append(np.mean(right[n > 0] / n[n > 0]))
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def calibrate(predictions: Sequence[Prediction]) -> float:
-    """Find the temperature that makes the probabilities of held-out speakers honest.
-
-    C. Guo et al., "On calibration of modern neural networks", 2017: minimize the negative log-likelihood.
-
-    Parameters
-    ----------
-    predictions
-        Made with temperature 1, of clips nobody trained on.
-    """
-    from scipy.optimize import minimize_scalar
-
-    heard = [p for p in predictions if p["int8"]]
-    labels = list(heard[0]["int8"])
-    logits = np.log(np.array([[max(p["int8"][label], 1e-4) for label in labels] for p in heard]))
-    truth = np.array([labels.index(p["truth"]) for p in heard])
-
-    def cost(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled -= np.log(np.exp(scaled).sum(1, keepdims=True))
-        return float(-scaled[np.arange(len(truth)), truth].mean())
-
-    return float(np.exp(minimize_scalar(cost, bounds=(-2.0, 2.0), method="bounded").x))
-
-
-def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5) -> float:
-    """Find the probability that the best label of this share of held-out clips exceeds.
-
-    With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
-    """
-    best = []
-    for prediction in predictions:
-        if prediction["int8"]:
-            powers = np.array([max(p, 1e-4) for p in prediction["int8"].values()]) ** (1 / temperature)
-            best.append(powers.max() / powers.sum())
-    return float(np.quantile(best, 1 - coverage))
-
-
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as JSON lines."""
-    write_text(path, "\n".join(json.dumps(p) for p in predictions))
-
-
-def read_predictions(path: Path) -> list[Prediction]:
-    """Read what `write_predictions` wrote."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affectd.classify import classify_recording, classify_speech
 from affectd.config import Config
 from affectd.features import FeatureSpec, Framer, Mfcc
 from affectd.pipeline import Network, frame_strides
 from affectd.vad import band_level, find_speech
-from affectd_train.corpora import Clip
-from affectd_train.dataset import logmel_level
-from affectd_train.recordings import load_audio, load_logmel
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.logmel import load_logmel, logmel_level
+from affectd_train.data.recordings import load_audio
 
 
 def hear(clip: Clip, network: Network) -> dict[str, float]:

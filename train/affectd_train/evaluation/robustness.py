@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from affectd.classifier import Classifier
@@ -17,19 +16,18 @@ from affectd.errors import NoInputError
 from affectd.features import FeatureSpec
 from affectd.model_file import ModelFile, read_model
 from affectd.pipeline import Network
-from affectd_train.corpora import Clip
-from affectd_train.degrade import Condition, conditions, reaches_full_scale, seed_of
-from affectd_train.denoise import FRONT_ENDS, denoise, normalize_level
-from affectd_train.evaluate import about, read_predictions, unweighted_accuracy
-from affectd_train.fit import needed, write_text
-from affectd_train.hearing import hear_bands, level_and_bands
-from affectd_train.recordings import load_audio
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.recordings import load_audio
+from affectd_train.evaluation.conditions import Condition, conditions, reaches_full_scale, seed_of
+from affectd_train.evaluation.denoise import FRONT_ENDS, denoise, normalize_level
+from affectd_train.evaluation.metrics import unweighted_accuracy
+from affectd_train.evaluation.on_device import hear_bands, level_and_bands
+from affectd_train.evaluation.predictions import about, read_predictions
+from affectd_train.files import needed, write_text
 
 
 def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int = 1) -> dict[str, Any]:
-    """Test the network of every fold on its own strangers, under each of `affectd_train.degrade.conditions`.
+    """Test the network of every fold on its own strangers, under each of `conditions`.
 
     Parameters
     ----------

@@ -9,18 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from affectd.config import Config, GateConfig
 from affectd.features import FeatureSpec, Mfcc
 from affectd.pipeline import Network
 from affectd.vad import band_level, trim
-from affectd_train.corpora import Clip
-from affectd_train.everyday import listen
-from affectd_train.recordings import load_audio
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.recordings import load_audio
+from affectd_train.evaluation.event_rates import listen
 
 WITHIN_SECONDS = 1.0
 N_SEGMENTS = 6

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from affectd.classifier import Classifier, golden_vectors, self_test
 from affectd.features import FeatureSpec
 from affectd.model_file import ModelFile, write_model
-from affectd_train.fit import needed
+from affectd_train.files import needed
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
@@ -28,7 +28,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     card
         Data, terms and figures; what training knows is added.
     temperature, uncertain
-        From `affectd_train.evaluate.calibrate` and `affectd_train.evaluate.uncertain_threshold`.
+        From `calibrate` and `uncertain_threshold` of `affectd_train.evaluation.calibration`.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +10,8 @@ import keras
 import numpy as np
 
 from affectd.errors import DataError
-from affectd_train.dataset import Float32
-from affectd_train.fit import needed
+from affectd_train.data.clips import Float32
+from affectd_train.files import needed, write_bytes
 
 ALLOWED_DTYPES = (np.int8, np.int32)
 """int32 holds the biases (scale = input scale x weight scale) and the shapes of reshapes."""
@@ -125,10 +124,3 @@ def quantize(run: Path) -> Path:
         contexts = np.load(run / "representative.npy").astype(np.float32)
         write_bytes(result, convert_int8(keras.models.load_model(source, compile=False), contexts))
     return result
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(content)
-    os.replace(beside, path)

@@ -17,14 +17,11 @@ from typing import Any
 
 import librosa as typed_librosa
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd_train.augment import shift_pitch, stretch
-from affectd_train.corpora import Clip
-from affectd_train.recordings import load_audio
-
-Float32 = NDArray[np.float32]
+from affectd_train.augmentation.waveform import shift_pitch, stretch
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.recordings import load_audio
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`
 

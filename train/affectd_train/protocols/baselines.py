@@ -17,13 +17,11 @@ from keras import layers
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd_train.corpora import Clip
-from affectd_train.evaluate import Prediction, about, read_predictions, write_predictions
-from affectd_train.labels import LABELS
-from affectd_train.seed_features import seed_features
-from affectd_train.splits import Split
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.labels import LABELS
+from affectd_train.data.splits import Split
+from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
+from affectd_train.protocols.baseline_features import seed_features
 
 
 def three_convolutions(shape: tuple[int, int], n_labels: int) -> keras.Model:
@@ -84,7 +82,7 @@ class SeedSystem:
     Attributes
     ----------
     features
-        A key of `affectd_train.seed_features.FEATURES`.
+        A key of `affectd_train.protocols.baseline_features.FEATURES`.
     network
         A key of `NETWORKS`.
     published

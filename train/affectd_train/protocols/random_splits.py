@@ -1,7 +1,7 @@
 """The protocols of the seed systems: random splits, the SAME SPEAKERS ON BOTH SIDES.
 
 Beside every published figure: the system it belongs to, rebuilt and run here, and ours on the same split.
-They say nothing about strangers; that is what `protocols` is for.
+They say nothing about strangers; that is what `speaker_independent` is for.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import NoInputError
-from affectd_train.corpora import Clip
-from affectd_train.evaluate import about, among, metrics
-from affectd_train.fit import Recipe, write_text
-from affectd_train.labels import labels_of
-from affectd_train.protocols import run_split
-from affectd_train.seed_systems import SEED_SYSTEMS, run_seed_system
-from affectd_train.splits import Split, random_split_sharing_speakers
+from affectd_train.data.clips import Clip
+from affectd_train.data.labels import labels_of
+from affectd_train.data.splits import Split, random_split_sharing_speakers
+from affectd_train.evaluation.metrics import metrics
+from affectd_train.evaluation.predictions import about, among
+from affectd_train.files import write_text
+from affectd_train.protocols.baselines import SEED_SYSTEMS, run_seed_system
+from affectd_train.protocols.runs import run_split
+from affectd_train.training.recipe import Recipe
 
 TEST_FRACTION = 0.2
 
@@ -51,7 +53,7 @@ def seed_protocol(
     Returns
     -------
     What ``out/metrics.json`` holds: ``protocol``, ``table`` (system -> published figure, accuracy, unweighted
-    accuracy), ``ours``, ``ours_on_audio`` and ``seed_systems``, each from `affectd_train.evaluate.metrics`.
+    accuracy), ``ours``, ``ours_on_audio`` and ``seed_systems``, each from `affectd_train.evaluation.metrics.metrics`.
 
     Raises
     ------

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from affectd_train.denoise import FRONT_ENDS
-from affectd_train.fit import needed, options_of
-from affectd_train.tables import table
+from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.files import needed
+from affectd_train.training.recipe import options_of
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
 """What ``affectd-train pictures`` draws, in the order of the page."""
 
 CLIPPED = ("clipped", "same_label_clipped", "same_label_unclipped")
-"""What `affectd_train.robustness.robustness` says about recordings that clip at a gain."""
+"""What `affectd_train.evaluation.robustness.robustness` says about recordings that clip at a gain."""
 
 
 SEED_KEYS = ("published", "weighted", "unweighted")
@@ -256,3 +256,9 @@ def _stranger_row(row: dict[str, Any]) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return content
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Render a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

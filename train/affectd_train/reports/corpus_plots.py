@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
-from affectd_train.corpora import Clip, find_corpora, read_corpus
-from affectd_train.labels import CORPORA, LABELS
-from affectd_train.pictures import figure, save
-from affectd_train.recordings import load_audio, load_logmel
-
-Float32 = NDArray[np.float32]
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import find_corpora, read_corpus
+from affectd_train.data.labels import CORPORA, LABELS
+from affectd_train.data.logmel import load_logmel
+from affectd_train.data.recordings import load_audio
+from affectd_train.reports.plots import figure, save
 
 
 def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:

@@ -13,25 +13,14 @@ from typing import Any
 
 from affectd.errors import DataError
 from affectd.model_file import ModelFile
-from affectd_train.fit import needed, options_of
-from affectd_train.measured import measured, rounded, sections
-from affectd_train.tables import table
-
-TERMS = {
-    "ravdess": ("RAVDESS", "CC BY-NC-SA 4.0", "non-commercial"),
-    "tess": ("TESS", "CC BY-NC-ND 4.0", "non-commercial"),
-    "cremad": ("CREMA-D", "ODbL 1.0 / DbCL 1.0", ""),
-    "savee": ("SAVEE", "by registration, research only", "non-commercial"),
-    "emodb": ("EmoDB", "CC0", ""),
-}
-"""corpus -> its name, its terms, and what they limit the weights to."""
-
-OPEN_TERMS = ("cremad", "emodb")
-"""The corpora that train where the terms of all others forbid the use."""
+from affectd_train.data.terms import OPEN_TERMS, TERMS
+from affectd_train.files import needed
+from affectd_train.reports.card_sections import measured, rounded, sections, table
+from affectd_train.training.recipe import options_of
 
 
 def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
-    """Collect what `affectd_train.pack.pack` stores as ``card.json``.
+    """Collect what `affectd_train.export.pack.pack` stores as ``card.json``.
 
     Parameters
     ----------
@@ -172,7 +161,7 @@ def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str
     also
         Folders of the further evaluations whose figures the card has, each with the options of its recipe.
     options
-        Of the recipe of the file, from `affectd_train.fit.options_of`.
+        Of the recipe of the file, from `affectd_train.training.recipe.options_of`.
     every
         Of how many recordings ``robustness`` took one.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import NoInputError, UnavailableError
-from affectd_train.denoise import FRONT_ENDS
+from affectd_train.evaluation.denoise import FRONT_ENDS
 
 DOTS_PER_INCH = 80
 N_COLORS = 64

@@ -12,9 +12,8 @@ import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,114 +21,20 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from affectd.errors import NoInputError, UsageError
-from affectd.features import FeatureSpec
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip, find_corpora, read_corpus
-from affectd_train.dataset import (
-    BandStore,
-    Batches,
-    Float32,
-    everyday_recordings,
-    load_bands,
-    load_everyday,
-    load_noise,
-    normalization,
-    say,
-)
-from affectd_train.frame_hints import N_FRAME_HINTS, Float16, frame_hints
-from affectd_train.labels import LABELS, labels_of
-from affectd_train.network import build_network, deployed, loss
-from affectd_train.optimizer import Muon
-from affectd_train.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Every number that training depends on; its JSON is stored with the weights."""
-
-    # More cepstra than is usual: 40 do not hold the harmonics of a low voice, 64 do.
-    spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
-    n_frames: int = 188  # 3.0 s
-    pretrain_frames: int = 128  # 2.0 s, as long as most clips: faster, and no worse than with the silence before them
-    corpora: tuple[str, ...] = ("ravdess", "tess", "cremad", "savee", "emodb")
-    target: str = "ravdess"
-    # Shares of a batch: by number of voices rather than of clips (TESS is two women, 2,800 clips).
-    shares: dict[str, float] = field(
-        default_factory=lambda: {"ravdess": 4.0, "tess": 2.0, "cremad": 7.0, "savee": 1.0, "emodb": 1.0}
-    )
-    target_share: float = 0.5  # of the batches of fine-tuning
-    augmented_copies: int = 4  # of every recording, each in another voice; fewer of large corpora, see `versions`
-    batch_size: int = 64
-    label_smoothing: float = 0.05
-    teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
-    teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
-    hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
-    frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
-    tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
-    weight_decay: float = 0.01
-    pretrain_steps: int = 8000
-    pretrain_rate: float = 6e-3
-    finetune_steps: int = 3500
-    finetune_rate: float = 2e-3
-    save_every: int = 200
-    seed: int = 0
-
-
-PER_CORPUS = 1500
-"""Copies in other voices that a corpus has at most, or one of each recording."""
-
-OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
-"""Numbers of the recipe that pretraining does not depend on."""
-
-
-PHASES = ("pretrain", "finetune")
-
-
-def swap_phases(recipe: Recipe) -> Recipe:
-    """Give the steps and rates of pretraining to fine-tuning, and the reverse."""
-    values = {f"{phase}_{what}": getattr(recipe, f"{phase}_{what}") for phase in PHASES for what in ("steps", "rate")}
-    others = {name: name.replace("pretrain_", "finetune_") for name in values if "pretrain_" in name}
-    both = others | {other: name for name, other in others.items()}
-    return replace(recipe, **{name: values[other] for name, other in both.items()})
-
-
-def options_of(recipe: Mapping[str, Any]) -> str:
-    """Say what ``affectd-train`` has to be told to train by a recipe, given as the JSON in ``fit.json``."""
-    usual = Recipe(teacher="")
-    if recipe.get("target") == "cremad":  # for which `affectd_train.protocols.cremad_speakers` swapped them
-        usual = swap_phases(usual)
-    words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
-    changed = {k: v for k, v in asdict(usual).items() if isinstance(v, int | float) and recipe.get(k, v) != v}
-    names = {name: name for name in changed}
-    if recipe.get("target") == "cremad":
-        for first, second in (PHASES, PHASES[::-1]):
-            names |= {f"{first}_{what}": f"{second}_{what}" for what in ("steps", "rate") if f"{first}_{what}" in names}
-    return " ".join(words + [f"--set {names[name]}={recipe[name]}" for name in sorted(changed)])
-
-
-def read_clips(data: Path, recipe: Recipe) -> list[Clip]:
-    """List the clips of the recipe's corpora that are under ``data``, and say what was skipped and why.
-
-    Raises
-    ------
-    NoInputError
-        If none of the corpora is there.
-    """
-    found = find_corpora(data)
-    clips: list[Clip] = []
-    for name in recipe.corpora:
-        if name not in found:
-            say(f"{name}: not in {data}, training without it")
-            continue
-        corpus = read_corpus(name, found[name])
-        clips += corpus.clips
-        say(f"{name}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
-        for path, reason in corpus.skipped:
-            say(f"  skipped {path.name}: {reason}")
-    if not clips:
-        raise NoInputError(f"{data}: none of {', '.join(recipe.corpora)} in it")
-    return clips
+from affectd.errors import UsageError
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.everyday_speech import everyday_recordings
+from affectd_train.data.labels import LABELS, labels_of
+from affectd_train.files import write_text
+from affectd_train.training.bands import BandStore, load_bands, load_everyday, load_noise
+from affectd_train.training.batches import Batches, normalization
+from affectd_train.training.frame_hints import N_FRAME_HINTS, Float16, frame_hints
+from affectd_train.training.muon import Muon
+from affectd_train.training.network import build_network, deployed, loss
+from affectd_train.training.recipe import OF_FINETUNING, Recipe, _as_json
+from affectd_train.training.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
+from affectd_train.training.variants import versions
 
 
 def fit(
@@ -380,41 +285,3 @@ def save(network: keras.Model, path: Path) -> None:
     beside = path.with_name(f"{path.stem}.partial.keras")
     network.save(beside)
     os.replace(beside, path)
-
-
-def needed(path: Path, command: str) -> Path:
-    """Return the path of what an earlier command wrote.
-
-    Raises
-    ------
-    NoInputError
-        If it is not there; the message names the command.
-    """
-    if not path.is_file():
-        raise NoInputError(f"{path}: no such file; affectd-train {command} writes it")
-    return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its place, then rename."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text + "\n")
-    os.replace(beside, path)
-
-
-def versions(
-    name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
-) -> list[tuple[list[Clip], Augmenter | None, int]]:
-    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone.
-
-    Voices are what is short: a corpus of few recordings has more copies of each.
-    """
-    mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
-    copies = 0 if mine[0].is_logmel else min(recipe.augmented_copies, max(1, PER_CORPUS // len(mine)))
-    return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
-
-
-def _as_json(recipe: Recipe) -> dict[str, Any]:
-    # Of the teacher counts what it is, not where it lies.
-    teacher = recipe.teacher and hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()[:16]
-    return asdict(recipe) | {"spec": recipe.spec.to_dict(), "teacher": teacher}

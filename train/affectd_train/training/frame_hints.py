@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from affectd.errors import DataError
 from affectd.features import FeatureSpec
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip
-from affectd_train.dataset import Float32, everyday_recordings, speech_of
-from affectd_train.recordings import read_audio
-from affectd_train.sources import Source, digest, sources, speech_settings
-from affectd_train.teacher import SAMPLE_RATE, Basis, encoder_session, invert, loudest_at_half
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.everyday_speech import everyday_recordings
+from affectd_train.data.recordings import read_audio
+from affectd_train.training.bands import speech_of
+from affectd_train.training.teacher import SAMPLE_RATE, Basis, encoder_session, invert, loudest_at_half
+from affectd_train.training.variants import Source, digest, sources, speech_settings
 
 Float16 = NDArray[np.float16]
 
@@ -61,12 +62,12 @@ def frame_hints(
     everyday
         A folder of speech that the components are found on.
     augmenter, copy
-        With an augmenter, the voices of copies are heard; see `affectd_train.dataset.load_bands`.
+        With an augmenter, the voices of copies are heard; see `affectd_train.training.bands.load_bands`.
 
     Returns
     -------
     Of each clip ``(n_frames, N_FRAME_HINTS)``, each of variance 1 in everyday speech, one row for every row of
-    `affectd_train.dataset.speech_bands`; no row for a clip that cannot be decoded.
+    `affectd_train.training.bands.speech_bands`; no row for a clip that cannot be decoded.
 
     Raises
     ------

@@ -31,12 +31,10 @@ from tqdm import tqdm
 
 from affectd.errors import DataError, UnavailableError
 from affectd.features import FeatureSpec
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip
-from affectd_train.recordings import load_logmel
-from affectd_train.sources import Source, digest, sources
-
-Float32 = NDArray[np.float32]
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.logmel import load_logmel
+from affectd_train.training.variants import Source, digest, sources
 
 SAMPLE_RATE = 16000
 LAYERS = ("/layers.2/Add_1_output_0", "/layers.3/Add_1_output_0", "/layers.4/Add_1_output_0")
@@ -85,7 +83,7 @@ def embeddings(
     encoder
         ``encoder_model.onnx`` of Moonshine base.
     augmenter, copy
-        With an augmenter, the voices of copies are embedded; see `affectd_train.dataset.load_bands`.
+        With an augmenter, the voices of copies are embedded; see `affectd_train.training.bands.load_bands`.
 
     Returns
     -------

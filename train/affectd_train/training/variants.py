@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affectd.config import GateConfig
 from affectd.features import FeatureSpec
 from affectd.vad import TRIM_RANGE_DB
-from affectd_train.augment import Augmenter
-from affectd_train.corpora import Clip
-from affectd_train.recordings import load_audio
-
-Float32 = NDArray[np.float32]
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.recordings import load_audio
+from affectd_train.training.recipe import PER_CORPUS, Recipe
 
 
 @dataclass(frozen=True)
@@ -68,3 +66,15 @@ def speech_settings(spec: FeatureSpec) -> bytes:
     # What cepstra are made of the bands changes nothing about these.
     front_end = {key: value for key, value in spec.to_dict().items() if key not in {"n_mfcc", "top_db"}}
     return json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB]).encode()
+
+
+def versions(
+    name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
+) -> list[tuple[list[Clip], Augmenter | None, int]]:
+    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone.
+
+    Voices are what is short: a corpus of few recordings has more copies of each.
+    """
+    mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
+    copies = 0 if mine[0].is_logmel else min(recipe.augmented_copies, max(1, PER_CORPUS // len(mine)))
+    return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
