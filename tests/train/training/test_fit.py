@@ -136,7 +136,9 @@ def test_another_fine_tuning_shares_the_pretraining(data: Path, straight: tuple[
 
 def test_a_changed_network_is_pretrained_anew(data: Path, straight: tuple[Path, str], tmp_path: Path) -> None:
     (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
-    changed = "import affectd_train.network as n; n.DILATIONS = (1, 2); from affectd_train.cli import main; main()"
+    changed = (
+        "import affectd_train.training.network as n; n.DILATIONS = (1, 2); from affectd_train.cli import main; main()"
+    )
     words = command(data, tmp_path)
     done = subprocess.run([words[0], "-c", changed, *words[3:]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
