@@ -17,8 +17,9 @@ from affectd.errors import AffectdError
 from affectd.events.event import event_schema
 from affectd.recognition.model_file import read_model
 from affectd_train import cli as train_cli
-from affectd_train.measured import pictures_beside
-from affectd_train.report import OPEN_TERMS, accuracy_table, markdown
+from affectd_train.data.terms import OPEN_TERMS
+from affectd_train.reports.card_sections import pictures_beside
+from affectd_train.reports.model_card import accuracy_table, markdown
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

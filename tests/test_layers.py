@@ -15,7 +15,7 @@ MOST_ARROWS = 80
 UPWARDS = [
     ("edge/affectd/features/mel.py", "from affectd.recognition import vad", "device: imports lead downwards"),
     ("edge/affectd/audio/wav.py", "from affectd.features import mel", "a source of sound knows neither"),
-    ("edge/affectd/outbox/outbox.py", "from affectd.config import sections", "features and outbox stand alone"),
+    ("edge/affectd/outbox/outbox.py", "import affectd.config.sections", "features and outbox stand alone"),
     ("edge/affectd/pipeline.py", "from affectd.audio import source", "the pipeline does not know"),
     ("edge/affectd/errors.py", "import affectd_train", "the device never imports the desktop"),
     ("edge/affectd/unplaced.py", "import affectd.errors", "device: imports lead downwards"),
