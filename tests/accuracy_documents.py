@@ -45,9 +45,7 @@ def table() -> str:
 def commercial() -> str:
     """Write how right the model for any use is."""
     right = read_model(COMMERCIAL).card["evaluation"]["int8"]["by_corpus"]
-    return (
-        f"Unweighted accuracy, int8: {right['cremad']:.3f} on strangers in CREMA-D, {right['emodb']:.3f} in EmoDB.\n"
-    )
+    return f"Unweighted accuracy, int8: {right['cremad']:.3f} on strangers in CREMA-D, {right['emodb']:.3f} in EmoDB.\n"
 
 
 PARTS = {"summary": summary, "table": table, "commercial": commercial}
