@@ -20,6 +20,7 @@ from affectd import cli
 from affectd.errors import AffectdError
 from affectd.events import event_schema
 from affectd.model_file import read_model
+from affectd.sinks import JsonLines
 from affectd_train import cli as train_cli
 from affectd_train.measured import pictures_beside
 from affectd_train.report import OPEN_TERMS, accuracy_table, markdown
@@ -149,6 +150,16 @@ def test_the_events_in_the_documents_have_the_fields_of_the_schema(page: str, ki
     schema = event_schema()
     jsonschema.validate(event, schema)
     assert set(event) == {*schema["required"], *schema["then" if kind == "emotion" else "else"]["required"]}
+
+
+def test_the_answer_to_a_recording_in_the_user_guide_is_the_one_of_the_demo() -> None:
+    (example,) = re.findall(r"```json\n(\{\"path.*?)```", GUIDE, re.DOTALL)
+    out = io.StringIO()
+    options = cli._parser(out).parse_args(["classify", str(REPOSITORY / "tests" / "data" / "demo.wav")])
+    assert options.command(options, JsonLines(out)) == 0
+    given, printed = json.loads(example), json.loads(out.getvalue())
+    assert list(given) == list(printed)
+    assert [given["label"], list(given["probabilities"])] == [printed["label"], list(printed["probabilities"])]
 
 
 def test_every_field_of_an_event_is_explained() -> None:
