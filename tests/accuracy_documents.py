@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from affectd.model_file import read_model
+from affectd.recognition.model_file import read_model
 from affectd_train.report import accuracy_table
 
 REPOSITORY = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from affectd import config
-from affectd.setting import allowed, toml
+from affectd.config import sections as config
+from affectd.config.fields import allowed, toml
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "scripts" / "affectd.toml"

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from affectd.bench import as_text
-from affectd.microphone import PIECE_SECONDS
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench.command import as_text
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = REPOSITORY / "scripts"

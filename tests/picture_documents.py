@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectd.audio import wav_blocks
-from affectd.classifier import Classifier
-from affectd.config import Config
-from affectd.features import Mfcc
-from affectd.model_file import default_model_path, read_model
+from affectd.audio.source import wav_blocks
+from affectd.config.sections import Config
+from affectd.features.mfcc import Mfcc
 from affectd.pipeline import run
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
 
 REPOSITORY = Path(__file__).parents[1]
 PICTURE = REPOSITORY / "docs" / "demo.svg"
@@ -76,7 +76,7 @@ class Heard:
 
 def heard() -> Heard:
     """Run the device on the demo."""
-    model = read_model(default_model_path())
+    model = read_model(find_model())
     spec, classifier = model.spec, Classifier(model)
     samples = np.concatenate(list(wav_blocks(str(DEMO), spec.sample_rate)))
     mfcc = Mfcc(spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_every_row_of_the_architecture_is_a_folder_or_file_and_none_is_missing()
         rooms = {f"{path.parent.name}/" for path in (REPOSITORY / folder).glob("*/__init__.py")}
         files = {path.name for path in (REPOSITORY / folder).glob("[!_]*.py")}
         assert rows == rooms | files
+
+
+def test_the_architecture_shows_the_layers_that_are_checked() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    linter = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [contract["layers"] for contract in linter["contracts"] if contract["type"] == "layers"]
+    assert layers
+    for lines in layers:
+        assert "\n```text\n" + "\n".join(lines) + "\n```\n" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identifier)

@@ -18,9 +18,9 @@ import cost_documents
 import picture_documents
 from affectd import cli
 from affectd.errors import AffectdError
-from affectd.events import event_schema
-from affectd.model_file import read_model
-from affectd.sinks import JsonLines
+from affectd.events.event import event_schema
+from affectd.events.sinks import JsonLines
+from affectd.recognition.model_file import read_model
 from affectd_train import cli as train_cli
 from affectd_train.measured import pictures_beside
 from affectd_train.report import OPEN_TERMS, accuracy_table, markdown

@@ -14,11 +14,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from affectd.config import MqttConfig
-from affectd.home_assistant import discovery
-from affectd.mqtt_login import tls_context
-from affectd.mute import Mute
-from affectd.topics import Topics
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.credentials import tls_context
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, password_file
 
 REPOSITORY = Path(__file__).parents[1]
@@ -28,8 +28,13 @@ KINDS = ("event", "state", "telemetry", "status", "listen")
 
 
 def schema(kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(resources.files("affectd").joinpath(f"{kind}.schema.json").read_text("utf-8"))
+    file = resources.files("affectd") / folder(kind) / f"{kind}.schema.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return found
+
+
+def folder(kind: str) -> str:
+    return "events" if kind == "event" else "mqtt"
 
 
 def blocks(language: str, title: str) -> list[str]:
@@ -58,7 +63,7 @@ def test_every_topic_is_in_the_table_with_the_schema_of_its_payload() -> None:
     }
     assert set(rows) == {*described, topics.discovery, topics.birth}
     for topic, kind in described.items():
-        assert f"/{kind}.schema.json`" in rows[topic]  # that the file is there, test_document_links says
+        assert f"`edge/affectd/{folder(kind)}/{kind}.schema.json`" in rows[topic]
 
 
 @pytest.mark.parametrize("kind", ["event", "state", "telemetry"])

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from affectd.home_assistant import discovery
-from affectd.state import CurrentState
-from affectd.topics import Topics
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.state import CurrentState
+from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
 from room import Program, Room, needs_room

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affectd.model_file import write_model
 
 from affectd.config import Config
 from affectd.errors import NoInputError
 from affectd.features import FeatureSpec
-from affectd.model_file import write_model
 from affectd_train.behavior import SETTINGS, behavior, changed
 from affectd_train.corpora import read_corpus
 from affectd_train.dataset import trained_on

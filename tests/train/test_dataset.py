@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affectd.vad import band_level, trim
 
 from affectd.config import GateConfig
 from affectd.errors import DataError
 from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import band_level, trim
 from affectd_train.corpora import Clip, read_corpus
 from affectd_train.dataset import (
     LOGMEL_PEAK_DBFS,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from affectd.classifier import Classifier
 from affectd.classify import classify_recording
+
 from affectd.config import Config
 from affectd.features import FeatureSpec
 from affectd_train.corpora import Clip, read_corpus

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-
 from affectd.classifier import Classifier, self_test
 from affectd.model_file import read_model
+
 from affectd_train.cli import main
 from tiny_corpora import cremad, emodb, ravdess
 

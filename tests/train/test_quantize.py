@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-
 from affectd.model_file import dequantize
 from affectd.model_file import quantize as quantize_values
+from ai_edge_litert.interpreter import Interpreter
+
 from affectd_train.network import build_network
 from affectd_train.quantize import COARSER, NotInteger, check_int8, convert_int8, quantize
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from affectd.model_file import ModelFile
+
 from affectd_train.evaluate import metrics
 from affectd_train.pictures import pictures
 from affectd_train.report import accuracy_table, card, markdown
