@@ -147,7 +147,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         changes["corpora"] = names
     if options.teacher:
         if not options.teacher.is_file():
-            raise NoInputError(f"{options.teacher}: no such file; README.md says where the teacher is had")
+            raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
         changes["teacher"] = str(options.teacher)
     return dataclasses.replace(Recipe(), **changes)
 

@@ -67,7 +67,7 @@ class GateConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
-    """Which network, and how often it is asked."""
+    """Which network, and how often it runs."""
 
     name = "model"
     path: str = setting("")
@@ -97,7 +97,7 @@ class SmoothingConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class MqttConfig(Section):
-    """Events over MQTT; see `edge/mqtt.md` for the topics."""
+    """Events over MQTT; see `docs/mqtt.md` for the topics."""
 
     name = "mqtt"
     enabled: bool = setting(False)
@@ -125,7 +125,7 @@ class MqttConfig(Section):
     key_file: str = setting("")
     """Its key, PEM; empty if it is in the same file."""
     keepalive_seconds: int = setting(30, 5, 3600)
-    """After this long without a word the broker is asked whether it is still there."""
+    """After this long without traffic the broker is asked whether it is still there."""
     retry_seconds: float = setting(60.0, 1.0, 3600.0)
     """The longest time between two attempts to connect."""
     outbox_events: int = setting(10000, 1, 1000000)

@@ -1,4 +1,4 @@
-"""The MQTT topics of one device; `edge/mqtt.md` says what is published on each."""
+"""The MQTT topics of one device; `docs/mqtt.md` says what is published on each."""
 
 from __future__ import annotations
 
