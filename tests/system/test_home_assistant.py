@@ -27,7 +27,9 @@ from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
 from room import Program, Room, needs_room
 
 REPOSITORY = Path(__file__).parents[2]
-AUTOMATION = re.findall(r"^```yaml automation$(.*?)^```$", (REPOSITORY / "edge/mqtt.md").read_text(), re.M | re.S)[0]
+AUTOMATION = re.findall(
+    r'^```yaml title="automation"$(.*?)^```$', (REPOSITORY / "docs/mqtt.md").read_text(), re.M | re.S
+)[0]
 DEMO = REPOSITORY / "tests/data/demo.wav"
 
 LABELS = ("calm", "angry", "mürrisch")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from affectd.model_file import read_model
 
-from affectd_train.report import markdown
+from affectd.recognition.model_file import read_model
+from affectd_train.reports.model_card import markdown
 
 SETTINGS = {"pretrain_steps": 4, "finetune_steps": 30, "batch_size": 16, "augmented_copies": 1}
 EMOTIONS = range(1, 9)

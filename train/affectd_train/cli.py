@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectd.errors import AffectdError, NoInputError, UsageError
-from affectd_train.labels import CORPORA
+from affectd_train.data.labels import CORPORA
 
 if TYPE_CHECKING:
-    from affectd_train.corpora import Clip
-    from affectd_train.fit import Recipe
+    from affectd_train.data.clips import Clip
+    from affectd_train.protocols.runs import Protocol
+    from affectd_train.training.recipe import Recipe
 
 PROTOCOLS = (
     "ravdess-emobox",
@@ -30,7 +31,7 @@ PROTOCOLS = (
     "tess-random",
     "pooled-random",
 )
-"""The keys of `affectd_train.experiments.PROTOCOLS`, which takes TensorFlow's seconds to import."""
+"""Each is a function of the same name in `affectd_train.protocols`; see `protocol`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from affectd_train.fit import Recipe
-    from affectd_train.labels import CORPORA
+    from affectd_train.data.labels import CORPORA
+    from affectd_train.training.recipe import Recipe
 
     changes: dict[str, Any] = {}
     numbers = {key: value for key, value in dataclasses.asdict(Recipe()).items() if isinstance(value, int | float)}
@@ -146,16 +147,17 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         changes["corpora"] = names
     if options.teacher:
         if not options.teacher.is_file():
-            raise NoInputError(f"{options.teacher}: no such file; README.md says where the teacher is had")
+            raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
         changes["teacher"] = str(options.teacher)
     return dataclasses.replace(Recipe(), **changes)
 
 
 def _fit(options: argparse.Namespace) -> str:
-    from affectd_train.fit import fit, read_clips
+    from affectd_train.data.corpora import read_clips
+    from affectd_train.training.fit import fit
 
     recipe = _recipe(options)
-    clips = read_clips(options.data, recipe)
+    clips = read_clips(options.data, recipe.corpora)
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
@@ -163,23 +165,32 @@ def _fit(options: argparse.Namespace) -> str:
 
 
 def _quantize(options: argparse.Namespace) -> str:
-    from affectd_train.quantize import quantize
+    from affectd_train.export.quantize import quantize
 
     return str(quantize(options.run))
 
 
 def _evaluate(options: argparse.Namespace) -> str:
-    from affectd_train.experiments import PROTOCOLS
-    from affectd_train.fit import read_clips
+    from affectd_train.data.corpora import read_clips
 
     recipe = _recipe(options)
-    clips = read_clips(options.data, recipe)
+    clips = read_clips(options.data, recipe.corpora)
     out = options.out or Path("runs") / options.protocol
-    return json.dumps(PROTOCOLS[options.protocol](clips, recipe, options.data, out), indent=1)
+    return json.dumps(protocol(options.protocol)(clips, recipe, options.data, out), indent=1)
+
+
+def protocol(name: str) -> Protocol:
+    """Find the experiment behind one of `PROTOCOLS`."""
+    from affectd_train.protocols import random_splits, speaker_independent
+
+    found: Protocol = getattr(
+        random_splits if name.endswith("-random") else speaker_independent, name.replace("-", "_")
+    )
+    return found
 
 
 def _robustness(options: argparse.Namespace) -> str:
-    from affectd_train.robustness import robustness
+    from affectd_train.evaluation.robustness import robustness
 
     if options.every < 1:
         raise UsageError(f"--every {options.every}: must be 1 or more")
@@ -187,35 +198,36 @@ def _robustness(options: argparse.Namespace) -> str:
 
 
 def _behavior(options: argparse.Namespace) -> str:
-    from affectd_train.behavior import behavior
+    from affectd_train.evaluation.behavior import behavior
 
     return json.dumps(behavior(options.evaluation, options.model, _all_clips(options), options.data), indent=1)
 
 
 def _pictures(options: argparse.Namespace) -> str:
-    from affectd_train.pictures import pictures
+    from affectd_train.reports.plots import pictures
 
     return "\n".join(map(str, pictures(options.evaluation, options.out)))
 
 
 def _explore(options: argparse.Namespace) -> str:
-    from affectd_train.explore import explore
+    from affectd_train.reports.corpus_plots import explore
 
     return "\n".join(map(str, explore(options.folder, options.out, options.corpus)))
 
 
 def _all_clips(options: argparse.Namespace) -> list[Clip]:
-    from affectd_train.fit import Recipe, read_clips
+    from affectd_train.data.corpora import read_clips
+    from affectd_train.training.recipe import Recipe
 
-    return read_clips(options.data, Recipe())
+    return read_clips(options.data, Recipe().corpora)
 
 
 def _pack(options: argparse.Namespace) -> str:
-    from affectd_train.dataset import say
-    from affectd_train.evaluate import calibrate, read_predictions, uncertain_threshold
-    from affectd_train.fit import needed
-    from affectd_train.pack import pack
-    from affectd_train.report import card
+    from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
+    from affectd_train.evaluation.predictions import read_predictions
+    from affectd_train.export.pack import pack
+    from affectd_train.files import needed, say
+    from affectd_train.reports.model_card import card
 
     predictions = read_predictions(needed(options.evaluation / "predictions.jsonl", "evaluate"))
     temperature = round(calibrate(predictions), 3)
@@ -231,10 +243,10 @@ def _pack(options: argparse.Namespace) -> str:
 
 
 def _report(options: argparse.Namespace) -> str:
-    from affectd.model_file import read_model
-    from affectd_train.fit import write_text
-    from affectd_train.measured import pictures_beside
-    from affectd_train.report import markdown
+    from affectd.recognition.model_file import read_model
+    from affectd_train.files import write_text
+    from affectd_train.reports.card_sections import pictures_beside
+    from affectd_train.reports.model_card import markdown
 
     write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
     return str(options.out)

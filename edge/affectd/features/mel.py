@@ -31,8 +31,7 @@ def cosines(spec: FeatureSpec) -> Float64:
 
 def filter_bank(spec: FeatureSpec) -> Float64:
     """Return the triangular mel filters, shape (n_mels, n_fft // 2 + 1), float64."""
-    mels = np.linspace(_mel(spec.fmin, spec.htk), _mel(spec.fmax, spec.htk), spec.n_mels + 2)
-    edges = _hertz(mels, spec.htk)
+    edges = _edges(spec)
     points: Array = edges
     bins: Array = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
     if spec.floor_bins:
@@ -52,6 +51,11 @@ def filter_bank(spec: FeatureSpec) -> Float64:
     return bank
 
 
+def mel_centers(spec: FeatureSpec) -> Float64:
+    """Return the center frequency of every mel band, shape (n_mels,), Hz."""
+    return _edges(spec)[1:-1]
+
+
 def warping(n_mels: int, factor: float) -> Float32:
     """Return the matrix, shape (n_mels, n_mels), that moves band ``k`` to ``k / factor``, as another vocal tract does.
 
@@ -65,6 +69,10 @@ def warping(n_mels: int, factor: float) -> Float32:
     weights[below, band] = 1 - (position - below)
     weights[below + 1, band] = position - below
     return weights
+
+
+def _edges(spec: FeatureSpec) -> Float64:
+    return _hertz(np.linspace(_mel(spec.fmin, spec.htk), _mel(spec.fmax, spec.htk), spec.n_mels + 2), spec.htk)
 
 
 def _mel(hertz: float, htk: bool) -> float:

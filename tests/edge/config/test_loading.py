@@ -28,7 +28,7 @@ from affectd.config.loading import as_toml, load_config, load_settings
 from affectd.config.sections import SECTIONS, Config, GateConfig
 from affectd.errors import ConfigError
 from affectd.recognition.model_file import write_model
-from config_documents import README, SAMPLE, TABLE, sample, table
+from config_documents import PAGE, SAMPLE, TABLE, sample, table
 from sounds import as_int16, silence, syllables
 from tiny_model import tiny_model
 
@@ -435,7 +435,7 @@ def test_no_two_settings_have_the_same_variable() -> None:
 def test_the_documents_are_in_step() -> None:
     message = "run: python tests/config_documents.py"
     assert SAMPLE.read_text() == sample(), message
-    (found,) = TABLE.findall(README.read_text())
+    (found,) = TABLE.findall(PAGE.read_text())
     assert found == table(), message
 
 

@@ -1,0 +1,47 @@
+"""What training hears is what the device hears, whether it starts from sound or from log-mel bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectd.config.sections import Config
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.recording import classify_recording
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_corpus
+from affectd_train.evaluation.on_device import hear, hear_bands, level_and_bands
+from sounds import silence, syllables
+from tiny_corpora import cremad, voice, write
+from tiny_model import tiny_model
+
+
+@pytest.mark.parametrize("seconds", [0.7, 2.0, 5.3])
+def test_the_same_probabilities_as_the_device(seconds: float) -> None:
+    network = Classifier(tiny_model())
+    samples = np.concatenate([silence(0.5), 0.2 * syllables(seconds), silence(0.9)]).astype(np.float32)
+    level, bands = level_and_bands(samples, FeatureSpec(), Config())
+    assert hear_bands(level, bands, network, Config()) == classify_recording([samples], network, Config()).probabilities
+
+
+def test_nothing_is_said_of_silence() -> None:
+    level, bands = level_and_bands(silence(2.0), FeatureSpec(), Config())
+    assert hear_bands(level, bands, Classifier(tiny_model()), Config()) == {}
+
+
+def test_a_log_mel_clip_is_heard_as_its_sound(tmp_path: Path) -> None:
+    cremad(tmp_path, n_actors=1)
+    network = Classifier(tiny_model())
+    clips = read_corpus("cremad", tmp_path / "cremad").clips
+    for emotion, clip in enumerate(sorted(clips, key=lambda clip: clip.first_frame or 0)):
+        assert clip.is_logmel
+        path = tmp_path / f"{emotion}.wav"
+        write(path, voice(200 * 1.3**emotion, seed=1001))
+        sound = Clip("cremad", path, clip.speaker, clip.gender, clip.emotion, clip.text)
+        heard, expected = hear(clip, network), hear(sound, network)
+        assert list(heard) == list(expected)
+        # 80 dB in 64 steps leave an error of 0.6 dB in each band.
+        np.testing.assert_allclose(list(heard.values()), list(expected.values()), atol=0.05)

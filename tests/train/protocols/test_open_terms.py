@@ -1,0 +1,46 @@
+"""From two corpora of open terms to a model file with its card, by the commands that the card names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.model_file import read_model
+from affectd_train.cli import main
+from tiny_corpora import cremad, emodb, ravdess
+
+QUICK = [word for setting in ("batch_size=4", "finetune_steps=2", "pretrain_steps=2") for word in ("--set", setting)]
+SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+
+
+def test_the_commands_of_the_card_make_the_file_and_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    emodb(Path("DATA"))
+    cremad(Path("DATA"))
+    ravdess(Path("DATA"), actors=(1,))  # is at hand, and must not train
+    corpora = ["--data", "DATA", "--corpora", "cremad,emodb"]
+    evaluated = ["evaluate", *corpora, "--protocol", "open-terms"]
+    fitted = ["fit", *corpora, "--out", "runs/commercial", "--cache", "runs/open-terms/cache"]
+    packed = ["pack", "runs/commercial", "--evaluation", "runs/open-terms", "--out", "models/affectd-commercial.tflite"]
+    reported = ["report", "models/affectd-commercial.tflite", "--out", "models/commercial/README.md"]
+    Path("models/commercial").mkdir(parents=True)
+    for words in ([*evaluated, *QUICK], [*fitted, *QUICK], ["quantize", "runs/commercial"], packed, reported):
+        assert main(words) == 0, capsys.readouterr().err
+    assert "has another recipe" not in capsys.readouterr().err
+
+    model = read_model(Path("models/affectd-commercial.tflite"))
+    assert model.labels == SIX
+    self_test(model, Classifier(model))
+    assert set(model.card["training"]["clips"]) == {"cremad", "emodb"}
+    page = Path("models/commercial/README.md").read_text()
+    told = [line.split("   #")[0] for line in re.findall(r"^affectd-train .*", page, re.MULTILINE)]
+    for words in ([*evaluated, *QUICK], [*fitted, *QUICK], ["quantize", "runs/commercial"], packed, reported):
+        assert " ".join(["affectd-train", *words]) in told
+    metrics = json.loads(Path("runs/open-terms/metrics.json").read_text())
+    assert metrics["clips"] == 6 * 6 + 3 * 6

@@ -1,0 +1,133 @@
+"""Pictures show the figures they are drawn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectd.errors import DataError, NoInputError, UnavailableError
+from affectd_train.data.corpora import read_corpus
+from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.reports import plots as pictures
+from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each
+from tiny_corpora import cremad, emodb, ravdess
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def matplotlib() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Path:
+    network = {"unweighted": 0.75, "confusion": [[3, 1], [1, 3]]}
+    calibration = {
+        "network": "int8",
+        "ece": 0.04,
+        "reliability": [{"probability": 0.45, "right": 0.5, "n": 4}],
+        "coverage": [{"coverage": c, "weighted": 1 - c / 2, "unweighted": 1 - c / 2} for c in (0.5, 1.0)],
+    }
+    figures = {"labels": ["happy", "sad"], "int8": network, "float": network, "calibration": calibration}
+    run = tmp_path / "run"
+    (run / "fold-1").mkdir(parents=True)
+    (run / "metrics.json").write_text(json.dumps(figures))
+    (run / "fold-1/float-loss.jsonl").write_text('{"step": 200, "loss": 1.5}\n{"step": 400, "loss": 1.2}\n')
+    front_ends = {front_end: {"unweighted": 0.6} for front_end in FRONT_ENDS}
+    rows = [("clean", "clean"), ("noise car", "20 dB"), ("noise car", "10 dB"), ("gain", "-20 dB")]
+    conditions = [{"group": group, "name": name, **front_ends} for group, name in rows]
+    (run / "robustness.json").write_text(json.dumps({"recordings": 8, "conditions": conditions}))
+    return run
+
+
+def test_an_evaluation_is_drawn_from_its_files(matplotlib: None, evaluation: Path, tmp_path: Path) -> None:
+    drawn = pictures.pictures(evaluation, tmp_path / "models")
+    assert [path.stem for path in drawn] == ["confusion", "reliability", "coverage", "learning", "robustness"]
+    for path in drawn:
+        content = path.read_bytes()
+        assert content.startswith(PNG)
+        assert len(content) < 60_000  # they are kept beside the model card
+    first = drawn[0].read_bytes()
+    pictures.pictures(evaluation, tmp_path / "models")
+    assert drawn[0].read_bytes() == first
+
+
+def test_only_what_was_measured_is_drawn(matplotlib: None, evaluation: Path, tmp_path: Path) -> None:
+    (evaluation / "robustness.json").unlink()
+    (evaluation / "fold-1/float-loss.jsonl").unlink()
+    assert len(pictures.pictures(evaluation, tmp_path)) == 3
+
+
+def test_each_fold_has_a_line_and_all_pretraining_one_color(matplotlib: None, tmp_path: Path) -> None:
+    logs = [tmp_path / name for name in ("cache/a-loss.jsonl", "cache/b-loss.jsonl", "fold-1/c-loss.jsonl")]
+    for log in logs:
+        log.parent.mkdir(exist_ok=True)
+        log.write_text('{"step": 200, "loss": 1.5}\n{"step": 400, "loss": 1.2}\n')
+    logs.append(tmp_path / "fold-2/c-loss.jsonl")
+    logs[-1].parent.mkdir()
+    logs[-1].touch()  # shorter than the first line
+    (axes,) = pictures.learning(logs).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pretraining", "fold-1", "fold-2"]
+    assert [line.get_color() for line in axes.lines[:2]] == ["gray", "gray"]
+    assert list(axes.lines[2].get_ydata()) == [1.5, 1.2]
+
+
+def test_confusion_shows_shares_of_rows(matplotlib: None) -> None:
+    network = {"unweighted": 0.5, "confusion": [[8, 2], [0, 1]]}
+    picture = pictures.confusion({"labels": ["happy", "sad"], "int8": network, "float": network})
+    assert [text.get_text() for text in picture.axes[1].texts] == ["80%", "20%", "0%", "100%"]
+
+
+def test_an_evaluation_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match="affectd-train evaluate writes it"):
+        pictures.pictures(tmp_path, tmp_path)
+
+
+def test_without_matplotlib_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(UnavailableError, match="matplotlib is not installed"):
+        pictures.figure(1, 1)
+
+
+def test_every_corpus_of_a_folder_is_explored(matplotlib: None, tmp_path: Path) -> None:
+    emodb(tmp_path)
+    cremad(tmp_path, n_actors=1)
+    drawn = explore(tmp_path, tmp_path / "out")
+    assert [path.name for path in drawn] == [
+        *("cremad-counts.png", "cremad-examples.png", "emodb-counts.png", "emodb-examples.png")
+    ]
+    assert all(path.read_bytes().startswith(PNG) for path in drawn)
+
+
+def test_a_folder_of_any_name_is_explored_when_told_what_it_is(matplotlib: None, tmp_path: Path) -> None:
+    ravdess(tmp_path, actors=(1,))
+    (tmp_path / "ravdess").rename(tmp_path / "Audio_Speech")
+    with pytest.raises(DataError, match="--corpus"):
+        explore(tmp_path / "Audio_Speech", tmp_path / "out")
+    assert len(explore(tmp_path / "Audio_Speech", tmp_path / "out", "ravdess")) == 2
+
+
+def test_counts_are_those_of_the_corpus(matplotlib: None, tmp_path: Path) -> None:
+    ravdess(tmp_path, actors=(1, 2))
+    clips = read_corpus("ravdess", tmp_path / "ravdess").clips
+    by_emotion, by_speaker = counts(clips, 3).axes
+    assert sum(bar.get_height() for bar in by_emotion.patches) == len(clips)
+    assert sorted(bar.get_height() for bar in by_speaker.patches if bar.get_height()) == [16, 16]
+    assert "3 files skipped" in by_emotion.get_title()
+
+
+def test_examples_show_one_recording_of_each_emotion_by_one_speaker(matplotlib: None, tmp_path: Path) -> None:
+    ravdess(tmp_path, actors=(1, 2))
+    clips = read_corpus("ravdess", tmp_path / "ravdess").clips
+    chosen = one_of_each(clips)
+    assert len(chosen) == 8
+    assert len({clip.speaker for clip in chosen}) == 1
+    picture = examples(clips)
+    assert len(picture.axes) == 8 * 4
+    # Each tone is loudest in its own band: the pitches rise with the code of the emotion.
+    loudest = [int(np.argmax(picture.axes[4 * row + 2].images[0].get_array().mean(axis=1))) for row in range(8)]
+    assert loudest == sorted(loudest)

@@ -1,0 +1,223 @@
+"""New recordings out of old ones: another voice and tempo, a room around it, noise beside it, another level.
+
+Pitch, tempo and shift are those of audiomentations. Its parameters are drawn here and handed over: left to
+itself it draws them from the global generator of `random`, and which clip gets which would depend on the
+order of the workers. Noise and rooms are mixed here because it would decode a noise anew for every clip,
+measure it before looping it, and change the level with the room.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from audiomentations import PitchShift, Shift, TimeStretch
+from scipy.signal import fftconvolve
+
+from affectd.errors import DataError, NoInputError
+from affectd_train.data.clips import Float32
+from affectd_train.data.recordings import read_audio
+
+# What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is somebody else's voice.
+PITCH_SEMITONES = (-4.0, 4.0)
+STRETCH_RATE = (0.9, 1.1)
+SHIFT_SECONDS = (-0.1, 0.1)
+SNR_DB = (0.0, 30.0)
+GAIN_DB = (-20.0, 6.0)
+# How often a step other than pitch and gain happens at all.
+PROBABILITY = 0.5
+
+_PEAK = 32767 / 32768  # the largest sample that 16-bit PCM can hold
+_AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
+
+
+def shift_pitch(samples: Float32, sample_rate: int, semitones: float) -> Float32:
+    """Raise the pitch by `semitones` (lower it if negative), keeping the duration.
+
+    Low voices (110 Hz) may miss the target by 0.2 semitones, which is as far as the transform resolves.
+    """
+    return _apply(PitchShift(p=1.0), samples, sample_rate, num_semitones=semitones)
+
+
+def stretch(samples: Float32, sample_rate: int, rate: float) -> Float32:
+    """Speak `rate` times as fast, keeping the pitch; the result has about `len(samples) / rate` samples."""
+    return _apply(TimeStretch(leave_length_unchanged=False, p=1.0), samples, sample_rate, rate=rate)
+
+
+def shift_time(samples: Float32, sample_rate: int, seconds: float) -> Float32:
+    """Let everything happen later (earlier if negative), keeping the length; silence fills the gap."""
+    n_samples = round(seconds * sample_rate)
+    if abs(n_samples) >= len(samples):
+        return np.zeros_like(samples)
+    transform = Shift(shift_unit="samples", rollover=False, min_shift=n_samples, max_shift=n_samples, p=1.0)
+    return _apply(transform, samples, sample_rate, shift_amount=n_samples)
+
+
+def add_room(samples: Float32, response: Float32) -> Float32:
+    """Put the recording into a room, keeping its length and its mean power.
+
+    Parameters
+    ----------
+    samples
+        (n,) float32.
+    response
+        The room's impulse response at the same rate, (m,) float32. Its strongest sample counts as the
+        direct sound and becomes time 0, so that speech begins when it began.
+    """
+    direct = int(np.argmax(np.abs(response)))
+    wet = np.asarray(fftconvolve(samples, response)[direct : direct + len(samples)], np.float32)
+    if (power := _power(wet)) == 0:
+        return samples.copy()
+    wet *= np.float32(np.sqrt(_power(samples) / power))
+    return wet
+
+
+def add_noise(samples: Float32, noise: Float32, snr_db: float) -> Float32:
+    """Add `noise`, of the same length, so that the ratio of the mean powers of the whole clips is `snr_db`.
+
+    Digital silence stays as it is on either side: it cannot be scaled to any ratio.
+    """
+    if (power := _power(noise)) == 0:
+        return samples.copy()
+    factor = np.sqrt(_power(samples) / power) * 10 ** (-snr_db / 20)
+    noisy: Float32 = (samples + factor * noise).astype(np.float32)
+    return noisy
+
+
+def change_level(samples: Float32, gain_db: float) -> Float32:
+    """Amplify by `gain_db`, but never so far that the peak exceeds full scale."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    factor = 10 ** (gain_db / 20)
+    if factor * peak > _PEAK:
+        factor = _PEAK / peak
+    return (samples * factor).astype(np.float32)
+
+
+class Augmenter:
+    """Draw a variation of a clip: the seed alone decides which, whatever was drawn before and wherever.
+
+    Files are decoded once per process, when first drawn; an augmenter sent to another process carries paths.
+
+    Parameters
+    ----------
+    noise_dir
+        Folder of noises, at any depth, or None for no noise. Those of `impulse_response_dir` inside it are
+        not taken for noise.
+    impulse_response_dir
+        Folder of room responses, at any depth, or None for no rooms.
+
+    Raises
+    ------
+    NoInputError
+        If a folder is not there.
+    DataError
+        If a folder holds no audio file.
+    """
+
+    def __init__(self, noise_dir: Path | str | None, impulse_response_dir: Path | str | None) -> None:
+        self.responses = _audio_files(impulse_response_dir)
+        self.noises = [path for path in _audio_files(noise_dir) if path not in self.responses]
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides about the result except the seed, fit for JSON: a key for caches."""
+        return {
+            "pitch_semitones": PITCH_SEMITONES,
+            "stretch_rate": STRETCH_RATE,
+            "shift_seconds": SHIFT_SECONDS,
+            "snr_db": SNR_DB,
+            "gain_db": GAIN_DB,
+            "probability": PROBABILITY,
+            "noises": [[path.name, path.stat().st_size] for path in self.noises],
+            "responses": [[path.name, path.stat().st_size] for path in self.responses],
+        }
+
+    def __call__(self, samples: Float32, sample_rate: int, seed: int) -> Float32:
+        """Return a variation of a clip.
+
+        Parameters
+        ----------
+        samples
+            (n,) float32, full scale = 1.
+        sample_rate
+            Hz.
+        seed
+            Any non-negative integer; derive it from the clip and the number of the copy.
+
+        Returns
+        -------
+        (m,) float32
+            m differs from n by the stretch; no sample exceeds full scale.
+
+        Raises
+        ------
+        DataError
+            If a noise or a room response cannot be decoded.
+        """
+        generator = np.random.default_rng(seed)
+        return self.surround(self.voice(samples, sample_rate, generator), sample_rate, generator)
+
+    def voice(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
+        """Let somebody else say it, at another tempo: ``(n,)`` to ``(m,)``."""
+        samples = shift_pitch(samples, sample_rate, generator.uniform(*PITCH_SEMITONES))
+        if _happens(generator):
+            samples = stretch(samples, sample_rate, generator.uniform(*STRETCH_RATE))
+        if _happens(generator):
+            samples = shift_time(samples, sample_rate, generator.uniform(*SHIFT_SECONDS))
+        return samples
+
+    def surround(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
+        """Put a voice into a room, with noise, before a microphone: ``(m,)`` to ``(m,)``, nothing moves in time."""
+        if self.responses and _happens(generator):
+            samples = add_room(samples, _read(_choose(self.responses, generator), sample_rate))
+        if self.noises and _happens(generator):
+            noise = _read(_choose(self.noises, generator), sample_rate)
+            samples = add_noise(samples, _excerpt(noise, len(samples), generator), generator.uniform(*SNR_DB))
+        return change_level(samples, generator.uniform(*GAIN_DB))
+
+
+def _happens(generator: np.random.Generator) -> bool:
+    return bool(generator.random() < PROBABILITY)
+
+
+def _apply(transform: Any, samples: Float32, sample_rate: int, **parameters: float) -> Float32:
+    """Run a transform of audiomentations with these parameters instead of random ones."""
+    transform.parameters = {"should_apply": True, **parameters}
+    transform.freeze_parameters()
+    result: Float32 = np.asarray(transform(samples, sample_rate), np.float32)
+    return result
+
+
+def _power(samples: Float32) -> float:
+    # float64, or the sum of a long clip of small squares loses its last digits.
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def _excerpt(noise: Float32, n_samples: int, generator: np.random.Generator) -> Float32:
+    """Cut `n_samples` out of a noise at a random place; one that is too short goes round."""
+    n_starts = len(noise) - n_samples + 1 if len(noise) >= n_samples else len(noise)
+    start = int(generator.integers(n_starts))
+    return np.take(noise, np.arange(start, start + n_samples), mode="wrap")
+
+
+def _choose(paths: list[Path], generator: np.random.Generator) -> Path:
+    return paths[int(generator.integers(len(paths)))]
+
+
+@functools.cache
+def _read(path: Path, sample_rate: int) -> Float32:
+    samples = read_audio(path, sample_rate)
+    samples.flags.writeable = False
+    return samples
+
+
+def _audio_files(folder: Path | str | None) -> list[Path]:
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise NoInputError(f"{folder}: no such folder")
+    files = sorted(path.resolve() for path in Path(folder).rglob("*") if path.suffix.lower() in _AUDIO_SUFFIXES)
+    if not files:
+        raise DataError(f"{folder}: no audio file in it")
+    return files

@@ -1,0 +1,66 @@
+"""One labeled recording of a corpus, what is found of a whole corpus, and the arrays that recordings are read into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One labeled recording.
+
+    Attributes
+    ----------
+    corpus
+        One of `CORPORA`.
+    path
+        The audio file or, for a log-mel clip, the file that holds the spectrograms of the whole corpus.
+    speaker
+        Unique across corpora, such as "ravdess-01".
+    gender
+        "female", "male", or "" where unknown.
+    emotion
+        One of `LABELS`.
+    text
+        The corpus's id of the spoken sentence or word.
+    first_frame, n_frames
+        For a log-mel clip, its columns in the file; None for audio.
+    """
+
+    corpus: str
+    path: Path
+    speaker: str
+    gender: str
+    emotion: str
+    text: str
+    first_frame: int | None = None
+    n_frames: int | None = None
+
+    @property
+    def is_logmel(self) -> bool:
+        """Whether the clip is a log-mel spectrogram rather than audio."""
+        return self.first_frame is not None
+
+
+class Skipped(NamedTuple):
+    """A file, or a row of CREMA-D's table (`clips.csv:NAME`), that became no clip, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What `read_corpus` found: the usable clips, sorted, and everything skipped, sorted."""
+
+    name: str
+    root: Path
+    clips: list[Clip]
+    skipped: list[Skipped]

@@ -1,0 +1,180 @@
+"""Corpora of emotional speech: which recordings there are, who speaks, and which label each carries.
+
+`read_corpus` lists a corpus without decoding it, `load_audio` and `load_logmel` load a clip (`recordings`, `logmel`).
+Sources and file names of each corpus are in `file_names`, its emotion codes in `labels`, its terms in `terms`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from affectd.errors import DataError, NoInputError
+from affectd_train.data.clips import Clip, Corpus, Skipped
+from affectd_train.data.file_names import LAYOUTS, Misnamed
+from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LABELS, LEFT_OUT, labels_of
+from affectd_train.data.logmel import load_logmel
+from affectd_train.data.recordings import find_damage, load_audio
+from affectd_train.files import say
+
+__all__ = [
+    "CORPORA",
+    "LABELS",
+    "Clip",
+    "Corpus",
+    "Skipped",
+    "find_corpora",
+    "labels_of",
+    "load_audio",
+    "load_logmel",
+    "read_corpus",
+]
+
+
+# What soundfile reads; and .mp4, for videos are named in the same way and their name gives the better reason.
+_SUFFIXES = frozenset(
+    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".mp4")
+)
+
+
+def find_corpora(data_root: Path | str) -> dict[str, Path]:
+    """Find the folders in `data_root` that are named like a corpus, in any case and with or without dashes.
+
+    Raises
+    ------
+    NoInputError
+        If `data_root` is not a folder.
+    DataError
+        If two folders claim to be the same corpus.
+    """
+    root = _existing_folder(data_root)
+    found: dict[str, Path] = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        name = re.sub("[^a-z0-9]", "", folder.name.lower())
+        if name in found:
+            raise DataError(f"{found[name]} and {folder} both look like {name}; rename one of them")
+        if name in CORPORA:
+            found[name] = folder
+    return {name: found[name] for name in CORPORA if name in found}
+
+
+def read_corpus(name: str, root: Path | str) -> Corpus:
+    """List the clips of a corpus in its official layout, at any depth under `root`.
+
+    Only headers are read. A file that is damaged (no readable header, no samples, values that are not
+    finite), misnamed, a copy of another one, or without a label here is listed in `Corpus.skipped` with the
+    reason.
+
+    Parameters
+    ----------
+    name
+        One of `CORPORA`.
+    root
+        The folder the official download was unpacked into.
+
+    Raises
+    ------
+    ValueError
+        If the corpus is unknown.
+    NoInputError
+        If `root` is not a folder.
+    DataError
+        If no file under it matches the layout; the message shows the expected one.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"unknown corpus {name!r}: known are {', '.join(CORPORA)}")
+    folder = _existing_folder(root)
+    clips: list[Clip] = []
+    skipped: list[Skipped] = []
+    seen: dict[tuple[str, str], Path] = {}
+    table, logmel = folder / "clips.csv", folder / "logmel.npy.xz"
+    has_logmel = name == "cremad" and table.is_file() and logmel.is_file()
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or (has_logmel and path in (table, logmel)):
+            continue
+        try:
+            clip = _clip(name, path, path)
+            # The speaker belongs to the key, for SAVEE's names repeat from folder to folder; its flat layout
+            # puts the speaker in front of the same name.
+            key = (clip.speaker, re.sub("^(dc|je|jk|kl)_", "", path.stem.lower()))
+            if key in seen:
+                raise Misnamed(f"the same recording as {seen[key].relative_to(folder)}")
+            if damage := find_damage(path):
+                raise Misnamed(damage)
+        except Misnamed as reason:
+            skipped.append(Skipped(path, str(reason)))
+        else:
+            seen[key] = path
+            clips.append(clip)
+    if has_logmel and clips:
+        skipped.append(Skipped(logmel, "the audio itself is here too and is used instead"))
+    elif has_logmel:
+        _read_logmel_table(table, logmel, clips, skipped)
+    if not clips:
+        why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
+        raise DataError(f"{folder}: no recording of {name} in it, expected {LAYOUTS[name][1]}{why}")
+    return Corpus(name, folder, sorted(clips), sorted(skipped))
+
+
+def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
+    """List the clips of these corpora that are under ``data``, and say what was skipped and why.
+
+    Raises
+    ------
+    NoInputError
+        If none of the corpora is there.
+    """
+    found = find_corpora(data)
+    clips: list[Clip] = []
+    for name in corpora:
+        if name not in found:
+            say(f"{name}: not in {data}, training without it")
+            continue
+        corpus = read_corpus(name, found[name])
+        clips += corpus.clips
+        say(f"{name}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
+        for path, reason in corpus.skipped:
+            say(f"  skipped {path.name}: {reason}")
+    if not clips:
+        raise NoInputError(f"{data}: none of {', '.join(corpora)} in it")
+    return clips
+
+
+def _existing_folder(path: Path | str) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise NoInputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    return folder
+
+
+def _clip(corpus: str, named: Path, path: Path) -> Clip:
+    """Return the clip that the name `named` describes; raise `Misnamed` when it describes none."""
+    if named.name.startswith("."):
+        raise Misnamed("a hidden file")
+    if named.suffix.lower() not in _SUFFIXES:
+        raise Misnamed("not an audio file")
+    speaker, gender, code, text = LAYOUTS[corpus][0](named)
+    if code in LEFT_OUT.get(corpus, {}):
+        raise Misnamed(LEFT_OUT[corpus][code])
+    if code not in LABEL_OF_CODE[corpus]:
+        raise Misnamed(f"no emotion {code!r} in {corpus}")
+    return Clip(corpus, path, f"{corpus}-{speaker}", gender, LABEL_OF_CODE[corpus][code], text)
+
+
+def _read_logmel_table(table: Path, logmel: Path, clips: list[Clip], skipped: list[Skipped]) -> None:
+    """Append the rows of CREMA-D's `clips.csv`; actor, sentence, emotion and level are read from the name."""
+    with table.open(newline="", encoding="utf-8", errors="replace") as lines:
+        for row in csv.DictReader(lines):
+            name = row.get("name") or f"line {len(clips) + len(skipped) + 2}"
+            try:
+                clip = _clip("cremad", Path(f"{name}.wav"), logmel)
+                first, count = (row.get(field) or "" for field in ("first_frame", "n_frames"))
+                if not (first.isdecimal() and count.isdecimal() and int(count) > 0):
+                    raise Misnamed(f"first_frame {first!r} and n_frames {count!r} are no span of frames")
+            except Misnamed as reason:
+                skipped.append(Skipped(table.with_name(f"clips.csv:{name}"), str(reason)))
+            else:
+                fields = (clip.corpus, clip.path, clip.speaker, clip.gender, clip.emotion, clip.text)
+                clips.append(Clip(*fields, first_frame=int(first), n_frames=int(count)))

@@ -1,0 +1,46 @@
+"""What the device makes of a clip: of audio by its own code, of log-mel bands by the same steps from the bands on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from affectd.config.sections import Config
+from affectd.features.framing import Framer, frame_strides
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Network
+from affectd.recognition.recording import classify_recording, classify_speech
+from affectd.recognition.vad import band_level, find_speech
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.logmel import load_logmel, logmel_level
+from affectd_train.data.recordings import load_audio
+
+
+def hear(clip: Clip, network: Network) -> dict[str, float]:
+    """Classify one clip with the default settings: the probability of every label, or nothing without speech."""
+    spec = network.model.spec
+    if not clip.is_logmel:
+        return classify_recording([load_audio(clip, spec.sample_rate)], network, Config()).probabilities
+    bands = load_logmel(clip)
+    return hear_bands(logmel_level(bands, spec), bands, network, Config())
+
+
+def level_and_bands(samples: Float32, spec: FeatureSpec, config: Config) -> tuple[Float32, Float32]:
+    """Compute what the gate and the network are given, ``(n_frames,)`` dBFS and ``(n_frames, n_bands)``, as the device.
+
+    In strides, for the last bit of a matrix product depends on its shape.
+    """
+    mfcc = Mfcc(spec)
+    strides = [*frame_strides([samples], Framer(spec), lambda: config.model.stride_frames * spec.hop_length)]
+    level = np.concatenate([band_level(frames, spec.sample_rate) for frames in strides])
+    return level, np.concatenate([mfcc.bands(frames) for frames in strides])
+
+
+def hear_bands(level: Float32, bands: Float32, network: Network, config: Config) -> dict[str, float]:
+    """Classify a recording from its levels and bands, as `affectd.recognition.recording.classify_recording` does."""
+    model, spec = network.model, network.model.spec
+    speech = find_speech(level, config.gate, spec.sample_rate / spec.hop_length)
+    if speech is None:
+        return {}
+    mean = classify_speech(speech, bands, network, config.model.stride_frames)
+    return dict(zip(model.labels, mean.round(4).tolist(), strict=True))

@@ -1,0 +1,87 @@
+"""The last step of the desktop side: one self-describing file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.model_file import ModelFile, write_model
+from affectd_train.files import needed
+
+
+def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
+    """Write the model file of a run, and check that it replays its own golden vectors.
+
+    Parameters
+    ----------
+    run
+        A folder with ``fit.json`` and ``int8.tflite``.
+    out
+        The file to write.
+    card
+        Data, terms and figures; what training knows is added.
+    temperature, uncertain
+        From `calibrate` and `uncertain_threshold` of `affectd_train.evaluation.calibration`.
+
+    Raises
+    ------
+    NoInputError
+        If the run was not fitted or not quantized.
+    """
+    details = json.loads(needed(run / "fit.json", "fit").read_text())
+    recipe = details["recipe"]
+    spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
+    n_frames = recipe["n_frames"]
+    shape = (n_frames, spec.n_mfcc)
+    model = ModelFile(
+        spec=spec,
+        n_frames=n_frames,
+        mean=np.array(details["mean"], np.float32),
+        std=np.array(details["std"], np.float32),
+        labels=tuple(details["labels"]),
+        temperature=temperature,
+        thresholds={"uncertain": uncertain},
+        golden={
+            "samples": golden_samples(spec.sample_rate),
+            "cepstra": np.zeros(shape, np.float32),
+            "input": np.zeros(shape, np.int8),
+            "output": np.zeros(len(details["labels"]), np.int8),
+        },
+        card=card | {"training": {"recipe": recipe} | {key: details[key] for key in ("clips", "speakers")}},
+        tflite=needed(run / "int8.tflite", "quantize").read_bytes(),
+    )
+    classifier = Classifier(model)
+    model = dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], classifier))
+    self_test(model, classifier)
+    write_model(out, model)
+    return model
+
+
+def golden_samples(sample_rate: int) -> NDArray[np.int16]:
+    """Make half a second that resembles speech enough to move every band: gliding pulses, syllables, and some noise.
+
+    Returns
+    -------
+    ``(sample_rate // 2,)`` int16, multiples of 32: the noise is no less noise, and packs into less.
+    """
+    seconds = np.arange(sample_rate // 2) / sample_rate
+    pitch = 140 + 40 * np.sin(2 * np.pi * 0.7 * seconds)
+    phase = 2 * np.pi * np.cumsum(pitch) / sample_rate
+    syllables = 0.5 - 0.5 * np.cos(2 * np.pi * 3 * seconds)
+    harmonics = np.arange(1, 26)
+    # Two formants on a falling slope.
+    strength = (1 / harmonics) * (
+        1 + 4 * np.exp(-((harmonics - 5) ** 2) / 4) + 2 * np.exp(-((harmonics - 11) ** 2) / 6)
+    )
+    voice = (np.sin(np.outer(phase, harmonics)) * strength).sum(1) * syllables
+    breath = np.random.default_rng(0).normal(0, 0.01, len(seconds))
+    steps = np.round(250 * (voice / np.abs(voice).max() + breath))
+    samples: NDArray[np.int16] = (32 * steps).astype(np.int16)
+    return samples

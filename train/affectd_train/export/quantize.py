@@ -1,0 +1,126 @@
+"""From float weights to a TFLite file in which everything is int8."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from affectd.errors import DataError
+from affectd_train.data.clips import Float32
+from affectd_train.files import needed, write_bytes
+
+ALLOWED_DTYPES = (np.int8, np.int32)
+"""int32 holds the biases (scale = input scale x weight scale) and the shapes of reshapes."""
+
+
+COARSER = 3
+"""How much longer the steps of the logits are than 256 of them would allow.
+
+Rounding inside of the network moves the logits by more than the shortest steps: those say nothing, and interpreters
+that round differently here and there do not agree on them."""
+
+
+class NotInteger(DataError):
+    """The converted network is not int8 throughout; nothing was written."""
+
+
+def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
+    """Quantize a network after training: int8 weights per channel, int8 activations, int8 input and output.
+
+    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", 2018.
+
+    Parameters
+    ----------
+    network
+        From ``(batch, n_frames, n_mfcc)`` to logits.
+    contexts
+        A few hundred normalized contexts, ``(n_frames, n_mfcc)`` float32: they show the range of each tensor.
+
+    Returns
+    -------
+    The file's bytes.
+
+    Raises
+    ------
+    NotInteger
+        If any operator works on something else than int8; the message names it.
+    """
+    import tensorflow as tf  # not at the top: only conversion needs it, training runs on any Keras backend
+
+    def representative() -> Iterable[list[Float32]]:
+        for context in contexts:
+            yield [context[None].astype(np.float32)]
+
+    one = keras.Input(network.input_shape[1:], batch_size=1)  # the device classifies one context at a time
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(one, network(one, training=False)))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        # "Statistics for quantized inputs were expected": they come from the representative data.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
+        content: bytes = converter.convert()
+    check_int8(content)
+    return finished(content)
+
+
+def finished(content: bytes) -> bytes:
+    """Make the steps of the logits `COARSER`, and take the names off the tensors.
+
+    The names are a twentieth of the file, and the device knows tensors by their places.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    flatbuffer_utils.strip_strings(model)
+    (network,) = model.subgraphs
+    (logits,) = network.outputs
+    steps = network.tensors[logits].quantization  # biases, which have steps of input and weights, stay as they are
+    steps.scale, steps.zeroPoint = COARSER * steps.scale, 0 * steps.zeroPoint
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def check_int8(content: bytes) -> None:
+    """Raise `NotInteger` unless every tensor of every operator is int8 (int32 for biases and shapes).
+
+    Dynamic-range files pass for int8 with a careless check: their weights are int8,
+    their activations float32. So each operator's own tensors are looked at.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # Without delegates, so that the operators are those of the file.
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
+    tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
+    faults = []
+    for operator in interpreter._get_ops_details():
+        for index in [*operator["inputs"], *operator["outputs"]]:
+            if index < 0:  # an optional input that is not there
+                continue
+            name, dtype = tensors[index]["name"], tensors[index]["dtype"]
+            if dtype not in ALLOWED_DTYPES:
+                faults.append(f"{operator['op_name']} has the {np.dtype(dtype).name} tensor {name!r}")
+    if faults:
+        raise NotInteger(f"{len(faults)} tensors are not int8: {'; '.join(faults[:3])}")
+
+
+def quantize(run: Path) -> Path:
+    """Convert ``run/float.keras`` to ``run/int8.tflite``; a file newer than its source is left alone.
+
+    Raises
+    ------
+    NoInputError
+        If nothing was fitted in ``run``.
+    """
+    source, result = needed(run / "float.keras", "fit"), run / "int8.tflite"
+    if not (result.exists() and result.stat().st_mtime > source.stat().st_mtime):
+        contexts = np.load(run / "representative.npy").astype(np.float32)
+        write_bytes(result, convert_int8(keras.models.load_model(source, compile=False), contexts))
+    return result

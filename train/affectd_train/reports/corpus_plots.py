@@ -1,0 +1,140 @@
+"""What a corpus sounds like: counts, and for one recording of each emotion what the front end makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.errors import DataError
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import find_corpora, read_corpus
+from affectd_train.data.labels import CORPORA, LABELS
+from affectd_train.data.logmel import load_logmel
+from affectd_train.data.recordings import load_audio
+from affectd_train.reports.plots import figure, save
+
+
+def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
+    """Draw ``CORPUS-counts.png`` and ``CORPUS-examples.png`` for every corpus in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder of one corpus, or one that holds the folders of several.
+    corpus
+        Which corpus the folder is, where its name does not say.
+
+    Raises
+    ------
+    NoInputError
+        If the folder is not there.
+    DataError
+        If no corpus is in it.
+    """
+    folder = Path(folder)
+    roots = {corpus: folder} if corpus else {folder.name.lower(): folder}
+    if not corpus and folder.name.lower() not in CORPORA:
+        roots = find_corpora(folder)
+    if not roots:
+        raise DataError(f"{folder}: no folder in it is called {', '.join(CORPORA)}; --corpus says which one it is")
+    drawn = []
+    for name, root in roots.items():
+        found = read_corpus(name, root)
+        drawn.append(save(counts(found.clips, len(found.skipped)), out / f"{name}-counts.png"))
+        drawn.append(save(examples(found.clips), out / f"{name}-examples.png"))
+    return drawn
+
+
+def counts(clips: Sequence[Clip], n_skipped: int) -> Any:
+    """Draw how many clips each emotion and each speaker has, by gender."""
+    picture = figure(11, 4.5)
+    by_emotion, by_speaker = picture.subplots(1, 2)
+    labels = [label for label in LABELS if any(clip.emotion == label for clip in clips)]
+    speakers = sorted({clip.speaker for clip in clips})
+    for axes, keys, key_of_clip in (
+        (by_emotion, labels, [clip.emotion for clip in clips]),
+        (by_speaker, speakers, [clip.speaker for clip in clips]),
+    ):
+        below = np.zeros(len(keys))
+        for gender in ("female", "male", ""):
+            tally = Counter(k for k, clip in zip(key_of_clip, clips, strict=True) if clip.gender == gender)
+            n = np.array([tally[key] for key in keys])
+            if n.any():
+                axes.bar([key.split("-")[-1] for key in keys], n, bottom=below, label=gender or "unknown")
+            below += n
+        axes.tick_params(axis="x", labelrotation=90 if len(keys) > 12 else 45, labelsize=8 if len(keys) < 40 else 5)
+        axes.set_ylabel("clips")
+    by_emotion.legend(loc="lower right")
+    by_emotion.set_title(f"{clips[0].corpus}: {len(clips)} clips, {n_skipped} files skipped")
+    by_speaker.set_title(f"{len(speakers)} speakers")
+    return picture
+
+
+def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
+    """Draw one recording per emotion, of one speaker where somebody has them all: a row each, from sound to MFCC.
+
+    A corpus of log-mel spectrograms has neither waveform nor spectrogram to draw.
+    """
+    spec = spec or FeatureSpec()
+    mfcc = Mfcc(spec)
+    chosen = one_of_each(clips)
+    columns = ["mel bands, dB", "MFCC 1 and up"]
+    if not chosen[0].is_logmel:
+        columns = ["waveform", "spectrogram, dB", *columns]
+    picture = figure(3 * len(columns), 1.5 * len(chosen) + 0.5)
+    grid = picture.subplots(len(chosen), len(columns), squeeze=False)
+    for clip, row in zip(chosen, grid, strict=True):
+        drawn = list(row)
+        if clip.is_logmel:
+            bands = load_logmel(clip)
+        else:
+            samples = load_audio(clip, spec.sample_rate)
+            frames = mfcc.frames(samples)
+            bands = mfcc.bands(frames)
+            waveform, spectrogram = drawn.pop(0), drawn.pop(0)
+            waveform.plot(np.arange(len(samples)) / spec.sample_rate, samples, linewidth=0.3)
+            power = np.abs(np.fft.rfft(frames * np.hanning(spec.window_length), spec.n_fft)) ** 2
+            _image(spectrogram, _below_maximum(10 * np.log10(power + 1e-12)), spec, spec.sample_rate / 2000)
+        _image(drawn[0], _below_maximum(bands), spec, bands.shape[1])
+        # The zeroth is the level; beside it the others would all be one color.
+        _image(drawn[1], mfcc.cepstra(bands)[:, 1:], spec, spec.n_mfcc)
+        row[0].set_ylabel(clip.emotion)
+    for axes, title in zip(grid[0], columns, strict=True):
+        axes.set_title(title, fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("s")
+    for axes in grid.flat:
+        axes.tick_params(labelsize=6)
+    return picture
+
+
+def one_of_each(clips: Sequence[Clip]) -> list[Clip]:
+    """Choose a clip of every emotion, in the order of the labels, all of the speaker who has the most emotions."""
+    emotions_of: dict[str, set[str]] = {}
+    for clip in clips:
+        emotions_of.setdefault(clip.speaker, set()).add(clip.emotion)
+    speaker = max(sorted(emotions_of), key=lambda name: len(emotions_of[name]))
+    chosen: dict[str, Clip] = {}
+    for clip in sorted(clips, key=lambda clip: (clip.speaker != speaker, clip)):
+        chosen.setdefault(clip.emotion, clip)
+    return [chosen[label] for label in LABELS if label in chosen]
+
+
+def _image(axes: Any, rows: NDArray[Any], spec: FeatureSpec, top: float) -> None:
+    seconds = len(rows) * spec.hop_length / spec.sample_rate
+    # A few outliers, such as the first coefficients at an onset, would leave one color for all the others.
+    low, high = np.percentile(rows, [1, 99])
+    axes.imshow(rows.T, origin="lower", aspect="auto", extent=(0, seconds, 0, top), cmap="magma", vmin=low, vmax=high)
+
+
+def _below_maximum(decibel: NDArray[Any], span: float = 80.0) -> NDArray[Any]:
+    """Show the loudest 80 dB alone."""
+    limited: NDArray[Any] = np.maximum(decibel - decibel.max(), -span)
+    return limited

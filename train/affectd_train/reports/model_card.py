@@ -1,0 +1,220 @@
+"""The model card: what the file was trained on, how right it is, and what it must not be used for.
+
+The card lives inside the model file as JSON; ``models/README.md`` is rendered from it and
+from nothing else, so file and page cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectd.errors import DataError
+from affectd.recognition.model_file import ModelFile
+from affectd_train.data.terms import OPEN_TERMS, TERMS
+from affectd_train.files import needed
+from affectd_train.reports.card_sections import measured, rounded, sections, table
+from affectd_train.training.recipe import options_of
+
+
+def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
+    """Collect what `affectd_train.export.pack.pack` stores as ``card.json``.
+
+    Parameters
+    ----------
+    evaluation
+        The evaluation that the card is about.
+    run
+        The run whose network the file holds.
+    also
+        Evaluations by other protocols, whose figures stand beside.
+
+    Raises
+    ------
+    NoInputError
+        If one of them is not finished.
+    """
+    figures: dict[str, Any] = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+    figures.pop("calibration", None)  # in full it would weigh as much as all the rest
+    clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
+    limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
+    return {
+        "name": "affectd",
+        "data": [{"corpus": TERMS[c][0], "clips": n, "terms": TERMS[c][1]} for c, n in sorted(clips.items())],
+        "use": f"non-commercial only, as {' and '.join(limiting)} demand"
+        if limiting
+        else "any, with attribution of CREMA-D",
+        "evaluation": rounded(figures),
+        "measured": measured(evaluation, also),
+    }
+
+
+def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
+    """Render the card of a model file.
+
+    Parameters
+    ----------
+    pictures
+        Files beside the page, to be shown on it.
+
+    Raises
+    ------
+    DataError
+        If the card holds no evaluation and training, as in the files of single folds.
+    """
+    content = model.card
+    if missing := sorted({"evaluation", "training"} - content.keys()):
+        raise DataError(f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them")
+    figures = content["evaluation"]
+    measurements = content.get("measured", {})
+    training = content["training"]
+    int8 = figures["int8"]
+    labels = figures["labels"]
+    any_use = not content["use"].startswith("non-commercial")
+    name = "affectd-commercial" if any_use else "affectd"
+    parts = [
+        f"# Model card: {name}.tflite",
+        "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {model.spec.n_mfcc} MFCCs "
+        f"({model.n_frames * model.spec.hop_length / model.spec.sample_rate:.1f} s of sound at {model.spec.sample_rate} Hz) in, "
+        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} "
+        f"the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, "
+        "after the fact: the figures are at temperature 1 and without a threshold.",
+        "## Data and terms",
+        table(
+            ["corpus", "clips", "terms"],
+            [[d["corpus"], str(d["clips"]), d["terms"]] for d in content["data"]],
+        ),
+        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
+        "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted."
+        + (
+            " The encoder of Moonshine base (MIT license) taught the network."
+            if training["recipe"].get("teacher")
+            else ""
+        ),
+        f"Use of the weights: {content['use']}. The code is Apache-2.0."
+        + (
+            ""
+            if any_use
+            else f" `affectd-train fit --corpora {','.join(OPEN_TERMS)}` trains on the two corpora that allow commercial use."
+        ),
+        "## How right it is about strangers",
+        f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks "
+        "trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % "
+        "bootstrap over speakers.",
+        *([f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []),
+        accuracy_table(model),
+        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings "
+        f"({figures['speakers']} speakers).",
+        "Per class, int8:",
+        table(
+            ["label", "precision", "recall", "F1", "clips"],
+            [
+                [label, *(f"{c[k]:.3f}" for k in ("precision", "recall", "f1-score")), f"{c['support']:.0f}"]
+                for label, c in int8["per_class"].items()
+            ],
+        ),
+        "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
+        table(
+            ["", *labels],
+            [[f"**{t}**", *map(str, row)] for t, row in zip(labels, int8["confusion"], strict=True)],
+        ),
+        *sections(measurements),
+        *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
+        "## Known failures",
+        known_failures(labels, int8["confusion"]),
+        "- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and "
+        "of course other people's talk open it; the network then mostly, but not always, says `uncertain`.\n"
+        "- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than "
+        "acted emotion: expect worse than the figures above.\n"
+        "- Children and languages other than English and German were not trained on, people over 60 hardly.\n"
+        "- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it.",
+        "## What it must not be used for",
+        "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
+        "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
+        "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
+        "## Commands",
+        commands(
+            figures.get("name", "ravdess-emobox"),
+            any_use,
+            measurements.get("also", {}),
+            options_of(training["recipe"]),
+            measurements["robustness"]["every"] if "robustness" in measurements else 1,
+        ),
+        f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
+        f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "", every: int = 1) -> str:
+    """Say how to make the file and the page again.
+
+    Parameters
+    ----------
+    protocol
+        Of the evaluation that the card is about.
+    any_use
+        Whether the file is trained on the corpora of open terms alone.
+    also
+        Folders of the further evaluations whose figures the card has, each with the options of its recipe.
+    options
+        Of the recipe of the file, from `affectd_train.training.recipe.options_of`.
+    every
+        Of how many recordings ``robustness`` took one.
+    """
+    options = f" {options}" if options else ""
+    corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
+    run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
+    evaluation = f"runs/{protocol}"
+    pack = f"affectd-train pack {run} --evaluation {evaluation}"
+    pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
+    pack += f" --out {model}" if model else ""
+    lines = [
+        f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
+        *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
+        f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
+        f"affectd-train quantize {run}",
+        f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",
+        pack,
+        f"affectd-train behavior --data DATA --evaluation {evaluation}{' --model ' + model if model else ''}",
+        f"{pack}   # again, with the figures of behavior",
+        f"affectd-train report{' ' + model + ' --out models/commercial/README.md' if model else ''}",
+    ]
+    return "\n".join(["```sh", *lines, "```"])
+
+
+def accuracy_table(model: ModelFile) -> str:
+    """Render the accuracy of a model file; the README shows the same table."""
+    figures = model.card["evaluation"]
+    names = ("int8", "float")
+
+    def interval(name: str) -> str:
+        low, high = figures[name]["unweighted_interval"]
+        return f"{figures[name]['unweighted']:.3f} ({low:.3f} to {high:.3f})"
+
+    rows = [
+        ["unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][n]:.3f}**" for n in names)],
+        ["unweighted, all folds together (95 % interval)", *map(interval, names)],
+        ["weighted, all folds together", *(f"{figures[n]['weighted']:.3f}" for n in names)],
+    ]
+    rows += [[f"unweighted, fold {k}", *(f"{fold[n]:.3f}" for n in names)] for k, fold in figures["folds"].items()]
+    for key, words in (("by_gender", "{} speakers"), ("by_age", "speakers aged {}"), ("by_corpus", "{}")):
+        for group in figures["int8"].get(key, {}):
+            title = TERMS[group][0] if key == "by_corpus" else words.format(group)
+            rows.append([f"unweighted, {title}", *(f"{figures[n][key][group]:.3f}" for n in names)])
+    return table(["", *names], rows)
+
+
+def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:
+    """List the commonest confusions of a matrix, as shares of the recordings of each class."""
+    pairs = [
+        (confusion[i][j] / max(1, sum(confusion[i])), labels[i], labels[j])
+        for i in range(len(labels))
+        for j in range(len(labels))
+        if i != j
+    ]
+    worst = sorted(pairs, reverse=True)[:most]
+    return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)

@@ -1,0 +1,193 @@
+"""From clips to batches: log-mel bands of the speech in every clip, cached on disk, and contexts drawn from them.
+
+The front end and the gate are the device's own (`affectd.features.mfcc`, `affectd.recognition.vad`),
+so what the network is trained on is what it will be shown.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from affectd.config.sections import GateConfig
+from affectd.errors import DataError
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import band_level, trim
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.everyday_speech import everyday_recordings
+from affectd_train.data.logmel import load_logmel, logmel_level
+from affectd_train.data.recordings import read_audio
+from affectd_train.files import audio_files, say
+from affectd_train.training.variants import Source, digest, sources, speech_settings
+
+
+def speech_bands(source: Source) -> Float32 | str:
+    """Compute the log-mel bands of the speech in a clip, silence at its ends trimmed by the device's gate.
+
+    Returns
+    -------
+    ``(n_frames, n_bands)`` float16, decibel below the clip's maximum; or, for a clip that cannot be decoded, why.
+    A clip in which the gate never opens is kept whole.
+    """
+    try:
+        _, bands, (first, last) = speech_of(source)
+    except DataError as error:
+        return str(error)
+    speech = bands[first:last]
+    relative: Float32 = np.maximum(speech - speech.max(), -120.0).astype(np.float16)
+    return relative
+
+
+def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]:
+    """Find the speech in a clip.
+
+    Returns
+    -------
+    The samples of the voice alone, or None where there are only log-mel bands; the bands of what a microphone hears,
+    ``(n_frames, n_bands)`` dB; and the span of the frames in which the device's gate is open, which is all of them for
+    a clip in which it never opens.
+
+    Raises
+    ------
+    DataError
+        If the clip cannot be decoded.
+    """
+    spec, clip = source.spec, source.clip
+    voice = None
+    if clip.is_logmel:
+        bands = load_logmel(clip)
+        level = logmel_level(bands, spec)
+    else:
+        voice, samples = source.sound()
+        mfcc = Mfcc(spec)
+        frames = mfcc.frames(samples)
+        bands = mfcc.bands(frames)
+        level = band_level(frames, spec.sample_rate)
+    return voice, bands, trim(level, GateConfig(), spec.sample_rate / spec.hop_length) or (0, len(bands))
+
+
+@dataclass(frozen=True)
+class BandStore:
+    """The bands of many clips, one after the other, float16 to halve the memory.
+
+    Attributes
+    ----------
+    clips
+        What each entry is.
+    rows
+        ``(total_frames, n_bands)`` float16.
+    starts, ends
+        ``(len(clips),)`` int64; entry ``i`` is ``rows[starts[i] : ends[i]]``.
+    copies
+        Which copy of the clip each entry is of; 0 for the clip itself.
+    """
+
+    clips: tuple[Clip, ...]
+    rows: NDArray[np.float16]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    copies: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, i: int) -> Float32:
+        return self.rows[self.starts[i] : self.ends[i]].astype(np.float32)
+
+    def entries(self) -> list[tuple[Clip, int]]:
+        """Return the clip and the number of the copy of every entry."""
+        return list(zip(self.clips, self.copies, strict=True))
+
+    def without(self, speakers: Set[str]) -> BandStore:
+        """Leave out everything these speakers said; the rows are shared, not copied."""
+        kept = [i for i, clip in enumerate(self.clips) if clip.speaker not in speakers]
+        clips, copies = tuple(self.clips[i] for i in kept), tuple(self.copies[i] for i in kept)
+        return BandStore(clips, self.rows, self.starts[kept], self.ends[kept], copies)
+
+    @classmethod
+    def join(cls, stores: Sequence[BandStore]) -> BandStore:
+        """Put stores behind one another."""
+        clips = tuple(clip for store in stores for clip in store.clips)
+        copies = tuple(copy for store in stores for copy in store.copies)
+        first_rows = np.cumsum([0] + [len(store.rows) for store in stores])
+        starts = np.concatenate([store.starts + first for store, first in zip(stores, first_rows[:-1], strict=True)])
+        ends = np.concatenate([store.ends + first for store, first in zip(stores, first_rows[:-1], strict=True)])
+        return cls(clips, np.concatenate([store.rows for store in stores]), starts, ends, copies)
+
+
+def load_bands(
+    clips: Sequence[Clip], spec: FeatureSpec, cache: Path, augmenter: Augmenter | None = None, copy: int = 0
+) -> BandStore:
+    """Compute the bands of clips on all cores, or read them from an earlier call's cache.
+
+    Parameters
+    ----------
+    cache
+        A folder for the results; the file's name is a digest of everything they depend on.
+    augmenter, copy
+        With an augmenter, the bands are of an augmented copy; each ``copy`` draws anew. Log-mel clips stay as they are.
+
+    Raises
+    ------
+    DataError
+        If not one of the clips can be decoded.
+    """
+    file = cache / f"{clips[0].corpus}-{copy}-{digest(speech_settings(spec), clips, augmenter, copy)}.npz"
+    if not file.exists():
+        title = f"bands of {clips[0].corpus}, copy {copy}"
+        results = list(_in_parallel(sources(clips, spec, augmenter, copy), title))
+        for result in results:
+            if isinstance(result, str):
+                say(f"skipped: {result}")
+        good = [i for i, result in enumerate(results) if not isinstance(result, str)]
+        if not good:
+            raise DataError(f"{clips[0].path.parent}: no recording of {clips[0].corpus} can be decoded")
+        rows = [results[i] for i in good]
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".partial.npz")
+        edges = np.cumsum([0, *map(len, rows)])
+        np.savez(beside, rows=np.concatenate(rows), edges=edges, good=good)
+        beside.replace(file)
+    with np.load(file) as stored:
+        edges, good = stored["edges"], stored["good"]
+        return BandStore(tuple(clips[i] for i in good), stored["rows"], edges[:-1], edges[1:], (copy,) * len(good))
+
+
+def _in_parallel(sources: Sequence[Source], title: str) -> Iterable[Float32 | str]:
+    if sources[0].clip.is_logmel:
+        # The file is decompressed once per process, which takes longer than the rest: stay in this one.
+        yield from map(speech_bands, tqdm(sources, title))
+        return
+    # Not fork: the parent may already run TensorFlow's threads.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        yield from tqdm(pool.map(speech_bands, sources, chunksize=16), title, total=len(sources))
+
+
+def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of every noise recording under a folder."""
+    mfcc = Mfcc(spec)
+    recordings = [f for f in audio_files(folder) if f.parent.name != "impulse_responses"]
+    return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
+
+
+def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
+    mfcc = Mfcc(spec)
+    clips = []
+    for file in tqdm(everyday_recordings(folder), "bands of everyday speech"):
+        frames = mfcc.frames(read_audio(file, spec.sample_rate))
+        span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
+        if span is not None:
+            clips.append(mfcc.bands(frames[slice(*span)]))
+    return clips

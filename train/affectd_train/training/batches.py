@@ -1,0 +1,214 @@
+"""Batches: contexts drawn from the bands of clips, varied, and made cepstra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectd.features.context import Context
+from affectd.features.mel import mel_centers
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
+from affectd_train.data.clips import Float32
+from affectd_train.training.bands import BandStore
+from affectd_train.training.network import FRAMES_PER_STEP
+from affectd_train.training.teacher import Lesson
+
+
+class Batches:
+    """Draws training batches; batch number ``step`` is the same whenever it is drawn, so training can resume.
+
+    Parameters
+    ----------
+    store
+        All clips to draw from.
+    shares
+        corpus -> share of every batch. Within a corpus each label is equally likely.
+    labels
+        The classes, in the order of the network's outputs.
+    noise
+        Noise bands, mixed into a third of the clips and shown alone as `noise_share` of every batch, with all
+        labels equally likely: the network should not be sure what a fan feels.
+    everyday
+        Bands of speech that nobody acted, `everyday_share` of every batch, with all labels equally likely.
+    mean, std
+        ``(n_mfcc,)`` float32 of `normalization`.
+    taught, teacher_share
+        What a teacher makes of every clip of the store, and which share of the targets its answers are.
+    frames
+        `affectd_train.training.frame_hints.frame_hints` of every clip of the store; or nothing.
+    tilt_db
+        How far the microphones that clips are made to come from differ; see `tilt`.
+    """
+
+    noise_share = 0.08
+    everyday_share = 0.1
+
+    def __init__(
+        self,
+        store: BandStore,
+        shares: dict[str, float],
+        labels: Sequence[str],
+        noise: Sequence[Float32],
+        everyday: Sequence[Float32],
+        spec: FeatureSpec,
+        n_frames: int,
+        normalization: tuple[Float32, Float32],
+        batch_size: int,
+        label_smoothing: float,
+        seed: int,
+        taught: Lesson | None = None,
+        teacher_share: float = 0.5,
+        frames: Sequence[NDArray[np.float16]] = (),
+        tilt_db: float = 2.0,
+    ) -> None:
+        self.store, self.noise, self.everyday = store, noise, everyday
+        self.mfcc, self.n_frames = Mfcc(spec), n_frames
+        self.centers = mel_centers(spec)
+        white = np.random.default_rng(seed).normal(0.0, 0.1, 2 * n_frames * spec.hop_length)
+        self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
+        self.mean, self.std = normalization
+        self.labels = labels
+        self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
+        self.tilt_db = tilt_db
+        self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
+        self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
+        for i, clip in enumerate(store.clips):
+            if clip.corpus in shares:
+                self.by_label[clip.corpus].setdefault(labels.index(clip.emotion), []).append(i)
+        self.corpora = [corpus for corpus in shares if self.by_label[corpus]]
+        weights = np.array([shares[corpus] for corpus in self.corpora])
+        self.weights = weights / weights.sum()
+
+    def draw(self, step: int) -> tuple[Float32, Float32]:
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, n_labels)``."""
+        contexts, target = self.contexts(step)
+        return self.cepstra(contexts), target
+
+    def plain(self, n: int) -> Float32:
+        """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_mfcc)``."""
+        rng = np.random.default_rng(self.seed)
+        return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[1]]) for _ in range(n)]))
+
+    def _choose(self, rng: np.random.Generator) -> tuple[int, int]:
+        corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
+        by_label = self.by_label[corpus]
+        label = list(by_label)[rng.integers(len(by_label))]
+        return label, by_label[label][rng.integers(len(by_label[label]))]
+
+    def contexts(self, step: int) -> tuple[Float32, Float32]:
+        """Draw batch number ``step`` before its cepstra: bands ``(batch, n_frames, n_bands)``, and the targets."""
+        rng = np.random.default_rng([self.seed, step])
+        pairs = [self._draw_one(rng) for _ in range(self.batch_size)]
+        return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+
+    def cepstra(self, contexts: Float32) -> Float32:
+        """Turn contexts of bands into normalized cepstra, as the device does."""
+        return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - self.mean) / self.std
+
+    def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
+        kind = rng.random()
+        if self.noise and kind < self.noise_share:
+            # On the device noise comes in bursts too, with silence before them.
+            n_frames = self.n_frames if rng.random() < 0.5 else int(rng.integers(self.n_frames // 8, self.n_frames))
+            return self._context(tilt(self._noise(rng, n_frames), 2.0, rng)), self._nobody_knows()
+        if self.everyday and kind > 1 - self.everyday_share:
+            bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
+            return self._context(bands), self._nobody_knows()
+        label, clip = self._choose(rng)
+        frames = self.frames[clip] if self.frames else None
+        bands, heard = self._augment(self.store[clip], rng, frames)
+        # Over all labels: a corpus that has no "surprised" has nobody who is, and its happy voices should not sound so.
+        smooth = np.float32(self.label_smoothing / len(self.labels))
+        target = smooth + (1 - self.label_smoothing) * np.eye(len(self.labels), dtype=np.float32)[label]
+        if self.taught is None:
+            return self._context(bands), self._target(target)
+        target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
+        return self._context(bands), self._target(target, self.taught.hints[clip], heard)
+
+    def _nobody_knows(self) -> Float32:
+        # To call speech that nobody acted neutral would teach that every new microphone sounds neutral, for a new
+        # microphone is what tells it from the corpora.
+        n_labels = len(self.labels)
+        return self._target(np.full(n_labels, 1 / n_labels, np.float32))
+
+    def _target(self, probabilities: Float32, hints: Float32 | None = None, heard: Float32 | None = None) -> Float32:
+        """Put together what `affectd_train.training.network.loss` takes apart."""
+        if self.taught is None:
+            return np.asarray(probabilities, np.float32)
+        known = hints is not None
+        row = hints if hints is not None else np.zeros(self.taught.hints.shape[1], np.float32)
+        steps = self._steps(heard).ravel() if self.frames else ()
+        return np.concatenate([probabilities, row, [known], steps], dtype=np.float32)
+
+    def _steps(self, heard: Float32 | None) -> Float32:
+        """Average the frames' hints over each of the network's last steps, with a last column of 1 if all are known."""
+        n_hints = self.frames[0].shape[1]
+        rows = np.zeros((self.n_frames, n_hints + 1), np.float32)
+        if heard is not None and len(heard):
+            rows[-len(heard) :] = np.pad(heard, ((0, 0), (0, 1)), constant_values=1.0)
+        steps: Float32 = rows.reshape(-1, FRAMES_PER_STEP, n_hints + 1).mean(1)
+        steps[:, -1] = steps[:, -1] == 1
+        return steps
+
+    def _augment(
+        self, bands: Float32, rng: np.random.Generator, frames: NDArray[np.float16] | None = None
+    ) -> tuple[Float32, Float32 | None]:
+        """Vary bands, and what belongs to their frames with them."""
+        n_bands = bands.shape[1]
+        if frames is not None:
+            bands = np.concatenate([bands, frames], axis=1)
+        bands = stretch(bands, rng.uniform(0.9, 1.12))
+        # The device also classifies the beginning of an utterance, before the context is full.
+        shortest = min(len(bands), 80)
+        n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
+        bands = crop(bands, min(n_frames, self.n_frames), rng)
+        bands, heard = bands[:, :n_bands], (bands[:, n_bands:] if frames is not None else None)
+        bands = warp(bands, rng.uniform(0.94, 1.06))
+        bands = tilt(bands, self.tilt_db, rng)
+        if rng.random() < 0.3:
+            n_mels = bands.shape[1]
+            bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))
+        if rng.random() < 0.1:
+            # Of a telephone or of a loudspeaker in a door: 200 to 400 Hz, 3 to 4.5 kHz.
+            low, high = np.searchsorted(self.centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
+            bands = band_limit(bands, int(low), int(high), rng.uniform(2.0, 8.0))
+        if self.noise and rng.random() < 0.3:
+            bands = add_noise(bands, self._noise(rng, len(bands)), rng.uniform(5.0, 40.0))
+        if rng.random() < 0.3:
+            # A microphone's own noise, or what rounding a quiet recording to 16 bits leaves.
+            bands = add_noise(bands, crop(self.hiss, len(bands), rng), rng.uniform(20.0, 50.0))
+        return (mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands), heard
+
+    def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:
+        recording = self.noise[int(rng.integers(len(self.noise)))]
+        cut = crop(recording, n_frames, rng)
+        return np.resize(cut, (n_frames, recording.shape[1]))
+
+    def _context(self, bands: Float32) -> Float32:
+        return padded(bands, self.mfcc, self.n_frames)
+
+
+def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Make one context, ``(n_frames, n_bands)``, of the last frames of at most that many, as the device pads them."""
+    context = Context(n_frames, bands.shape[1], mfcc.floor)
+    context.push(bands)
+    return context.view()
+
+
+def padded_cepstra(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Compute the cepstra of one context, ``(n_frames, n_mfcc)``, from the last frames of at most that many."""
+    return mfcc.cepstra(padded(bands, mfcc, n_frames))
+
+
+def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int) -> tuple[Float32, Float32]:
+    """Mean and standard deviation per coefficient, each ``(n_mfcc,)`` float32, over 500 contexts."""
+    mfcc = Mfcc(spec)
+    chosen = np.random.default_rng(seed).choice(len(store), min(500, len(store)), replace=False)
+    cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])
+    return cepstra.mean(0, dtype=np.float64).astype(np.float32), (cepstra.std(0, dtype=np.float64) + 1e-3).astype(
+        np.float32
+    )

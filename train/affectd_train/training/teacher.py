@@ -1,0 +1,277 @@
+"""A large network teaches the small one: what it makes of every clip is a second target beside the label.
+
+The teacher is the encoder of Moonshine base (20 million weights, trained on 200,000 hours to recognize words; MIT
+license): the mean and standard deviation over time of its third to fifth layer, and a linear classifier on them
+that knows the training speakers alone. Of strangers it judges better than any network of our size that was trained on
+labels only. The device never sees it.
+
+N. Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+from librosa.filters import mel
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import softmax
+from tqdm import tqdm
+
+from affectd.errors import DataError, UnavailableError
+from affectd.features.spec import FeatureSpec
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.logmel import load_logmel
+from affectd_train.training.variants import Source, digest, sources
+
+SAMPLE_RATE = 16000
+LAYERS = ("/layers.2/Add_1_output_0", "/layers.3/Add_1_output_0", "/layers.4/Add_1_output_0")
+"""Layers in the middle, as the encoder's file calls what they give, ``(1, n_steps, 416)``: the last ones know words."""
+
+N_COMPONENTS = 512
+"""Principal components of the embeddings that the classifier is given; they hold 92 % of the variance."""
+
+N_HINTS = 256
+"""Principal components that the small network learns to guess."""
+
+L2 = 300.0
+"""Weight decay of the linear classifier, in units of clips."""
+
+CROSSINGS = 5
+"""Groups of speakers; each is judged by a classifier that was trained on the others."""
+
+
+def encoder_session(encoder: bytes) -> Any:
+    """Open the encoder on one thread, with `LAYERS` for outputs, and what nothing needs then cut off."""
+    onnx, runtime = _installed("onnx"), _installed("onnxruntime")
+    model = onnx.load_model_from_string(encoder)
+    del model.graph.output[:]
+    for layer in LAYERS:
+        model.graph.output.append(onnx.helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return runtime.InferenceSession(model.SerializeToString(), options)
+
+
+def embeddings(
+    clips: Sequence[Clip],
+    spec: FeatureSpec,
+    encoder: Path,
+    cache: Path,
+    augmenter: Augmenter | None = None,
+    copy: int = 0,
+) -> Float32:
+    """Embed clips on all cores, or read the embeddings from an earlier call's cache.
+
+    Log-mel clips are turned into sound first.
+
+    Parameters
+    ----------
+    encoder
+        ``encoder_model.onnx`` of Moonshine base.
+    augmenter, copy
+        With an augmenter, the voices of copies are embedded; see `affectd_train.training.bands.load_bands`.
+
+    Returns
+    -------
+    ``(len(clips), 3 * 832)`` float32; NaN for a clip that cannot be decoded.
+
+    Raises
+    ------
+    UnavailableError
+        If onnx or onnxruntime is not installed.
+    """
+    settings = encoder.read_bytes() + json.dumps(LAYERS).encode()
+    file = cache / f"embeddings-{clips[0].corpus}-{digest(settings, clips, augmenter, copy)}.npy"
+    if not file.exists():
+        _installed("onnx"), _installed("onnxruntime")
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(os.cpu_count(), context, _open, (encoder,)) as pool:
+            title = f"embeddings of {clips[0].corpus}, copy {copy}"
+            heard = pool.map(embed, sources(clips, spec, augmenter, copy), chunksize=16)
+            rows = list(tqdm(heard, title, total=len(clips)))
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".partial.npy")
+        np.save(beside, np.stack(rows).astype(np.float16))
+        os.replace(beside, file)
+    result: Float32 = np.load(file).astype(np.float32)
+    return result
+
+
+def embed(source: Source) -> Float32:
+    """Embed one clip, in a process that `_open` prepared."""
+    try:
+        samples = invert(load_logmel(source.clip)) if source.clip.is_logmel else source.sound()[0]
+    except DataError:  # reading its bands says why
+        return np.full(2 * 416 * len(LAYERS), np.nan, np.float32)
+    power = np.convolve(samples**2, np.ones(400) / 400, "same")
+    loud = np.flatnonzero(power > 1e-4 * power.max())
+    speech = loudest_at_half(samples[max(0, loud[0] - 1600) : loud[-1] + 1600])
+    layers = _session.run(None, {"input_values": speech[None]})  # each (1, n_steps, 416)
+    return np.concatenate([part for layer in layers for part in (layer[0].mean(0), layer[0].std(0))])
+
+
+def loudest_at_half(samples: Float32) -> Float32:
+    """Bring the loudest sample to 0.5: the encoder hears no level."""
+    loudest = np.abs(samples).max() or 1.0
+    return (0.5 * samples / loudest).astype(np.float32)
+
+
+def invert(bands: Float32) -> Float32:
+    """Make a recording that has such log-mel bands as CREMA-D comes in.
+
+    The powers of the bins are found by multiplicative updates (D. Lee and S. Seung, "Algorithms for non-negative matrix
+    factorization", 2001), the phases by D. Griffin and J. Lim's iteration.
+
+    Parameters
+    ----------
+    bands
+        ``(n_frames, 128)`` decibel below the maximum, of frames of 1024 samples every 256.
+
+    Returns
+    -------
+    ``((n_frames - 1) * 256,)`` float32.
+    """
+    bank, inverse = _filters()
+    power = np.where(bands > bands.max() - 79.5, 10 ** (bands / 10), 0).astype(np.float32)
+    bins = np.maximum(power @ inverse, 1e-10)
+    wanted = power @ bank
+    for _ in range(20):
+        bins *= wanted / (bins @ bank.T @ bank + 1e-12)
+    result: Float32 = librosa.griffinlim(np.sqrt(bins).T, n_iter=24, hop_length=256, n_fft=1024, random_state=0)
+    return result
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher makes of some clips.
+
+    Attributes
+    ----------
+    probabilities
+        ``(n_clips, n_labels)`` float32, by a classifier that was not trained on the clip's speaker; NaN where unknown.
+    hints
+        ``(n_clips, N_HINTS)`` float32, the largest principal components of the embedding, each of variance 1.
+    """
+
+    probabilities: Float32
+    hints: Float32
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of embeddings.
+
+    Attributes
+    ----------
+    mean, std
+        ``(d,)`` float32, what is subtracted first, and divided by.
+    axes
+        ``(d, k)`` float32.
+    spread
+        ``(k,)`` float32, the standard deviation along each axis.
+    """
+
+    mean: Float32
+    std: Float32
+    axes: Float32
+    spread: Float32
+
+    @classmethod
+    def of(cls, x: Float32) -> Basis:
+        """Find the components of the embeddings ``(n, d)``."""
+        mean, std = x.mean(0), x.std(0) + np.float32(1e-3)
+        z = (x - mean) / std
+        variance, axes = np.linalg.eigh(z.T @ z / np.float32(len(z)))
+        k = min(N_COMPONENTS, len(z))
+        return cls(mean, std, axes[:, : -k - 1 : -1].copy(), np.sqrt(np.maximum(variance[: -k - 1 : -1], 1e-6)))
+
+    def __call__(self, x: Float32) -> Float32:
+        """Project embeddings: ``(n, d)`` to ``(n, k)``."""
+        return np.asarray(((x - self.mean) / self.std) @ self.axes, np.float32)
+
+
+def lesson(
+    x: Float32, basis: Basis, labels: NDArray[np.int64], n_labels: int, weights: Float32, speakers: Sequence[str]
+) -> Lesson:
+    """Let the teacher judge every clip without having heard its speaker.
+
+    Parameters
+    ----------
+    x
+        ``(n, d)`` embeddings.
+    labels, n_labels
+        ``(n,)`` the right answers, and how many there may be.
+    weights
+        ``(n,)`` float32, how much a clip counts; those of 0 are judged only.
+    speakers
+        Who speaks.
+    """
+    z = basis(x)
+    names = sorted(set(speakers))
+    np.random.default_rng(0).shuffle(names)
+    group = {name: i % CROSSINGS for i, name in enumerate(names)}
+    mine = np.array([group[name] for name in speakers])
+    probabilities = np.zeros((len(z), n_labels), np.float32)
+    for k in range(CROSSINGS):
+        others = (mine != k) & (weights > 0)
+        weight = fit_linear(z[others], labels[others], n_labels, weights[others])
+        probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], axis=1)
+    return Lesson(probabilities, (z / basis.spread)[:, :N_HINTS])
+
+
+def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Float32) -> Float32:
+    """Fit a multinomial logistic regression.
+
+    Returns
+    -------
+    ``(d + 1, n_labels)``, the last row for the offsets.
+    """
+    right = np.eye(n_labels, dtype=np.float32)[labels]
+    shape = (z.shape[1] + 1, n_labels)
+
+    def cost(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        w = flat.reshape(shape).astype(np.float32)
+        p = softmax(z @ w[:-1] + w[-1], axis=1)
+        gradient = (p - right) * weights[:, None]
+        loss = -(weights * np.log(np.maximum((p * right).sum(1), 1e-12))).sum() + L2 / 2 * np.square(w[:-1]).sum()
+        return float(loss), np.concatenate([z.T @ gradient + L2 * w[:-1], gradient.sum(0)[None]]).ravel().astype(float)
+
+    found = minimize(cost, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 150})
+    result: Float32 = found.x.reshape(shape).astype(np.float32)
+    return result
+
+
+_session: Any = None
+
+
+def _open(encoder: Path) -> None:
+    global _session  # one for each process of the pool
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    _session = encoder_session(encoder.read_bytes())
+
+
+@cache
+def _filters() -> tuple[Float32, Float32]:
+    bank = mel(sr=SAMPLE_RATE, n_fft=1024, n_mels=128).astype(np.float32)  # (128, 513)
+    return bank, np.linalg.pinv(bank).T.astype(np.float32)
+
+
+def _installed(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise UnavailableError(f'{name} is not installed: pip install "affectd[teacher]"') from None

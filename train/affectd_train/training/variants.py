@@ -1,0 +1,80 @@
+"""Recordings as they are, and copies of them in other voices: all that another process has to know to make one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from affectd.config.sections import GateConfig
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import TRIM_RANGE_DB
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.recordings import load_audio
+from affectd_train.training.recipe import PER_CORPUS, Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip, or with an augmenter the copy of it that the seed decides."""
+
+    clip: Clip
+    spec: FeatureSpec
+    augmenter: Augmenter | None = None
+    seed: int = 0
+
+    def sound(self) -> tuple[Float32, Float32]:
+        """Return the voice alone and what a microphone hears of it, each ``(n_samples,)`` float32.
+
+        Raises
+        ------
+        DataError
+            If the clip cannot be decoded.
+        """
+        rate = self.spec.sample_rate
+        samples = load_audio(self.clip, rate)
+        if self.augmenter is None:
+            return samples, samples
+        generator = np.random.default_rng(self.seed)
+        voice = self.augmenter.voice(samples, rate, generator)
+        return voice, self.augmenter.surround(voice, rate, generator)
+
+
+def sources(clips: Sequence[Clip], spec: FeatureSpec, augmenter: Augmenter | None, copy: int) -> list[Source]:
+    """List the sources of clips; each ``copy`` draws anew, whichever other clips there are."""
+    seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode()) for clip in clips]
+    return [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
+
+
+def digest(settings: bytes, clips: Sequence[Clip], augmenter: Augmenter | None, copy: int) -> str:
+    """Name what is computed from `sources` with some settings, for a cache."""
+    digest = hashlib.sha256(settings)
+    if augmenter is not None:
+        digest.update(json.dumps([augmenter.settings(), copy]).encode())
+    for clip in clips:
+        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def speech_settings(spec: FeatureSpec) -> bytes:
+    """Describe all that decides which frames of a source are speech, and their bands."""
+    # What cepstra are made of the bands changes nothing about these.
+    front_end = {key: value for key, value in spec.to_dict().items() if key not in {"n_mfcc", "top_db"}}
+    return json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB]).encode()
+
+
+def versions(
+    name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
+) -> list[tuple[list[Clip], Augmenter | None, int]]:
+    """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone.
+
+    Voices are what is short: a corpus of few recordings has more copies of each.
+    """
+    mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
+    copies = 0 if mine[0].is_logmel else min(recipe.augmented_copies, max(1, PER_CORPUS // len(mine)))
+    return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
