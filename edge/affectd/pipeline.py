@@ -68,7 +68,6 @@ def run(
     """
     model = classifier.model
     spec = model.spec
-    frame_rate = spec.sample_rate / spec.hop_length
     stride_frames = config.model.stride_frames
     # The time of a frame is that of its center.
     first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
@@ -99,7 +98,7 @@ def run(
         for part, is_open in stretches(opened):
             if is_open and utterance is None:
                 first = max(closed_at, n_seen + part.start - preroll)
-                utterance, last_label = Utterance(first_center + first / frame_rate), None
+                utterance, last_label = Utterance(first_center + first / spec.frame_rate), None
                 context.reset()
                 context.push(mfcc.bands(recent.take(n_seen + part.start - first)))
                 smoother.reset()
@@ -110,7 +109,7 @@ def run(
             recent.push(frames[part])  # while closed: the pre-roll of the next utterance
             if utterance is not None:
                 utterance.push(frames[part], gate.active[part])
-                utterance.end_seconds = first_center + (n_seen + part.stop - 1) / frame_rate
+                utterance.end_seconds = first_center + (n_seen + part.stop - 1) / spec.frame_rate
         n_seen += len(frames)
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
@@ -129,7 +128,7 @@ def run(
 
 def _thresholds(config: Config, model: ModelFile) -> tuple[Gate, int, Smoother]:
     """Make what a reload replaces: gate, pre-roll in frames, smoother."""
-    frame_rate = model.spec.sample_rate / model.spec.hop_length
+    frame_rate = model.spec.frame_rate
     stride_seconds = config.model.stride_frames / frame_rate
     smoother = Smoother(config.smoothing, model.labels, stride_seconds, uncertain_threshold(model, config))
     return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother

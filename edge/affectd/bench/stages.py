@@ -66,7 +66,6 @@ def percentiles(seconds: Float64) -> dict[str, float]:
 def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[str, Callable[[], object]]:
     model, config = classifier.model, Config()
     spec = model.spec
-    frame_rate = spec.sample_rate / spec.hop_length
     stride = config.model.stride_frames * spec.hop_length
     piece = round(PIECE_SECONDS * spec.sample_rate)
     talk = sounds(clips, spec.sample_rate, (model.n_frames * spec.hop_length + stride) / spec.sample_rate)["speech"]
@@ -74,13 +73,13 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
 
     ring, captured = SampleRing(10 * piece, 1), talk[:piece, np.newaxis]
     resampler, fast = Resampler(48000, spec.sample_rate), np.resize(floats, 3 * piece)
-    framer, gate, mfcc = Framer(spec), Gate(config.gate, frame_rate), Mfcc(spec)
+    framer, gate, mfcc = Framer(spec), Gate(config.gate, spec.frame_rate), Mfcc(spec)
     context = CepstralContext(model.n_frames, mfcc)
     context.push(mfcc.bands(mfcc.frames(floats)))
     frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
     bands, cepstra = mfcc.bands(frames), context.view().copy()
     quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
-    smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / frame_rate, 0.0)
+    smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / spec.frame_rate, 0.0)
     events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
     utterance.push(frames, np.ones(len(frames), np.bool_))
     answer = Answer(model.labels[0], 1.0, dict.fromkeys(model.labels, 1.0))

@@ -156,6 +156,11 @@ class FeatureSpec:
         return cls(**values)
 
     @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
     def n_bands(self) -> int:
         """Columns of `affectd.features.mfcc.Mfcc.bands`: the mel bands, then the log energy if `energy` is set."""
         return self.n_mels + self.energy

@@ -73,7 +73,6 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     Recording(label=None, probability=None, probabilities={}, seconds=1.0, speech_seconds=0.0)
     """
     model, spec, gate = classifier.model, classifier.model.spec, config.gate
-    frame_rate = spec.sample_rate / spec.hop_length
     mfcc = Mfcc(spec)
     n_samples = 0
 
@@ -88,7 +87,7 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
         levels.append(band_level(frames, spec.sample_rate))
         rows.append(mfcc.bands(frames))
     level, bands = np.concatenate(levels), np.concatenate(rows)
-    speech = find_speech(level, gate, frame_rate)
+    speech = find_speech(level, gate, spec.frame_rate)
     seconds = n_samples / spec.sample_rate
     if speech is None:
         return Recording(None, None, {}, round(seconds, 3), 0.0)
@@ -96,7 +95,7 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     mean = classify_speech(speech, bands, classifier, config.model.stride_frames)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
     label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
-    speech_seconds = int(speech.opened.sum()) / frame_rate
+    speech_seconds = int(speech.opened.sum()) / spec.frame_rate
     return Recording(label, probabilities[label], probabilities, round(seconds, 3), round(speech_seconds, 3))
 
 
