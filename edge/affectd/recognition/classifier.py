@@ -102,12 +102,7 @@ class Classifier:
                 f"NumPy {np.__version__} does not compute on this processor: the features of finite sound came out as"
                 " NaN or infinite; affectd model --self-test shows whether another version of NumPy does."
             )
-        logits = dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale)
-        logits /= np.float32(self.model.temperature)
-        # Minus the largest logit, so that exp cannot overflow.
-        exponentials = np.exp(logits - logits.max())
-        probabilities: Float32 = exponentials / exponentials.sum()
-        return probabilities
+        return softmax(dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale), self.model.temperature)
 
     def quantize(self, cepstra: Float32) -> Int8:
         """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
@@ -161,6 +156,21 @@ def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
     [0.0, 0.5, 58.5]
     """
     return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def softmax(logits: Float32, temperature: float = 1.0) -> Float32:
+    """Return the probabilities of logits ``(..., n_labels)`` divided by a temperature.
+
+    Examples
+    --------
+    >>> softmax(np.zeros(4, np.float32))
+    array([0.25, 0.25, 0.25, 0.25], dtype=float32)
+    """
+    scaled = logits / np.float32(temperature)
+    # The largest becomes exp(0): no overflow, whatever the logits.
+    exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
+    probabilities: Float32 = exponentials / exponentials.sum(-1, keepdims=True)
+    return probabilities
 
 
 def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
