@@ -38,7 +38,7 @@ from affectd.classifier import Classifier
 from affectd.config import Config, MqttConfig
 from affectd.model_file import default_model_path, read_model
 from affectd.mqtt import Connection, Publication
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from affectd.pipeline import run
 
 TOPIC = "affectd/benchmark/event"

@@ -44,7 +44,7 @@ class Connection:
         Which broker, and how.
     device : str
         The id of this device.
-    outbox : affectd.outbox.Outbox
+    outbox : affectd.outbox.outbox.Outbox
         The events; only this thread takes from it.
     event_topic : str
         Where they go.

@@ -16,7 +16,7 @@ _MOST_EVENTS = 100
 
 
 class Outbox(Protocol):
-    """What is needed of `affectd.outbox.Outbox`."""
+    """What is needed of `affectd.outbox.outbox.Outbox`."""
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
         """Return up to n (sequence, payload) that follow this sequence, oldest first."""

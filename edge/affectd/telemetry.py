@@ -32,7 +32,7 @@ _KEPT_LEVELS = 64
 
 
 class Backlog(Protocol):
-    """What waits for the broker; `affectd.outbox.Outbox` is one."""
+    """What waits for the broker; `affectd.outbox.outbox.Outbox` is one."""
 
     n_dropped: int
 

@@ -28,7 +28,7 @@ from affectd.home_assistant import discovery
 from affectd.microphone import Losses
 from affectd.mqtt import Connection, Publication
 from affectd.mute import Mute
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from affectd.sinks import as_line
 from affectd.state import CurrentState
 from affectd.telemetry import Meter, Telemetry

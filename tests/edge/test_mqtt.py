@@ -19,7 +19,7 @@ from affectd import mqtt, mqtt_client
 from affectd.config import MqttConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.mqtt import Connection, Publication
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from broker import free_port, wait_until
 from fake_broker import CONNECT, DISCONNECT, FakeBroker, FakeConnection, Published
 

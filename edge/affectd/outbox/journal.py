@@ -1,0 +1,257 @@
+"""A file of events that is only appended to: checksummed lines, and in memory where those are that still wait.
+
+A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or names events that wait no more, ``CHECKSUM - SEQUENCE...``, in
+hexadecimal. A damaged line costs itself alone. When more than half of the file is dead, a new one takes its place.
+
+Source: T. Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, on what a power cut may leave.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+Event = tuple[int, bytes]  # its sequence, which is its place in the order, and what to publish
+_BATCH = 256  # lines written at once
+_OVERHEAD = 27  # bytes of a line beside the payload
+_SMALL_BYTES = 65536  # a file up to this size is not rewritten
+_RETRY_SECONDS = 60.0
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EROFS: "it is read-only",
+    errno.EAGAIN: "another affectd is using it",
+    errno.EIO: "reading or writing failed",
+}
+
+
+class Journal:
+    """The events of a folder, whose file may be unusable for a time; nothing here raises because of a disk.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the file is; None: every event is held in memory.
+    durable : bool
+        Whether what is written survives a power cut; if not, it survives the process.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
+        self.folder, self._durable, self._clock = folder, durable, clock
+        self._path = (folder or Path()) / "outbox.journal"
+        self.trouble = self.told = ""  # why the file could not be used, and what the log says about it
+        self.try_at = -float("inf")
+        self.held: dict[int, bytes] = {}  # what the file could not take
+        self.gone: list[int] = []  # what waits no more, which the file does not say yet
+        self._lock = -1  # the folder, locked while the file is in use
+        self._clear()
+
+    def open(self, *, create: bool) -> bool:
+        """Lock the file and find out what is in it, unless that is done; return whether it was done now."""
+        if self.folder is None or self._lock >= 0 or self._clock() < self.try_at:
+            return False
+        old = self.folder / "outbox.sqlite"
+        try:
+            if create:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not (self._path.exists() or old.exists()):
+                return False
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._scan()
+            if self._n_bad or not self.count:
+                self.write()
+            if old.exists():
+                from affectd.outbox.old_database import take_over  # SQLite takes 2 MB of memory
+
+                take_over(old, self.write)
+        except OSError as error:
+            self.close()
+            self._fail(error)
+            return False
+        return True
+
+    def read(self, after: int, n: int, until: int = 2**63) -> list[Event]:
+        """Return up to `n` events that follow `after`, not beyond `until`, oldest first."""
+        try:
+            return list(islice(self._waiting(after, until), n))
+        except OSError as error:
+            self.close()  # the next `open` finds out what is left
+            self._fail(error)
+            return []
+
+    def add(self, sequence: int, payload: bytes) -> None:
+        """Take an event: into the file if that works, else into memory."""
+        if self.held or not self.write([(sequence, payload)]):
+            self.held[sequence] = payload
+            self._enter(sequence, -1, len(payload))
+
+    def forget(self, sequences: Iterable[int]) -> None:
+        """Let these wait no more; the next `write` tells the file."""
+        self.gone += [one for one in sequences if self._remove(one) and self.held.pop(one, None) is None]
+
+    def drop(self, n: int, n_bytes: int) -> int:
+        """Forget the oldest until `n` events and `n_bytes` of payload are gone; return how many."""
+        n_gone = 0
+        while self.count and (n > n_gone or n_bytes > 0):
+            n_gone, n_bytes = n_gone + 1, n_bytes - self._sizes[self._first]
+            self.forget([self.sequences[self._first]])
+        return n_gone
+
+    def write(self, events: Sequence[Event] = ()) -> bool:
+        """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
+        if self._lock < 0 or self._clock() < self.try_at:
+            return False
+        lines = [_line(*event) for event in events]
+        n_bytes = sum(map(len, lines))
+        waiting = self.size + _OVERHEAD * self.count + n_bytes
+        try:
+            if not (waiting or self._n_bad):
+                self._path.unlink(missing_ok=True)
+                self._clear()
+            elif self._n_bad or self.trouble or self.held or self._end + n_bytes > max(_SMALL_BYTES, 2 * waiting):
+                self._rewrite(lines)
+            else:
+                if self.gone:
+                    lines.insert(0, _sealed(b"- %s" % b" ".join(b"%x" % one for one in self.gone)))
+                self._store(iter(lines), self._path, self._end)
+                for line in lines:
+                    self._take(line)
+        except OSError as error:
+            self._fail(error)
+            return False
+        self.gone.clear()
+        self.trouble = ""
+        self.open(create=False)
+        return True
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+        self._clear()
+
+    def _clear(self) -> None:
+        """Note that nothing is in the file."""
+        # 20 bytes for an event, in the order of the sequences; those before `first` wait no more.
+        self.sequences, self._offsets, self._sizes = array("q"), array("q"), array("i")
+        self.count = self.size = self._first = self._end = self._n_bad = 0
+        for sequence, payload in self.held.items():
+            self._enter(sequence, -1, len(payload))
+
+    def _enter(self, sequence: int, offset: int, size: int) -> None:
+        at = bisect_left(self.sequences, sequence, self._first)
+        if sequence not in self.sequences[at : at + 1]:
+            self.sequences.insert(at, sequence)
+            self._offsets.insert(at, offset)
+            self._sizes.insert(at, size)
+            self.count, self.size = self.count + 1, self.size + size
+
+    def _remove(self, sequence: int) -> bool:
+        at = bisect_left(self.sequences, sequence, self._first)
+        if sequence not in self.sequences[at : at + 1]:
+            return False
+        self.count, self.size = self.count - 1, self.size - self._sizes[at]
+        if at == self._first:
+            self._first += 1
+        else:
+            del self.sequences[at], self._offsets[at], self._sizes[at]
+        return True
+
+    def _take(self, line: bytes) -> None:
+        """Note what is said by a line that follows all others in the file."""
+        if line[9:10] != b"-":
+            self._enter(int(line[9:25], 16), self._end, len(line) - _OVERHEAD)
+        else:
+            for number in line[11:].split():
+                self._remove(int(number, 16))
+        self._end += len(line)
+
+    def _scan(self) -> None:
+        self._clear()
+        line = b"\n"
+        with open(self._path if self._path.exists() else os.devnull, "rb") as lines:
+            for line in lines:
+                if line == _sealed(line[9:-1]):
+                    self._take(line)
+                else:
+                    self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
+        # If the process or the power ended in the middle of it, the last line is a part of one.
+        self._is_damaged = self._n_bad > (line[-1:] != b"\n" and b"\0" not in line)
+        for sequence in self.gone:
+            self._remove(sequence)
+
+    def _waiting(self, after: int, until: int = 2**63) -> Iterator[Event]:
+        with open(self._path if self._end else os.devnull, "rb") as file:
+            for at in range(bisect_right(self.sequences, after, self._first), len(self.sequences)):
+                sequence = self.sequences[at]
+                if sequence > until:
+                    return
+                payload = self.held.get(sequence)
+                if payload is None:
+                    line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
+                    payload = line[26:-1].replace(b"\xff", b"\n")
+                    if line != _line(sequence, payload):
+                        raise OSError(errno.EIO, "damaged")
+                yield sequence, payload
+
+    def _rewrite(self, lines: Iterable[bytes]) -> None:
+        """Put a file with what waits, and these lines, in the place of the old one, and close that."""
+        new, broken = (self._path.with_suffix(f".journal.{word}") for word in ("new", "broken"))
+        try:
+            if self._is_damaged:
+                with suppress(OSError):  # a file system without links: the damaged file is not kept
+                    broken.unlink(missing_ok=True)
+                    os.link(self._path, broken)
+            self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        if self._is_damaged:
+            _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
+        self.held.clear()
+        self.close()
+
+    def _store(self, lines: Iterator[bytes], path: Path, offset: int) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if offset else os.O_TRUNC), 0o600)
+        try:
+            while data := b"".join(islice(lines, _BATCH)):
+                if os.pwrite(file, data, offset) < len(data):
+                    raise OSError(errno.ENOSPC, "a part of it did not fit")
+                offset += len(data)
+            if self._durable:
+                os.fsync(file)
+            if path != self._path:
+                os.replace(path, self._path)
+            if self._durable and (path != self._path or not self._end):
+                os.fsync(self._lock)
+        finally:
+            os.close(file)
+
+    def _fail(self, error: OSError) -> None:
+        self.trouble = _WORDS.get(error.errno or 0, error.strerror or str(error))
+        self.try_at = self._clock() + _RETRY_SECONDS
+        if not self._end:
+            self.close()
+
+
+def _sealed(body: bytes) -> bytes:
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _line(sequence: int, payload: bytes) -> bytes:
+    # A line ends where the event does: in UTF-8 there is no byte 255.
+    return _sealed(b"%016x %s" % (sequence, payload.replace(b"\n", b"\xff")))

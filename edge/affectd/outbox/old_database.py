@@ -1,0 +1,69 @@
+"""The events that wait in the SQLite database of an older version."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
+_ALL = "SELECT sequence, payload, crc FROM events ORDER BY sequence"
+
+
+def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> None:
+    """Hand the events in the database at `path` to `write`; then delete it, or set it aside if it is damaged.
+
+    Raises
+    ------
+    OSError
+        It cannot be read or deleted, or another process uses it.
+    """
+    damage: list[str] = []
+    n_events = 0
+    try:
+        with closing(sqlite3.connect(path, timeout=0)) as database:
+            database.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
+            events = _read(database, damage)
+            while batch := list(islice(events, 256)):
+                if not write(batch):
+                    return
+                n_events += len(batch)
+    except sqlite3.Error as error:
+        raise OSError(errno.EAGAIN if _code(error) == sqlite3.SQLITE_BUSY else errno.EIO, str(error)) from error
+    if damage:
+        path.replace(path.with_name(path.name + ".broken"))
+        _log.warning("%s was damaged (%s); %d events in it could be saved", path, damage[0], n_events)
+    for name in (path.name, path.name + "-journal"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def _read(database: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield the intact events: up to the damage, and from the end back to it."""
+    seen: set[int] = set()
+    for order in ("ASC", "DESC"):
+        try:
+            for sequence, payload, checksum in database.execute(f"{_ALL} {order}"):
+                if sequence in seen:
+                    break
+                number = sequence.to_bytes(8, "big", signed=True)
+                if isinstance(payload, bytes) and checksum == zlib.crc32(payload, zlib.crc32(number)):
+                    seen.add(sequence)
+                    yield sequence, payload
+                else:
+                    damage.append("an event in it is damaged")
+        except sqlite3.Error as error:
+            if _code(error) not in _DAMAGED:
+                raise
+            damage.append(str(error))
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The higher bits are details; text that is none has no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF

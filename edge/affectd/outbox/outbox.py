@@ -1,0 +1,207 @@
+"""Events that wait for the broker: they survive the process and a power cut, and wear no SD card while all is well.
+
+Each is in one of two journals: in that of the runtime, a folder in memory, it survives the process. If it is not
+delivered for `grace_seconds`, or there is no connection, it goes to that on the disk, where it survives a power cut.
+It is written there first and removed afterwards, so that death in between leaves it in both, with one sequence.
+
+`put` touches no disk and shares no lock with anything that does; a disk that hangs stops only the thread that
+publishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from affectd.outbox.journal import Journal
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 256
+# What was delivered need not leave the disk at once: if the power fails, it is delivered again.
+_TIDY_SECONDS = 1.0
+
+
+class Outbox:
+    """A bounded queue of events, oldest first, that drops the oldest when it is full.
+
+    Nothing here raises because of a disk: what cannot be written stays in memory, a warning says so once, and
+    it is tried again every minute.
+
+    Parameters
+    ----------
+    state : Path or None
+        The folder on a disk; None: nothing survives a power cut.
+    runtime : Path or None
+        The folder in memory; None: what is not on the disk yet dies with the process.
+    max_events, max_bytes : int
+        How many events are kept, and how many bytes of payload. `put` holds what is not on the disk to this,
+        `settle` all of it.
+    grace_seconds : float
+        How long an event may be undelivered, while there is a connection, before it is written to the disk.
+    clock : callable
+        Monotonic seconds; tests put their own here.
+
+    Attributes
+    ----------
+    n_dropped : int
+        How many events were dropped since the start.
+    """
+
+    def __init__(
+        self,
+        state: Path | None,
+        runtime: Path | None,
+        *,
+        max_events: int,
+        max_bytes: int,
+        grace_seconds: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_events, self._max_bytes = max_events, max_bytes
+        self._grace_seconds, self._clock = grace_seconds, clock
+        # The first is for the disk and never waited for by `put`; a thread that takes both takes it first.
+        self._disk_lock, self._lock = threading.Lock(), threading.Lock()
+        self._disk = Journal(state, durable=True, clock=clock)
+        self._runtime = Journal(runtime, durable=False, clock=clock)
+        self.n_dropped = self._n_dropped_told = 0
+        self._is_full, self._tidy_at = False, -float("inf")
+        self._runtime.open(create=True)
+        # A sequence is the time of day when the event was made, in microseconds, or higher so that sequences rise.
+        newest = max(self._runtime.sequences, default=0)
+        self._sequence, self._origin = 0, max(time.time_ns() // 1000, newest + 1) - self._now()
+        self._open_disk(create=False)
+        self._drop_surplus()  # what was delivered just before a death may be on the disk still
+        self._tell()
+
+    def put(self, payload: str) -> None:
+        """Take an event; any thread may, and it waits for no disk."""
+        # A lone surrogate becomes the escape that JSON has for it.
+        data = payload.encode("utf-8", "backslashreplace")
+        with self._lock:
+            if len(data) > self._max_bytes:
+                self.n_dropped += 1
+                return
+            # If there is anything older on the disk, `settle` drops that too.
+            n, n_bytes = self._runtime.count + 1 - self._max_events, self._runtime.size + len(data) - self._max_bytes
+            self.n_dropped += self._runtime.drop(n, n_bytes)
+            self._sequence = max(self._sequence + 1, self._origin + self._now())
+            self._runtime.add(self._sequence, data)
+
+    def pending(self, after: int, n: int) -> list[tuple[int, str]]:
+        """Return up to `n` events that follow the sequence `after`, oldest first, with their sequences.
+
+        Ask from 0 again whenever nothing is in flight: events on a disk that was away may come back.
+        """
+        with self._disk_lock:
+            events = self._disk.read(after, n)
+            with self._lock:
+                events += self._runtime.read(after, n)
+        return [(sequence, payload.decode()) for sequence, payload in sorted(events)[:n]]
+
+    def delivered(self, sequences: Iterable[int]) -> None:
+        """Forget these events; those on the disk are removed from it by the next `settle`."""
+        sequences = list(sequences)
+        with self._disk_lock:
+            self._disk.forget(sequences)
+            self._forget(sequences)
+
+    def settle(self, connected: bool) -> None:
+        """Bring to the disk what has to be there, and off it what does not; call it every second or so."""
+        with self._disk_lock:
+            self._settle(self._origin + self._now(self._grace_seconds) if connected else 2**63)
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of the files."""
+        with self._disk_lock:
+            for journal in (self._runtime, self._disk):
+                if journal.trouble:
+                    journal.try_at = -float("inf")
+            self._settle(2**63)
+            with self._lock:
+                if self._runtime.held:
+                    _log.warning("%d events that could not be written are lost", len(self._runtime.held))
+                self._runtime.close()
+                self._disk.close()
+
+    def __len__(self) -> int:
+        """Return how many events wait."""
+        return self._disk.count + self._runtime.count
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes the payloads of all waiting events have."""
+        return self._disk.size + self._runtime.size
+
+    @property
+    def on_disk(self) -> int:
+        """How many of the events would survive a power cut."""
+        return self._disk.count
+
+    def _now(self, ago: float = 0.0) -> int:
+        return int((self._clock() - ago) * 1e6)
+
+    def _settle(self, until: int) -> None:
+        """Move the events up to this sequence, and log what has changed."""
+        with self._lock:
+            self._runtime.open(create=True)
+            if self._runtime.held:
+                self._runtime.write()
+        self._open_disk(create=False)
+        has_dropped = self._drop_surplus() > 0
+        while self._clock() >= self._disk.try_at:
+            with self._lock:
+                events = self._runtime.read(0, _BATCH, until)
+            if not events:
+                break
+            self._open_disk(create=True)
+            if not self._disk.write(events):
+                break
+            self._forget(sequence for sequence, _ in events)
+        now = self._clock()
+        if self._disk.gone and (now >= self._tidy_at or has_dropped or not self._disk.count):
+            self._tidy_at = now + _TIDY_SECONDS
+            self._disk.write()  # what was dropped must not come back
+        self._tell()
+
+    def _drop_surplus(self) -> int:
+        """Drop the oldest of what is on the disk until there is no more than may be; return how many."""
+        n = self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
+        with self._lock:
+            self.n_dropped += n
+        return n
+
+    def _forget(self, sequences: Iterable[int]) -> None:
+        """Remove these from where they need not be."""
+        with self._lock:
+            self._runtime.forget(sequences)
+            if self._runtime.gone:
+                self._runtime.write()
+
+    def _open_disk(self, *, create: bool) -> None:
+        """Open the file on the disk; finish the move that may have been cut off when it was closed."""
+        if self._disk.open(create=create):
+            with self._lock:
+                self._origin = max(self._origin, max(self._disk.sequences, default=0) + 1 - self._now())
+            self._forget(self._disk.sequences)
+
+    def _tell(self) -> None:
+        """Log what has changed since the last time, a line for each."""
+        without = ("an event just made is lost if the process dies", "events are not safe from a power cut")
+        for journal, what in zip((self._runtime, self._disk), without, strict=True):
+            if journal.trouble and journal.trouble != journal.told:
+                _log.warning("the outbox cannot use %s: %s; %s", journal.folder, journal.trouble, what)
+            elif journal.told and not journal.trouble:
+                _log.info("the outbox can use %s again", journal.folder)
+            journal.told = journal.trouble
+        is_dropping, self._n_dropped_told = self.n_dropped > self._n_dropped_told, self.n_dropped
+        has_room = len(self) <= self._max_events / 2 and self.n_bytes <= self._max_bytes / 2
+        if is_dropping and not self._is_full:
+            _log.warning("the outbox is full; events are being dropped, the oldest first")
+            self._is_full = True
+        elif self._is_full and has_room and not is_dropping:
+            _log.info("the outbox has room again; %d events were dropped since the start", self.n_dropped)
+            self._is_full = False
