@@ -68,9 +68,7 @@ class Journal:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             elif not (self._path.exists() or old.exists()):
                 return False
-            self._lock = os.open(self.folder, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._scan()
+            self._load()
             if self._n_bad or not self.count:
                 self.write()
             if old.exists():
@@ -134,7 +132,6 @@ class Journal:
             return False
         self.gone.clear()
         self.trouble = ""
-        self.open(create=False)
         return True
 
     def close(self) -> None:
@@ -180,15 +177,20 @@ class Journal:
                 self._remove(int(number, 16))
         self._end += len(line)
 
-    def _scan(self) -> None:
-        self._clear()
-        line = b"\n"
-        with open(self._path if self._path.exists() else os.devnull, "rb") as lines:
-            for line in lines:
-                if line == _sealed(line[9:-1]):
-                    self._take(line)
-                else:
-                    self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
+    def _load(self) -> None:
+        """Lock the file, and find out what is in it."""
+        self._lock, line = os.open(self._path.parent, os.O_RDONLY), b"\n"
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(self._path if self._path.exists() else os.devnull, "rb") as lines:
+                for line in lines:
+                    if line == _sealed(line[9:-1]):
+                        self._take(line)
+                    else:
+                        self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
+        except OSError:
+            self.close()  # what is known only in part must not be rewritten
+            raise
         # If the process or the power ended in the middle of it, the last line is a part of one.
         self._is_damaged = self._n_bad > (line[-1:] != b"\n" and b"\0" not in line)
         for sequence in self.gone:
@@ -209,7 +211,7 @@ class Journal:
                 yield sequence, payload
 
     def _rewrite(self, lines: Iterable[bytes]) -> None:
-        """Put a file with what waits, and these lines, in the place of the old one, and close that."""
+        """Put a file with what waits, and these lines, in the place of the old one."""
         new, broken = (self._path.with_suffix(f".journal.{word}") for word in ("new", "broken"))
         try:
             if self._is_damaged:
@@ -224,6 +226,7 @@ class Journal:
             _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
         self.held.clear()
         self.close()
+        self._load()
 
     def _store(self, lines: Iterator[bytes], path: Path, offset: int) -> None:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if offset else os.O_TRUNC), 0o600)

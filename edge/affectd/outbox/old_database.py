@@ -14,7 +14,6 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
-_ALL = "SELECT sequence, payload, crc FROM events ORDER BY sequence"
 
 
 def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> None:
@@ -26,17 +25,11 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
         It cannot be read or deleted, or another process uses it.
     """
     damage: list[str] = []
-    n_events = 0
-    try:
-        with closing(sqlite3.connect(path, timeout=0)) as database:
-            database.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
-            events = _read(database, damage)
-            while batch := list(islice(events, 256)):
-                if not write(batch):
-                    return
-                n_events += len(batch)
-    except sqlite3.Error as error:
-        raise OSError(errno.EAGAIN if _code(error) == sqlite3.SQLITE_BUSY else errno.EIO, str(error)) from error
+    events, n_events = _read(path, damage), 0
+    while batch := list(islice(events, 256)):
+        if not write(batch):
+            return
+        n_events += len(batch)
     if damage:
         path.replace(path.with_name(path.name + ".broken"))
         _log.warning("%s was damaged (%s); %d events in it could be saved", path, damage[0], n_events)
@@ -44,26 +37,25 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
         path.with_name(name).unlink(missing_ok=True)
 
 
-def _read(database: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[int, bytes]]:
+def _read(path: Path, damage: list[str]) -> Iterator[tuple[int, bytes]]:
     """Yield the intact events: up to the damage, and from the end back to it."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
         try:
-            for sequence, payload, checksum in database.execute(f"{_ALL} {order}"):
-                if sequence in seen:
-                    break
-                number = sequence.to_bytes(8, "big", signed=True)
-                if isinstance(payload, bytes) and checksum == zlib.crc32(payload, zlib.crc32(number)):
-                    seen.add(sequence)
-                    yield sequence, payload
-                else:
-                    damage.append("an event in it is damaged")
+            with closing(sqlite3.connect(path, timeout=0)) as database:
+                database.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
+                query = f"SELECT sequence, payload, crc FROM events ORDER BY sequence {order}"
+                for sequence, payload, checksum in database.execute(query):
+                    if sequence in seen:
+                        break
+                    number = sequence.to_bytes(8, "big", signed=True)
+                    if isinstance(payload, bytes) and checksum == zlib.crc32(payload, zlib.crc32(number)):
+                        seen.add(sequence)
+                        yield sequence, payload
+                    else:
+                        damage.append("an event in it is damaged")
         except sqlite3.Error as error:
-            if _code(error) not in _DAMAGED:
-                raise
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the higher bits are details
+            if code not in _DAMAGED:
+                raise OSError(errno.EAGAIN if code == sqlite3.SQLITE_BUSY else errno.EIO, str(error)) from error
             damage.append(str(error))
-
-
-def _code(error: sqlite3.Error) -> int:
-    # The higher bits are details; text that is none has no code.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF

@@ -69,13 +69,9 @@ class Outbox:
         self._runtime = Journal(runtime, durable=False, clock=clock)
         self.n_dropped = self._n_dropped_told = 0
         self._is_full, self._tidy_at = False, -float("inf")
-        self._runtime.open(create=True)
         # A sequence is the time of day when the event was made, in microseconds, or higher so that sequences rise.
-        newest = max(self._runtime.sequences, default=0)
-        self._sequence, self._origin = 0, max(time.time_ns() // 1000, newest + 1) - self._now()
-        self._open_disk(create=False)
-        self._drop_surplus()  # what was delivered just before a death may be on the disk still
-        self._tell()
+        self._sequence, self._origin = 0, time.time_ns() // 1000 - self._now()
+        self._settle(-1)
 
     def put(self, payload: str) -> None:
         """Take an event; any thread may, and it waits for no disk."""
@@ -146,33 +142,34 @@ class Outbox:
 
     def _settle(self, until: int) -> None:
         """Move the events up to this sequence, and log what has changed."""
+        self._open(create=False)
+        n_dropped = self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
         with self._lock:
-            self._runtime.open(create=True)
-            if self._runtime.held:
-                self._runtime.write()
-        self._open_disk(create=False)
-        has_dropped = self._drop_surplus() > 0
+            self.n_dropped += n_dropped
         while self._clock() >= self._disk.try_at:
             with self._lock:
                 events = self._runtime.read(0, _BATCH, until)
-            if not events:
-                break
-            self._open_disk(create=True)
-            if not self._disk.write(events):
+            self._open(create=events != [])
+            if not events or not self._disk.write(events):
                 break
             self._forget(sequence for sequence, _ in events)
         now = self._clock()
-        if self._disk.gone and (now >= self._tidy_at or has_dropped or not self._disk.count):
+        if self._disk.gone and (now >= self._tidy_at or n_dropped or not self._disk.count):
             self._tidy_at = now + _TIDY_SECONDS
             self._disk.write()  # what was dropped must not come back
         self._tell()
 
-    def _drop_surplus(self) -> int:
-        """Drop the oldest of what is on the disk until there is no more than may be; return how many."""
-        n = self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
+    def _open(self, *, create: bool) -> None:
+        """Open the files, and finish the move that may have been cut off when they were closed."""
         with self._lock:
-            self.n_dropped += n
-        return n
+            is_new = self._runtime.open(create=True)
+            if self._runtime.held:
+                self._runtime.write()
+        if self._disk.open(create=create) or is_new:
+            with self._lock:
+                newest = max((*self._runtime.sequences[-1:], *self._disk.sequences[-1:]), default=0)
+                self._origin = max(self._origin, newest + 1 - self._now())
+            self._forget(self._disk.sequences)
 
     def _forget(self, sequences: Iterable[int]) -> None:
         """Remove these from where they need not be."""
@@ -180,13 +177,6 @@ class Outbox:
             self._runtime.forget(sequences)
             if self._runtime.gone:
                 self._runtime.write()
-
-    def _open_disk(self, *, create: bool) -> None:
-        """Open the file on the disk; finish the move that may have been cut off when it was closed."""
-        if self._disk.open(create=create):
-            with self._lock:
-                self._origin = max(self._origin, max(self._disk.sequences, default=0) + 1 - self._now())
-            self._forget(self._disk.sequences)
 
     def _tell(self) -> None:
         """Log what has changed since the last time, a line for each."""
