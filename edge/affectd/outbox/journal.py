@@ -16,14 +16,13 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 Event = tuple[int, bytes]  # its sequence, which is its place in the order, and what to publish
-_BATCH = 256  # lines written at once
 _OVERHEAD = 27  # bytes of a line beside the payload
 _SMALL_BYTES = 65536  # a file up to this size is not rewritten
 _RETRY_SECONDS = 60.0
@@ -36,16 +35,9 @@ _WORDS = {
 
 
 class Journal:
-    """The events of a folder, whose file may be unusable for a time; nothing here raises because of a disk.
+    """The events of a folder, or of None: then they are held in memory, as those are that the file cannot take.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Where the file is; None: every event is held in memory.
-    durable : bool
-        Whether what is written survives a power cut; if not, it survives the process.
-    clock : callable
-        Monotonic seconds.
+    What is written survives the process, if `durable` a power cut too. Nothing here raises because of a disk.
     """
 
     def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
@@ -63,7 +55,7 @@ class Journal:
         if self.folder is None or self._lock >= 0 or self._clock() < self.try_at:
             return False
         old = self.folder / "outbox.sqlite"
-        try:
+        with self._attempt():
             if create:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             elif not (self._path.exists() or old.exists()):
@@ -75,20 +67,16 @@ class Journal:
                 from affectd.outbox.old_database import take_over  # SQLite takes 2 MB of memory
 
                 take_over(old, self.write)
-        except OSError as error:
-            self.close()
-            self._fail(error)
-            return False
-        return True
+            return True
+        self.close()
+        return False
 
-    def read(self, after: int, n: int, until: int = 2**63) -> list[Event]:
+    def read(self, after: int, n: int, until: int = 2**63 - 1) -> list[Event]:
         """Return up to `n` events that follow `after`, not beyond `until`, oldest first."""
-        try:
+        with self._attempt():
             return list(islice(self._waiting(after, until), n))
-        except OSError as error:
-            self.close()  # the next `open` finds out what is left
-            self._fail(error)
-            return []
+        self.close()  # the next `open` finds out what is left
+        return []
 
     def add(self, sequence: int, payload: bytes) -> None:
         """Take an event: into the file if that works, else into memory."""
@@ -115,7 +103,7 @@ class Journal:
         lines = [_line(*event) for event in events]
         n_bytes = sum(map(len, lines))
         waiting = self.size + _OVERHEAD * self.count + n_bytes
-        try:
+        with self._attempt():
             if not (waiting or self._n_bad):
                 self._path.unlink(missing_ok=True)
                 self._clear()
@@ -127,12 +115,10 @@ class Journal:
                 self._store(iter(lines), self._path, self._end)
                 for line in lines:
                     self._take(line)
-        except OSError as error:
-            self._fail(error)
-            return False
-        self.gone.clear()
-        self.trouble = ""
-        return True
+            self.gone.clear()
+            self.trouble = ""
+            return True
+        return False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -142,8 +128,7 @@ class Journal:
         self._clear()
 
     def _clear(self) -> None:
-        """Note that nothing is in the file."""
-        # 20 bytes for an event, in the order of the sequences; those before `first` wait no more.
+        # 20 bytes for an event in the file, in the order of the sequences; those before `first` wait no more.
         self.sequences, self._offsets, self._sizes = array("q"), array("q"), array("i")
         self.count = self.size = self._first = self._end = self._n_bad = 0
         for sequence, payload in self.held.items():
@@ -178,7 +163,6 @@ class Journal:
         self._end += len(line)
 
     def _load(self) -> None:
-        """Lock the file, and find out what is in it."""
         self._lock, line = os.open(self._path.parent, os.O_RDONLY), b"\n"
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,13 +180,10 @@ class Journal:
         for sequence in self.gone:
             self._remove(sequence)
 
-    def _waiting(self, after: int, until: int = 2**63) -> Iterator[Event]:
+    def _waiting(self, after: int, until: int = 2**63 - 1) -> Iterator[Event]:
         with open(self._path if self._end else os.devnull, "rb") as file:
-            for at in range(bisect_right(self.sequences, after, self._first), len(self.sequences)):
-                sequence = self.sequences[at]
-                if sequence > until:
-                    return
-                payload = self.held.get(sequence)
+            for at in range(bisect_right(self.sequences, after, self._first), bisect_right(self.sequences, until)):
+                payload = self.held.get(sequence := self.sequences[at])
                 if payload is None:
                     line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
                     payload = line[26:-1].replace(b"\xff", b"\n")
@@ -214,11 +195,14 @@ class Journal:
         """Put a file with what waits, and these lines, in the place of the old one."""
         new, broken = (self._path.with_suffix(f".journal.{word}") for word in ("new", "broken"))
         try:
+            self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
             if self._is_damaged:
                 with suppress(OSError):  # a file system without links: the damaged file is not kept
                     broken.unlink(missing_ok=True)
                     os.link(self._path, broken)
-            self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
+            os.replace(new, self._path)
+            if self._durable:
+                os.fsync(self._lock)
         except OSError:
             new.unlink(missing_ok=True)
             raise
@@ -228,27 +212,26 @@ class Journal:
         self.close()
         self._load()
 
-    def _store(self, lines: Iterator[bytes], path: Path, offset: int) -> None:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if offset else os.O_TRUNC), 0o600)
-        try:
-            while data := b"".join(islice(lines, _BATCH)):
-                if os.pwrite(file, data, offset) < len(data):
+    def _store(self, lines: Iterator[bytes], path: Path, end: int) -> None:
+        with open(path, "ab" if end else "wb", 0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            while data := b"".join(islice(lines, 256)):
+                if os.write(file.fileno(), data) < len(data):
                     raise OSError(errno.ENOSPC, "a part of it did not fit")
-                offset += len(data)
             if self._durable:
-                os.fsync(file)
-            if path != self._path:
-                os.replace(path, self._path)
-            if self._durable and (path != self._path or not self._end):
-                os.fsync(self._lock)
-        finally:
-            os.close(file)
+                os.fsync(file.fileno())
+        if self._durable and not end:
+            os.fsync(self._lock)
 
-    def _fail(self, error: OSError) -> None:
-        self.trouble = _WORDS.get(error.errno or 0, error.strerror or str(error))
-        self.try_at = self._clock() + _RETRY_SECONDS
-        if not self._end:
-            self.close()
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Note what goes wrong with the disk."""
+        try:
+            yield
+        except OSError as error:
+            self.trouble = _WORDS.get(error.errno or 0, error.strerror or str(error))
+            self.try_at = self._clock() + _RETRY_SECONDS
+            if not self._end:
+                self.close()
 
 
 def _sealed(body: bytes) -> bytes:

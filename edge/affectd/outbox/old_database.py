@@ -6,9 +6,8 @@ import errno
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -24,38 +23,27 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
     OSError
         It cannot be read or deleted, or another process uses it.
     """
-    damage: list[str] = []
-    events, n_events = _read(path, damage), 0
-    while batch := list(islice(events, 256)):
-        if not write(batch):
-            return
-        n_events += len(batch)
-    if damage:
-        path.replace(path.with_name(path.name + ".broken"))
-        _log.warning("%s was damaged (%s); %d events in it could be saved", path, damage[0], n_events)
-    for name in (path.name, path.name + "-journal"):
-        path.with_name(name).unlink(missing_ok=True)
-
-
-def _read(path: Path, damage: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield the intact events: up to the damage, and from the end back to it."""
-    seen: set[int] = set()
-    for order in ("ASC", "DESC"):
+    events: dict[int, bytes] = {}
+    damage = ""
+    for order in ("ASC", "DESC"):  # up to the damage, and from the end back to it
         try:
             with closing(sqlite3.connect(path, timeout=0)) as database:
                 database.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
                 query = f"SELECT sequence, payload, crc FROM events ORDER BY sequence {order}"
                 for sequence, payload, checksum in database.execute(query):
-                    if sequence in seen:
-                        break
                     number = sequence.to_bytes(8, "big", signed=True)
                     if isinstance(payload, bytes) and checksum == zlib.crc32(payload, zlib.crc32(number)):
-                        seen.add(sequence)
-                        yield sequence, payload
+                        events[sequence] = payload
                     else:
-                        damage.append("an event in it is damaged")
+                        damage = "an event in it is damaged"
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the higher bits are details
             if code not in _DAMAGED:
                 raise OSError(errno.EAGAIN if code == sqlite3.SQLITE_BUSY else errno.EIO, str(error)) from error
-            damage.append(str(error))
+            damage = str(error)
+    if write(sorted(events.items())):
+        if damage:
+            path.replace(path.with_name(path.name + ".broken"))
+            _log.warning("%s was damaged (%s); %d events in it could be saved", path, damage, len(events))
+        for name in (path.name, path.name + "-journal"):
+            path.with_name(name).unlink(missing_ok=True)

@@ -1,11 +1,8 @@
 """Events that wait for the broker: they survive the process and a power cut, and wear no SD card while all is well.
 
-Each is in one of two journals: in that of the runtime, a folder in memory, it survives the process. If it is not
-delivered for `grace_seconds`, or there is no connection, it goes to that on the disk, where it survives a power cut.
-It is written there first and removed afterwards, so that death in between leaves it in both, with one sequence.
-
-`put` touches no disk and shares no lock with anything that does; a disk that hangs stops only the thread that
-publishes.
+Each is in one of two journals: in a folder in memory it survives the process; on the disk, where it goes when it is not
+delivered for `grace_seconds` or there is no connection, a power cut. It is written there first and removed afterwards,
+so that death in between leaves it in both, with one sequence. `put` touches no disk and shares no lock with what does.
 """
 
 from __future__ import annotations
@@ -21,8 +18,6 @@ from affectd.outbox.journal import Journal
 _log = logging.getLogger(__name__)
 
 _BATCH = 256
-# What was delivered need not leave the disk at once: if the power fails, it is delivered again.
-_TIDY_SECONDS = 1.0
 
 
 class Outbox:
@@ -68,7 +63,7 @@ class Outbox:
         self._disk = Journal(state, durable=True, clock=clock)
         self._runtime = Journal(runtime, durable=False, clock=clock)
         self.n_dropped = self._n_dropped_told = 0
-        self._is_full, self._tidy_at = False, -float("inf")
+        self._is_full = False
         # A sequence is the time of day when the event was made, in microseconds, or higher so that sequences rise.
         self._sequence, self._origin = 0, time.time_ns() // 1000 - self._now()
         self._settle(-1)
@@ -153,9 +148,7 @@ class Outbox:
             if not events or not self._disk.write(events):
                 break
             self._forget(sequence for sequence, _ in events)
-        now = self._clock()
-        if self._disk.gone and (now >= self._tidy_at or n_dropped or not self._disk.count):
-            self._tidy_at = now + _TIDY_SECONDS
+        if self._disk.gone:
             self._disk.write()  # what was dropped must not come back
         self._tell()
 
