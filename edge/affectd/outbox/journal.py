@@ -1,7 +1,7 @@
 """A file of events that is only appended to: checksummed lines, and in memory where those are that still wait.
 
-A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or names events that wait no more, ``CHECKSUM - SEQUENCE...``, in
-hexadecimal. A damaged line costs itself alone. When more than half of the file is dead, a new one takes its place.
+A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or says with a payload of one byte 254 that it waits no more. A
+damaged line costs itself alone. When more than half of the file is dead, a new one takes its place.
 
 Source: T. Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, on what a power cut may leave.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 Event = tuple[int, bytes]  # its sequence, which is its place in the order, and what to publish
+_GONE = b"\xfe"  # in UTF-8 there are no bytes 254 and 255
 _OVERHEAD = 27  # bytes of a line beside the payload
 _SMALL_BYTES = 65536  # a file up to this size is not rewritten
 _RETRY_SECONDS = 60.0
@@ -100,23 +101,25 @@ class Journal:
         """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
         if self._lock < 0 or self._clock() < self.try_at:
             return False
-        lines = [_line(*event) for event in events]
-        n_bytes = sum(map(len, lines))
-        waiting = self.size + _OVERHEAD * self.count + n_bytes
+        lines = [*(_line(one, _GONE) for one in self.gone), *(_line(*event) for event in events)]
+        waiting = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
+        end, size = self._end, self._end + sum(map(len, lines))
+        anew = self._n_bad or (waiting and (self.trouble or self.held or size > max(_SMALL_BYTES, 2 * waiting)))
         with self._attempt():
-            if not (waiting or self._n_bad):
-                self._path.unlink(missing_ok=True)
-                self._clear()
-            elif self._n_bad or self.trouble or self.held or self._end + n_bytes > max(_SMALL_BYTES, 2 * waiting):
+            if anew:
                 self._rewrite(lines)
-            else:
-                if self.gone:
-                    lines.insert(0, _sealed(b"- %s" % b" ".join(b"%x" % one for one in self.gone)))
-                self._store(iter(lines), self._path, self._end)
+            elif waiting:
+                self._store(iter(lines), self._path, end)
                 for line in lines:
                     self._take(line)
+            else:
+                self._path.unlink(missing_ok=True)
+                self._clear()
             self.gone.clear()
             self.trouble = ""
+            if self._durable and self._end and (anew or not end):
+                with self._attempt():  # what was written is there, if not under its name after a power cut
+                    os.fsync(self._lock)
             return True
         return False
 
@@ -155,11 +158,10 @@ class Journal:
 
     def _take(self, line: bytes) -> None:
         """Note what is said by a line that follows all others in the file."""
-        if line[9:10] != b"-":
-            self._enter(int(line[9:25], 16), self._end, len(line) - _OVERHEAD)
+        if line[26:-1] == _GONE:
+            self._remove(int(line[9:25], 16))
         else:
-            for number in line[11:].split():
-                self._remove(int(number, 16))
+            self._enter(int(line[9:25], 16), self._end, len(line) - _OVERHEAD)
         self._end += len(line)
 
     def _load(self) -> None:
@@ -201,8 +203,6 @@ class Journal:
                     broken.unlink(missing_ok=True)
                     os.link(self._path, broken)
             os.replace(new, self._path)
-            if self._durable:
-                os.fsync(self._lock)
         except OSError:
             new.unlink(missing_ok=True)
             raise
@@ -219,8 +219,6 @@ class Journal:
                     raise OSError(errno.ENOSPC, "a part of it did not fit")
             if self._durable:
                 os.fsync(file.fileno())
-        if self._durable and not end:
-            os.fsync(self._lock)
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
@@ -239,5 +237,5 @@ def _sealed(body: bytes) -> bytes:
 
 
 def _line(sequence: int, payload: bytes) -> bytes:
-    # A line ends where the event does: in UTF-8 there is no byte 255.
+    # A line ends where the event does.
     return _sealed(b"%016x %s" % (sequence, payload.replace(b"\n", b"\xff")))

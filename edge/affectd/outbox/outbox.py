@@ -76,17 +76,13 @@ class Outbox:
             if len(data) > self._max_bytes:
                 self.n_dropped += 1
                 return
-            # If there is anything older on the disk, `settle` drops that too.
             n, n_bytes = self._runtime.count + 1 - self._max_events, self._runtime.size + len(data) - self._max_bytes
             self.n_dropped += self._runtime.drop(n, n_bytes)
             self._sequence = max(self._sequence + 1, self._origin + self._now())
             self._runtime.add(self._sequence, data)
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
-        """Return up to `n` events that follow the sequence `after`, oldest first, with their sequences.
-
-        Ask from 0 again whenever nothing is in flight: events on a disk that was away may come back.
-        """
+        """Return up to `n` events after a sequence, oldest first; from 0 those of a disk that was away too."""
         with self._disk_lock:
             events = self._disk.read(after, n)
             with self._lock:
@@ -108,9 +104,7 @@ class Outbox:
     def close(self) -> None:
         """Bring everything to the disk and let go of the files."""
         with self._disk_lock:
-            for journal in (self._runtime, self._disk):
-                if journal.trouble:
-                    journal.try_at = -float("inf")
+            self._disk.try_at = self._runtime.try_at = -float("inf")
             self._settle(2**63)
             with self._lock:
                 if self._runtime.held:
@@ -138,9 +132,8 @@ class Outbox:
     def _settle(self, until: int) -> None:
         """Move the events up to this sequence, and log what has changed."""
         self._open(create=False)
-        n_dropped = self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
         with self._lock:
-            self.n_dropped += n_dropped
+            self.n_dropped += self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
         while self._clock() >= self._disk.try_at:
             with self._lock:
                 events = self._runtime.read(0, _BATCH, until)
@@ -184,7 +177,6 @@ class Outbox:
         has_room = len(self) <= self._max_events / 2 and self.n_bytes <= self._max_bytes / 2
         if is_dropping and not self._is_full:
             _log.warning("the outbox is full; events are being dropped, the oldest first")
-            self._is_full = True
         elif self._is_full and has_room and not is_dropping:
             _log.info("the outbox has room again; %d events were dropped since the start", self.n_dropped)
-            self._is_full = False
+        self._is_full = is_dropping or (self._is_full and not has_room)

@@ -177,8 +177,8 @@ def test_a_damaged_note_of_deliveries_lets_them_come_again_and_loses_none(state:
     content = (state / NAME).read_bytes()
     outbox.close()
     lines = content.splitlines(keepends=True)
-    assert lines[6][8:11] == b" - "
-    for note, expected in ((lines[6], "cdefg"), (lines[6][:-3] + b"zz\n", "abcdefg")):
+    assert [line[26:-1] for line in lines] == [*(b"abcdef"[n : n + 1] for n in range(6)), b"\xfe", b"\xfe", b"g"]
+    for note, expected in ((lines[6], "cdefg"), (lines[6][:-3] + b"zz\n", "acdefg")):
         (state / NAME).write_bytes(b"".join([*lines[:6], note, *lines[7:]]))
         outbox = opened(state, None)
         assert payloads(outbox) == list(expected)
