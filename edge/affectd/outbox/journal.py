@@ -23,7 +23,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 Event = tuple[int, bytes]  # its sequence, which is its place in the order, and what to publish
-_GONE = b"\xfe"  # in UTF-8 there are no bytes 254 and 255
+_GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
 _OVERHEAD = 27  # bytes of a line beside the payload
 _SMALL_BYTES = 65536  # a file up to this size is not rewritten
 _RETRY_SECONDS = 60.0
@@ -89,13 +89,12 @@ class Journal:
         """Let these wait no more; the next `write` tells the file."""
         self.gone += [one for one in sequences if self._remove(one) and self.held.pop(one, None) is None]
 
-    def drop(self, n: int, n_bytes: int) -> int:
-        """Forget the oldest until `n` events and `n_bytes` of payload are gone; return how many."""
-        n_gone = 0
-        while self.count and (n > n_gone or n_bytes > 0):
-            n_gone, n_bytes = n_gone + 1, n_bytes - self._sizes[self._first]
+    def drop(self, most: int, most_bytes: int) -> int:
+        """Forget the oldest until there are no more than this; return how many."""
+        before = self.count
+        while self.count and (self.count > most or self.size > most_bytes):
             self.forget([self.sequences[self._first]])
-        return n_gone
+        return before - self.count
 
     def write(self, events: Sequence[Event] = ()) -> bool:
         """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
@@ -132,7 +131,7 @@ class Journal:
 
     def _clear(self) -> None:
         # 20 bytes for an event in the file, in the order of the sequences; those before `first` wait no more.
-        self.sequences, self._offsets, self._sizes = array("q"), array("q"), array("i")
+        self._columns = self.sequences, self._offsets, self._sizes = array("q"), array("q"), array("i")
         self.count = self.size = self._first = self._end = self._n_bad = 0
         for sequence, payload in self.held.items():
             self._enter(sequence, -1, len(payload))
@@ -140,9 +139,8 @@ class Journal:
     def _enter(self, sequence: int, offset: int, size: int) -> None:
         at = bisect_left(self.sequences, sequence, self._first)
         if sequence not in self.sequences[at : at + 1]:
-            self.sequences.insert(at, sequence)
-            self._offsets.insert(at, offset)
-            self._sizes.insert(at, size)
+            for column, value in zip(self._columns, (sequence, offset, size), strict=True):
+                column.insert(at, value)
             self.count, self.size = self.count + 1, self.size + size
 
     def _remove(self, sequence: int) -> bool:
@@ -157,7 +155,6 @@ class Journal:
         return True
 
     def _take(self, line: bytes) -> None:
-        """Note what is said by a line that follows all others in the file."""
         if line[26:-1] == _GONE:
             self._remove(int(line[9:25], 16))
         else:
@@ -188,7 +185,7 @@ class Journal:
                 payload = self.held.get(sequence := self.sequences[at])
                 if payload is None:
                     line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
-                    payload = line[26:-1].replace(b"\xff", b"\n")
+                    payload = line[26:-1].replace(_LINE_FEED, b"\n")
                     if line != _line(sequence, payload):
                         raise OSError(errno.EIO, "damaged")
                 yield sequence, payload
@@ -222,7 +219,6 @@ class Journal:
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
-        """Note what goes wrong with the disk."""
         try:
             yield
         except OSError as error:
@@ -237,5 +233,4 @@ def _sealed(body: bytes) -> bytes:
 
 
 def _line(sequence: int, payload: bytes) -> bytes:
-    # A line ends where the event does.
-    return _sealed(b"%016x %s" % (sequence, payload.replace(b"\n", b"\xff")))
+    return _sealed(b"%016x %s" % (sequence, payload.replace(b"\n", _LINE_FEED)))

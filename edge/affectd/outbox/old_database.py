@@ -12,17 +12,9 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
-
 
 def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> None:
-    """Hand the events in the database at `path` to `write`; then delete it, or set it aside if it is damaged.
-
-    Raises
-    ------
-    OSError
-        It cannot be read or deleted, or another process uses it.
-    """
+    """Hand the events to `write` and delete the database, or set it aside if it is damaged; OSError: not now."""
     events: dict[int, bytes] = {}
     damage = ""
     for order in ("ASC", "DESC"):  # up to the damage, and from the end back to it
@@ -38,7 +30,7 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
                         damage = "an event in it is damaged"
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the higher bits are details
-            if code not in _DAMAGED:
+            if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR):
                 raise OSError(errno.EAGAIN if code == sqlite3.SQLITE_BUSY else errno.EIO, str(error)) from error
             damage = str(error)
     if write(sorted(events.items())):

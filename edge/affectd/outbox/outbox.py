@@ -17,8 +17,6 @@ from affectd.outbox.journal import Journal
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 256
-
 
 class Outbox:
     """A bounded queue of events, oldest first, that drops the oldest when it is full.
@@ -33,8 +31,7 @@ class Outbox:
     runtime : Path or None
         The folder in memory; None: what is not on the disk yet dies with the process.
     max_events, max_bytes : int
-        How many events are kept, and how many bytes of payload. `put` holds what is not on the disk to this,
-        `settle` all of it.
+        How many events are kept, and bytes of payload; `settle` drops what the disk has too many of.
     grace_seconds : float
         How long an event may be undelivered, while there is a connection, before it is written to the disk.
     clock : callable
@@ -62,10 +59,9 @@ class Outbox:
         self._disk_lock, self._lock = threading.Lock(), threading.Lock()
         self._disk = Journal(state, durable=True, clock=clock)
         self._runtime = Journal(runtime, durable=False, clock=clock)
-        self.n_dropped = self._n_dropped_told = 0
-        self._is_full = False
+        self.n_dropped = self._n_dropped_told = self._sequence = 0
         # A sequence is the time of day when the event was made, in microseconds, or higher so that sequences rise.
-        self._sequence, self._origin = 0, time.time_ns() // 1000 - self._now()
+        self._is_full, self._origin = False, time.time_ns() // 1000 - self._now()
         self._settle(-1)
 
     def put(self, payload: str) -> None:
@@ -76,8 +72,7 @@ class Outbox:
             if len(data) > self._max_bytes:
                 self.n_dropped += 1
                 return
-            n, n_bytes = self._runtime.count + 1 - self._max_events, self._runtime.size + len(data) - self._max_bytes
-            self.n_dropped += self._runtime.drop(n, n_bytes)
+            self.n_dropped += self._runtime.drop(self._max_events - 1, self._max_bytes - len(data))
             self._sequence = max(self._sequence + 1, self._origin + self._now())
             self._runtime.add(self._sequence, data)
 
@@ -133,10 +128,11 @@ class Outbox:
         """Move the events up to this sequence, and log what has changed."""
         self._open(create=False)
         with self._lock:
-            self.n_dropped += self._disk.drop(len(self) - self._max_events, self.n_bytes - self._max_bytes)
+            most, most_bytes = self._max_events - self._runtime.count, self._max_bytes - self._runtime.size
+            self.n_dropped += self._disk.drop(most, most_bytes)
         while self._clock() >= self._disk.try_at:
             with self._lock:
-                events = self._runtime.read(0, _BATCH, until)
+                events = self._runtime.read(0, 256, until)
             self._open(create=events != [])
             if not events or not self._disk.write(events):
                 break
@@ -158,7 +154,6 @@ class Outbox:
             self._forget(self._disk.sequences)
 
     def _forget(self, sequences: Iterable[int]) -> None:
-        """Remove these from where they need not be."""
         with self._lock:
             self._runtime.forget(sequences)
             if self._runtime.gone:
