@@ -26,7 +26,8 @@ _SECTOR = 512
 class Step:
     """One change: what and where; for a write the bytes and where they go; for a rename or a link where from.
 
-    The kinds are open (of a file that it makes or empties), write, sync, replace, link, unlink and mkdir.
+    The kinds are open (of a file that it makes or empties), write, truncate (to the offset), sync, replace, link,
+    unlink and mkdir.
     """
 
     kind: str
@@ -47,7 +48,9 @@ def die() -> None:
 @contextmanager
 def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
     """Let `before` be asked before every step that changes a file; it answers None to let it happen."""
-    true = {name: getattr(os, name) for name in ("open", "write", "fsync", "replace", "link", "unlink", "mkdir")}
+    true = {
+        name: getattr(os, name) for name in ("open", "write", "fsync", "replace", "link", "unlink", "mkdir", "truncate")
+    }
 
     def ask(step: Step) -> Answer:
         answer = before(step)
@@ -72,6 +75,10 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
         ask(Step("sync", _path(file)))
         true["fsync"](file)
 
+    def truncate(path: Any, size: int) -> None:
+        ask(Step("truncate", os.fspath(path), offset=size))
+        true["truncate"](path, size)
+
     def hooked(name: str) -> Callable[..., Any]:
         def function(*paths: Any, **options: Any) -> Any:
             names = [os.fspath(path) for path in paths if not isinstance(path, int)]
@@ -86,6 +93,7 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
         patch.setattr(os, "open", open_file)
         patch.setattr(os, "write", write)
         patch.setattr(os, "fsync", sync)
+        patch.setattr(os, "truncate", truncate)
         yield
 
 
@@ -120,7 +128,7 @@ def after_a_power_cut(steps: list[Step], folder: Path, is_kept: Callable[[], boo
             on_disk, changes = dict(now), []
         elif step.kind == "write":
             now[name].later += _sectors(step)
-        elif step.kind == "open" and name in now:
+        elif step.kind in ("open", "truncate") and name in now:
             now[name].later.append(step)
         elif step.kind != "mkdir":
             changes.append(
@@ -154,6 +162,8 @@ def _applied(content: bytes, steps: list[Step]) -> bytes:
         if step.kind == "write":
             end = step.offset + len(step.data)
             content = content[: step.offset].ljust(step.offset, b"\0") + step.data + content[end:]
+        elif step.kind == "truncate":
+            content = content[: step.offset]
         else:
             content = b""
     return content

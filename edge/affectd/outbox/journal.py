@@ -1,9 +1,8 @@
 """A file of events that is only appended to: checksummed lines, and in memory where those are that still wait.
 
 A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or says with a payload of one byte 254 that it waits no more. A
-damaged line costs itself alone. When more than half of the file is dead, a new one takes its place.
-
-Source: T. Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, on what a power cut may leave.
+damaged line costs itself alone. When more than half of the file is dead, a new one takes its place. What is written
+survives the process, and a power cut if the journal is durable. Nothing here raises because of a disk.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
-Event = tuple[int, bytes]  # its sequence, which is its place in the order, and what to publish
 _GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
 _OVERHEAD = 27  # bytes of a line beside the payload
 _SMALL_BYTES = 65536  # a file up to this size is not rewritten
@@ -36,19 +34,15 @@ _WORDS = {
 
 
 class Journal:
-    """The events of a folder, or of None: then they are held in memory, as those are that the file cannot take.
-
-    What is written survives the process, if `durable` a power cut too. Nothing here raises because of a disk.
-    """
+    """The events of a folder; those that its file cannot take, or all if there is no folder, are held in memory."""
 
     def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
         self.folder, self._durable, self._clock = folder, durable, clock
         self._path = (folder or Path()) / "outbox.journal"
         self.trouble = self.told = ""  # why the file could not be used, and what the log says about it
-        self.try_at = -float("inf")
+        self.try_at, self._lock = -float("inf"), -1  # the lock is the folder, opened
         self.held: dict[int, bytes] = {}  # what the file could not take
         self.gone: list[int] = []  # what waits no more, which the file does not say yet
-        self._lock = -1  # the folder, locked while the file is in use
         self._clear()
 
     def open(self, *, create: bool) -> bool:
@@ -72,7 +66,7 @@ class Journal:
         self.close()
         return False
 
-    def read(self, after: int, n: int, until: int = 2**63 - 1) -> list[Event]:
+    def read(self, after: int, n: int, until: int = 2**63 - 1) -> list[tuple[int, bytes]]:
         """Return up to `n` events that follow `after`, not beyond `until`, oldest first."""
         with self._attempt():
             return list(islice(self._waiting(after, until), n))
@@ -96,14 +90,15 @@ class Journal:
             self.forget([self.sequences[self._first]])
         return before - self.count
 
-    def write(self, events: Sequence[Event] = ()) -> bool:
+    def write(self, events: Sequence[tuple[int, bytes]] = ()) -> bool:
         """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
         if self._lock < 0 or self._clock() < self.try_at:
             return False
         lines = [*(_line(one, _GONE) for one in self.gone), *(_line(*event) for event in events)]
         waiting = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
         end, size = self._end, self._end + sum(map(len, lines))
-        anew = self._n_bad or (waiting and (self.trouble or self.held or size > max(_SMALL_BYTES, 2 * waiting)))
+        is_big = size > max(_SMALL_BYTES, 2 * waiting) and not self.trouble  # which may be that the disk is full
+        anew = self._n_bad or (waiting and (self.held or is_big))
         with self._attempt():
             if anew:
                 self._rewrite(lines)
@@ -114,10 +109,9 @@ class Journal:
             else:
                 self._path.unlink(missing_ok=True)
                 self._clear()
-            self.gone.clear()
-            self.trouble = ""
+            self.gone, self.trouble = [], ""
             if self._durable and self._end and (anew or not end):
-                with self._attempt():  # what was written is there, if not under its name after a power cut
+                with self._attempt():  # if not, all is there, but may have no name after a power cut
                     os.fsync(self._lock)
             return True
         return False
@@ -179,9 +173,9 @@ class Journal:
         for sequence in self.gone:
             self._remove(sequence)
 
-    def _waiting(self, after: int, until: int = 2**63 - 1) -> Iterator[Event]:
+    def _waiting(self, after: int, until: int = 2**63 - 1) -> Iterator[tuple[int, bytes]]:
         with open(self._path if self._end else os.devnull, "rb") as file:
-            for at in range(bisect_right(self.sequences, after, self._first), bisect_right(self.sequences, until)):
+            for at in range(*(bisect_right(self.sequences, limit, self._first) for limit in (after, until))):
                 payload = self.held.get(sequence := self.sequences[at])
                 if payload is None:
                     line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
@@ -196,6 +190,7 @@ class Journal:
         try:
             self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
             if self._is_damaged:
+                _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
                 with suppress(OSError):  # a file system without links: the damaged file is not kept
                     broken.unlink(missing_ok=True)
                     os.link(self._path, broken)
@@ -203,8 +198,6 @@ class Journal:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        if self._is_damaged:
-            _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
         self.held.clear()
         self.close()
         self._load()
@@ -226,6 +219,11 @@ class Journal:
             self.try_at = self._clock() + _RETRY_SECONDS
             if not self._end:
                 self.close()
+                return
+            self._n_bad += 1
+            with suppress(OSError):  # what was half done is undone, or the next time all is written anew
+                os.truncate(self._path, self._end)
+                self._n_bad -= 1
 
 
 def _sealed(body: bytes) -> bytes:

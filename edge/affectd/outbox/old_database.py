@@ -10,13 +10,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-_log = logging.getLogger(__name__)
-
 
 def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> None:
     """Hand the events to `write` and delete the database, or set it aside if it is damaged; OSError: not now."""
-    events: dict[int, bytes] = {}
-    damage = ""
+    events, damage = dict[int, bytes](), ""
     for order in ("ASC", "DESC"):  # up to the damage, and from the end back to it
         try:
             with closing(sqlite3.connect(path, timeout=0)) as database:
@@ -36,6 +33,7 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
     if write(sorted(events.items())):
         if damage:
             path.replace(path.with_name(path.name + ".broken"))
-            _log.warning("%s was damaged (%s); %d events in it could be saved", path, damage, len(events))
+            message = "%s was damaged (%s); %d events in it could be saved"
+            logging.getLogger(__name__).warning(message, path, damage, len(events))
         for name in (path.name, path.name + "-journal"):
             path.with_name(name).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Events that wait for the broker: they survive the process and a power cut, and wear no SD card while all is well.
 
-Each is in one of two journals: in a folder in memory it survives the process; on the disk, where it goes when it is not
-delivered for `grace_seconds` or there is no connection, a power cut. It is written there first and removed afterwards,
-so that death in between leaves it in both, with one sequence. `put` touches no disk and shares no lock with what does.
+Each is in one of two journals. In memory it survives the process; if it is not delivered soon, it goes to the disk and
+survives a power cut. It is written there first and removed afterwards, so that death in between leaves it in both, with
+one sequence. `put` touches no disk and shares no lock with what does.
 """
 
 from __future__ import annotations
@@ -160,7 +160,6 @@ class Outbox:
                 self._runtime.write()
 
     def _tell(self) -> None:
-        """Log what has changed since the last time, a line for each."""
         without = ("an event just made is lost if the process dies", "events are not safe from a power cut")
         for journal, what in zip((self._runtime, self._disk), without, strict=True):
             if journal.trouble and journal.trouble != journal.told:

@@ -32,7 +32,7 @@ def test_put_touches_no_disk_whatever_is_wrong(state: Path, runtime: Path, clock
         clock.now += 3600
         put(outbox, *"tuv")
     assert {Path(step.path).parent for step in steps} == {runtime}
-    assert {step.kind for step in steps} == {"open", "write"}
+    assert {step.kind for step in steps} == {"open", "write", "truncate"}
     outbox.close()
 
 

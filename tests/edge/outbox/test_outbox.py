@@ -172,13 +172,13 @@ def test_a_file_is_bounded_although_something_always_waits(
     outbox = opened(state, runtime, clock, max_events=3000)
     outbox.put("stuck")
     sizes = []
-    for _ in range(2000):
+    for _ in range(600):
         outbox.put(EVENT)
         outbox.settle(connected=place == "runtime")
         outbox.delivered([sequence for sequence, _ in outbox.pending(0, 2)[1:]])
         clock.now += 0.0001 if place == "runtime" else 2.0
         sizes.append(sum(file.stat().st_size for folder in (state, runtime) for file in folder.glob("*")))
-    assert max(sizes) < 100_000
+    assert max(sizes) < 80_000
     assert payloads(outbox) == ["stuck"]
     outbox.close()
 
