@@ -22,8 +22,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 _GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
-_OVERHEAD = 27  # bytes of a line beside the payload
-_SMALL_BYTES = 65536  # a file up to this size is not rewritten
+_OVERHEAD, _SMALL_BYTES = 27, 65536  # of a line beside the payload, of a file that is not yet rewritten
 _RETRY_SECONDS = 60.0
 _WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -69,7 +68,7 @@ class Journal:
     def read(self, after: int, n: int, until: int = 2**63 - 1) -> list[tuple[int, bytes]]:
         """Return up to `n` events that follow `after`, not beyond `until`, oldest first."""
         with self._attempt():
-            return list(islice(self._waiting(after, until), n))
+            return list(islice(self._waiting(after, until), n)) if self.count else []
         self.close()  # the next `open` finds out what is left
         return []
 
@@ -203,12 +202,15 @@ class Journal:
         self._load()
 
     def _store(self, lines: Iterator[bytes], path: Path, end: int) -> None:
-        with open(path, "ab" if end else "wb", 0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if end else os.O_TRUNC), 0o600)
+        try:
             while data := b"".join(islice(lines, 256)):
-                if os.write(file.fileno(), data) < len(data):
+                if os.write(file, data) < len(data):
                     raise OSError(errno.ENOSPC, "a part of it did not fit")
             if self._durable:
-                os.fsync(file.fileno())
+                os.fsync(file)
+        finally:
+            os.close(file)
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:

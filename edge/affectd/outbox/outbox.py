@@ -21,8 +21,7 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """A bounded queue of events, oldest first, that drops the oldest when it is full.
 
-    Nothing here raises because of a disk: what cannot be written stays in memory, a warning says so once, and
-    it is tried again every minute.
+    Nothing raises because of a disk: what cannot be written stays in memory, is told once and tried every minute.
 
     Parameters
     ----------
@@ -66,8 +65,7 @@ class Outbox:
 
     def put(self, payload: str) -> None:
         """Take an event; any thread may, and it waits for no disk."""
-        # A lone surrogate becomes the escape that JSON has for it.
-        data = payload.encode("utf-8", "backslashreplace")
+        data = payload.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its escape in JSON
         with self._lock:
             if len(data) > self._max_bytes:
                 self.n_dropped += 1
