@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-# What a step may be answered with, besides None. HALF writes the first half and ends the process.
-IO_ERROR, FULL, HALF = errno.EIO, errno.ENOSPC, -1
+# What a step may be answered with, besides None. PART writes the first half, HALF ends the process after that.
+IO_ERROR, FULL, HALF, PART = errno.EIO, errno.ENOSPC, -1, -2
 _SECTOR = 512
 
 
@@ -54,7 +54,7 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
 
     def ask(step: Step) -> Answer:
         answer = before(step)
-        if answer and answer != HALF:
+        if answer and answer > 0:
             raise OSError(answer, os.strerror(answer), step.path)
         return answer
 
@@ -66,10 +66,11 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
     def write(file: int, data: bytes) -> int:
         if not os.path.isabs(_path(file)):  # a pipe
             return int(true["write"](file, data))
-        if ask(Step("write", _path(file), data, os.fstat(file).st_size)) == HALF:
-            true["write"](file, data[: len(data) // 2])
+        answer = ask(Step("write", _path(file), data, os.fstat(file).st_size))
+        n = int(true["write"](file, data[: len(data) // 2] if answer in (HALF, PART) else data))
+        if answer == HALF:
             die()
-        return int(true["write"](file, data))
+        return n
 
     def sync(file: int) -> None:
         ask(Step("sync", _path(file)))

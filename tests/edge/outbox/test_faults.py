@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affectd.outbox import journal
-from faulty_disk import FULL, IO_ERROR, Answer, Step, faulty_disk
+from faulty_disk import FULL, IO_ERROR, PART, Answer, Step, faulty_disk
 from outboxes import NAME, Clock, deliver, died, opened, payloads, put
 
 
@@ -149,7 +153,7 @@ def grows(step: Step) -> bool:
 
 
 @pytest.mark.parametrize("place", ["state", "run"])
-@pytest.mark.parametrize("fault", ["an error", "errors", "a full disk"])
+@pytest.mark.parametrize("fault", ["an error", "errors", "a full disk", "a part of a write"])
 @pytest.mark.usefixtures("sometimes_rewritten")
 def test_an_error_at_any_step_loses_nothing(
     in_memory: Path, fault: str, place: str, caplog: pytest.LogCaptureFixture
@@ -167,6 +171,8 @@ def test_an_error_at_any_step_loses_nothing(
             n_steps += 1
             if is_over or n_steps < bad or (fault == "an error" and n_steps > bad):  # noqa: B023
                 return None
+            if fault == "a part of a write":
+                return PART if step.kind == "write" else None
             if fault == "a full disk":
                 return FULL if grows(step) else None
             return IO_ERROR
@@ -212,6 +218,75 @@ def test_an_error_at_any_step_loses_nothing(
             return
         assert len(caplog.messages) <= 2, (bad, caplog.messages)
     raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["state", "run"])
+def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, name: str) -> None:
+    outbox = opened(tmp_path / "state", tmp_path / "run", clock)
+    put(outbox, "a")
+    outbox.settle(connected=False)
+    deliver(outbox)
+    outbox.settle(connected=True)
+    shutil.rmtree(tmp_path / name)
+    put(outbox, "b")
+    outbox.settle(connected=False)
+    clock.now += 60
+    outbox.settle(connected=False)
+    put(outbox, "c")
+    outbox.settle(connected=False)
+    assert payloads(outbox) == ["b", "c"]
+    assert outbox.on_disk == 2
+    assert (tmp_path / name).exists()
+    outbox.close()
+    outbox = opened(tmp_path / "state", None)
+    assert payloads(outbox) == ["b", "c"]
+    outbox.close()
+
+
+@pytest.mark.parametrize("n_lines", [0, 1, 3])
+@pytest.mark.parametrize("when", ["at the start", "when it is rewritten"])
+def test_what_a_disk_does_not_let_read_is_there_when_it_does(
+    state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, n_lines: int, when: str
+) -> None:
+    class Unreadable:
+        def __init__(self, path: Path, mode: str) -> None:
+            self._file = open(path, mode)  # noqa: SIM115
+            self.fileno = self._file.fileno
+
+        def __enter__(self) -> Unreadable:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self._file.close()
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from islice(self._file, n_lines)
+            raise OSError(errno.EIO, "unreadable")
+
+    outbox = opened(state, None, clock)
+    put(outbox, *"abcdefgh")
+    outbox.settle(connected=False)
+    if when == "at the start":
+        outbox.close()
+        monkeypatch.setattr(journal, "open", Unreadable, raising=False)
+        outbox = opened(state, None, clock)
+        left = [*"abcdefgh", "new"]
+    else:
+        monkeypatch.setattr(journal, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(journal, "open", Unreadable, raising=False)
+        deliver(outbox, 6)
+        left = ["g", "h", "new"]
+    put(outbox, "new")
+    for _ in range(3):
+        outbox.settle(connected=False)
+        clock.now += 60
+    monkeypatch.undo()
+    outbox.settle(connected=False)
+    assert payloads(outbox) == left
+    outbox.close()
+    outbox = opened(state, None)
+    assert payloads(outbox) == left
+    outbox.close()
 
 
 def test_what_was_dropped_does_not_come_back_after_a_death(state: Path, runtime: Path) -> None:
