@@ -37,7 +37,7 @@ from affectd.audio.source import wav_blocks
 from affectd.bench.stages import NullSink
 from affectd.config.sections import Config, MqttConfig
 from affectd.mqtt.connection import Connection, Publication
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from faulty_disk import HALF, Answer, Step, die, faulty_disk
 
 Tell = Callable[[str, str], object]
@@ -170,9 +170,9 @@ def die_while_mending(folder: Path, last: Answer) -> dict[str, int]:
     for number in range(200):
         outbox.put(f"event {number:03} " + "x" * 300)
     outbox.close()
-    content = bytearray((whole / "outbox.sqlite").read_bytes())
+    content = bytearray((whole / "outbox.journal").read_bytes())
     content[len(content) // 2 : len(content) // 2 + 4096] = b"\xff" * 4096
-    (whole / "outbox.sqlite").write_bytes(content)
+    (whole / "outbox.journal").write_bytes(content)
     shutil.copytree(whole, mended)
     saved = what_is_left(mended, None)
     assert 100 < len(saved) < 200

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from affectd.config.sections import MqttConfig
 from affectd.mqtt.connection import Connection, Publication
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 
 EVENT = "affectd/test/event"
 STATUS = "affectd/test/status"

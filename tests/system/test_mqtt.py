@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 
 from affectd.mqtt.connection import Connection
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from broker import (
     PATIENCE_SECONDS,
     Broker,

@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from affectd.outbox import Outbox
-from faulty_disk import Step, after_a_power_cut, faulty_disk, needs_faulty_disk
+from affectd.outbox import journal
+from affectd.outbox.outbox import Outbox
+from faulty_disk import Step, after_a_power_cut, faulty_disk
 from outbox_life import Witness, live, open_outbox, what_is_left
 
 TESTS = Path(__file__).parents[1]
@@ -97,7 +98,6 @@ def fill(disk: Path) -> Path:
             return ballast
 
 
-@needs_faulty_disk
 def test_killed_at_every_step_it_loses_nothing_and_keeps_the_order(in_memory: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, str(TESTS / "outbox_life.py"), str(in_memory)]
@@ -105,18 +105,23 @@ def test_killed_at_every_step_it_loses_nothing_and_keeps_the_order(in_memory: Pa
     assert done.returncode == 0, done.stderr
     print(done.stdout)
     told = json.loads(done.stdout)
-    assert min(result["deaths"] for result in told.values()) > 20, told
+    assert min(result["deaths"] for what, result in told.items() if "every_step" in what) > 20, told
+    assert min(result["deaths"] for what, result in told.items() if "before" in what) > 5, told
+    assert min(result["deaths"] for result in told.values()) >= 1, told
 
 
-@needs_faulty_disk
-def test_without_power_at_any_step_what_had_settled_is_left_in_order(in_memory: Path) -> None:
+@pytest.mark.parametrize("small", [65536, 0], ids=["appended", "rewritten"])
+def test_without_power_at_any_step_what_had_settled_is_left_in_order(
+    in_memory: Path, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_SMALL_BYTES", small)
     steps: list[Step] = []
     told: list[tuple[int, str, str]] = []
     state = in_memory / "state"
     with faulty_disk(steps.append):
         # The folder for the runtime is gone without power, so it is left out: what is not on the disk is lost.
         live(state, None, lambda what, event: told.append((len(steps), what, event)))
-    assert {Path(step.path).parent for step in steps if step.kind != "mkdir"} == {state}
+    assert {step.path for step in steps if state not in (Path(step.path), Path(step.path).parent)} == set()
     draw = random.Random(1)
     for n_steps in range(len(steps) + 1):
         witness = Witness()
@@ -242,8 +247,8 @@ def test_a_disk_that_an_error_makes_read_only_loses_nothing(tmp_path: Path, capl
             clock.now += 1
             outbox.settle(connected=False)
         assert payloads(outbox) == ["a", "b"]
-        # First an error, then, when it is tried again, a disk that is read-only; and no line for every attempt.
-        assert len(caplog.messages) == 2, caplog.messages
+        # At most first an error, then, when it is tried again, a disk that is read-only; and no line for every attempt.
+        assert 1 <= len(set(caplog.messages)) == len(caplog.messages) <= 2, caplog.messages
         outbox.close()
 
 
@@ -252,7 +257,7 @@ def test_a_folder_that_may_not_be_written_to_degrades_to_memory(tmp_path: Path) 
 import logging, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
 folder = Path({str(tmp_path)!r})
 outbox = Outbox(folder / "state", folder / "run", max_events=10, max_bytes=1000)
@@ -271,7 +276,7 @@ outbox.close()
             folder.chmod(folder.stat().st_mode | 0o055)
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         if not shutil.which("setpriv") or subprocess.run([*nobody, sys.executable, "-c", ""], check=False).returncode:
-            pytest.skip("nobody but root can start this Python")
+            pytest.skip("only root can start this Python")
         command = [*nobody, *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [
@@ -279,7 +284,7 @@ outbox.close()
         "an event just made is lost if the process dies",
         f"WARNING the outbox cannot use {tmp_path}/state: Permission denied; events are not safe from a power cut",
         "['a', 'b', 'c'] 0",
-        "WARNING 3 events that nobody could take are lost",
+        "WARNING 3 events that could not be written are lost",
     ], done.stderr
 
 

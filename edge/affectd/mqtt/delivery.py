@@ -16,7 +16,7 @@ _MOST_EVENTS = 100
 
 
 class Outbox(Protocol):
-    """The interface of `affectd.outbox.Outbox` that is used here."""
+    """The interface of `affectd.outbox.outbox.Outbox` that is used here."""
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
         """Return up to n (sequence, payload) after this sequence, oldest first."""

@@ -32,7 +32,7 @@ from affectd.mqtt.mute import Mute
 from affectd.mqtt.state import CurrentState
 from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.mqtt.topics import Topics
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 
 
 class Publisher:

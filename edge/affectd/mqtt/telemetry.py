@@ -30,7 +30,7 @@ _KEPT_LEVELS = 64
 
 
 class Backlog(Protocol):
-    """The interface of `affectd.outbox.Outbox` that is used here."""
+    """The interface of `affectd.outbox.outbox.Outbox` that is used here."""
 
     n_dropped: int
 

@@ -20,7 +20,7 @@ from affectd.errors import ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
 from affectd.mqtt import link as mqtt_client
 from affectd.mqtt.connection import Connection, Publication
-from affectd.outbox import Outbox
+from affectd.outbox.outbox import Outbox
 from broker import free_port, wait_until
 from fake_broker import CONNECT, DISCONNECT, FakeBroker, FakeConnection, Published
 

@@ -1,0 +1,236 @@
+"""A file of events that is only appended to: checksummed lines, and in memory where those are that still wait.
+
+A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or says with a payload of one byte 254 that it waits no more. A
+damaged line costs itself alone. When more than half of the file is dead, a new one takes its place. What is written
+survives the process, and a power cut if the journal is durable. Nothing here raises because of a disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
+_OVERHEAD, _SMALL_BYTES = 27, 65536  # of a line beside the payload, of a file that is not yet rewritten
+_RETRY_SECONDS = 60.0
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EROFS: "it is read-only",
+    errno.EAGAIN: "another affectd is using it",
+    errno.EIO: "reading or writing failed",
+}
+
+
+class Journal:
+    """The events of a folder; those that its file cannot take, or all if there is no folder, are held in memory."""
+
+    def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
+        self.folder, self._durable, self._clock = folder, durable, clock
+        self._path = (folder or Path()) / "outbox.journal"
+        self.trouble = self.told = ""  # why the file could not be used, and what the log says about it
+        self.try_at, self._lock = -float("inf"), -1  # the lock is the folder, opened
+        self.held: dict[int, bytes] = {}  # what the file could not take
+        self.gone: list[int] = []  # what waits no more, which the file does not say yet
+        self._clear()
+
+    def open(self, *, create: bool) -> bool:
+        """Lock the file and find out what is in it, unless that is done; return whether it was done now."""
+        if self.folder is None or self._lock >= 0 or self._clock() < self.try_at:
+            return False
+        old = self.folder / "outbox.sqlite"
+        with self._attempt():
+            if create:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not (self._path.exists() or old.exists()):
+                return False
+            self._load()
+            if self._n_bad or not self.count:
+                self.write()
+            if old.exists():
+                from affectd.outbox.old_database import take_over  # SQLite takes 2 MB of memory
+
+                take_over(old, self.write)
+            return True
+        self.close()
+        return False
+
+    def read(self, after: int, n: int, until: int = 2**63 - 1) -> list[tuple[int, bytes]]:
+        """Return up to `n` events that follow `after`, not beyond `until`, oldest first."""
+        with self._attempt():
+            return list(islice(self._waiting(after, until), n)) if self.count else []
+        self.close()  # the next `open` finds out what is left
+        return []
+
+    def add(self, sequence: int, payload: bytes) -> None:
+        """Take an event: into the file if that works, else into memory."""
+        if self.held or not self.write([(sequence, payload)]):
+            self.held[sequence] = payload
+            self._enter(sequence, -1, len(payload))
+
+    def forget(self, sequences: Iterable[int]) -> None:
+        """Let these wait no more; the next `write` tells the file."""
+        self.gone += [one for one in sequences if self._remove(one) and self.held.pop(one, None) is None]
+
+    def drop(self, most: int, most_bytes: int) -> int:
+        """Forget the oldest until there are no more than this; return how many."""
+        before = self.count
+        while self.count and (self.count > most or self.size > most_bytes):
+            self.forget([self.sequences[self._first]])
+        return before - self.count
+
+    def write(self, events: Sequence[tuple[int, bytes]] = ()) -> bool:
+        """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
+        if self._lock < 0 or self._clock() < self.try_at:
+            return False
+        lines = [*(_line(one, _GONE) for one in self.gone), *(_line(*event) for event in events)]
+        waiting = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
+        end, size = self._end, self._end + sum(map(len, lines))
+        is_big = size > max(_SMALL_BYTES, 2 * waiting) and not self.trouble  # which may be that the disk is full
+        anew = self._n_bad or (waiting and (self.held or is_big))
+        with self._attempt():
+            if anew:
+                self._rewrite(lines)
+            elif waiting:
+                self._store(iter(lines), self._path, end)
+                for line in lines:
+                    self._take(line)
+            else:
+                self._path.unlink(missing_ok=True)
+                self._clear()
+            self.gone, self.trouble = [], ""
+            if self._durable and self._end and (anew or not end):
+                with self._attempt():  # if not, all is there, but may have no name after a power cut
+                    os.fsync(self._lock)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+        self._clear()
+
+    def _clear(self) -> None:
+        # 20 bytes for an event in the file, in the order of the sequences; those before `first` wait no more.
+        self._columns = self.sequences, self._offsets, self._sizes = array("q"), array("q"), array("i")
+        self.count = self.size = self._first = self._end = self._n_bad = 0
+        for sequence, payload in self.held.items():
+            self._enter(sequence, -1, len(payload))
+
+    def _enter(self, sequence: int, offset: int, size: int) -> None:
+        at = bisect_left(self.sequences, sequence, self._first)
+        if sequence not in self.sequences[at : at + 1]:
+            for column, value in zip(self._columns, (sequence, offset, size), strict=True):
+                column.insert(at, value)
+            self.count, self.size = self.count + 1, self.size + size
+
+    def _remove(self, sequence: int) -> bool:
+        at = bisect_left(self.sequences, sequence, self._first)
+        if sequence not in self.sequences[at : at + 1]:
+            return False
+        self.count, self.size = self.count - 1, self.size - self._sizes[at]
+        if at == self._first:
+            self._first += 1
+        else:
+            del self.sequences[at], self._offsets[at], self._sizes[at]
+        return True
+
+    def _take(self, line: bytes) -> None:
+        if line[26:-1] == _GONE:
+            self._remove(int(line[9:25], 16))
+        else:
+            self._enter(int(line[9:25], 16), self._end, len(line) - _OVERHEAD)
+        self._end += len(line)
+
+    def _load(self) -> None:
+        self._lock, line = os.open(self._path.parent, os.O_RDONLY), b"\n"
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(self._path if self._path.exists() else os.devnull, "rb") as lines:
+                for line in lines:
+                    if line == _sealed(line[9:-1]):
+                        self._take(line)
+                    else:
+                        self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
+        except OSError:
+            self.close()  # what is known only in part must not be rewritten
+            raise
+        # If the process or the power ended in the middle of it, the last line is a part of one.
+        self._is_damaged = self._n_bad > (line[-1:] != b"\n" and b"\0" not in line)
+        for sequence in self.gone:
+            self._remove(sequence)
+
+    def _waiting(self, after: int, until: int = 2**63 - 1) -> Iterator[tuple[int, bytes]]:
+        with open(self._path if self._end else os.devnull, "rb") as file:
+            for at in range(*(bisect_right(self.sequences, limit, self._first) for limit in (after, until))):
+                payload = self.held.get(sequence := self.sequences[at])
+                if payload is None:
+                    line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
+                    payload = line[26:-1].replace(_LINE_FEED, b"\n")
+                    if line != _line(sequence, payload):
+                        raise OSError(errno.EIO, "damaged")
+                yield sequence, payload
+
+    def _rewrite(self, lines: Iterable[bytes]) -> None:
+        """Put a file with what waits, and these lines, in the place of the old one."""
+        new, broken = (self._path.with_suffix(f".journal.{word}") for word in ("new", "broken"))
+        try:
+            self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
+            if self._is_damaged:
+                _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
+                with suppress(OSError):  # a file system without links: the damaged file is not kept
+                    broken.unlink(missing_ok=True)
+                    os.link(self._path, broken)
+            os.replace(new, self._path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        self.held.clear()
+        self.close()
+        self._load()
+
+    def _store(self, lines: Iterator[bytes], path: Path, end: int) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if end else os.O_TRUNC), 0o600)
+        try:
+            while data := b"".join(islice(lines, 256)):
+                if os.write(file, data) < len(data):
+                    raise OSError(errno.ENOSPC, "a part of it did not fit")
+            if self._durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.trouble = _WORDS.get(error.errno or 0, error.strerror or str(error))
+            self.try_at = self._clock() + _RETRY_SECONDS
+            if not self._end:
+                self.close()
+                return
+            self._n_bad += 1
+            with suppress(OSError):  # what was half done is undone, or the next time all is written anew
+                os.truncate(self._path, self._end)
+                self._n_bad -= 1
+
+
+def _sealed(body: bytes) -> bytes:
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _line(sequence: int, payload: bytes) -> bytes:
+    return _sealed(b"%016x %s" % (sequence, payload.replace(b"\n", _LINE_FEED)))

@@ -1,0 +1,335 @@
+"""The outbox on disks that fail, hang or belong to another process, and in processes that die between two steps."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affectd.outbox import journal
+from faulty_disk import FULL, IO_ERROR, PART, Answer, Step, faulty_disk
+from outboxes import NAME, Clock, deliver, died, opened, payloads, put
+
+
+def test_put_touches_no_disk_whatever_is_wrong(state: Path, runtime: Path, clock: Clock) -> None:
+    outbox = opened(state, runtime, clock, max_events=10)
+    put(outbox, *"abc")
+    outbox.settle(connected=False)
+    runtime_fails = False
+    steps: list[Step] = []
+
+    def before(step: Step) -> Answer:
+        steps.append(step)
+        return FULL if runtime_fails and step.kind == "write" else None
+
+    with faulty_disk(before):
+        put(outbox, *"defghijklmnop")
+        runtime_fails = True
+        put(outbox, *"qrs")
+        clock.now += 3600
+        put(outbox, *"tuv")
+    assert {Path(step.path).parent for step in steps} == {runtime}
+    assert {step.kind for step in steps} == {"open", "write", "truncate"}
+    outbox.close()
+
+
+def test_a_clean_stop_tries_once_more(state: Path) -> None:
+    is_full = True
+    with faulty_disk(lambda step: FULL if is_full and step.kind == "write" else None):
+        outbox = opened(state, None)
+        put(outbox, *"abc")
+        outbox.settle(connected=False)
+        is_full = False  # less than a minute later
+        outbox.close()
+        outbox = opened(state, None)
+        assert payloads(outbox) == list("abc")
+        outbox.close()
+
+
+def test_a_second_process_does_not_take_the_events_of_the_first(
+    state: Path, runtime: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = opened(state, runtime, clock)
+    put(first, "a")
+    first.settle(connected=False)
+    second = opened(state, runtime, clock)
+    put(second, "b")
+    second.settle(connected=False)
+    assert (payloads(first), payloads(second)) == (["a"], ["b"])
+    assert sum("another affectd is using it" in message for message in caplog.messages) == 2
+    first.close()
+    clock.now += 60
+    second.settle(connected=False)
+    assert payloads(second) == ["a", "b"]
+    assert sum("again" in message for message in caplog.messages) == 2
+    second.close()
+
+
+def test_put_does_not_wait_for_a_disk_that_hangs(state: Path, runtime: Path) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def before(step: Step) -> Answer:
+        if Path(step.path).parent == state and step.kind == "sync":
+            hangs.set()
+            assert goes_on.wait(60)
+        return None
+
+    with faulty_disk(before):
+        outbox = opened(state, runtime)
+        put(outbox, "a")
+        voice = threading.Thread(target=outbox.settle, args=(False,))
+        pipeline = threading.Thread(target=put, args=(outbox, *"bcdef"))
+        voice.start()
+        try:
+            assert hangs.wait(60)
+            pipeline.start()
+            pipeline.join(30)
+            assert not pipeline.is_alive()
+            assert len(outbox) >= 5  # so the telemetry does not wait either
+            assert voice.is_alive()
+            goes_on.set()
+            voice.join(60)
+            assert payloads(outbox) == list("abcdef")
+        finally:
+            goes_on.set()
+            voice.join(60)
+            pipeline.join(60)
+            outbox.close()
+
+
+def test_no_child_keeps_the_file_locked(state: Path, runtime: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outbox = opened(state, runtime)
+    put(outbox, "a")
+    outbox.settle(connected=False)
+    put(outbox, "b")
+    with subprocess.Popen(["sleep", "60"], close_fds=False) as child:
+        outbox.close()
+        outbox = opened(state, runtime)
+        put(outbox, "c")
+        assert payloads(outbox) == list("abc")
+        child.kill()
+    outbox.close()
+    assert caplog.messages == []
+
+
+def test_a_file_stays_locked_when_another_takes_its_place(
+    state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_SMALL_BYTES", 0)
+    first = opened(state, None, clock)
+    put(first, *"abcdef")
+    first.settle(connected=False)
+    file = (state / NAME).stat().st_ino
+    deliver(first, 4)
+    clock.now += 10
+    first.settle(connected=True)
+    assert (state / NAME).stat().st_ino != file
+    second = opened(state, None, clock)
+    put(second, "g")
+    second.settle(connected=False)
+    assert (payloads(first), payloads(second)) == (["e", "f"], ["g"])
+    first.close()
+    second.close()
+
+
+@pytest.fixture(params=[False, True], ids=["appended", "rewritten"])
+def sometimes_rewritten(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a file that is rewritten only when it is large, and with one that is as soon as half of it is dead."""
+    if request.param:
+        monkeypatch.setattr(journal, "_SMALL_BYTES", 0)
+
+
+def grows(step: Step) -> bool:
+    """Return whether a step needs room on the disk."""
+    size = Path(step.path).stat().st_size if Path(step.path).exists() else 0
+    return step.kind in ("open", "mkdir") or (step.kind == "write" and step.offset + len(step.data) > size)
+
+
+@pytest.mark.parametrize("place", ["state", "run"])
+@pytest.mark.parametrize("fault", ["an error", "errors", "a full disk", "a part of a write"])
+@pytest.mark.usefixtures("sometimes_rewritten")
+def test_an_error_at_any_step_loses_nothing(
+    in_memory: Path, fault: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether one step fails or all that follow, until it is tried again a minute later."""
+    for bad in range(1, 1000):
+        folder = in_memory / f"{bad}"
+        folder.mkdir()
+        clock, n_steps, is_over, made, delivered = Clock(), 0, False, list("abcdefghijkl"), set()
+
+        def before(step: Step) -> Answer:
+            nonlocal n_steps
+            if place not in (Path(step.path).parent.name, Path(step.path).name):
+                return None
+            n_steps += 1
+            if is_over or n_steps < bad or (fault == "an error" and n_steps > bad):  # noqa: B023
+                return None
+            if fault == "a part of a write":
+                return PART if step.kind == "write" else None
+            if fault == "a full disk":
+                return FULL if grows(step) else None
+            return IO_ERROR
+
+        def left() -> list[str]:
+            there = payloads(outbox)  # noqa: B023
+            assert there == sorted(there)
+            return [event for event in there if event not in delivered]  # noqa: B023
+
+        def deliver_some() -> None:
+            due = outbox.pending(0, 2)  # noqa: B023
+            delivered.update(event for _, event in due)  # noqa: B023
+            outbox.delivered([sequence for sequence, _ in due])  # noqa: B023
+
+        caplog.clear()
+        with faulty_disk(before):
+            outbox = opened(folder / "state", folder / "run", clock)
+            put(outbox, *made[:4])
+            outbox.settle(connected=False)
+            put(outbox, *made[4:8])
+            deliver_some()
+            clock.now += 1.5
+            outbox.settle(connected=True)
+            put(outbox, *made[8:10])
+            deliver_some()
+            clock.now += 1.5
+            outbox.settle(connected=True)
+            put(outbox, *made[10:])
+            if fault != "errors":  # what cannot even be read cannot be there
+                assert left() == made[4:], bad
+            is_over = True
+            clock.now += 60.0
+            outbox.settle(connected=False)
+            assert left() == [event for event in made if event not in delivered], bad
+            assert outbox.on_disk == len(outbox) <= 12, bad
+            outbox.close()
+        outbox = opened(folder / "state", None)
+        assert left() == [event for event in made if event not in delivered], bad
+        outbox.close()
+        shutil.rmtree(folder)
+        if n_steps < bad:
+            assert bad > 10
+            return
+        assert len(caplog.messages) <= 2, (bad, caplog.messages)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["state", "run"])
+def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, name: str) -> None:
+    outbox = opened(tmp_path / "state", tmp_path / "run", clock)
+    put(outbox, "a")
+    outbox.settle(connected=False)
+    deliver(outbox)
+    outbox.settle(connected=True)
+    shutil.rmtree(tmp_path / name)
+    put(outbox, "b")
+    outbox.settle(connected=False)
+    clock.now += 60
+    outbox.settle(connected=False)
+    put(outbox, "c")
+    outbox.settle(connected=False)
+    assert payloads(outbox) == ["b", "c"]
+    assert outbox.on_disk == 2
+    assert (tmp_path / name).exists()
+    outbox.close()
+    outbox = opened(tmp_path / "state", None)
+    assert payloads(outbox) == ["b", "c"]
+    outbox.close()
+
+
+@pytest.mark.parametrize("n_lines", [0, 1, 3])
+@pytest.mark.parametrize("when", ["at the start", "when it is rewritten"])
+def test_what_a_disk_does_not_let_read_is_there_when_it_does(
+    state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, n_lines: int, when: str
+) -> None:
+    class Unreadable:
+        def __init__(self, path: Path, mode: str) -> None:
+            self._file = open(path, mode)  # noqa: SIM115
+            self.fileno = self._file.fileno
+
+        def __enter__(self) -> Unreadable:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self._file.close()
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from islice(self._file, n_lines)
+            raise OSError(errno.EIO, "unreadable")
+
+    outbox = opened(state, None, clock)
+    put(outbox, *"abcdefgh")
+    outbox.settle(connected=False)
+    if when == "at the start":
+        outbox.close()
+        monkeypatch.setattr(journal, "open", Unreadable, raising=False)
+        outbox = opened(state, None, clock)
+        left = [*"abcdefgh", "new"]
+    else:
+        monkeypatch.setattr(journal, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(journal, "open", Unreadable, raising=False)
+        deliver(outbox, 6)
+        left = ["g", "h", "new"]
+    put(outbox, "new")
+    for _ in range(3):
+        outbox.settle(connected=False)
+        clock.now += 60
+    monkeypatch.undo()
+    outbox.settle(connected=False)
+    assert payloads(outbox) == left
+    outbox.close()
+    outbox = opened(state, None)
+    assert payloads(outbox) == left
+    outbox.close()
+
+
+def test_what_was_dropped_does_not_come_back_after_a_death(state: Path, runtime: Path) -> None:
+    outbox = opened(state, runtime, max_events=10, clock=Clock())  # which stands still: nothing is tidied in time
+    put(outbox, *"abcd")
+    outbox.settle(connected=False)
+    put(outbox, *"efghijk")
+    for dropped, more in (("a", "l"), ("ab", "")):
+        outbox.settle(connected=True)
+        assert outbox.n_dropped == len(dropped)
+        put(outbox, *more)
+    after, before = died(state, runtime)
+    outbox.close()
+    outbox = opened(after, before, max_events=10)
+    assert payloads(outbox) == list("cdefghijkl")
+    outbox.close()
+
+
+def test_there_are_never_too_many_also_after_a_death(state: Path, runtime: Path) -> None:
+    outbox = opened(state, runtime, max_events=10, clock=Clock())
+    put(outbox, *"abcd")
+    outbox.settle(connected=False)
+    deliver(outbox, 1)  # leaves the disk with the next `settle`
+    put(outbox, *"efghijk")
+    after, before = died(state, runtime)
+    outbox.close()
+    outbox = opened(after, before, max_events=10)
+    assert len(outbox) == 10
+    assert payloads(outbox) == list("bcdefghijk")
+    outbox.close()
+
+
+def test_a_move_that_was_cut_off_is_finished(state: Path, runtime: Path) -> None:
+    outbox = opened(state, runtime)
+    put(outbox, *"abc")
+    (before,) = died(runtime)
+    outbox.settle(connected=False)
+    (after,) = died(state)
+    outbox.close()
+    outbox = opened(after, before)  # on the disk already, but not yet gone from the other place
+    assert payloads(outbox) == list("abc")
+    assert len(outbox) == 3
+    deliver(outbox)
+    outbox.settle(connected=True)
+    assert (payloads(outbox), len(outbox)) == ([], 0)
+    outbox.close()
