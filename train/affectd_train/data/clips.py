@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+Float16 = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, order=True)

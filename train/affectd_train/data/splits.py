@@ -116,7 +116,7 @@ def hold_out_speakers(clips: Sequence[Clip], n_speakers: int, seed: int) -> Spli
     Raises
     ------
     ValueError
-        If nobody would be held out, or nobody would be left to train on.
+        If no speaker would be held out, or none left to train on.
     """
     groups = _shuffled_groups(clips, seed)
     n_total = sum(map(len, groups))
@@ -155,7 +155,7 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
 
 
 def check_disjoint(train: Sequence[Clip], test: Sequence[Clip]) -> None:
-    """Raise ValueError, naming the speakers, if anyone is both trained and tested on."""
+    """Raise ValueError, naming the speakers, if one is both trained and tested on."""
     if shared := sorted({clip.speaker for clip in train} & {clip.speaker for clip in test}):
         raise ValueError(f"in training and in test: {', '.join(shared)}")
 
