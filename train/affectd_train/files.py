@@ -1,4 +1,4 @@
-"""What all rooms share: files written whole or not at all, audio listings, process pools, messages.
+"""What all rooms share: files written whole or not at all, what a run says about itself, audio listings, process pools, messages.
 
 Imports no other module of `affectd_train`.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,33 @@ def needed(path: Path, command: str) -> Path:
     if not path.is_file():
         raise NoInputError(f"{path}: no such file; affectd-train {command} writes it")
     return path
+
+
+class Fitted(TypedDict):
+    """What ``fit.json`` holds, beside the weights of a run.
+
+    ``recipe`` may be of an earlier version, with other numbers; ``mean`` and ``std`` are per coefficient;
+    ``speakers`` and ``clips`` (corpus -> how many) are those trained on.
+    """
+
+    recipe: dict[str, Any]
+    labels: list[str]
+    mean: list[float]
+    std: list[float]
+    speakers: list[str]
+    clips: dict[str, int]
+
+
+def read_fitted(run: Path) -> Fitted:
+    """Read what training noted about a finished run.
+
+    Raises
+    ------
+    NoInputError
+        If nothing was fitted in ``run``.
+    """
+    fitted: Fitted = json.loads(needed(run / "fit.json", "fit").read_text())
+    return fitted
 
 
 def audio_files(folder: Path) -> list[Path]:

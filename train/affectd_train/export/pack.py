@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from affectd.classifier import Classifier, golden_vectors, self_test
 from affectd.features import FeatureSpec
 from affectd.model_file import ModelFile, write_model
-from affectd_train.files import needed
-from affectd_train.training.recipe import read_fitted
+from affectd_train.files import needed, read_fitted
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:

@@ -24,14 +24,14 @@ from affectd.errors import UsageError
 from affectd_train.backend import keras
 from affectd_train.data.clips import Clip, Float32
 from affectd_train.data.everyday_speech import everyday_recordings
-from affectd_train.files import write_json, written_whole
+from affectd_train.files import Fitted, write_json, written_whole
 from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, normalization
 from affectd_train.training.lessons import Answers, ask
 from affectd_train.training.material import Material, load_material
 from affectd_train.training.muon import Muon
 from affectd_train.training.network import build_network, deployed, loss
-from affectd_train.training.recipe import OF_FINETUNING, Fitted, Recipe
+from affectd_train.training.recipe import OF_FINETUNING, Recipe
 
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""

@@ -1,6 +1,6 @@
-"""Every number that training depends on, what a finished run says about itself, and how both read as JSON.
+"""Every number that training depends on, and how it reads as JSON and on the command line.
 
-Imports neither Keras nor any array library, so that reports can read the files of a run.
+Imports neither Keras nor any array library, so that a report reads it in no time.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from affectd.errors import UsageError
 from affectd.features import FeatureSpec
-from affectd_train.files import needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,33 +73,6 @@ _OTHER_PHASE = {
     "finetune_steps": "pretrain_steps",
     "finetune_rate": "pretrain_rate",
 }
-
-
-class Fitted(TypedDict):
-    """What ``fit.json`` holds, beside the weights of a run.
-
-    ``recipe`` may be of an earlier version, with other numbers; ``mean`` and ``std`` are per coefficient;
-    ``speakers`` and ``clips`` (corpus -> how many) are those trained on.
-    """
-
-    recipe: dict[str, Any]
-    labels: list[str]
-    mean: list[float]
-    std: list[float]
-    speakers: list[str]
-    clips: dict[str, int]
-
-
-def read_fitted(run: Path) -> Fitted:
-    """Read what training noted about a finished run.
-
-    Raises
-    ------
-    NoInputError
-        If nothing was fitted in ``run``.
-    """
-    fitted: Fitted = json.loads(needed(run / "fit.json", "fit").read_text())
-    return fitted
 
 
 def swap_phases(recipe: Recipe) -> Recipe:
