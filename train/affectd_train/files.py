@@ -1,4 +1,4 @@
-"""What all rooms share: files written whole or not at all, what a run says about itself, audio listings, process pools, messages.
+"""What all rooms share: files written whole or not at all, records of runs, audio listings, process pools, messages.
 
 Imports no other module of `affectd_train`.
 """
