@@ -3,6 +3,6 @@
 
 import sys
 
-from affectd.bench import main
+from affectd.bench.command import main
 
 sys.exit(main())

@@ -33,13 +33,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as affectd.cli does it
 
 import numpy as np
 
-from affectd.audio import wav_blocks
-from affectd.classifier import Classifier
-from affectd.config import Config, MqttConfig
-from affectd.model_file import default_model_path, read_model
-from affectd.mqtt import Connection, Publication
+from affectd.audio.source import wav_blocks
+from affectd.config.sections import Config, MqttConfig
+from affectd.mqtt.connection import Connection, Publication
 from affectd.outbox import Outbox
 from affectd.pipeline import run
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
 
 TOPIC = "affectd/benchmark/event"
 DEMO = Path(__file__).parents[1] / "tests" / "data" / "demo.wav"
@@ -165,7 +165,7 @@ def queued_seconds() -> float:
 
 def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Measure everything once."""
-    classifier = Classifier(read_model(default_model_path()))
+    classifier = Classifier(read_model(find_model()))
     spec, config = classifier.model.spec, Config()
     stride = config.model.stride_frames * spec.hop_length
     samples = np.concatenate(list(wav_blocks(str(options.file), spec.sample_rate)))
@@ -216,7 +216,7 @@ def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[st
 
 
 def warming_up(listening: Listening, period_seconds: float) -> Iterator[np.ndarray]:
-    """Yield a few strides that nobody counts."""
+    """Yield a few strides that are not counted."""
     yield from listening.phase(20 * period_seconds)
     listening.phases.clear()
 

@@ -37,12 +37,14 @@ from typing import Any
 
 import numpy as np
 
-from affectd.bench_board import board
-from affectd.classifier import RUNTIMES, Classifier
-from affectd.context import CepstralContext
-from affectd.features import FeatureSpec, Framer, Mfcc
-from affectd.model_file import default_model_path, read_model
-from affectd.quiet import quiet
+from affectd.bench.board import board
+from affectd.features.context import CepstralContext
+from affectd.features.framing import Framer
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import RUNTIMES, Classifier
+from affectd.recognition.model_file import find_model, read_model
+from affectd.stdio import quiet
 
 SECONDS = 3
 STRIDE_SECONDS = 0.5
@@ -218,15 +220,15 @@ def mfcc_of_a_stream(samples: Any) -> Times:
 
 def one_second(samples: Any) -> Times:
     """Time one second of speech through everything, against openWakeWord's feature pipeline."""
-    from affectd.bench_stages import pieces
-    from affectd.config import Config
+    from affectd.bench.stages import pieces
+    from affectd.config.sections import Config
     from affectd.pipeline import run
 
     class Nowhere:
         def write(self, event: object) -> None:
             """Take an event."""
 
-    model = read_model(default_model_path())
+    model = read_model(find_model())
     classifier = Classifier(model)
     n_seconds = 10
     pcm = np.resize(model.golden["samples"], n_seconds * RATE)
@@ -273,7 +275,7 @@ def open_wake_word(pcm: Any) -> Callable[[], object]:
 
 def networks() -> tuple[Times, dict[str, float]]:
     """Time the network against LIGHT-SERNET in int8 and against its own limit; return the sizes too."""
-    model = read_model(default_model_path())
+    model = read_model(find_model())
     classifier = Classifier(model)
     quantized = model.golden["input"]
     calls: Calls = {"affectd": lambda: classifier.invoke(quantized)}
@@ -391,7 +393,7 @@ def versions() -> dict[str, str]:
 
 def measure() -> dict[str, Any]:
     """Compare everything."""
-    pcm = np.resize(read_model(default_model_path()).golden["samples"], SECONDS * RATE)
+    pcm = np.resize(read_model(find_model()).golden["samples"], SECONDS * RATE)
     samples = pcm.astype(np.float32) / np.float32(32768)
     report: dict[str, Any] = {
         "date": date.today().isoformat(),

@@ -32,14 +32,14 @@ KINDS = ("speech", "silence")
 
 WORKLOAD = """
 import sys
-from affectd.bench_sound import sounds, speech_clips
-from affectd.bench_stages import pieces
-from affectd.classifier import Classifier
-from affectd.config import Config
-from affectd.model_file import default_model_path, read_model
+from affectd.bench.sounds import sounds, speech_clips
+from affectd.bench.stages import pieces
+from affectd.recognition.classifier import Classifier
+from affectd.config.sections import Config
+from affectd.recognition.model_file import find_model, read_model
 from affectd.pipeline import run
 kind, seconds, longest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-model = read_model(default_model_path())
+model = read_model(find_model())
 sound = sounds(speech_clips(model, []), model.spec.sample_rate, longest)[kind][: seconds * model.spec.sample_rate]
 class Nowhere:
     def write(self, event): pass
@@ -65,12 +65,11 @@ def count(kind: str, seconds: int) -> int:
 
 def measure() -> dict[str, Any]:
     """Count everything; the result is what the baseline file holds."""
-    from affectd.events import model_id
-    from affectd.model_file import default_model_path, read_model
+    from affectd.recognition.model_file import find_model, model_id, read_model
 
     short, long = SECONDS
     per_second = {kind: round((count(kind, long) - count(kind, short)) / (long - short)) for kind in KINDS}
-    return {"made_with": made_with(model_id(read_model(default_model_path()))), "instructions_per_second": per_second}
+    return {"made_with": made_with(model_id(read_model(find_model()))), "instructions_per_second": per_second}
 
 
 def made_with(model: str) -> dict[str, str]:

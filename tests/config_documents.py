@@ -1,4 +1,4 @@
-"""Write what the documents say about the settings: the sample file and the table in the README.
+"""Write what the documents say about the settings: the sample file and the table of the reference.
 
 Run it after a change of ``edge/affectd/config.py``: ``python tests/config_documents.py``.
 """
@@ -13,13 +13,13 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from affectd import config
-from affectd.setting import allowed, toml
+from affectd.config import sections as config
+from affectd.config.fields import allowed, toml
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "scripts" / "affectd.toml"
-README = REPOSITORY / "README.md"
-TABLE = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- end of settings -->\n)", re.DOTALL)
+PAGE = REPOSITORY / "docs" / "configuration.md"
+TABLE = re.compile(r"(?<=<!-- settings -->\n\n).*?(?=\n<!-- end of settings -->\n)", re.DOTALL)
 
 HEAD = """\
 # Settings of affectd, each with its default. Remove the # before a key to set it; text needs quotes, numbers do not.
@@ -59,7 +59,7 @@ def sample() -> str:
 
 
 def table() -> str:
-    """Write the table of the README."""
+    """Write the table of the reference."""
     rows = ["| key | default | allowed | what it is |\n|---|---|---|---|\n"]
     for name, _, keys in documented():
         for key, sentence in keys:
@@ -75,10 +75,10 @@ def range_of(key: Field[Any]) -> str:
 
 
 def plain(sentence: str) -> str:
-    """Docstrings are reStructuredText; everybody else writes code between single backticks."""
+    """Docstrings are reStructuredText; Markdown and TOML write code between single backticks."""
     return sentence.replace("``", "`")
 
 
 if __name__ == "__main__":
     SAMPLE.write_text(sample())
-    README.write_text(TABLE.sub(lambda _: table(), README.read_text()))
+    PAGE.write_text(TABLE.sub(lambda _: table(), PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""Write what the README says about the cost, from the figures beside the benchmarks.
+"""Write what the documents say about the cost, from the figures beside the benchmarks.
 
 After a change that matters, on a machine that does nothing else, as root for ARM::
 
@@ -19,14 +19,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from affectd.bench import as_text
-from affectd.microphone import PIECE_SECONDS
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench.command import as_text
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = REPOSITORY / "scripts"
-README = REPOSITORY / "README.md"
-PART = re.compile(r"(<!-- cost: (\w+) -->\n).*?(<!-- end of cost -->\n)", re.DOTALL)
-"""A part of the README that is written from figures, with its name."""
+PAGES = {
+    REPOSITORY / "README.md": ["summary"],
+    REPOSITORY / "docs" / "cost.md": ["bars", "latency", "bench", "peers", "estimates"],
+}
+"""page -> the parts that it has"""
+PART = re.compile(r"(<!-- cost: (\w+) -->\n).*?(\n<!-- end of cost -->\n)", re.DOTALL)
+"""A part of a page that is written from figures, with its name."""
 
 
 @dataclass(frozen=True)
@@ -139,20 +143,25 @@ def peers() -> str:
     return f"{text}\n"
 
 
+def share(board: Board, kind: str) -> str:
+    """Estimate the share of one core of a board, %, that a kind of sound takes."""
+    instructions = figures("instructions-arm64")[kind] / board.clock_ghz / 1e7
+    wakes = figures("benchmark")["service"]["silence"]["wakes_per_second"] / 1e4
+    (few, many), (short, long) = board.instructions_per_cycle, board.waking_us
+    best, worst = instructions / many + wakes * short, instructions / few + wakes * long
+    return f"{best:.1g} to {worst:.1g}" if worst < 1 else f"{best:.1f} to {worst:.1f}"
+
+
 def estimates() -> str:
     """Write the estimates for boards."""
-    counted, wakes = figures("instructions-arm64"), figures("benchmark")["service"]["silence"]["wakes_per_second"]
+    counted = figures("instructions-arm64")
     lines = [
         "| board | processor | instructions per cycle | one waking, us | speech, % | silence, % |",
         "|---|---|---|---|---|---|",
     ]
     for board in BOARDS:
         (few, many), (short, long) = board.instructions_per_cycle, board.waking_us
-        shares = []
-        for kind in ("speech", "silence"):
-            best = counted[kind] / many / board.clock_ghz / 1e7 + wakes * short / 1e4
-            worst = counted[kind] / few / board.clock_ghz / 1e7 + wakes * long / 1e4
-            shares.append(f"{best:.1g} to {worst:.1g}" if worst < 1 else f"{best:.1f} to {worst:.1f}")
+        shares = [share(board, kind) for kind in ("speech", "silence")]
         cells = [f"{board.processor}, {board.clock_ghz:g} GHz", f"{few:g} to {many:g}", f"{short:g} to {long:g}"]
         lines.append(f"| {' | '.join([board.name, *cells, *shares])} |")
     x86 = figures("instructions")["instructions_per_second"]
@@ -165,13 +174,37 @@ def estimates() -> str:
     return "\n".join(lines) + "\n"
 
 
-PARTS = {"bars": bars, "latency": latency, "bench": bench, "peers": peers, "estimates": estimates}
+def summary() -> str:
+    """Write the README's four rows."""
+    report = figures("benchmark")
+    service, latency = report["service"], report["latency"]["start_ms"]
+    small = next(board for board in BOARDS if board.name == "Pi Zero 2 W")
+    resident = max(row["resident_mb"] for row in service.values())
+    rows = [
+        ("processor while people speak", f"{service['speech']['cpu_percent']:.2f} %", f"{share(small, 'speech')} %"),
+        ("processor in silence", f"{service['silence']['cpu_percent']:.2f} %", f"{share(small, 'silence')} %"),
+        ("memory, MQTT included", f"{resident:.0f} MB", "–"),
+        ("from the beginning of a word to its event", f"{latency['p50'] / 1000:.1f} s", "–"),
+    ]
+    lines = [f"| cost, of one core | server, measured | {small.name}, estimated |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
 
 
-def written(readme: str) -> str:
-    """Return this text of a README with every part that is made of figures written anew."""
-    return PART.sub(lambda match: match[1] + PARTS[match[2]]() + match[3], readme)
+PARTS = {
+    "summary": summary,
+    "bars": bars,
+    "latency": latency,
+    "bench": bench,
+    "peers": peers,
+    "estimates": estimates,
+}
+
+
+def written(page: str) -> str:
+    """Return this text of a page with every part that is made of figures written anew."""
+    return PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}{match[3]}", page)
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for page in PAGES:
+        page.write_text(written(page.read_text()))

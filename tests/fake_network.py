@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 
 LABELS = ("angry", "calm", "happy")
 

@@ -13,7 +13,7 @@ import python_speech_features
 import soundfile
 from python_speech_features import sigproc
 
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 
 EPSILON = float(np.finfo(np.float64).eps)
 

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from affectd.config import MqttConfig
-from affectd.mqtt import Connection, Publication
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.connection import Connection, Publication
 from affectd.outbox import Outbox
 
 EVENT = "affectd/test/event"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.model_file import default_model_path
+from affectd.recognition.model_file import find_model
 from sounds import SAMPLE_RATE, gain, noise
 
 ALSA = Path("/usr/share/alsa/alsa.conf")
@@ -34,7 +34,7 @@ needs_room = [
         not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")),
         reason="ALSA's pulse plugin is not installed (libasound2-plugins)",
     ),
-    pytest.mark.skipif(not default_model_path().exists(), reason="no model file"),
+    pytest.mark.skipif(not find_model().exists(), reason="no model file"),
 ]
 
 

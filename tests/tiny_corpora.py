@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 
 
 def voice(hz: float, seconds: float = 1.2, seed: int = 0) -> np.ndarray:

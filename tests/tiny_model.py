@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from affectd.classifier import Classifier, golden_vectors
-from affectd.features import FeatureSpec
-from affectd.model_file import ModelFile
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.model_file import ModelFile
 
 DATA = Path(__file__).parent / "data"
 N_FRAMES = 8

@@ -7,37 +7,26 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from affectd import __version__
-from affectd.bench import add_arguments as add_bench_arguments
-from affectd.bench import run as run_bench
+from affectd.bench.command import add_arguments as add_bench_arguments
+from affectd.bench.command import run as run_bench
 from affectd.errors import AffectdError, UnavailableError, UsageError
-from affectd.sinks import Detached, JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines
+from affectd.stdio import claimed_stdout, log_to_stderr
 
 if TYPE_CHECKING:
-    from affectd.classifier import Classifier
-    from affectd.config import Config
-    from affectd.mute import Mute
-    from affectd.stopping import StoppableBlocks
+    from affectd.config.sections import Config
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; failures are one plain sentence on stderr."""
     # Products of a few dozen rows are slower on several threads than on one, and much slower on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if sys.stderr is None:  # closed: the next file opened would get its number, and complaints would end there
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        if nothing != 2:
-            os.dup2(nothing, 2)
-            os.close(nothing)
-    # A descriptor of its own: while PortAudio chatters, number 2 leads nowhere (`affectd.quiet`), for all threads.
-    log = os.fdopen(os.dup(2), "w", errors="backslashreplace", closefd=False)
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=log)
+    log_to_stderr()
     try:
         with claimed_stdout() as out:
             options = _parser(out).parse_args(arguments)
@@ -45,30 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
             return code
     except AffectdError as error:
         return _complain(error)
-    except BrokenPipeError:  # `affectd run | head -1`: whoever read has seen enough
+    except BrokenPipeError:  # `affectd run | head -1`: the reader has seen enough
         return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-
-
-@contextmanager
-def claimed_stdout() -> Iterator[TextIO]:
-    """Keep standard output for results: what libraries print to it, even from C, goes to stderr meanwhile."""
-    try:
-        kept = os.dup(1)
-    except OSError as error:
-        raise UnavailableError("Standard output is closed.") from error
-    os.dup2(2, 1)
-    # A file name that is no UTF-8 holds surrogates, whose Python escape is their JSON escape too.
-    out = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
-    try:
-        yield out
-    finally:
-        with suppress(OSError):  # what could not be written before has been complained about
-            out.close()
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -127,80 +96,19 @@ def _parser(out: TextIO) -> _Parser:
 
 
 def _run(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.audio import open_source
-    from affectd.events import EventMaker
-    from affectd.microphone import Losses
-    from affectd.pipeline import run
-    from affectd.recovery import Reports
-    from affectd.service import ServiceManager, reload_on_hangup, watched
-    from affectd.stopping import stop_on_signals
-    from affectd.telemetry import Meter
+    from affectd.run import serve
 
-    with stop_on_signals() as blocks:
-        config = _config(options)
-        classifier = _load(config)
-        sample_rate = classifier.model.spec.sample_rate
-        reports = Reports(EventMaker(config.device.id, classifier.model).status)
-        manager = ServiceManager()
-        meter, losses, mute = Meter(), Losses(), _mute(config)
-
-        def report(state: str, reason: str) -> None:
-            manager.status(f"microphone {state}: {reason}")
-            reports(state, reason)
-
-        # A service waits for its microphone; a person at a terminal is told at once.
-        patient = config.audio.wait or manager.is_present
-        blocks.open(
-            lambda: open_source(
-                config.audio.source,
-                sample_rate,
-                realtime=options.realtime,
-                config=config.audio,
-                report=report,
-                patient=patient,
-                muted=lambda: mute is not None and mute.is_muted,
-                losses=losses,
-            )
-        )
-        with ExitStack() as stack:
-            sinks: list[tuple[str, Sink]] = [("standard output", out)]
-            if config.file.path:
-                file = Detached(config.file.path, RotatingFile(config.file))
-                sinks.append((config.file.path, stack.enter_context(file)))
-            if config.mqtt.enabled:
-                from affectd.voice import Voice
-
-                voice = Voice(config, classifier.model.labels, meter, losses, mute, lambda: _patience_seconds(blocks))
-                sinks.append(("the outbox", stack.enter_context(voice)))
-            sink = Several(sinks) if len(sinks) > 1 else out
-            reloaded = stack.enter_context(reload_on_hangup(lambda: _config(options), config, manager))
-            heard = watched(reports.between(blocks, sink), manager)
-            run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
-    blocks.raise_failure()
+    serve(lambda: _config(options), out, realtime=options.realtime)
     return 0
 
 
-def _mute(config: Config) -> Mute | None:
-    """Return what the command ``listen`` switches, if the settings allow it."""
-    if not (config.mqtt.enabled and config.mqtt.listen_command):
-        return None
-    from affectd.directories import state_directory
-    from affectd.mute import Mute
-
-    return Mute(state_directory())
-
-
-def _patience_seconds(blocks: StoppableBlocks) -> float:
-    """Say how long the broker gets at the end: whoever stops a service waits for it, the end of a file does not."""
-    return 0.5 if blocks.was_stopped else 5.0
-
-
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.audio import wav_blocks
-    from affectd.classify import classify_recording
+    from affectd.audio.source import wav_blocks
+    from affectd.recognition.classifier import load_classifier
+    from affectd.recognition.recording import classify_recording
 
     config = _config(options)
-    classifier = _load(config)
+    classifier = load_classifier(config.model)
     sample_rate = classifier.model.spec.sample_rate
     code = 0
     for path in options.paths:
@@ -215,34 +123,20 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.classifier import self_test
-    from affectd.events import model_id
+    from affectd.recognition.classifier import describe, load_classifier, self_test
+    from affectd.recognition.model_file import find_model
 
-    config = _config(options)
-    path = _model_path(config)
-    classifier = _load(config)
-    model = classifier.model
-    description = {
-        "path": str(path),
-        "model": model_id(model),
-        "bytes": path.stat().st_size,
-        "labels": list(model.labels),
-        "input": [1, model.n_frames, model.spec.n_mfcc],
-        "output": [1, len(model.labels)],
-        "temperature": model.temperature,
-        "thresholds": model.thresholds,
-        "features": model.spec.to_dict(),
-        "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
-        "card": model.card,
-    }
+    config = _config(options).model
+    classifier = load_classifier(config)
+    description = describe(find_model(config.path), classifier)
     if options.self_test:
-        description["self_test"] = self_test(model, classifier)
+        description["self_test"] = self_test(classifier.model, classifier)
     out.write(description)
     return 0
 
 
 def _devices(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.survey import list_microphones
+    from affectd.audio.devices import list_microphones
 
     microphones = list_microphones()
     for microphone in microphones:
@@ -253,7 +147,7 @@ def _devices(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _show_config(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.layers import as_toml, load_settings
+    from affectd.config.loading import as_toml, load_settings
 
     settings = load_settings(options.config, _given(options))
     if options.json:
@@ -264,7 +158,8 @@ def _show_config(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _doctor(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.doctor import Device, as_json, as_text, examine
+    from affectd.doctor.checks import as_json, as_text, examine
+    from affectd.doctor.device import Device
 
     code = 0
     for name, finding in examine(Device(config_path=options.config, model_path=options.model)):
@@ -278,7 +173,7 @@ def _doctor(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _forget(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.voice import forget
+    from affectd.mqtt.publisher import forget
 
     forget(_config(options))
     return 0
@@ -286,7 +181,7 @@ def _forget(options: argparse.Namespace, out: JsonLines) -> int:
 
 def _config(options: argparse.Namespace) -> Config:
     """Read the settings; called again, it gives what they are by then."""
-    from affectd.layers import load_config
+    from affectd.config.loading import load_config
 
     return load_config(options.config, _given(options))
 
@@ -296,19 +191,6 @@ def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
     options_of_keys = {("audio", "source"): "source", ("model", "path"): "model"}
     given = {key: getattr(options, option, None) for key, option in options_of_keys.items()}
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _load(config: Config) -> Classifier:
-    from affectd.classifier import Classifier
-    from affectd.model_file import read_model
-
-    return Classifier(read_model(_model_path(config)))
-
-
-def _model_path(config: Config) -> Path:
-    from affectd.model_file import default_model_path
-
-    return Path(config.model.path) if config.model.path else default_model_path()
 
 
 def _complain(error: AffectdError) -> int:

@@ -27,38 +27,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from affectd.config import Config
-from affectd.context import CepstralContext
-from affectd.events import EventMaker, Utterance
-from affectd.features import Framer, Mfcc
-from affectd.framing import RecentFrames
-from affectd.model_file import ModelFile
-from affectd.sinks import Sink
-from affectd.smoothing import Smoother
-from affectd.vad import Gate, band_level, preroll_frames
-
-
-class Network(Protocol):
-    """What the pipeline needs of a `affectd.classifier.Classifier`."""
-
-    model: ModelFile
-
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
+from affectd.arrays import Bool, Float32
+from affectd.config.sections import Config
+from affectd.events.event import EventMaker, Utterance
+from affectd.events.sinks import Sink
+from affectd.features.context import CepstralContext
+from affectd.features.framing import Framer, RecentFrames, frame_strides
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.classifier import Network
+from affectd.recognition.model_file import ModelFile
+from affectd.recognition.smoothing import Smoother, uncertain_threshold
+from affectd.recognition.vad import Gate, band_level, preroll_frames
 
 
 def run(
-    blocks: Iterable[NDArray[np.float32]],
+    blocks: Iterable[Float32],
     classifier: Network,
     sink: Sink,
     config: Config,
     reloaded: Callable[[], Config | None] = lambda: None,
-    measure: Callable[[NDArray[np.float32], NDArray[np.bool_]], None] = lambda level, active: None,
+    measure: Callable[[Float32, Bool], None] = lambda level, active: None,
 ) -> None:
     """Listen until ``blocks`` ends; each utterance gives ``start``, ``change``..., ``end``, or nothing.
 
@@ -72,16 +61,11 @@ def run(
     # A frame stands for the moment at its center.
     first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
 
-    def thresholds(config: Config) -> tuple[Gate, int, Smoother]:
-        threshold = uncertain_threshold(model, config)
-        smoother = Smoother(config.smoothing, model.labels, stride_frames / frame_rate, threshold)
-        return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
-
     mfcc = Mfcc(spec)
     context = CepstralContext(model.n_frames, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
     events = EventMaker(config.device.id, model)
-    gate, preroll, smoother = thresholds(config)
+    gate, preroll, smoother = _thresholds(config, model)
 
     utterance: Utterance | None = None  # None while the gate is closed
     said: str | None = None  # the label of the last event of this utterance
@@ -89,8 +73,7 @@ def run(
     due = 0  # frames before the next classification
 
     def wanted() -> int:
-        n_frames = stride_frames if utterance is None else due - n_seen
-        return n_frames * spec.hop_length
+        return (stride_frames if utterance is None else due - n_seen) * spec.hop_length
 
     def end() -> None:
         answer = smoother.overall()
@@ -120,47 +103,27 @@ def run(
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
-            probabilities = classifier(context.view())
-            answer = smoother.push(probabilities)
+            answer = smoother.push(classifier(context.view()))
             if answer is not None and answer.label != said:
                 sink.write(events.emotion("start" if said is None else "change", answer, utterance))
                 said = answer.label
-        changed = reloaded()
-        if changed is not None:
+        if (changed := reloaded()) is not None:
             end()
             closed_at = closed_at if utterance is None else n_seen
             utterance = None
-            gate, preroll, smoother = thresholds(changed)
+            gate, preroll, smoother = _thresholds(changed, model)
     end()
 
 
-def uncertain_threshold(model: ModelFile, config: Config) -> float:
-    """Return the probability below which a label is ``uncertain``: the configured one, else the model's."""
-    configured = config.smoothing.uncertain
-    return model.thresholds["uncertain"] if configured is None else configured
+def _thresholds(config: Config, model: ModelFile) -> tuple[Gate, int, Smoother]:
+    """Make what a reload replaces: the gate, its pre-roll in frames, and the smoother."""
+    frame_rate = model.spec.sample_rate / model.spec.hop_length
+    stride_seconds = config.model.stride_frames / frame_rate
+    smoother = Smoother(config.smoothing, model.labels, stride_seconds, uncertain_threshold(model, config))
+    return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
 
 
-def frame_strides(
-    blocks: Iterable[NDArray[np.float32]], framer: Framer, wanted: Callable[[], int]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the frames of each stride of ``wanted()`` samples, and those that remain at the end of the stream."""
-    stride = np.zeros(wanted(), np.float32)
-    filled = 0
-    for block in blocks:
-        start = 0
-        while start < len(block):
-            taken = block[start : start + len(stride) - filled]
-            stride[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            start += len(taken)
-            if filled == len(stride):
-                yield framer.push(stride)
-                stride, filled = np.zeros(wanted(), np.float32), 0
-    rest = framer.push(stride[:filled])
-    yield np.concatenate([rest, framer.flush()])
-
-
-def stretches(flags: NDArray[np.bool_]) -> Iterator[tuple[slice, bool]]:
+def stretches(flags: Bool) -> Iterator[tuple[slice, bool]]:
     """Yield the stretches of equal flags in order, each with its flag."""
     # Not by NumPy: of a stride's few flags, calling it would be most of the price.
     start = 0

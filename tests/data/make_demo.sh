@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make demo.wav: a synthetic voice (espeak-ng) that changes its pitch, speed and loudness, with pauses and faint noise.
-# Needs the Debian packages espeak-ng and sox. Nobody's recording is in it.
+# Needs the Debian packages espeak-ng and sox. It holds no recording of a person.
 set -eu
 out="$(cd "$(dirname "$0")" && pwd)/demo.wav"
 folder=$(mktemp -d)

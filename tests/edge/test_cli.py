@@ -18,8 +18,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectd.events import event_schema
-from affectd.model_file import write_model
+from affectd.events.event import event_schema
+from affectd.recognition.model_file import write_model
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import tiny_model
 

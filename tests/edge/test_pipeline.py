@@ -14,13 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from affectd.classifier import Classifier
-from affectd.config import Config, ModelConfig, SmoothingConfig
-from affectd.context import Context
-from affectd.events import event_schema
-from affectd.features import FeatureSpec, Mfcc
+from affectd.config.sections import Config, ModelConfig, SmoothingConfig
+from affectd.events.event import event_schema
+from affectd.features.context import Context
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
-from affectd.vad import band_level, open_frames, preroll_frames
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.vad import band_level, open_frames, preroll_frames
 from fake_network import FakeNetwork
 from sounds import as_int16, gain, long_stream, noise, silence, syllables
 from tiny_model import tiny_model

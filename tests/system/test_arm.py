@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.classifier import CEPSTRA_LIMIT, STEPS_LIMIT, Classifier
-from affectd.model_file import read_model
+from affectd.recognition.classifier import CEPSTRA_LIMIT, STEPS_LIMIT, Classifier
+from affectd.recognition.model_file import read_model
 from roots import REPOSITORY, Device, bootstrap, run
 
 MODEL = REPOSITORY / "models" / "affectd.tflite"
@@ -38,9 +38,9 @@ TESTS = [
 ]
 INVOKE = """
 import numpy as np
-from affectd.classifier import Classifier
-from affectd.model_file import default_model_path, read_model
-classifier = Classifier(read_model(default_model_path()))
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
+classifier = Classifier(read_model(find_model()))
 np.save("/outputs.npy", [classifier.invoke(quantized) for quantized in np.load("/inputs.npy")])
 """
 

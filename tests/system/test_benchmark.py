@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.bench import add_arguments, as_text, compare, read_report, run
-from affectd.bench_broker import broker
-from affectd.bench_service import listening
-from affectd.bench_sound import speech_clips, words
-from affectd.config import Config
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench.broker import broker
+from affectd.bench.command import add_arguments, as_text, compare, read_report, run
+from affectd.bench.service import listening
+from affectd.bench.sounds import speech_clips, words
+from affectd.config.sections import Config
 from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
-from affectd.microphone import PIECE_SECONDS
-from affectd.model_file import default_model_path, read_model
+from affectd.recognition.model_file import find_model, read_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 STAGES = {"capture", "resample", "framing", "gate", "mfcc", "context"}
@@ -67,7 +67,7 @@ def test_it_says_what_it_ran_on(report: dict[str, Any]) -> None:
     assert report["libraries"]["numpy"] == np.__version__
     assert report["libraries"]["threads"] == 1
     assert report["board"]["cores"] == os.cpu_count()
-    assert report["model_bytes"] == default_model_path().stat().st_size
+    assert report["model_bytes"] == find_model().stat().st_size
     assert report["footprint_mb"]["numpy"] > 10 > report["footprint_mb"]["affectd"] > 0.3
     assert report["before"].keys() == report["after"].keys()
 
@@ -160,7 +160,7 @@ def test_a_service_that_does_not_start_gives_its_reason(tmp_path: Path) -> None:
 
 
 def test_the_times_of_the_words_are_where_they_are_heard() -> None:
-    clips = speech_clips(read_model(default_model_path()), [])
+    clips = speech_clips(read_model(find_model()), [])
     joined = words(clips, 16000, 10.0)
     assert len(joined.onsets) == len(joined.ends) >= 3
     for onset, end in zip(joined.onsets, joined.ends, strict=True):

@@ -47,7 +47,7 @@ def bare(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_the_model_the_schema_and_the_license(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     assert "affectd/affectd.tflite" in names
-    assert "affectd/event.schema.json" in names
+    assert "affectd/events/event.schema.json" in names
     assert "affectd/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [

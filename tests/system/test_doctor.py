@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.model_file import write_model
+from affectd.recognition.model_file import write_model
 from tiny_model import tiny_model
 
 ALSA = Path("/usr/share/alsa/alsa.conf")

@@ -19,15 +19,17 @@ from typing import Any
 
 import pytest
 
-from affectd.home_assistant import discovery
-from affectd.state import CurrentState
-from affectd.topics import Topics
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.state import CurrentState
+from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
 from room import Program, Room, needs_room
 
 REPOSITORY = Path(__file__).parents[2]
-AUTOMATION = re.findall(r"^```yaml automation$(.*?)^```$", (REPOSITORY / "edge/mqtt.md").read_text(), re.M | re.S)[0]
+AUTOMATION = re.findall(
+    r'^```yaml title="automation"$(.*?)^```$', (REPOSITORY / "docs/mqtt.md").read_text(), re.M | re.S
+)[0]
 DEMO = REPOSITORY / "tests/data/demo.wav"
 
 LABELS = ("calm", "angry", "mürrisch")

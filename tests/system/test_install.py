@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from affectd.events import event_schema
+from affectd.events.event import event_schema
 from roots import REPOSITORY, Device, bootstrap
 
 SETTINGS = "etc/affectd/affectd.toml"

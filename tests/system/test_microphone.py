@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.model_file import default_model_path
+from affectd.recognition.model_file import find_model
 
 ALSA = Path("/usr/share/alsa/alsa.conf")
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 LISTEN = """
 import logging, sys
 import numpy as np
-from affectd.audio import open_source
+from affectd.audio.source import open_source
 from affectd.errors import AffectdError
 logging.basicConfig(level="INFO", format="%(message)s")
 try:
@@ -42,7 +42,7 @@ sys.stdout.buffer.write(samples.tobytes())
 """
 
 DEVICES = """
-from affectd.survey import list_microphones
+from affectd.audio.devices import list_microphones
 for microphone in list_microphones():
     print(microphone.name, microphone.names, microphone.n_channels, microphone.sample_rates, microphone.level_dbfs)
 """
@@ -50,7 +50,7 @@ for microphone in list_microphones():
 SEEK = """
 from pathlib import Path
 from affectd.errors import AudioError
-from affectd.microphone import open_microphone
+from affectd.audio.microphone import open_microphone
 def seek(times):
     for _ in range(times):
         try:
@@ -147,7 +147,7 @@ def test_an_absent_microphone_can_be_sought_for_months_without_a_leak(tmp_path: 
     assert threads <= 3
 
 
-@pytest.mark.skipif(not default_model_path().exists(), reason="no model file")
+@pytest.mark.skipif(not find_model().exists(), reason="no model file")
 @pytest.mark.parametrize("environment", [{"NOTIFY_SOCKET": "/nowhere"}, {"AFFECTD_AUDIO_WAIT": "true"}])
 def test_a_service_waits_for_an_absent_microphone_and_ends_at_once_when_asked(
     tmp_path: Path, environment: dict[str, str]
@@ -168,7 +168,7 @@ def test_a_service_waits_for_an_absent_microphone_and_ends_at_once_when_asked(
     assert log.decode().count("microphone alarmed (missing): There is no microphone") == 1
 
 
-@pytest.mark.skipif(not default_model_path().exists(), reason="no model file")
+@pytest.mark.skipif(not find_model().exists(), reason="no model file")
 def test_a_person_is_told_at_once_that_there_is_no_microphone(tmp_path: Path) -> None:
     config = tmp_path / "asoundrc"
     config.write_text(f"<{ALSA}>\n")

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.classifier import Classifier
-from affectd.classify import classify_recording
-from affectd.config import Config, GateConfig
-from affectd.features import Mfcc
-from affectd.model_file import default_model_path, read_model
-from affectd.vad import band_level, open_frames
+from affectd.config.sections import Config, GateConfig
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
+from affectd.recognition.recording import classify_recording
+from affectd.recognition.vad import band_level, open_frames
 from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room, write_wav
 from sounds import SAMPLE_RATE, gain, noise, recording
 
@@ -46,7 +46,7 @@ def program(room: Room) -> Iterator[Program]:
 
 def firm_recordings(speech_data: Path) -> list[np.ndarray]:
     """One recording for each label that the network is sure of, so that no label hangs on where a frame begins."""
-    model = read_model(default_model_path())
+    model = read_model(find_model())
     classifier, mfcc = Classifier(model), Mfcc(model.spec)
     bed = gain(noise("pink", BED_SECONDS), BED_DBFS)
     firm: dict[str, np.ndarray] = {}

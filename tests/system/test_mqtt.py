@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from affectd.mqtt import Connection
+from affectd.mqtt.connection import Connection
 from affectd.outbox import Outbox
 from broker import (
     PATIENCE_SECONDS,

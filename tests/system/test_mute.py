@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from affectd.topics import Topics
+from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from room import Program, Room, needs_room, write_wav
 from sounds import gain, syllables

@@ -18,7 +18,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from affectd.events import event_schema
+from affectd.events.event import event_schema
 from broker import Subscriber, free_port
 from roots import REPOSITORY, bootstrap
 

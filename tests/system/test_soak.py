@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.model_file import default_model_path, write_model
+from affectd.recognition.model_file import find_model, write_model
 from sounds import SAMPLE_RATE, gain, noise, silence, syllables
 from tiny_model import tiny_model
 
@@ -32,8 +32,8 @@ pytestmark = [
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """The model that is shipped; in a tree without one, the small one of the tests."""
-    if default_model_path().exists():
-        return default_model_path()
+    if find_model().exists():
+        return find_model()
     write_model(tmp_path / "tiny.tflite", tiny_model())
     return tmp_path / "tiny.tflite"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from affectd.model_file import read_model
+from affectd.recognition.model_file import read_model
 from affectd_train.reports.model_card import markdown
 
 SETTINGS = {"pretrain_steps": 4, "finetune_steps": 30, "batch_size": 16, "augmented_copies": 1}

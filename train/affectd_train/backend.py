@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from affectd.quiet import quiet
+from affectd.stdio import quiet
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors still come through
 with quiet():

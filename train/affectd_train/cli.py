@@ -126,7 +126,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         recipe = replace(recipe, corpora=names)
     if options.teacher:
         if not options.teacher.is_file():
-            raise NoInputError(f"{options.teacher}: no such file; README.md says where the teacher is had")
+            raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
         recipe = replace(recipe, teacher=str(options.teacher))
     return recipe
 
@@ -210,7 +210,7 @@ def _pack(options: argparse.Namespace) -> str:
 
 
 def _report(options: argparse.Namespace) -> str:
-    from affectd.model_file import read_model
+    from affectd.recognition.model_file import read_model
     from affectd_train.files import write_text
     from affectd_train.reports.card_sections import pictures_beside
     from affectd_train.reports.model_card import markdown

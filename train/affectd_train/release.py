@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectd.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile
 from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 
 SPEC = FeatureSpec()

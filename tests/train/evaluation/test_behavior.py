@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affectd.config import Config
+from affectd.config.sections import Config
 from affectd.errors import NoInputError
-from affectd.features import FeatureSpec
-from affectd.model_file import write_model
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.model_file import write_model
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.everyday_speech import trained_on
 from affectd_train.evaluation.behavior import SETTINGS, behavior, changed

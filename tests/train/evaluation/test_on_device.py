@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.classifier import Classifier
-from affectd.classify import classify_recording
-from affectd.config import Config
-from affectd.features import FeatureSpec
+from affectd.config.sections import Config
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.recording import classify_recording
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.evaluation.on_device import hear, hear_bands, level_and_bands

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from affectd.model_file import dequantize
-from affectd.model_file import quantize as quantize_values
+from affectd.recognition.classifier import dequantize
+from affectd.recognition.classifier import quantize as quantize_values
 from affectd_train.export.quantize import COARSER, NotInteger, check_int8, convert_int8, quantize
 from affectd_train.training.network import build_network
 

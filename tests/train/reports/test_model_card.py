@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from affectd.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile
 from affectd_train.evaluation.metrics import metrics
 from affectd_train.reports.model_card import accuracy_table, card, markdown
 from affectd_train.reports.plots import pictures

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.config import GateConfig
+from affectd.config.sections import GateConfig
 from affectd.errors import DataError
-from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import band_level, trim
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import band_level, trim
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.everyday_speech import trained_on

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus

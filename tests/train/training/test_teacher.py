@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from sklearn.linear_model import LogisticRegression
 
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus

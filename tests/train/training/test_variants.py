@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from affectd.mel import warping
-from affectd_train.data.clips import Float32
+from affectd.arrays import Float32
+from affectd.features.mel import warping
 
 DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
 
@@ -28,7 +28,7 @@ def stretch(bands: Float32, factor: float) -> Float32:
 
 
 def warp(bands: Float32, factor: float) -> Float32:
-    """Move band ``k`` to ``k / factor``: a longer or shorter vocal tract; see `affectd.mel.warping`."""
+    """Move band ``k`` to ``k / factor``: a longer or shorter vocal tract; see `affectd.features.mel.warping`."""
     # A product with a matrix of two diagonals is faster than gathering columns.
     warped: Float32 = bands @ warping(bands.shape[1], factor)
     return warped

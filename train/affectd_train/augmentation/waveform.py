@@ -16,8 +16,8 @@ import numpy as np
 from audiomentations import PitchShift, Shift, TimeStretch
 from scipy.signal import fftconvolve
 
+from affectd.arrays import Float32
 from affectd.errors import DataError, NoInputError
-from affectd_train.data.clips import Float32
 from affectd_train.data.recordings import read_audio
 from affectd_train.files import audio_files
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import lzma
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from affectd.arrays import Array, Float32
 from affectd.errors import DataError, NoInputError
-from affectd.features import FeatureSpec
-from affectd.vad import LEVEL_FLOOR_DBFS
-from affectd_train.data.clips import Clip, Float32
+from affectd.features.mel import mel_centers
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import LEVEL_FLOOR_DBFS
+from affectd_train.data.clips import Clip
 
 LOGMEL_BANDS = 128
 _DECIBEL_PER_STEP = 80 / 63  # 64 steps span 80 dB
@@ -23,7 +24,7 @@ LOGMEL_PEAK_DBFS = -20.0
 
 
 def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
-    """Estimate, from log-mel bands alone, what `affectd.vad.band_level` measures on samples.
+    """Estimate, from log-mel bands alone, what `affectd.recognition.vad.band_level` measures on samples.
 
     Parameters
     ----------
@@ -42,19 +43,6 @@ def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
     level = LOGMEL_PEAK_DBFS + 10.0 * np.log10(np.maximum(power, 1e-12))
     floored: Float32 = np.maximum(level, LEVEL_FLOOR_DBFS).astype(np.float32)
     return floored
-
-
-def mel_centers(spec: FeatureSpec) -> npt.NDArray[np.float64]:
-    """Center frequency in hertz of every Slaney mel band of a spec, ``(n_mels,)``."""
-
-    # Slaney's scale: linear below 1 kHz, 200/3 Hz a mel; above, 27 mels to a factor of 6.4.
-    def mel(hz: float) -> float:
-        return hz * 3 / 200 if hz < 1000 else 15 + 27 * np.log(hz / 1000) / np.log(6.4)
-
-    fmax = spec.fmax or spec.sample_rate / 2
-    mels = np.linspace(mel(spec.fmin), mel(fmax), spec.n_mels + 2)[1:-1]
-    hertz: npt.NDArray[np.float64] = np.where(mels < 15, mels * 200 / 3, 1000 * np.power(6.4, (mels - 15) / 27))
-    return hertz
 
 
 def load_logmel(clip: Clip) -> Float32:
@@ -93,7 +81,7 @@ def _logmel_steps(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with lzma.open(path) as file:
             # read_array instead of load: it reads in pieces, so the file is never in memory twice.
-            steps: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            steps: Array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise NoInputError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, lzma.LZMAError) as error:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from affectd.classifier import Classifier
-from affectd.config import Config
-from affectd.model_file import read_model
+from affectd.config.sections import Config
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import read_model
 from affectd_train.data.clips import Clip
 from affectd_train.evaluation.event_rates import event_rates, everyday, speech_for_tests
 from affectd_train.evaluation.robustness import folds

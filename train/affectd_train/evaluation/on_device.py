@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from affectd.classify import classify_recording, classify_speech
-from affectd.config import Config
-from affectd.features import FeatureSpec, Framer, Mfcc
-from affectd.pipeline import Network, frame_strides
-from affectd.vad import band_level, find_speech
-from affectd_train.data.clips import Clip, Float32
+from affectd.arrays import Float32
+from affectd.config.sections import Config
+from affectd.features.framing import Framer, frame_strides
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Network
+from affectd.recognition.recording import classify_recording, classify_speech
+from affectd.recognition.vad import band_level, find_speech
+from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.recordings import load_audio
 
@@ -35,7 +38,7 @@ def level_and_bands(samples: Float32, spec: FeatureSpec, config: Config) -> tupl
 
 
 def hear_bands(level: Float32, bands: Float32, network: Network, config: Config) -> dict[str, float]:
-    """Do what `affectd.classify.classify_recording` does once it has the level and the bands of every frame."""
+    """Classify a recording from its levels and bands, as `affectd.recognition.recording.classify_recording` does."""
     model, spec = network.model, network.model.spec
     speech = find_speech(level, config.gate, spec.sample_rate / spec.hop_length)
     if speech is None:

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.classifier import Classifier
-from affectd.model_file import ModelFile, read_model
-from affectd.pipeline import Network
+from affectd.recognition.classifier import Classifier, Network
+from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.evaluation.on_device import hear
 from affectd_train.files import write_text

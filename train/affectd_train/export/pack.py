@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.classifier import Classifier, golden_vectors, self_test
-from affectd.features import FeatureSpec
-from affectd.model_file import ModelFile, write_model
+from affectd.arrays import Int16
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.model_file import ModelFile, write_model
 from affectd_train.files import needed, read_fitted
 
 
@@ -63,7 +63,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     return model
 
 
-def golden_samples(sample_rate: int) -> NDArray[np.int16]:
+def golden_samples(sample_rate: int) -> Int16:
     """Make half a second that resembles speech enough to move every band: gliding pulses, syllables, and some noise.
 
     Returns
@@ -82,5 +82,5 @@ def golden_samples(sample_rate: int) -> NDArray[np.int16]:
     voice = (np.sin(np.outer(phase, harmonics)) * strength).sum(1) * syllables
     breath = np.random.default_rng(0).normal(0, 0.01, len(seconds))
     steps = np.round(250 * (voice / np.abs(voice).max() + breath))
-    samples: NDArray[np.int16] = (32 * steps).astype(np.int16)
+    samples: Int16 = (32 * steps).astype(np.int16)
     return samples

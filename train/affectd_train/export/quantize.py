@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from affectd.arrays import Float32
 from affectd.errors import DataError
-from affectd.quiet import quiet
+from affectd.stdio import quiet
 from affectd_train.backend import keras
-from affectd_train.data.clips import Float32
 from affectd_train.files import needed, written_whole
 
 ALLOWED_DTYPES = (np.int8, np.int32)

@@ -1,6 +1,6 @@
 """The features that student projects on these corpora begin with, computed with librosa as they do.
 
-They are no part of the device, whose front end is `affectd.features`.
+They are no part of the device, whose front end is `affectd.features.mfcc`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import librosa as typed_librosa
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`

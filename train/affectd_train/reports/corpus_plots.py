@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectd.errors import DataError
-from affectd.features import FeatureSpec, Mfcc
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import CORPORA, LABELS

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import DataError
-from affectd.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile
 from affectd_train.data.terms import OPEN_TERMS, TERMS
 from affectd_train.files import needed
 from affectd_train.reports.card_sections import measured, rounded, sections, table

@@ -1,6 +1,6 @@
 """Log-mel bands of the speech in every clip, cached on disk.
 
-The front end and the gate are the device's own (`affectd.features`, `affectd.vad`),
+The front end and the gate are the device's own (`affectd.features.mfcc`, `affectd.recognition.vad`),
 so what the network is trained on is what it will be shown.
 """
 
@@ -14,17 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.config import GateConfig
+from affectd.arrays import Float32
+from affectd.config.sections import GateConfig
 from affectd.errors import DataError
-from affectd.features import FeatureSpec, Mfcc
-from affectd.vad import band_level, trim
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float16, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.recordings import read_audio
 from affectd_train.files import audio_files, in_parallel, say, write_arrays
 from affectd_train.training.variants import Source, digest, sources, speech_settings
+
+Float16 = NDArray[np.float16]
 
 
 def speech_bands(source: Source) -> Float32 | str:

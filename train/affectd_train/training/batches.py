@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affectd.context import Context
-from affectd.features import FeatureSpec, Mfcc
+from affectd.arrays import Float32, Float64
+from affectd.features.context import Context
+from affectd.features.mel import mel_centers
+from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
-from affectd_train.data.clips import Float16, Float32
-from affectd_train.data.logmel import mel_centers
-from affectd_train.training.bands import BandStore
+from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.network import FRAMES_PER_STEP
 from affectd_train.training.teacher import Lesson
 
@@ -75,7 +75,7 @@ class Batches:
         return Mfcc(self.spec)
 
     @cached_property
-    def _centers(self) -> NDArray[np.float64]:
+    def _centers(self) -> Float64:
         return mel_centers(self.spec)
 
     @cached_property
@@ -93,9 +93,9 @@ class Batches:
         return {corpus: entries for corpus, entries in by_label.items() if entries}
 
     @cached_property
-    def _weights(self) -> NDArray[np.float64]:
-        weights: NDArray[np.float64] = np.array([self.shares[corpus] for corpus in self._by_label])
-        share: NDArray[np.float64] = weights / weights.sum()
+    def _weights(self) -> Float64:
+        weights: Float64 = np.array([self.shares[corpus] for corpus in self._by_label])
+        share: Float64 = weights / weights.sum()
         return share
 
     def draw(self, step: int) -> tuple[Float32, Float32]:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.errors import UsageError
 from affectd_train.backend import keras
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.files import Fitted, write_json, written_whole
 from affectd_train.training.bands import BandStore

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.errors import DataError
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float16, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.recordings import read_audio
 from affectd_train.files import in_parallel, write_arrays
-from affectd_train.training.bands import speech_of
+from affectd_train.training.bands import Float16, speech_of
 from affectd_train.training.teacher import (
     SAMPLE_RATE,
     Basis,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABELS, labels_of
 from affectd_train.training.bands import BandStore, load_bands, load_everyday, load_noise
 from affectd_train.training.recipe import Recipe

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.errors import UsageError
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)

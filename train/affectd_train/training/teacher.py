@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from affectd.arrays import Float32, Float64
 from affectd.errors import DataError, UnavailableError
-from affectd.features import FeatureSpec
+from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel
 from affectd_train.files import in_parallel, written_whole
 from affectd_train.training.variants import Source, digest, sources
@@ -248,7 +249,7 @@ def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Fl
     right = np.eye(n_labels, dtype=np.float32)[labels]
     shape = (z.shape[1] + 1, n_labels)
 
-    def cost(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def cost(flat: Float64) -> tuple[float, Float64]:
         w = flat.reshape(shape).astype(np.float32)
         p = softmax(z @ w[:-1] + w[-1], axis=1)
         gradient = (p - right) * weights[:, None]

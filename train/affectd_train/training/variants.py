@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from affectd.config import GateConfig
-from affectd.features import FeatureSpec
-from affectd.vad import TRIM_RANGE_DB
+from affectd.arrays import Float32
+from affectd.config.sections import GateConfig
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.vad import TRIM_RANGE_DB
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.training.recipe import PER_CORPUS, Recipe
 

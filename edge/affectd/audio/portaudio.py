@@ -1,0 +1,98 @@
+"""PortAudio and the devices it finds (PyAudio, imported only when it is asked for)."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from affectd.errors import MicrophoneError, UnavailableError
+from affectd.stdio import quiet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Microphone:
+    """An input device as PortAudio sees it."""
+
+    index: int
+    """Number within PortAudio; changes when devices come and go."""
+    name: str
+    n_channels: int
+    """The most it offers."""
+    sample_rate: int
+    """Its default, Hz."""
+
+
+@contextmanager
+def port_audio() -> Iterator[tuple[Any, Any]]:
+    """Import PyAudio and start PortAudio; terminate it at the end."""
+    with quiet():
+        try:
+            module = importlib.import_module("pyaudio")
+        except ImportError as error:
+            raise UnavailableError(
+                f"The microphone needs PyAudio, which cannot be imported ({error}): sudo apt install "
+                "portaudio19-dev python3-dev gcc, then pip install pyaudio."
+            ) from error
+        try:
+            audio = module.PyAudio()
+        except OSError as error:
+            raise MicrophoneError("refused", f"PortAudio does not start: {error}.") from error
+    try:
+        yield module, audio
+    finally:
+        audio.terminate()
+        _keep_loaded()
+
+
+@cache
+def _keep_loaded() -> None:
+    """Keep a library in memory that loses 12 kB whenever it is loaded again.
+
+    At every start PortAudio loads and unloads ALSA's plugins. Where the one for A/52 is installed, it brings
+    libavcodec and with it libpixman, whose constructor frees nothing: 14 MB an hour while a microphone is sought.
+    """
+    with suppress(OSError):  # not installed
+        ctypes.CDLL("libpixman-1.so.0")
+
+
+def microphones(audio: Any) -> list[Microphone]:
+    """Return every device of a running PortAudio that can record.
+
+    Raises
+    ------
+    MicrophoneError
+        ``missing`` if PortAudio cannot describe a device that it counted.
+    """
+    try:
+        devices = [audio.get_device_info_by_index(index) for index in range(audio.get_device_count())]
+    except OSError as error:
+        raise MicrophoneError("missing", f"PortAudio cannot list the sound cards: {error}.") from error
+    return [_microphone(device) for device in devices if device["maxInputChannels"] > 0]
+
+
+def default_microphone(audio: Any) -> Microphone:
+    """Return what a running PortAudio takes when no device is named.
+
+    Raises
+    ------
+    MicrophoneError
+        ``missing`` if it knows none.
+    """
+    try:
+        return _microphone(audio.get_default_input_device_info())
+    except OSError as error:
+        raise MicrophoneError("missing", "There is no microphone: PortAudio knows no default input device.") from error
+
+
+def _microphone(device: dict[str, Any]) -> Microphone:
+    return Microphone(
+        index=int(device["index"]),
+        name=str(device["name"]),
+        n_channels=int(device["maxInputChannels"]),
+        sample_rate=round(device["defaultSampleRate"]),
+    )

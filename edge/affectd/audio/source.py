@@ -1,0 +1,139 @@
+"""Where the samples come from: a WAV file, raw PCM on standard input, or a microphone.
+
+A source is an iterator of blocks: float32, mono, of shape (n,) with n >= 0, -1 to 1, at the wanted sample
+rate. What comes after cannot tell one source from another.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
+
+import numpy as np
+
+from affectd.arrays import Block
+from affectd.audio.microphone import Losses
+from affectd.audio.resampler import resample_blocks
+from affectd.audio.supervisor import Report, microphone_blocks
+from affectd.audio.wav import WavReader
+from affectd.config.sections import AudioConfig
+from affectd.errors import DataError, NoInputError
+
+_RAW_BYTES = 4096
+
+
+def open_source(
+    name: str,
+    sample_rate: int,
+    *,
+    realtime: bool = False,
+    config: AudioConfig | None = None,
+    report: Report = lambda state, reason: None,
+    patient: bool = False,
+    muted: Callable[[], bool] = lambda: False,
+    losses: Losses | None = None,
+) -> Iterator[Block]:
+    """Open a source by the name it has on the command line.
+
+    Parameters
+    ----------
+    name : str
+        ``mic``, the path of a WAV file, or ``-`` for raw s16le mono PCM at `sample_rate` on standard input.
+    sample_rate : int
+        Hz, of what is yielded.
+    realtime : bool
+        Deliver no block before its last sample would have been recorded.
+    config : AudioConfig, optional
+        Which microphone and how patient with it.
+    report : callable
+        Is told the state of the microphone and its reason whenever the state changes.
+    patient : bool
+        Wait for a microphone that is absent at the start, as for one that vanishes later.
+    muted : callable
+        Whether the microphone is to be closed now; a file is never muted.
+    losses : Losses, optional
+        Where sound that the microphone lost is counted.
+
+    Raises
+    ------
+    NoInputError, DataError, UnavailableError, AudioError
+        At once if the source cannot be opened; while iterating if it fails later, which a microphone never does.
+    """
+    if name == "mic":
+        return microphone_blocks(
+            sample_rate, config or AudioConfig(), report, patient=patient, muted=muted, losses=losses
+        )
+    if name != "-":
+        blocks = wav_blocks(name, sample_rate)
+    elif sys.stdin is None:
+        raise NoInputError("Standard input is closed.")
+    else:
+        blocks = raw_blocks(cast(io.BufferedIOBase, sys.stdin.buffer))
+    return paced(blocks, sample_rate) if realtime else blocks
+
+
+def wav_blocks(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Block]:
+    """Open a WAV file, of any rate and number of channels, and yield it as mono at `sample_rate`.
+
+    The channels are averaged: the speaker may be on any of them, and a fixed choice may be the silent one.
+    """
+    wav = WavReader(path)
+    mono = (block.mean(axis=1, dtype=np.float32) for block in wav)
+    return resample_blocks(mono, wav.sample_rate, sample_rate)
+
+
+def raw_blocks(stream: io.BufferedIOBase) -> Iterator[Block]:
+    """Yield raw s16le mono PCM as it arrives.
+
+    Raises
+    ------
+    NoInputError
+        If the stream ends before its first byte or cannot be read.
+    DataError
+        If it ends in the middle of a sample, after everything before was yielded.
+    """
+    n_bytes = 0
+    rest = b""
+    try:
+        # read1 returns what is there: a slow sender is heard at once and not a buffer later.
+        while data := stream.read1(_RAW_BYTES):
+            n_bytes += len(data)
+            data = rest + data
+            n_whole = len(data) // 2 * 2
+            rest = data[n_whole:]
+            yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
+    except OSError as error:
+        raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+    if n_bytes == 0:
+        raise NoInputError("Standard input ended before its first sample.")
+    if rest:
+        raise DataError(
+            f"Standard input ended in the middle of a sample, after {n_bytes} bytes; it must be raw 16-bit "
+            "little-endian mono PCM."
+        )
+
+
+def paced(
+    blocks: Iterable[Block],
+    sample_rate: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Block]:
+    """Yield the blocks no sooner than a sound card would.
+
+    Every deadline counts from the start, so nothing drifts; who comes late catches up without a pause. A
+    signal whose handler raises ends the wait.
+    """
+    start = clock()
+    n_samples = 0
+    for block in blocks:
+        n_samples += len(block)
+        wait_seconds = start + n_samples / sample_rate - clock()
+        if wait_seconds > 0:
+            sleep(wait_seconds)
+        yield block

@@ -1,0 +1,206 @@
+"""The microphone as a source that never ends: it is opened again whenever it ends or goes dead."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+
+from affectd.arrays import Block
+from affectd.audio.liveness import Liveness, State
+from affectd.audio.microphone import Losses, open_microphone
+from affectd.audio.resampler import Resampler
+from affectd.config.sections import AudioConfig
+from affectd.errors import MicrophoneError
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[str, str], None]
+
+_POLL_SECONDS = 0.25
+# Longer than a piece of the microphone takes: a wait that ends without one wakes the device for nothing.
+_READ_SECONDS = 0.5
+_SILENCE_SECONDS = 1.0
+_FAULTS = {
+    "stalled": "delivers no samples any more.",
+    "constant": "delivers the same value all the time.",
+    "repeated": "delivers the same piece of sound over and over.",
+}
+
+
+class _Stream(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    def read(self, timeout_seconds: float) -> tuple[int, Block]:
+        """See `affectd.audio.microphone.Stream`."""
+
+
+def microphone_blocks(
+    sample_rate: int,
+    config: AudioConfig,
+    report: Report,
+    *,
+    patient: bool,
+    muted: Callable[[], bool] = lambda: False,
+    losses: Losses | None = None,
+) -> Iterator[Block]:
+    """Open the configured microphone and yield what it hears, without an end; see `Supervisor`."""
+    blocks = Supervisor(
+        lambda: open_microphone(sample_rate, config.device, config.channel, losses),
+        sample_rate,
+        Liveness(config),
+        report,
+        patient=patient,
+        muted=muted,
+    ).blocks()
+    if not patient:
+        next(blocks)  # runs up to the first yield: the device is open or muted, or the caller knows at once why not
+    return blocks
+
+
+class Supervisor:
+    """Yields what a microphone hears, mono at `sample_rate`, and opens it again whenever that ends.
+
+    Sound that was lost because the caller was late, and the time of an outage or while it was muted, come as
+    silence: what was being said ends, and the position in the stream stays the time since the first sample. A
+    block, be it empty, follows every attempt and every report: a caller that gets none has a source that hangs.
+
+    Parameters
+    ----------
+    open_stream : callable
+        Opens the microphone; may raise `affectd.errors.MicrophoneError`.
+    sample_rate : int
+        Hz, of what is yielded.
+    liveness : Liveness
+        Judges what is heard.
+    report : callable
+        Is told the state and its reason at each change of state.
+    patient : bool
+        Whether a microphone that cannot be opened at the start is waited for too.
+    muted : callable
+        Whether the microphone is to be closed now; while it says so nothing is opened, let alone heard.
+    clock, wait : callable
+        Monotonic seconds, and how to pass some of them; a signal handler may raise meanwhile.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[], AbstractContextManager[_Stream]],
+        sample_rate: int,
+        liveness: Liveness,
+        report: Report,
+        *,
+        patient: bool,
+        muted: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._open_stream, self._sample_rate = open_stream, sample_rate
+        self._liveness, self._report = liveness, report
+        self._patient, self._muted = patient, muted
+        self._clock, self._wait = clock, wait
+        self._told: State | None = None
+        self._began: float | None = None  # when the first sound began; None before it
+        self._n_yielded = 0
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks without an end.
+
+        Raises
+        ------
+        MicrophoneError
+            If the microphone cannot be opened at the start and `patient` is false.
+        """
+        while True:
+            while self._muted():
+                self._liveness.muted()
+                self._patient = True
+                self._tell("it is closed")
+                yield from self._outage()
+                self._wait(_POLL_SECONDS)
+            try:
+                with self._open_stream() as stream:
+                    seconds = yield from self._listen(stream)
+            except MicrophoneError as error:
+                if not self._patient:
+                    raise
+                seconds = self._failed(error)
+            yield from self._outage()
+            yield from self._pause(seconds)
+
+    def _listen(self, stream: _Stream) -> Generator[Block, None, float]:
+        """Yield what an open stream delivers until it fails or is muted; return the seconds to wait after that."""
+        self._liveness.opened()
+        self._patient = True
+        self._tell(f"{stream.name} is open again")
+        yield from self._outage()
+        resampler = Resampler(stream.sample_rate, self._sample_rate)
+        seconds = 0.0
+        try:
+            while not self._muted():
+                yield from self._counted(self._read(stream, resampler))
+        except MicrophoneError as error:
+            # Told before the stream is closed, which a hanging sound server may keep from ending.
+            seconds = self._failed(error)
+        yield from self._counted([resampler.flush()])
+        return seconds
+
+    def _read(self, stream: _Stream, resampler: Resampler) -> Iterator[Block]:
+        rate = stream.sample_rate
+        n_lost, samples = stream.read(_READ_SECONDS)
+        fault = self._liveness.heard(samples, len(samples) / rate)
+        if fault is not None:
+            raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
+        self._tell(f"listening to {stream.name} at {rate} Hz")
+        if self._began is None and len(samples):
+            self._began = self._clock() - len(samples) / rate
+        if n_lost:
+            yield from map(resampler.push, silence(n_lost, rate))
+        if len(samples):
+            yield resampler.push(samples)
+
+    def _tell(self, sentence: str) -> None:
+        state, reason = self._liveness.state, self._liveness.reason
+        if state is not None and state != self._told:
+            self._told = state
+            level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
+            _log.log(level, "microphone %s (%s): %s", state, reason, sentence)
+            self._report(state, reason)
+
+    def _failed(self, error: MicrophoneError) -> float:
+        seconds = self._liveness.failed(error.reason)
+        self._tell(str(error))
+        return seconds
+
+    def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        for block in blocks:
+            self._n_yielded += len(block)
+            yield block
+
+    def _outage(self) -> Iterator[Block]:
+        # Counted from the beginning, so that no error of one outage adds to that of the next.
+        due = 0 if self._began is None else round((self._clock() - self._began) * self._sample_rate)
+        return self._counted(silence(max(0, due - self._n_yielded), self._sample_rate))
+
+    def _pause(self, seconds: float) -> Iterator[Block]:
+        # In pieces: muting during a pause has to take effect soon.
+        until = self._clock() + seconds
+        while not self._muted() and (left := until - self._clock()) > 0:
+            self._wait(min(left, _POLL_SECONDS))
+            yield from self._outage()
+
+
+def silence(n_samples: int, sample_rate: int) -> Iterator[Block]:
+    """Yield so many samples of silence in blocks of at most one second; one empty block for none."""
+    most = round(_SILENCE_SECONDS * sample_rate)
+    yield np.zeros(min(n_samples, most), np.float32)
+    for start in range(most, n_samples, most):
+        yield np.zeros(min(most, n_samples - start), np.float32)

@@ -1,0 +1,107 @@
+"""What the benchmark ran on: board, system, libraries, their size, heat and clock."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectd.board import hottest_celsius
+from affectd.doctor.board import run_program, throttling
+from affectd.recognition.classifier import Classifier
+
+# Distribution to import name, of what may be on a device.
+_INSTALLED = {
+    "affectd": "affectd",
+    "paho-mqtt": "paho",
+    "PyAudio": "pyaudio",
+    "numpy": "numpy",
+    "ai-edge-litert": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
+_CLOCK = "sys/devices/system/cpu/cpu0/cpufreq"
+
+
+def board(root: Path = Path("/")) -> dict[str, Any]:
+    """Describe the machine."""
+    return {
+        "machine": _text(root / "proc/device-tree/model") or _processor(root) or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME") if (root / "etc/os-release").exists() else None,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def libraries(classifier: Classifier) -> dict[str, Any]:
+    """Say which interpreter, NumPy and BLAS do the work, on how many threads."""
+    built: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+    blas = built.get("Build Dependencies", {}).get("blas", {})
+    return {
+        "interpreter": f"{classifier.runtime_name} {classifier.runtime_version}",
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "simd": built.get("SIMD Extensions", {}).get("found", []),
+        "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", "0")),
+    }
+
+
+def footprint() -> dict[str, float]:
+    """Return how much room each part takes that is installed, millions of bytes, with its compiled Python."""
+    sizes = {}
+    for name, module in _INSTALLED.items():
+        size = _installed_bytes(name, module)
+        if size is not None:
+            sizes[name] = round(size / 1e6, 2)
+    return sizes
+
+
+def _installed_bytes(name: str, module: str) -> int | None:
+    try:
+        files = distribution(name).files or []
+    except PackageNotFoundError:
+        return None
+    paths = {Path(str(file.locate())) for file in files}
+    # Installed in place, or by Debian: there is no list of files, but there is the package.
+    found = find_spec(module)
+    if found is not None and found.origin is not None:
+        origin = Path(found.origin)
+        paths |= {origin} if origin.name != "__init__.py" else set(origin.parent.rglob("*"))
+    total = 0
+    for path in paths:
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def condition(root: Path = Path("/")) -> dict[str, Any]:
+    """Say how hot and how fast the board is now; None for what it does not tell."""
+    clock = _text(root / _CLOCK / "scaling_cur_freq")
+    return {
+        "temperature_celsius": hottest_celsius(root),
+        "clock_mhz": round(int(clock) / 1000) if clock else None,
+        "governor": _text(root / _CLOCK / "scaling_governor") or None,
+        "throttling": throttling(root, run_program).found,
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _processor(root: Path) -> str:
+    for line in _text(root / "proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return ""

@@ -1,0 +1,170 @@
+"""`affectd bench`: what it costs on this board, without a network, in less than two minutes.
+
+Nothing heavy is imported before `run`, which decides first how many threads NumPy may have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from affectd.errors import AffectdError, DataError, NoInputError, UsageError
+from affectd.events.sinks import JsonLines
+
+FORMAT = 1
+WORDS_SECONDS = 24.0
+
+_log = logging.getLogger(__name__)
+
+Report = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `run` reads."""
+    parser.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
+    parser.add_argument("--json", action="store_true", help="as one JSON object instead of a table")
+    parser.add_argument("--compare", metavar="FILE", help="an earlier --json, to say how much it costs now")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of NumPy and network (default: 1)")
+    parser.add_argument("--seconds", type=float, default=12.0, metavar="S", help="time to listen to each sound (12)")
+    parser.add_argument("--hours", type=float, default=1 / 6, metavar="H", help="of sound to process in one go (1/6)")
+    parser.add_argument("--speech", nargs="+", default=[], metavar="WAV", help="recordings to play (default: built in)")
+
+
+def run(options: argparse.Namespace, out: JsonLines) -> int:
+    """Measure, print, and return the exit code."""
+    if not (options.threads >= 1 and options.seconds > 0 and options.hours > 0):
+        raise UsageError("--threads, --seconds and --hours must be positive.")
+    baseline = None if options.compare is None else read_report(options.compare)
+    # Before NumPy is imported; the service gets it from this environment.
+    os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
+    report = measure(options.model or "", options.threads, options.seconds, options.hours, options.speech)
+    if baseline is not None:
+        report["compared"] = compare(report, baseline)
+    if options.json:
+        out.write(report)
+    else:
+        out.write_text(as_text(report))
+    return 0
+
+
+def measure(
+    model_path: str = "", threads: int = 1, seconds: float = 12.0, hours: float = 1 / 6, speech: list[str] | None = None
+) -> Report:
+    """Measure everything.
+
+    Parameters
+    ----------
+    model_path : str
+        The model file; empty for the one that came with affectd.
+    threads : int
+        For the network; NumPy's were decided when it was imported.
+    seconds : float
+        How long the service listens to each sound.
+    hours : float
+        How much sound the pipeline gets in one go.
+    speech : list of str
+        WAV files to play in place of the clip in the model file.
+    """
+    from affectd.bench import board, service, sounds, stages
+    from affectd.recognition.classifier import Classifier
+    from affectd.recognition.model_file import find_model, read_model
+
+    path = find_model(model_path)
+    model = read_model(path)
+    classifier = Classifier(model, threads=threads)
+    clips = sounds.speech_clips(model, speech or [])
+    rate = model.spec.sample_rate
+    report: Report = {
+        "format": FORMAT,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "board": board.board(),
+        "libraries": board.libraries(classifier),
+        "before": board.condition(),
+        "model_bytes": path.stat().st_size,
+        "footprint_mb": board.footprint(),
+    }
+    _log.info("each stage")
+    report["stages"] = stages.stages(classifier, clips)
+    report["real_time_factor"] = stages.real_time_factors(classifier, clips)
+    _log.info("%.3g hours of sound in one go", hours)
+    report["growth"] = stages.growth(classifier, clips, hours)
+    _log.info("cold start")
+    report["start"] = service.cold_start(model_path)
+    report["mqtt"] = service.has_mqtt()
+    playing = sounds.sounds(clips, rate, seconds + 2 * service.SETTLE_SECONDS)
+    report["service"] = {}
+    for name, samples in playing.items():
+        _log.info("listening to %s for %g s", name, seconds)
+        report["service"][name] = service.listening(samples, model_path, seconds)
+    _log.info("latency")
+    each_once = sum(len(clip) / rate + sounds.PAUSE_SECONDS for clip in clips)
+    words = sounds.words(clips, rate, each_once if speech else min(WORDS_SECONDS, 2 * seconds))
+    report["latency"] = service.latency(words, model_path, model)
+    report["after"] = board.condition()
+    return report
+
+
+def read_report(path: str) -> Report:
+    """Read what ``--json`` wrote.
+
+    Raises
+    ------
+    NoInputError, DataError
+        There is no such file, or it is something else.
+    """
+    try:
+        report = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise NoInputError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise DataError(f"{path} is no report of affectd bench in format {FORMAT}.")
+    return report
+
+
+_COMPARED = ("stages", "real_time_factor", "start", "service", "latency", "model_bytes", "footprint_mb")
+
+
+def compare(report: Report, baseline: Report) -> dict[str, dict[str, float]]:
+    """Return ``before``, ``now`` and ``ratio`` of every cost that both reports have, by its name."""
+    old = dict(_figures({key: baseline.get(key, {}) for key in _COMPARED}))
+    return {
+        name: {"before": old[name], "now": now, "ratio": round(now / old[name], 3)}
+        for name, now in _figures({key: report[key] for key in _COMPARED})
+        if old.get(name, 0) > 0
+    }
+
+
+def _figures(value: object, name: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _figures(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
+
+
+def as_text(report: Report) -> str:
+    """Write a report for people."""
+    from affectd.bench.report import text
+
+    return text(report)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark as a program of its own."""
+    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(description="Measures what affectd costs on this board, in less than two minutes.")
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(arguments), JsonLines(sys.stdout))
+    except AffectdError as error:
+        print(f"affectd: {error}", file=sys.stderr)
+        return error.exit_code

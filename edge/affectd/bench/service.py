@@ -1,0 +1,219 @@
+"""What the running service costs: how fast it starts, and what it takes to listen to each sound in real time.
+
+It is `affectd run` itself, in a process of its own, as a service manager starts it: with a sound card of memory
+(`affectd.bench.card`), a broker of this process (`affectd.bench.broker`) and default settings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import numpy as np
+
+from affectd.arrays import Int16
+from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench.broker import broker
+from affectd.bench.sounds import Words
+from affectd.board import resident
+from affectd.config.sections import Config
+from affectd.errors import UnavailableError
+from affectd.recognition.model_file import ModelFile
+
+STARTS = 5
+SETTLE_SECONDS = 3.0
+_PATIENCE_SECONDS = 60.0
+# Seconds since the process began, for each part of the start; what a part needs of an earlier one is there already.
+_SPLIT = """
+import time; began = time.monotonic()
+import json, sys
+def passed():
+    global began
+    before, began = began, time.monotonic()
+    return round(began - before, 4)
+parts = {"python": began - float(sys.argv[1])}
+import numpy; parts["numpy"] = passed()
+from affectd import cli, pipeline, run
+from affectd.audio import supervisor
+from affectd.config import loading
+from affectd.events import event, status
+from affectd.mqtt import telemetry
+from affectd.recognition import classifier
+from affectd.service import signals, systemd
+parts["affectd"] = passed()
+if sys.argv[3] == "1":
+    from affectd.mqtt import publisher; parts["mqtt"] = passed()
+from affectd.recognition.model_file import find_model, read_model
+model = read_model(find_model(sys.argv[2])); parts["model file"] = passed()
+classifier.Classifier(model); parts["interpreter"] = passed()
+print(json.dumps(parts))
+"""
+
+
+def has_mqtt() -> bool:
+    """Return whether the service can be measured with MQTT here."""
+    return find_spec("paho") is not None
+
+
+def cold_start(model_path: str) -> dict[str, Any]:
+    """Start the service several times; return the median and largest time to READY, and what the start consists of."""
+    silence = np.random.default_rng(0).normal(0, 3, 16000).round().astype(np.int16)
+    ready = []
+    for _ in range(1 + STARTS):
+        with _service(silence, model_path) as service:
+            ready.append(service.ready_seconds)
+    del ready[0]  # the first one may have compiled what the others find compiled
+    splits = []
+    for _ in range(STARTS):
+        command = [sys.executable, "-c", _SPLIT, repr(time.monotonic()), model_path, str(int(has_mqtt()))]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
+        splits.append(json.loads(done.stdout))
+    return {
+        "ready_seconds": round(float(np.median(ready)), 3),
+        "ready_max_seconds": round(max(ready), 3),
+        "parts_seconds": {part: round(float(np.median([s[part] for s in splits])), 4) for part in splits[0]},
+    }
+
+
+def listening(samples: Int16, model_path: str, seconds: float) -> dict[str, float]:
+    """Let the service listen for so many seconds; return its share of one core, its memory, how often it woke."""
+    with _service(samples, model_path) as service:
+        time.sleep(SETTLE_SECONDS)
+        began, cpu, wakes = time.monotonic(), service.cpu_seconds(), service.wakes()
+        time.sleep(seconds)
+        passed = time.monotonic() - began
+        return {
+            "cpu_percent": round(100 * (service.cpu_seconds() - cpu) / passed, 3),
+            "wakes_per_second": round((service.wakes() - wakes) / passed, 1),
+            **resident(service.pid),
+        }
+
+
+def latency(words: Words, model_path: str, model: ModelFile) -> dict[str, Any]:
+    """Let the service listen to words whose times are known; say how long after them its lines were on stdout.
+
+    Returns
+    -------
+    dict
+        ``start_ms``, from the onset of a word to the line with its first label, as median and 95th percentile; what it
+        consists of, one after the other: ``gate_ms`` until the voice falls for the first time, ``strides_ms`` for the
+        classifications that the smoothing wants, ``window_ms`` for the second half of the last frame, ``delivery_ms``
+        until the microphone hands over the piece with it, ``compute_ms``. And ``end_ms``, from the last sound of a word
+        to the line that says so, most of which is the hangover of the gate.
+    """
+    spec, config = model.spec, Config()
+    window = spec.window_length / 2 / spec.sample_rate
+    strides = config.smoothing.minimum_count * config.model.stride_frames * spec.hop_length / spec.sample_rate
+    starts: list[dict[str, float]] = []
+    ends: list[float] = []
+    with _service(words.samples, model_path) as service:
+        time.sleep(len(words.samples) / spec.sample_rate + PIECE_SECONDS)
+        lines = list(service.lines)
+        began = float(service.began.read_text())
+    for arrived, line in lines:
+        said, event = arrived - began, json.loads(line)
+        if event.get("phase") == "start":
+            heard = event["end_seconds"] + window
+            onset = max((onset for onset in words.onsets if onset < heard), default=0.0)
+            delivered = math.ceil(heard / PIECE_SECONDS) * PIECE_SECONDS
+            parts = {"gate_ms": heard - window - strides - onset, "strides_ms": strides, "window_ms": window}
+            parts |= {"delivery_ms": delivered - heard, "compute_ms": said - delivered}
+            starts.append({"start_ms": said - onset, **parts})
+        elif event.get("phase") == "end":
+            ends.append(said - max((end for end in words.ends if end < said), default=0.0))
+    return {
+        "words": len(words.onsets),
+        "heard": len(starts),
+        **{name: _milliseconds([row[name] for row in starts]) for name in (starts[0] if starts else ())},
+        **({"end_ms": _milliseconds(ends)} if ends else {}),
+    }
+
+
+def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    p50, p95 = np.percentile(np.array(seconds) * 1000, (50, 95))
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+
+
+class _Service:
+    def __init__(self, process: subprocess.Popen[str], began: Path) -> None:
+        self.pid = process.pid
+        self.ready_seconds = math.nan
+        self.began = began
+        self.lines: list[tuple[float, str]] = []
+        assert process.stdout is not None
+        self.reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self.reader.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self.lines.append((time.monotonic(), line))
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all threads so far."""
+        # The clock of another process: Linux manual page clock_getres(3), kernel include/linux/posix-timers.h.
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+    def wakes(self) -> int:
+        """Count how often its threads went to sleep and came back."""
+        count = 0
+        for status in Path(f"/proc/{self.pid}/task").glob("*/status"):
+            words = [line.split() for line in status.read_text().splitlines()]
+            count += sum(int(line[1]) for line in words if line[0] == "voluntary_ctxt_switches:")
+        return count
+
+
+@contextmanager
+def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
+    """Start the service, wait until it says READY, and stop it at the end."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="affectd-bench-")))
+        (folder / "sound").write_bytes(samples.astype("<i2").tobytes())
+        (folder / "empty.toml").touch()
+        manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(_PATIENCE_SECONDS)
+        environment = _environment() | {"NOTIFY_SOCKET": str(folder / "notify"), "STATE_DIRECTORY": str(folder)}
+        if has_mqtt():
+            port = stack.enter_context(broker())
+            environment |= {"AFFECTD_MQTT_ENABLED": "true", "AFFECTD_MQTT_HOST": "127.0.0.1"}
+            environment["AFFECTD_MQTT_PORT"] = str(port)
+        command = [sys.executable, "-m", "affectd.bench.card", str(folder / "sound"), str(folder / "began"), "run"]
+        command += ["--config", str(folder / "empty.toml"), *(["--model", model_path] if model_path else [])]
+        complaints = stack.enter_context(open(folder / "log", "w+"))
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True
+        )
+        service = _Service(process, folder / "began")
+        stack.callback(service.reader.join)
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        try:
+            while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                pass
+        except TimeoutError:
+            complaints.seek(0)
+            raise UnavailableError(
+                f"The service does not start: {complaints.read().strip() or 'no reason given'}"
+            ) from None
+        service.ready_seconds = time.monotonic() - started
+        yield service
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment without affectd's settings, and with compiled Python, as a service has it."""
+    without = ("PYTHONDONTWRITEBYTECODE", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AFFECTD_", *without))}

@@ -1,0 +1,72 @@
+"""What the benchmark plays: speech, silence, noise, and words with pauses whose times are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from affectd.arrays import Int16
+from affectd.audio.source import wav_blocks
+from affectd.recognition.model_file import ModelFile
+
+PAUSE_SECONDS = 1.5
+CLIP_SECONDS = 2.0
+# What the converter of a quiet sound card adds: a few of its steps. A card that gives exact zeros counts as broken.
+_SILENCE_STEPS = 3.0
+_NOISE_STEPS = 1000.0
+
+
+def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Int16]:
+    """Return these recordings, or else the clip that every model file carries, again and again for two seconds."""
+    if not paths:
+        clip = model.golden["samples"]
+        return [np.tile(clip, -(-round(CLIP_SECONDS * model.spec.sample_rate) // len(clip)))]
+    clips = [np.concatenate([*wav_blocks(path, model.spec.sample_rate)]) for path in paths]
+    return [(clip * 32767).round().astype(np.int16) for clip in clips]
+
+
+def sounds(clips: Sequence[Int16], sample_rate: int, seconds: float) -> dict[str, Int16]:
+    """Return speech without a pause, the silence of a room, and steady noise, each this long."""
+    n = round(seconds * sample_rate)
+    random = np.random.default_rng(0)
+    talk = np.concatenate(clips)
+    silence = random.normal(0, _SILENCE_STEPS, n).round().astype(np.int16)
+    # With the noise of a card, for without it sound that repeats itself comes from a broken one.
+    speech = np.tile(talk, -(-n // len(talk)))[:n].astype(np.int32) + silence
+    return {
+        "speech": speech.clip(-32768, 32767).astype(np.int16),
+        "silence": silence,
+        "noise": random.normal(0, _NOISE_STEPS, n).round().clip(-32768, 32767).astype(np.int16),
+    }
+
+
+@dataclass(frozen=True)
+class Words:
+    """Recordings joined with pauses."""
+
+    samples: Int16
+    onsets: list[float]
+    """When each begins to be heard, seconds."""
+    ends: list[float]
+    """When each has fallen silent, seconds."""
+
+
+def words(clips: Sequence[Int16], sample_rate: int, seconds: float) -> Words:
+    """Join recordings with pauses of 1.5 s until it is this long."""
+    pause = round(PAUSE_SECONDS * sample_rate)
+    random = np.random.default_rng(1)
+    parts: list[Int16] = []
+    onsets: list[float] = []
+    ends: list[float] = []
+    n = 0
+    while n < seconds * sample_rate:
+        clip = clips[len(onsets) % len(clips)]
+        loud = np.flatnonzero(np.abs(clip.astype(np.int32)) > np.abs(clip.astype(np.int32)).max() // 20)
+        onsets.append((n + pause + int(loud[0])) / sample_rate)
+        ends.append((n + pause + int(loud[-1]) + 1) / sample_rate)
+        parts += [random.normal(0, _SILENCE_STEPS, pause).round().astype(np.int16), clip]
+        n += pause + len(clip)
+    parts.append(random.normal(0, _SILENCE_STEPS, pause).round().astype(np.int16))
+    return Words(np.concatenate(parts), onsets, ends)

@@ -1,0 +1,134 @@
+"""One setting: declared with its default and what is allowed, checked, and read from text.
+
+The annotation of the field is its type: ``str``, ``bool``, ``int`` or ``float``, with ``| None`` if it may be absent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection
+from dataclasses import Field, field, fields
+from typing import Any
+
+from affectd.errors import ConfigError
+
+_SHOWN_LENGTH = 60
+
+
+def setting(
+    default: Any, low: float = -math.inf, high: float = math.inf, *, pattern: str = ".*", words: str = "text"
+) -> Any:
+    """Declare one key of a section.
+
+    Parameters
+    ----------
+    default : str, bool, int, float or None
+        Its value when it is not set.
+    low, high : float
+        The smallest and the largest number allowed.
+    pattern : str
+        Regular expression that text has to match from end to end.
+    words : str
+        The pattern in words, as they follow "must be".
+    """
+    return field(default=default, metadata={"low": low, "high": high, "pattern": pattern, "words": words})
+
+
+class Section:
+    """Base of the sections: every value is checked when one is made.
+
+    Raises
+    ------
+    ConfigError
+        A value of another type than the field's, or outside its range.
+    """
+
+    name = ""
+
+    def __post_init__(self) -> None:
+        for key in fields(self):  # type: ignore[arg-type]
+            checked(key, getattr(self, key.name), f"[{self.name}] {key.name}")
+
+
+def checked(key: Field[Any], value: object, where: str) -> object:
+    """Return the value, as a float where the key is one (``dwell_seconds = 1`` means 1.0).
+
+    Raises
+    ------
+    ConfigError
+        `key` cannot have this value; the message begins with `where`.
+    """
+    kinds = _kinds(key)
+    low, high = key.metadata["low"], key.metadata["high"]
+    if value is None:
+        fits = "None" in kinds
+    elif isinstance(value, str):
+        fits = "str" in kinds and re.fullmatch(key.metadata["pattern"], value, re.DOTALL) is not None
+    elif isinstance(value, bool):
+        fits = "bool" in kinds
+    else:
+        is_number = isinstance(value, int | float) and {type(value).__name__, "float"} & set(kinds)
+        fits = bool(is_number) and low <= value <= high
+    if not fits:
+        raise ConfigError(f"{where} must be {allowed(key)}, not {shown(value)}")
+    return float(value) if "float" in kinds and isinstance(value, int) else value
+
+
+def allowed(key: Field[Any]) -> str:
+    """Say which values a key may have, as it follows "must be"."""
+    kinds = _kinds(key)
+    if "str" in kinds:
+        return str(key.metadata["words"])
+    if "bool" in kinds:
+        return "true or false"
+    low, high = key.metadata["low"], key.metadata["high"]
+    return f"{'a whole number' if 'int' in kinds else 'a number'} from {low:g} to {high:g}"
+
+
+def from_text(key: Field[Any], text: str) -> object:
+    """Read a value from the text of an environment variable; text that is no such value comes back as it is.
+
+    Empty text stands for "absent" where a key may be absent, as TOML has no word for it.
+    """
+    kinds = _kinds(key)
+    if "None" in kinds and not text:
+        return None
+    if "bool" in kinds:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), text)
+    try:
+        if "int" in kinds:
+            return int(text)
+        return float(text) if "float" in kinds else text
+    except ValueError:
+        return text
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """Return the known word that was most probably meant by `word`, if there is one."""
+    import difflib  # only for complaints: it costs more than reading the settings
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML, in characters that can be seen and on one line."""
+    if isinstance(value, str):
+        quoted = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in quoted)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shown(value: object) -> str:
+    """Show a value in a complaint, where it has to be on one line and may not be endless."""
+    try:
+        text = toml(value)
+    except ValueError:  # Python does not print integers of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
+
+
+def _kinds(key: Field[Any]) -> list[str]:
+    return [kind.strip() for kind in str(key.type).split("|")]

@@ -1,0 +1,189 @@
+"""Where the settings come from: defaults, file, environment, command line; a later one wins over an earlier one.
+
+1. the defaults in `affectd.config.sections`,
+2. the file, ``/etc/affectd/affectd.toml`` unless another one is named,
+3. the environment, ``AFFECTD_SECTION_KEY``,
+4. the command line.
+
+Each is checked for itself: a mistake in the file is found even if the environment has the better value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from affectd.config.fields import checked, from_text, nearest, shown, toml
+from affectd.config.sections import SECTIONS, Config
+from affectd.errors import ConfigError
+
+SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
+"""Read if it exists and no other file is named."""
+
+_PREFIX = "AFFECTD_"
+# Where this project's own tests find what they need; a developer has them set for everything.
+_NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
+
+
+class Sourced(NamedTuple):
+    """The value of a setting and where it came from."""
+
+    value: Any
+    origin: str
+    """``default``, ``file PATH``, ``environment NAME`` or ``command line``."""
+
+
+Key = tuple[str, str]
+"""The names of a section and of a key in it."""
+
+Settings = dict[str, dict[str, Sourced]]
+"""Every setting, by section and key."""
+
+
+def load_config(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Config:
+    """Read all settings; call it again to have what has been changed since.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The file to read in place of ``/etc/affectd/affectd.toml``.
+    options : mapping, optional
+        What the command line says.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is not TOML, or file or environment have an unknown key or an impossible value.
+    """
+    values = load_settings(path, options)
+    return Config(**{name: SECTIONS[name](**{k: s.value for k, s in keys.items()}) for name, keys in values.items()})
+
+
+def load_settings(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Settings:
+    """Read all settings with where each came from; parameters and failures are those of `load_config`."""
+    settings = {
+        name: {key.name: Sourced(key.default, "default") for key in fields(section)}
+        for name, section in SECTIONS.items()
+    }
+    for layer in (_from_file(path), _from_environment(os.environ), _from_options(options or {})):
+        for (section, key), sourced in layer:
+            settings[section][key] = sourced
+    return settings
+
+
+def as_toml(settings: Settings) -> str:
+    """Write settings as a file that has the same values, with where each came from beside it."""
+    lines = {
+        (name, key): f"# {key} =" if s.value is None else f"{key} = {toml(s.value)}"
+        for name, keys in settings.items()
+        for key, s in keys.items()
+    }
+    width = max(map(len, lines.values()))
+    sections = [
+        "\n".join([f"[{name}]", *(f"{lines[name, key]:{width}}  # {toml(s.origin)[1:-1]}" for key, s in keys.items())])
+        for name, keys in settings.items()
+    ]
+    return "\n\n".join(sections)
+
+
+_Layer = Iterator[tuple[Key, Sourced]]
+
+
+def _from_file(path: str | Path | None) -> _Layer:
+    file = SYSTEM_FILE if path is None else path
+    for name, table in _tables(file, required=path is not None).items():
+        keys = _section_of_file(name, table, file)
+        for key, value in table.items():
+            if key not in keys:
+                raise ConfigError(f"{file}: unknown key {_word(key)} in [{name}]{_key_hint(key, name)}")
+            value = checked(keys[key], value, f"{file}: [{name}] {key}")
+            yield (name, key), Sourced(value, f"file {file}")
+
+
+def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
+    try:
+        content = Path(file).read_bytes()
+    except FileNotFoundError as error:
+        if not required:
+            return {}
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    import tomllib  # only where there is a file: it costs as much as everything else here
+
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except RecursionError:
+        raise ConfigError(f"the configuration {file} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not TOML, or a number that Python does not read
+        raise ConfigError(f"the configuration {file} is not valid TOML: {error}") from error
+
+
+def _section_of_file(name: str, table: object, file: str | Path) -> dict[str, Field[Any]]:
+    if name in SECTIONS and isinstance(table, dict):
+        return {key.name: key for key in fields(SECTIONS[name])}
+    if name in SECTIONS:
+        raise ConfigError(f"{file}: {name} must be a section: write [{name}] and its keys below")
+    if isinstance(table, dict):
+        raise ConfigError(f"{file}: unknown section [{_word(name)}]{_hint(name, SECTIONS, '[{}]')}")
+    homes = _homes()
+    near = nearest(name.lower(), homes)
+    hint = f"; did you mean {near} below [{homes[near]}]?" if near else ""
+    raise ConfigError(f"{file}: {_word(name)} stands before any section{hint}")
+
+
+def _from_environment(environment: Mapping[str, str]) -> _Layer:
+    known = {
+        f"{_PREFIX}{name}_{key.name}".upper(): (name, key)
+        for name, section in SECTIONS.items()
+        for key in fields(section)
+    }
+    for variable, text in environment.items():
+        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
+            continue
+        if variable not in known:
+            raise ConfigError(f"unknown environment variable {_word(variable)}{_variable_hint(variable, known)}")
+        name, key = known[variable]
+        value = checked(key, from_text(key, text), f"environment variable {variable}")
+        yield (name, key.name), Sourced(value, f"environment {variable}")
+
+
+def _from_options(options: Mapping[Key, object]) -> _Layer:
+    for (name, key), value in options.items():
+        yield (name, key), Sourced(value, "command line")
+
+
+def _key_hint(word: str, section: str) -> str:
+    home = _homes().get(word)
+    if home is not None:
+        return f"; it belongs below [{home}]"
+    return _hint(word, [key.name for key in fields(SECTIONS[section])], "{}")
+
+
+def _variable_hint(variable: str, known: Collection[str]) -> str:
+    # Without the prefix, which alone makes any two of them alike.
+    near = nearest(variable.upper().removeprefix(_PREFIX), [name.removeprefix(_PREFIX) for name in known])
+    if near:
+        return f"; did you mean {_PREFIX}{near}?"
+    return f"; a setting is {_PREFIX}SECTION_KEY, such as {next(iter(known))}"
+
+
+def _hint(word: str, known: Collection[str], pattern: str) -> str:
+    near = nearest(word.lower(), known)
+    if near:
+        return f"; did you mean {pattern.format(near)}?"
+    return f"; known are {', '.join(pattern.format(k) for k in known)}"
+
+
+def _homes() -> dict[str, str]:
+    """Return the section of every key."""
+    return {key.name: name for name, section in SECTIONS.items() for key in fields(section)}
+
+
+def _word(text: str) -> str:
+    """Show an unknown name: as it is if it looks like one."""
+    return text if re.fullmatch(r"[\w-]{1,60}", text, re.ASCII) else shown(text)

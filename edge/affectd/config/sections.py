@@ -1,0 +1,191 @@
+"""The settings, one frozen dataclass per section of ``affectd.toml``, checked when they are made.
+
+A section is a dataclass, a key is a field, its default is the field's default, and
+its allowed range stands beside it in `setting`. Nothing else describes the settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from affectd.config.fields import Section, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig(Section):
+    """What this device calls itself."""
+
+    name = "device"
+    id: str = setting("affectd", pattern="[A-Za-z0-9_-]+", words="letters, digits, _ and -")
+    """The name in every event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioConfig(Section):
+    """Where the sound comes from."""
+
+    name = "audio"
+    source: str = setting("mic")
+    """``mic``, ``-`` for raw 16-bit PCM on stdin, or the path of a WAV file."""
+    device: str = setting(
+        "",
+        pattern="(usb-id:[0-9a-f]{4}:[0-9a-f]{4}(:.+)?|usb-path:.+|card:.+)?",
+        words="a name that affectd devices prints (usb-id:, usb-path: or card:), or empty",
+    )
+    """The microphone, by a name that survives renumbering; empty for the system's default."""
+    channel: int | str = setting("mix", 0, 255, pattern="mix", words='"mix" or the number of a channel from 0 to 255')
+    """The channel to listen to, from 0, or ``mix`` for the mean of all."""
+    stalled_seconds: float = setting(5.0, 1.0, 20.0)
+    """Without samples for this long the microphone has stalled and is opened again."""
+    constant_seconds: float = setting(10.0, 1.0, 86400.0)
+    """With the same value for this long (digital silence is one) the microphone is opened again."""
+    retry_seconds: float = setting(2.5, 0.5, 20.0)
+    """The longest time between two attempts to open the microphone again."""
+    wait: bool = setting(False)
+    """Whether to wait for a microphone that is absent at the start; as a service affectd always does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(Section):
+    """When there may be speech; see `affectd.recognition.vad` for what each value does."""
+
+    name = "gate"
+    margin_db: float = setting(8.0, 1.0, 60.0)
+    """How far speech stands above the noise floor, dB."""
+    fall_db: float = setting(4.0, 0.0, 60.0)
+    """How far the level of speech falls within a syllable, dB."""
+    minimum_dbfs: float = setting(-96.0, -120.0, 0.0)
+    """The noise floor is at least this high, dBFS; speech stands ``margin_db`` above it."""
+    floor_seconds: float = setting(1.0, 0.1, 30.0)
+    """The noise floor is the lowest level of this many last seconds."""
+    hangover_seconds: float = setting(0.5, 0.0, 10.0)
+    """How many seconds the gate stays open after the last frame of speech."""
+    preroll_seconds: float = setting(0.6, 0.0, 5.0)
+    """How many seconds of sound before the opening belong to the utterance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """Which network, and how often it runs."""
+
+    name = "model"
+    path: str = setting("")
+    """The model file; empty for the one that came with affectd."""
+    stride_frames: int = setting(16, 1, 1000)
+    """Frames between two classifications; 16 are 256 ms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothingConfig(Section):
+    """From classifications to events that do not flicker; see `affectd.recognition.smoothing`."""
+
+    name = "smoothing"
+    average_seconds: float = setting(0.75, 0.0, 60.0)
+    """Probabilities are averaged over this many seconds."""
+    minimum_count: int = setting(4, 1, 1000)
+    """Classifications of an utterance before its first event."""
+    hysteresis: float = setting(0.05, 0.0, 1.0)
+    """How much more probable than the current label a new one must be."""
+    patience: int = setting(1, 1, 1000)
+    """For how many classifications in a row it must be so."""
+    dwell_seconds: float = setting(1.0, 0.0, 60.0)
+    """The shortest time between two changes of the label, seconds."""
+    uncertain: float | None = setting(None, 0.0, 1.0)
+    """Below this probability the label is ``uncertain``; none: the model file's own threshold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MqttConfig(Section):
+    """Events over MQTT; see `docs/mqtt.md` for the topics."""
+
+    name = "mqtt"
+    enabled: bool = setting(False)
+    """Whether to publish to a broker."""
+    host: str = setting("localhost", pattern=r"[^\s/]+", words="a host name or an address")
+    """The broker."""
+    port: int | None = setting(None, 1, 65535)
+    """Its port; none: 8883 with TLS, else 1883."""
+    protocol: str = setting("3.1.1", pattern=r"3\.1\.1|5", words='"3.1.1" or "5"')
+    """The version of MQTT."""
+    client_id: str = setting("", pattern="[A-Za-z0-9_-]*", words="letters, digits, _ and -, or empty")
+    """What the client calls itself; empty for ``affectd-`` and the id of the device."""
+    username: str = setting("")
+    """The user name at the broker; empty to log in without one."""
+    password_file: str = setting("")
+    """File with the password on its first line; empty for the systemd credential ``mqtt_password``, if there is one."""
+    allow_plain_password: bool = setting(False)
+    """Whether a password may go to another host without TLS."""
+    tls: bool = setting(False)
+    """Whether to encrypt, and to check the certificate of the broker and its name."""
+    ca_file: str = setting("")
+    """Certificates that may vouch for the broker, PEM; empty for those of the system."""
+    cert_file: str = setting("")
+    """Certificate of this client, PEM; empty for none."""
+    key_file: str = setting("")
+    """Its key, PEM; empty if it is in the same file."""
+    keepalive_seconds: int = setting(30, 5, 3600)
+    """After this long without traffic the broker is asked whether it is still there."""
+    retry_seconds: float = setting(60.0, 1.0, 3600.0)
+    """The longest time between two attempts to connect."""
+    outbox_events: int = setting(10000, 1, 1000000)
+    """How many events are kept for a broker that is away; then the oldest are dropped."""
+    outbox_mb: float = setting(16.0, 0.1, 1024.0)
+    """How much room they may take, millions of bytes."""
+    discovery: bool = setting(True)
+    """Whether to introduce the device to Home Assistant."""
+    discovery_prefix: str = setting("homeassistant", pattern=r"[^\s+#/]+", words="one level of a topic")
+    """Where Home Assistant looks for devices."""
+    listen_command: bool = setting(False)
+    """Whether clients that may publish to the topic ``listen`` can close and open the microphone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelemetryConfig(Section):
+    """What the device tells about itself over MQTT."""
+
+    name = "telemetry"
+    period_seconds: float = setting(60.0, 1.0, 86400.0)
+    """The time between two reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileConfig(Section):
+    """Events in a file, one JSON object per line, besides standard output."""
+
+    name = "file"
+    path: str = setting("")
+    """The file; empty for none."""
+    max_mb: float = setting(10.0, 0.001, 10000.0)
+    """When it would grow beyond this many millions of bytes, it is renamed and a new one begins."""
+    keep: int = setting(3, 1, 1000)
+    """How many of the renamed ones are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings."""
+
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
+    file: FileConfig = field(default_factory=FileConfig)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    section.name: section
+    for section in (
+        DeviceConfig,
+        AudioConfig,
+        GateConfig,
+        ModelConfig,
+        SmoothingConfig,
+        MqttConfig,
+        TelemetryConfig,
+        FileConfig,
+    )
+}

@@ -1,0 +1,156 @@
+"""Checks of the board and its system: clock, disk, heat, power, systemd.
+
+Each takes the root of the file system and what starts programs, so that a broken board can be made up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from affectd.board import clock_synchronized, hottest_celsius
+from affectd.doctor.finding import Finding, fault, ok, warning
+
+Run = Callable[[Sequence[str]], str | None]
+"""Start a program; return what it printed, or None if there is no such program or it failed."""
+UNIT = "affectd.service"
+_PATIENCE_SECONDS = 10.0
+_DISK_FAULT_BYTES = 16 << 20
+_DISK_WARNING_BYTES = 256 << 20
+# The Raspberry Pi slows down from 80 degrees on and halves its clock at 85; most others are near that.
+_HOT_CELSIUS = 80.0
+_TOO_HOT_CELSIUS = 95.0
+# Bits of the Raspberry Pi's get_throttled; the same, 16 higher, say that it has happened since boot.
+# Source: Raspberry Pi documentation, "vcgencmd", section get_throttled.
+_UNDER_VOLTAGE = 1
+_SLOWED = {1 << 1: "processor slowed down", 1 << 2: "processor throttled", 1 << 3: "soft temperature limit"}
+
+
+def run_program(command: Sequence[str]) -> str | None:
+    """Start a program; return what it printed, or None if there is no such program or it failed."""
+    import subprocess  # what runs for months reads only the temperature here
+
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def clock() -> Finding:
+    """Judge whether the clock follows a time server."""
+    synchronized = clock_synchronized()
+    if synchronized is None:
+        return warning("the kernel does not say whether its clock is right", "compare it with another one: date -u")
+    if not synchronized:
+        return warning(
+            "not synchronized; events carry the time of the board and say so",
+            "sudo timedatectl set-ntp true; without a network, a battery-backed clock",
+        )
+    return ok("synchronized")
+
+
+def disk(root: Path) -> Finding:
+    """Judge the room where the service keeps its state."""
+    folder = Path(os.environ.get("STATE_DIRECTORY", root / "var/lib/affectd"))
+    while not folder.exists():
+        folder = folder.parent
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    found = f"{free / (1 << 20):.0f} MiB free in {folder}"
+    mend = "make room: sudo journalctl --vacuum-size=50M; sudo apt-get clean"
+    if free < _DISK_FAULT_BYTES:
+        return fault(found, mend)
+    if room.f_files and not room.f_favail:
+        return fault(f"no file can be made in {folder}: all inodes are in use", mend)
+    if room.f_flag & os.ST_RDONLY:
+        return warning(f"{folder} is read-only", "if that is not intended, the card may be failing: dmesg")
+    if free < _DISK_WARNING_BYTES:
+        return warning(found, mend)
+    return ok(found)
+
+
+def temperature(root: Path) -> Finding:
+    """Judge the hottest sensor."""
+    celsius = hottest_celsius(root)
+    if celsius is None:
+        return ok("no sensor here")
+    found = f"{celsius:.0f} degrees Celsius"
+    mend = "a heat sink, a fan, or a place out of the sun"
+    if celsius >= _TOO_HOT_CELSIUS:
+        return fault(found, mend)
+    return warning(found, mend) if celsius >= _HOT_CELSIUS else ok(found)
+
+
+def throttling(root: Path, run: Run) -> Finding:
+    """Judge whether a Raspberry Pi gets too little power, or is slowed down."""
+    bits = _throttled(root, run)
+    if bits is None:
+        return ok("this board does not report any")
+    if bits & _UNDER_VOLTAGE:
+        return fault("too little power right now", "the power supply made for this board, on a short cable")
+    now = [words for bit, words in _SLOWED.items() if bits & bit]
+    if now:
+        return warning(f"{', '.join(now)} right now", "a heat sink, a fan, or a place out of the sun")
+    if bits >> 16 & _UNDER_VOLTAGE:
+        return warning("too little power since boot", "the power supply made for this board, on a short cable")
+    before = [words for bit, words in _SLOWED.items() if bits >> 16 & bit]
+    if before:
+        return warning(f"{', '.join(before)} since boot", "a heat sink, a fan, or a place out of the sun")
+    return ok("none since boot")
+
+
+def _throttled(root: Path, run: Run) -> int | None:
+    for path in root.glob("sys/devices/platform/soc*/*/get_throttled"):
+        try:
+            return int(path.read_text(), 16)
+        except (OSError, ValueError):
+            continue
+    answer = run(["vcgencmd", "get_throttled"])
+    try:
+        return None if answer is None else int(answer.strip().removeprefix("throttled="), 16)
+    except ValueError:
+        return None
+
+
+def unit_is_installed(root: Path) -> bool:
+    """Return whether there is a unit file for systemd to start."""
+    return any((root / folder / UNIT).exists() for folder in ("etc/systemd/system", "lib/systemd/system"))
+
+
+def unit_state(root: Path, run: Run) -> dict[str, str]:
+    """Return what systemd says about the service; nothing where it does not run or does not know the service."""
+    if not (root / "run/systemd/system").is_dir():
+        return {}
+    keys = "LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts,UnitFileState,StatusText"
+    answer = run(["systemctl", "show", UNIT, f"--property={keys}"]) or ""
+    state = dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
+    return {} if state.get("LoadState") in (None, "not-found") else state
+
+
+def unit(root: Path, run: Run) -> Finding:
+    """Judge whether the service runs, and will after the next boot."""
+    state = unit_state(root, run)
+    if not state:
+        return ok("not installed as a service, or systemd does not run here")
+    active, log = state.get("ActiveState", "unknown"), "journalctl -u affectd -n 20"
+    found = f"{active} ({state.get('SubState', 'unknown')})"
+    if state["LoadState"] != "loaded":
+        return fault(f"systemd cannot read {UNIT}: {state['LoadState']}", f"systemctl status {UNIT}")
+    if active in ("failed", "activating", "unknown"):
+        why = f"{state.get('Result', 'unknown')}, exit code {state.get('ExecMainStatus', 'unknown')}"
+        return fault(f"{found}: {why}", log)
+    status = state.get("StatusText", "")
+    if status.startswith("microphone muted"):
+        return warning(f"{found}: {status}", "it was muted by a command; publish ON to the topic listen to hear again")
+    # What `affectd run` says of its microphone: a service that is up and hears nothing is not well.
+    if status.startswith("microphone ") and not status.startswith("microphone healthy"):
+        return fault(f"{found}: {status}", f"plug it in or name another; {log}")
+    if active == "inactive":
+        return warning(found, "sudo systemctl enable --now affectd")
+    if state.get("UnitFileState") == "disabled":
+        return warning(f"{found}, but will not start at the next boot", "sudo systemctl enable affectd")
+    if state.get("NRestarts", "0") != "0":
+        return warning(f"{found}, restarted {state['NRestarts']} times", log)
+    return ok(f"{found}: {status}" if status else found)

@@ -1,0 +1,93 @@
+"""The device that `affectd doctor` examines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectd.doctor.board import Run, run_program
+from affectd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from affectd.audio.microphone import Stream
+    from affectd.config.sections import Config
+    from affectd.recognition.classifier import Classifier
+    from affectd.recognition.model_file import ModelFile
+
+Open = Callable[[int, str, int | str], "AbstractContextManager[Stream]"]
+
+
+def _open_microphone(sample_rate: int, device: str, channel: int | str) -> AbstractContextManager[Stream]:
+    from affectd.audio.microphone import open_microphone
+
+    return open_microphone(sample_rate, device, channel)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """The device that is examined; tests make up a broken one.
+
+    Parameters
+    ----------
+    config_path, model_path : str or Path, optional
+        As on the command line.
+    root : Path
+        Where its file system begins.
+    run : callable
+        Starts a program.
+    version : callable
+        Returns the version of an installed distribution; None if it is not.
+    open_microphone : callable
+        As `affectd.audio.microphone.open_microphone`.
+    """
+
+    config_path: str | Path | None = None
+    model_path: str | Path | None = None
+    root: Path = Path("/")
+    run: Run = run_program
+    version: Callable[[str], str | None] = _version
+    open_microphone: Open = _open_microphone
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings in force; the defaults if they cannot be read, for which there is a check."""
+        from affectd.config.loading import load_config
+        from affectd.config.sections import Config
+
+        try:
+            return load_config(self.config_path)
+        except ConfigError:
+            return Config()
+
+    @cached_property
+    def model_file(self) -> Path:
+        """Where the model is."""
+        from affectd.recognition.model_file import find_model
+
+        return find_model(self.model_path or self.config.model.path)
+
+    @cached_property
+    def model(self) -> ModelFile:
+        """The model."""
+        from affectd.recognition.model_file import read_model
+
+        return read_model(self.model_file)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The model on the interpreter that works here."""
+        from affectd.recognition.classifier import Classifier
+
+        return Classifier(self.model)

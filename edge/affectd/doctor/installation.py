@@ -1,0 +1,73 @@
+"""Checks of what is installed: settings, NumPy, model file, interpreter."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+from affectd.doctor.device import Device
+from affectd.doctor.finding import Finding, fault, ok, warning
+from affectd.errors import AffectdError, ConfigError, UnavailableError
+
+_REINSTALL = "install affectd again; if that does not help, the storage may be failing"
+
+
+def configuration(device: Device) -> Finding:
+    """Judge whether the settings can be read."""
+    from affectd.config.loading import load_config
+
+    try:
+        load_config(device.config_path)
+    except ConfigError as error:
+        return fault(str(error), "correct that line; affectd config shows what is in force")
+    return ok("can be used")
+
+
+def numpy(device: Device) -> Finding:
+    """Judge whether NumPy is there and fits the interpreter."""
+    installed = device.version("numpy")
+    if installed is None:
+        return fault("NumPy is not installed", "pip install numpy")
+    has_litert, has_tflite = device.version("ai-edge-litert"), device.version("tflite-runtime")
+    if int(installed.split(".")[0]) >= 2 and has_tflite and not has_litert:
+        return fault(f"tflite-runtime {has_tflite} fails beside NumPy {installed}", "pip install 'numpy<2'")
+    import numpy as imported
+
+    if imported.__version__ != installed:
+        return warning(f"NumPy {installed} is installed, but {imported.__version__} is used", "unset PYTHONPATH")
+    return ok(f"NumPy {installed}")
+
+
+def model(device: Device) -> Finding:
+    """Judge whether the model file can be read."""
+    try:
+        labels = device.model.labels
+    except AffectdError as error:
+        return fault(str(error), _REINSTALL)
+    return ok(f"{device.model_file}: {', '.join(labels)}")
+
+
+def interpreter(device: Device) -> Finding:
+    """Judge whether an interpreter runs the model."""
+    device.model  # noqa: B018  without one no interpreter can be tried
+    try:
+        classifier = device.classifier
+    except UnavailableError as error:
+        if platform.machine().startswith("armv") and sys.version_info >= (3, 12):
+            mend = "32-bit ARM has one for Python 3.11 alone: use Debian 12, or a 64-bit system"
+        else:
+            mend = "pip install 'affectd[interpreter]' in the environment of affectd"
+        return fault(str(error), mend)
+    return ok(f"{classifier.runtime_name} {classifier.runtime_version}")
+
+
+def self_test(device: Device) -> Finding:
+    """Judge whether this device computes what it should."""
+    from affectd.recognition.classifier import self_test as replay
+
+    classifier = device.classifier
+    try:
+        steps = replay(device.model, classifier)["output_steps"]
+    except AffectdError as error:
+        return fault(str(error), _REINSTALL)
+    return ok(f"the network computes what it should, to {steps:g} steps of 256")

@@ -1,0 +1,166 @@
+"""Checks of the microphone: that it hears, that the service's user may use it, that the files can be read."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import affectd
+from affectd.doctor.board import unit_is_installed, unit_state
+from affectd.doctor.device import Device, Open
+from affectd.doctor.finding import Finding, fault, ok, warning
+from affectd.errors import MicrophoneError, UnavailableError
+
+if TYPE_CHECKING:
+    from affectd.arrays import Float32
+    from affectd.config.sections import AudioConfig
+
+_SAMPLE_RATE = 16000
+_LISTEN_SECONDS = 1.0
+_STALLED_SECONDS = 5.0
+# Like the service's user but for its number: no privilege at all but access to sound cards.
+_UNPRIVILEGED = 65534
+_SERVICE_PATIENCE_SECONDS = 30.0
+_GAIN = "set the gain: alsamixer, then F6 for the card and F4 for recording"
+
+
+def microphone(device: Device) -> Finding:
+    """Judge what the configured microphone delivers."""
+    if device.config.audio.source != "mic":
+        return ok(f"not needed: the source is {device.config.audio.source}")
+    try:
+        return judge(listen(device.config.audio, device.open_microphone))
+    except UnavailableError as error:
+        return fault(str(error), "sudo apt install python3-pyaudio, and an environment that sees system packages")
+    except MicrophoneError as error:
+        if unit_state(device.root, device.run).get("ActiveState") == "active":
+            return warning(f"{error} The service may hold it.", "sudo systemctl stop affectd, then try again")
+        return fault(str(error), "plug it in; affectd devices shows what there is")
+
+
+def service_user(device: Device) -> Finding:
+    """Judge whether the service's user can hear through it."""
+    if device.config.audio.source != "mic" or not unit_is_installed(device.root):
+        return ok("no service that needs a microphone")
+    if os.geteuid() != 0:
+        return warning("not tried: only root can become the service's user", "sudo affectd doctor")
+    if unit_state(device.root, device.run).get("ActiveState") == "active":
+        return ok("not tried: the service itself is running as that user")
+    return _as_service_user(device)
+
+
+def _as_service_user(device: Device) -> Finding:
+    """Listen again as the service would: an unprivileged user in the group audio, without a session."""
+    group = _audio_group()
+    code = f"from affectd.doctor.checks import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            user=_UNPRIVILEGED,
+            group=_UNPRIVILEGED,
+            extra_groups=[] if group is None else [group],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(affectd.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            timeout=_SERVICE_PATIENCE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        # Of a traceback the last line says it.
+        reason = [str(error), *(getattr(error, "stderr", None) or "").strip().splitlines()][-1]
+        return fault(f"affectd does not start as the service's user: {reason}", "install it with scripts/install-edge")
+    finding = Finding(**json.loads(done.stdout))
+    if finding.grade == "fault":
+        return fault(
+            finding.found, "no user session there: name the card in [audio] device, as affectd devices prints it"
+        )
+    return finding
+
+
+def listen_alone(config_path: str) -> None:
+    """Check the microphone alone and print the finding; what the service's user runs."""
+    print(json.dumps(asdict(microphone(Device(config_path=Path(config_path) if config_path else None)))))
+
+
+def listen(audio: AudioConfig, open_microphone: Open) -> Float32:
+    """Return about a second of the configured microphone, mono, (n,) float32.
+
+    Raises
+    ------
+    UnavailableError, MicrophoneError
+        It cannot be opened or delivers nothing.
+    """
+    import numpy as np
+
+    with open_microphone(_SAMPLE_RATE, audio.device, audio.channel) as stream:
+        heard: list[Float32] = []
+        while sum(map(len, heard)) < _LISTEN_SECONDS * stream.sample_rate:
+            _, samples = stream.read(_STALLED_SECONDS)
+            if not len(samples):
+                raise MicrophoneError("stalled", f"The microphone {stream.name} opens, but delivers nothing.")
+            heard.append(samples)
+    return np.concatenate(heard)
+
+
+def judge(samples: Float32) -> Finding:
+    """Judge what a microphone delivered, (n,) float32 in [-1, 1]."""
+    import numpy as np
+
+    spread = float(samples.std())
+    if spread == 0.0:
+        if samples[0] == 0.0:
+            return fault("opens, but delivers digital silence", f"unmute it and {_GAIN}")
+        return fault("opens, but delivers one value for ever", "unplug it and plug it in again, or try another")
+    found = f"opens, {20 * np.log10(spread):.0f} dBFS"
+    if np.mean(np.abs(samples) > 0.999) > 1e-3:
+        return warning(f"{found}, clipping", f"{_GAIN} lower")
+    if spread < 1e-4:
+        return warning(f"{found}, which is too quiet for speech to stand out", f"{_GAIN} higher")
+    return ok(found)
+
+
+def permissions(device: Device) -> Finding:
+    """Judge whether sound cards and files are open to those who need them."""
+    service = unit_is_installed(device.root)
+    for card in sorted(device.root.glob("dev/snd/pcmC*c")):
+        state = card.stat()
+        if service and not (state.st_gid == _audio_group() and state.st_mode & 0o060 == 0o060):
+            return fault(f"the group audio may not use {card}", f"sudo chgrp audio {card}; sudo chmod g+rw {card}")
+        if not os.access(card, os.R_OK | os.W_OK, effective_ids=True):
+            return fault(f"you may not use {card}", "sudo usermod -aG audio $USER, then log in again")
+    if service:
+        files = [Path(sys.executable).parent, Path(sys.executable), Path(__file__), device.model_file]
+        files.append(Path(device.config_path or device.root / "etc/affectd/affectd.toml"))
+        for path in files:
+            closed = _closed_to_others(path, device.root)
+            if closed:
+                return fault(
+                    f"the service's user may not read {closed}", f"sudo chmod o+rX {closed}, or scripts/install-edge"
+                )
+    return ok("sound cards and files are open to who needs them")
+
+
+def _audio_group() -> int | None:
+    try:
+        return grp.getgrnam("audio").gr_gid
+    except KeyError:
+        return None
+
+
+def _closed_to_others(path: Path, root: Path) -> Path | None:
+    """Return the first part of a path that other users may not enter or read; parts above `root` do not count."""
+    resolved, root = path.resolve(), root.resolve()
+    if not resolved.is_relative_to(root) or not resolved.exists():
+        return None
+    for part in [*reversed(resolved.parents), resolved]:
+        wanted = 0o001 if part.is_dir() else 0o004
+        if part != root and part.is_relative_to(root) and not part.stat().st_mode & wanted:
+            return part
+    return None

@@ -1,0 +1,188 @@
+"""What decides what an MFCC is; its values live in the model file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """Everything that decides what an MFCC is; the defaults are affectd's own front end.
+
+    The fields are wide enough to reproduce ``librosa.feature.mfcc`` (type 2, orthonormal DCT, zero padding)
+    and ``python_speech_features.mfcc``.
+
+    Attributes
+    ----------
+    sample_rate
+        Sampling rate of the input, Hz.
+    window_length, hop_length
+        Length of a frame and distance between two frames, samples.
+    n_fft
+        Transform length, samples; a shorter frame is padded with zeros.
+    window
+        Tapering function: ``"hann"``, ``"hamming"`` or ``"rectangular"``.
+    periodic
+        Whether the window is one period of its cosine (spectral analysis) or symmetric (filter design).
+    center
+        Whether frame t is centered on sample ``t * hop_length``, with ``n_fft // 2`` zeros at both ends.
+    pad_end
+        Whether zeros complete the last frame (python_speech_features); needs ``center=False``.
+    preemphasis
+        Coefficient c of ``y[t] = x[t] - c * x[t-1]`` over the whole signal; 0 leaves it out.
+    full_scale
+        What a full-scale sample (1.0) was called when the features were defined: 1.0, or 32768.0 for 16 bit.
+    periodogram
+        Whether the power spectrum is divided by ``n_fft``.
+    n_mels
+        Number of mel filters.
+    fmin, fmax
+        Lowest and highest band edge, Hz.
+    htk
+        Mel scale: ``2595 log10(1 + f / 700)`` if true, else Slaney's (linear below 1 kHz).
+    mel_norm
+        ``"slaney"`` gives every filter unit area, None gives it unit height.
+    floor_bins
+        Whether band edges are rounded down to an FFT bin (python_speech_features).
+    log
+        ``"decibel"`` is ``10 log10``, ``"natural"`` the natural logarithm.
+    log_floor
+        Smallest band energy, a power in units of ``full_scale ** 2``.
+    replace_zeros
+        Whether `log_floor` replaces exact zeros only (python_speech_features), not everything below it.
+    reference
+        Band energy called 0: ``"one"``, or ``"max"``, the largest of the context, so that gain cancels.
+    top_db
+        Dynamic range kept below the largest band energy of the context, dB; None keeps all.
+    n_mfcc
+        Number of cepstral coefficients, the zeroth included.
+    lifter
+        Length L of the sine lifter ``1 + L/2 sin(pi k / L)``; 0 leaves it out.
+    lifter_start
+        The k of the zeroth coefficient: 1 in librosa, 0 in python_speech_features and HTK.
+    energy
+        Whether the log of the frame's energy replaces the zeroth coefficient.
+
+    Raises
+    ------
+    ValueError
+        A value is impossible; the message begins with the name of the field.
+    """
+
+    sample_rate: int = 16000
+    window_length: int = 1024
+    hop_length: int = 256
+    n_fft: int = 1024
+    window: Literal["hann", "hamming", "rectangular"] = "hann"
+    periodic: bool = True
+    center: bool = True
+    pad_end: bool = False
+    preemphasis: float = 0.0
+    full_scale: float = 1.0
+    periodogram: bool = False
+    n_mels: int = 128
+    fmin: float = 0.0
+    fmax: float = 8000.0
+    htk: bool = False
+    mel_norm: Literal["slaney"] | None = "slaney"
+    floor_bins: bool = False
+    log: Literal["decibel", "natural"] = "decibel"
+    log_floor: float = 1e-14
+    replace_zeros: bool = False
+    reference: Literal["one", "max"] = "max"
+    top_db: float | None = 50.0
+    n_mfcc: int = 40
+    lifter: float = 0.0
+    lifter_start: Literal[0, 1] = 1
+    energy: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, naming the field."""
+        hints = get_type_hints(FeatureSpec)
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hints[name]))
+        tiny = float(np.finfo(np.float32).tiny)
+        rules = (
+            ("sample_rate", self.sample_rate >= 1, "must be at least 1 Hz"),
+            ("window_length", self.window_length >= 1, "must be at least 1 sample"),
+            ("hop_length", self.hop_length >= 1, "must be at least 1 sample"),
+            ("n_fft", self.n_fft >= self.window_length, f"must hold window_length = {self.window_length}"),
+            ("pad_end", not (self.pad_end and self.center), "needs center = false"),
+            ("preemphasis", 0 <= self.preemphasis <= 1, "must lie in 0 to 1"),
+            ("full_scale", self.full_scale > 0, "must be positive"),
+            ("n_mels", self.n_mels >= 1, "must be at least 1"),
+            ("fmin", 0 <= self.fmin < self.fmax, f"must lie in 0 Hz to fmax = {self.fmax:g} Hz"),
+            ("fmax", self.fmax <= self.sample_rate / 2, f"must not exceed half of {self.sample_rate} Hz"),
+            ("log_floor", tiny <= self.log_floor <= 1, f"must lie in {tiny:.3g} to 1"),
+            ("top_db", self.top_db is None or self.top_db > 0, "must be positive or null"),
+            ("n_mfcc", 1 <= self.n_mfcc <= self.n_mels, f"must lie in 1 to n_mels = {self.n_mels}"),
+            ("lifter", self.lifter >= 0, "must not be negative"),
+        )
+        for name, good, rule in rules:
+            if not good:
+                raise ValueError(f"{name} = {getattr(self, name)!r} {rule}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as values JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureSpec:
+        """Build a specification from `to_dict`'s result.
+
+        Raises
+        ------
+        ValueError
+            A key is unknown or missing, or a value impossible; the message begins with its name.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in sorted(values.keys() - known):
+            raise ValueError(f"{name} is not a field of the feature specification")
+        for name in sorted(known - values.keys()):
+            raise ValueError(f"{name} is missing from the feature specification")
+        return cls(**values)
+
+    @property
+    def n_bands(self) -> int:
+        """Columns of `affectd.features.mfcc.Mfcc.bands`: the mel bands, then the log energy if it is asked for."""
+        return self.n_mels + self.energy
+
+    @property
+    def first_sample(self) -> int:
+        """Index of the first sample under frame 0's window; negative where padding precedes the signal."""
+        if self.pad_end:
+            return 0
+        return (self.n_fft - self.window_length) // 2 - (self.n_fft // 2 if self.center else 0)
+
+    def count_frames(self, n_samples: int) -> int:
+        """Return how many frames a signal of `n_samples` samples has; none for an empty one."""
+        if n_samples < 1:
+            return 0
+        if self.pad_end:
+            return 1 + max(0, -((self.window_length - n_samples) // self.hop_length))
+        whole = n_samples - self.n_fft + (2 * (self.n_fft // 2) if self.center else 0)
+        return 0 if whole < 0 else 1 + whole // self.hop_length
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Return `value` as the type the field declares, or raise ValueError naming the field."""
+    kinds = get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if float in kinds:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{name} = {value!r} must be a finite number")
+        return float(value)
+    if hint in (int, bool):
+        if type(value) is not hint:
+            raise ValueError(f"{name} = {value!r} must be {'a whole number' if hint is int else 'a boolean'}")
+        return value
+    choices = [choice for kind in kinds for choice in get_args(kind) or (kind,)]
+    # 1 == True == 1.0 in Python, but not in the file that asks for one of them.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ValueError(f"{name} = {value!r} must be one of {choices}")
+    return value

@@ -1,0 +1,275 @@
+"""The connection to the broker: a thread that delivers what there is to deliver, and never gives up.
+
+The pipeline only ever puts something down and rings (`Connection.event_made`, `Connection.publish`). Looking up,
+connecting, sending and waiting for answers is the affair of this thread; what may take half a minute, a name
+server above all, runs in a thread of its own, so that undelivered events reach the disk meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Thread
+
+from affectd.config.sections import MqttConfig
+from affectd.mqtt.credentials import read_login, tls_context
+from affectd.mqtt.delivery import Delivery, Outbox
+from affectd.mqtt.link import Link, Publication, address, paho
+
+__all__ = ["Connection", "Publication"]
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+# While the broker has everything there is only the connection to keep alive, and whatever comes up rings.
+_IDLE_SECONDS = 5.0
+_FIRST_DELAY_SECONDS = 1.0
+# A connection that ended sooner did not work: two devices with the same client id throw each other out at once.
+_STEADY_SECONDS = 30.0
+_FAREWELL_SECONDS = 1.0
+_NEVER = float("inf")
+
+
+class Connection:
+    """Everything this device says to the broker and hears from it.
+
+    Parameters
+    ----------
+    config : MqttConfig
+        Which broker, and how.
+    device : str
+        The id of this device.
+    outbox : affectd.outbox.Outbox
+        The events; only this thread takes from it.
+    event_topic : str
+        Where they go.
+    last_will, farewell : Publication
+        What is published when the connection is lost, and when it is closed.
+    greeting : callable
+        Returns what is published after every successful connect, before any event.
+    subscriptions : mapping
+        Topic to what is called with each payload and whether it is a retained one, in this thread.
+    period_seconds : float
+        How often `periodic` is called while connected.
+    periodic : callable
+        Returns what is published then.
+
+    Attributes
+    ----------
+    connected : bool
+        Whether the broker has let us in.
+    reason : str
+        Why not; empty while connected. After `close` it is ``closed``, or why there was no connection to close.
+    n_connects : int
+        How often it did.
+
+    Raises
+    ------
+    ConfigError
+        The password or a certificate cannot be used.
+    UnavailableError
+        paho-mqtt is not installed.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        device: str,
+        outbox: Outbox,
+        *,
+        event_topic: str,
+        last_will: Publication,
+        farewell: Publication,
+        greeting: Callable[[], list[Publication]],
+        subscriptions: Mapping[str, Callable[[bytes, bool], None]],
+        period_seconds: float,
+        periodic: Callable[[], list[Publication]],
+    ) -> None:
+        paho()
+        tls_context(config)
+        self._login = read_login(config)
+        self.connected = False
+        self.reason = "not tried yet"
+        self.n_connects = 0
+        self._config = config
+        self._client_id = config.client_id or f"affectd-{device}"
+        self._broker = "{}:{}".format(*address(config))
+        self._outbox = outbox
+        self._delivery = Delivery(outbox, event_topic, config.retry_seconds)
+        self._last_will = last_will
+        self._farewell = farewell
+        self._greeting = greeting
+        self._subscriptions = subscriptions
+        self._period_seconds = period_seconds
+        self._periodic = periodic
+        self._thread: Thread | None = None
+        self._wake_end: socket.socket | None = None
+
+        self._link: Link | None = None  # None while waiting for the next attempt
+        self._told: set[str] = set()  # the reasons given for this outage
+        self._delay_seconds = _FIRST_DELAY_SECONDS
+        self._connected_at = 0.0
+        self._try_at = 0.0
+        self._periodic_at = 0.0
+        self._settle_at = 0.0
+        self._close_by = _NEVER
+        self._leaving = False
+
+    def start(self) -> None:
+        """Begin to connect."""
+        bell, self._wake_end = socket.socketpair()
+        for end in (bell, self._wake_end):
+            end.setblocking(False)
+        self._thread = Thread(target=self._run, args=(bell, self._wake_end), name="mqtt", daemon=True)
+        self._thread.start()
+
+    def publish(self, publication: Publication) -> None:
+        """Publish this now, or as soon as connected unless there is something newer on its topic; any thread."""
+        self._delivery.publish(publication)
+        self._ring()
+
+    def event_made(self) -> None:
+        """Tell that there is something in the outbox; any thread."""
+        self._delivery.event_made()
+        self._ring()
+
+    def close(self, patience_seconds: float) -> None:
+        """Deliver what can be delivered in this time, take leave and disconnect; what is left stays in the outbox."""
+        if self._thread is not None:
+            self._close_by = time.monotonic() + patience_seconds
+            self._ring()
+            self._thread.join(patience_seconds + 2 * _FAREWELL_SECONDS)
+
+    def _ring(self) -> None:
+        if self._wake_end is not None:
+            with suppress(OSError):  # full: it is being woken already; closed: the thread has ended
+                self._wake_end.send(b"\0")
+
+    def _run(self, bell: socket.socket, wake_end: socket.socket) -> None:
+        with bell, wake_end:
+            while True:
+                try:
+                    self._advance()
+                    if self._close_by < _NEVER and self._is_done():
+                        break
+                    self._wait(bell)
+                except Exception as error:  # a fault of ours must not silence the device for good
+                    reason = f"a fault of affectd ({type(error).__name__}: {error})"
+                    if reason not in self._told:
+                        _log.exception("please report this")
+                    self._lose(reason)
+                    time.sleep(_TICK_SECONDS)
+            self._end()
+
+    def _is_done(self) -> bool:
+        """Return whether a connection that is being closed has come to its end; say farewell shortly before."""
+        now = time.monotonic()
+        late = now >= self._close_by
+        if not self.connected:
+            return late or self._link is None  # lost just now
+        if not self._leaving and (late or self._delivery.is_complete):
+            self._leaving, self._close_by = True, now + _FAREWELL_SECONDS
+            self._delivery.hold_events()
+            self.publish(self._farewell)
+            return False
+        return late or (self._leaving and not self._delivery.has_news)
+
+    def _end(self) -> None:
+        if self._link is not None:
+            if self.connected and not self._delivery.has_news:
+                self._link.disconnect()
+                _log.info("disconnected from the broker %s", self._broker)
+            else:
+                self._link.drop()  # the farewell did not arrive: let the broker publish the last will
+        self.connected, self.reason = False, self.reason or "closed"
+
+    def _advance(self) -> None:
+        """Do what is due, without waiting for anything."""
+        link, now = self._link, time.monotonic()
+        if link is None:
+            if now >= self._try_at or self._close_by < _NEVER:
+                self._dial()
+        elif link.state == "lost":
+            self._lose(link.reason)
+        elif link.state == "connected":
+            if not self.connected:
+                self._welcome(link)
+            if now >= self._periodic_at:
+                self._periodic_at = now + self._period_seconds
+                self._delivery.gather(self._periodic)
+            self._delivery.advance(link)
+        if not self.connected or now >= self._settle_at:
+            self._outbox.settle(self.connected)
+            self._settle_at = now + min(_IDLE_SECONDS, self._config.keepalive_seconds / 5)
+        if not self._delivery.is_complete:
+            self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
+
+    def _wait(self, bell: socket.socket) -> None:
+        """Wait until `_ring` is called, the broker sends something, or something is due."""
+        link = self._link
+        poll = select.poll()
+        poll.register(bell, select.POLLIN)
+        at_once = link is not None and link.register(poll)
+        now = time.monotonic()
+        due = [self._settle_at, self._periodic_at] if self.connected else [now + _TICK_SECONDS]
+        if link is None:
+            due.append(self._try_at)
+        if self._close_by > now:
+            due.append(self._close_by)
+        # Rounded up, else the last millisecond would be spent asking for the time.
+        poll.poll(0 if at_once else int(max(0.0, min(due) - now) * 1000) + 1)
+        with suppress(BlockingIOError):
+            bell.recv(4096)
+        if link is not None:
+            link.step()
+
+    def _dial(self) -> None:
+        link = Link(self._config, self._client_id, self._login, last_will=self._last_will, received=self._received)
+        self._link = link
+
+        def open_and_ring() -> None:
+            link.open()
+            self._ring()
+
+        Thread(target=open_and_ring, name="mqtt-connect", daemon=True).start()
+
+    def _welcome(self, link: Link) -> None:
+        link.subscribe(self._subscriptions)
+        self._delivery.begin()
+        self._delivery.gather(self._greeting)
+        self.n_connects += 1
+        self.connected, self.reason = True, ""
+        self._connected_at = time.monotonic()
+        self._told.clear()
+        _log.info("connected to the broker %s", self._broker)
+
+    def _lose(self, reason: str) -> None:
+        """Forget the connection; try again later, and later each time."""
+        now = time.monotonic()
+        if self._link is not None:
+            self._link.drop()
+            self._link = None
+        if self.connected and now - self._connected_at > _STEADY_SECONDS:
+            self._delay_seconds = _FIRST_DELAY_SECONDS
+        most = self._config.retry_seconds
+        # At random, or all devices of a house would come back in the same moment.
+        self._try_at = now + random.uniform(0.5, 1.0) * min(self._delay_seconds, most)
+        self._delay_seconds = min(2 * self._delay_seconds, most)
+        self.connected, self.reason = False, reason
+        if reason not in self._told:
+            self._told.add(reason)
+            _log.warning("no connection to the broker %s: %s; trying again", self._broker, reason)
+
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        handle = self._subscriptions.get(topic)
+        if handle is None:
+            return
+        try:
+            handle(payload, retained)
+        except Exception:
+            _log.exception("a message on %s could not be handled", topic)

@@ -1,0 +1,157 @@
+"""What a broker is shown before it lets a client in: name and password, certificates."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from affectd.config.fields import shown
+from affectd.config.sections import MqttConfig
+from affectd.errors import ConfigError
+
+_CREDENTIAL = "mqtt_password"
+_HANDSHAKE_SECONDS = 10.0
+_MOST_BYTES = 65535  # what fits into MQTT's field for it
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who logs in; the password is never shown."""
+
+    username: str | None
+    password: str | None = field(repr=False)
+
+
+def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) -> Login:
+    """Return the name and the password.
+
+    Raises
+    ------
+    ConfigError
+        The password cannot be read, has no user name, or would cross the network in the clear.
+    """
+    password = _password(config, environment)
+    if password is not None:
+        if not config.username:
+            raise ConfigError("[mqtt] username is empty, but there is a password: say whose it is")
+        if not config.tls and not config.allow_plain_password and not is_loopback(config.host):
+            raise ConfigError(
+                f"[mqtt] the password would go to {config.host} without encryption: set tls = true,"
+                " or allow_plain_password = true if everybody on the network may read it"
+            )
+    return Login(config.username or None, password)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, judged by its name alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _password(config: MqttConfig, environment: Mapping[str, str]) -> str | None:
+    if config.password_file:
+        password = _first_line(Path(config.password_file), "[mqtt] password_file")
+        if not password:
+            raise ConfigError(f"[mqtt] password_file {config.password_file} is empty on its first line")
+        return password
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    if not folder or not os.path.exists(os.path.join(folder, _CREDENTIAL)):
+        return None
+    return _first_line(Path(folder) / _CREDENTIAL, "the credential") or None
+
+
+def _first_line(path: Path, what: str) -> str:
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_MOST_BYTES + 1).rstrip(b"\r\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what} {shown(str(path))} cannot be read: {_why(error)}") from error
+    if len(line) > _MOST_BYTES:
+        raise ConfigError(f"{what} {shown(str(path))} has a first line too long for a password")
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{what} {shown(str(path))} is not UTF-8 text") from error
+
+
+def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
+    """Return what checks the broker's certificate and its name, and shows ours; None without TLS.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be used, or certificates are set while TLS is off.
+    """
+    if not config.tls:
+        for name in ("ca_file", "cert_file", "key_file"):
+            if getattr(config, name):
+                raise ConfigError(f"[mqtt] {name} is set, but tls = false: nothing would be encrypted")
+        return None
+    if config.key_file and not config.cert_file:
+        raise ConfigError("[mqtt] key_file is set, but cert_file is not")
+    # Not ssl.create_default_context: since Python 3.13 it asks more of a certificate (VERIFY_X509_STRICT)
+    # than what people make for their own brokers with openssl has. Names and dates are checked all the same.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _PatientSocket
+    if config.ca_file:
+        _load("ca_file", config.ca_file, lambda: context.load_verify_locations(config.ca_file))
+    else:
+        context.load_default_certs()
+    if config.cert_file:
+        key = config.key_file or None
+        files = config.cert_file if key is None else f"{config.cert_file} with key_file {key}"
+        _load("cert_file", files, lambda: context.load_cert_chain(config.cert_file, key, _no_passphrase))
+    return context
+
+
+def _load(name: str, files: str, load: object) -> None:
+    assert callable(load)
+    try:
+        load()
+    except ssl.SSLError as error:
+        reason = (error.reason or "not PEM").lower().replace("_", " ")
+        raise ConfigError(f"[mqtt] {name} {files} cannot be used: {reason}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"[mqtt] {name} {files} cannot be read: {_why(error)}") from error
+
+
+def _no_passphrase() -> str:
+    # OpenSSL would ask on a terminal, which a service does not have.
+    raise ConfigError("[mqtt] the key is encrypted; affectd needs one without a passphrase")
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+class _PatientSocket(ssl.SSLSocket):
+    """A socket whose handshake ends, one way or the other, and which is closed if it fails.
+
+    With TLS 1.3 the broker looks at the certificate of the client only afterwards; paho 2 keeps its complaint to
+    itself, so it is kept here.
+    """
+
+    failure: ssl.SSLError | None = None
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.settimeout(_HANDSHAKE_SECONDS)  # paho 1.6 would wait for the whole keepalive
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            self.failure = error
+            raise

@@ -1,0 +1,158 @@
+"""How the device introduces itself to Home Assistant: one JSON object that describes it and all its entities.
+
+Source: Home Assistant, "MQTT", section "Device discovery payload"
+(https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), 2024.11 and newer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from affectd.mqtt.topics import Topics
+
+_STALE_PERIODS = 3
+_STALE_SECONDS = 10.0
+
+_AVAILABILITY = "{{ 'online' if value == 'online' else 'offline' }}"
+_LABEL = "{{ value_json.label }}"
+_ABOUT_LABEL = "{{ {'probability': value_json.probability, 'since': value_json.since} | tojson }}"
+_SPEAKING = "{{ 'ON' if value_json.speaking else 'OFF' }}"
+_MICROPHONE = "{% set m = value_json.microphone %}{{ None if m is none else 'ON' if m == 'healthy' else 'OFF' }}"
+_ABOUT_MICROPHONE = "{{ {'microphone': value_json.microphone} | tojson }}"
+# What is rendered to nothing is no transition: status events of the microphone are left out so.
+_TRANSITION = (
+    "{% if value_json.type == 'emotion' %}{{ dict(value_json, event_type=value_json.phase) | tojson }}{% endif %}"
+)
+
+_Component = dict[str, Any]
+
+
+def discovery(
+    device: str, labels: tuple[str, ...], topics: Topics, *, listen: bool, period_seconds: float, version: str
+) -> str:
+    """Return what is published on `Topics.discovery`, retained.
+
+    Parameters
+    ----------
+    device : str
+        The id of the device, which is its name too.
+    labels : tuple of str
+        Those of the model; ``uncertain`` is added.
+    topics : Topics
+        Where the device publishes.
+    listen : bool
+        Whether the device takes commands to listen or not: then it has a switch.
+    period_seconds : float
+        The time between two reports; the state is published again with each. After three of them without one
+        the entities are no longer known.
+    version : str
+        Of affectd.
+    """
+    identity = f"affectd_{device}"
+    stale = math.ceil(_STALE_PERIODS * period_seconds + _STALE_SECONDS)
+    components = {
+        **_state_components(labels, topics, stale),
+        "transition": {
+            "p": "event",
+            "name": "Transition",
+            "icon": "mdi:swap-horizontal",
+            "state_topic": topics.event,
+            "qos": 1,
+            "event_types": ["start", "change", "end"],
+            "value_template": _TRANSITION,
+        },
+        **{name: {**diagnostic, "expire_after": stale} for name, diagnostic in _diagnostics(topics).items()},
+        "listen": _listen(topics) if listen else {"p": "switch"},
+    }
+    for name, component in components.items():
+        # A component that is nothing but its platform is one that is removed.
+        if len(component) > 1:
+            # No name above has an underscore: those of two devices cannot be the same.
+            component["unique_id"] = f"{identity}_{name}"
+    return json.dumps(
+        {
+            "dev": {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": version},
+            "o": {"name": "affectd", "sw_version": version},
+            "cmps": components,
+            "availability_topic": topics.status,
+            # A template, for there are two words for not being there: stopped and offline.
+            "availability_template": _AVAILABILITY,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> dict[str, _Component]:
+    common = {"state_topic": topics.state, "qos": 1, "expire_after": stale}
+    return {
+        "emotion": {
+            "p": "sensor",
+            "name": "Emotion",
+            "icon": "mdi:emoticon-outline",
+            "device_class": "enum",
+            "options": list(dict.fromkeys((*labels, "uncertain"))),
+            "value_template": _LABEL,
+            "json_attributes_topic": topics.state,
+            "json_attributes_template": _ABOUT_LABEL,
+            **common,
+        },
+        "speaking": {
+            "p": "binary_sensor",
+            "name": "Speaking",
+            "device_class": "sound",
+            "value_template": _SPEAKING,
+            **common,
+        },
+        "microphone": {
+            "p": "binary_sensor",
+            "name": "Microphone",
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "value_template": _MICROPHONE,
+            "json_attributes_topic": topics.state,
+            "json_attributes_template": _ABOUT_MICROPHONE,
+            **common,
+        },
+    }
+
+
+def _diagnostics(topics: Topics) -> dict[str, _Component]:
+    def sensor(name: str, value: str, unit: str | None, kind: str | None, *, counter: bool = False) -> _Component:
+        about = {"device_class": kind, "unit_of_measurement": unit}
+        return {
+            "p": "sensor",
+            "name": name,
+            "entity_category": "diagnostic",
+            "state_class": "total_increasing" if counter else "measurement",
+            "state_topic": topics.telemetry,
+            "value_template": f"{{{{ value_json.{value} }}}}",
+            **{key: value for key, value in about.items() if value is not None},
+        }
+
+    return {
+        # Home Assistant's classes of sound levels do not know dBFS.
+        "level": sensor("Level", "level_dbfs", "dBFS", None),
+        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", None),
+        "inference": sensor("Inference time", "inference_ms.max", "ms", "duration"),
+        "cpu": sensor("CPU", "cpu_percent", "%", None),
+        "memory": sensor("Memory", "resident_mb", "MB", "data_size"),
+        "temperature": sensor("Temperature", "temperature_celsius", "°C", "temperature"),
+        "uptime": sensor("Uptime", "uptime_seconds", "s", "duration"),
+        "missed": sensor("Missed sound", "dropped_seconds", "s", "duration", counter=True),
+        "overflows": sensor("Overflows", "overflows", None, None, counter=True),
+        "waiting": sensor("Waiting events", "outbox_events", None, None),
+        "lost": sensor("Lost events", "outbox_dropped", None, None, counter=True),
+    }
+
+
+def _listen(topics: Topics) -> _Component:
+    return {
+        "p": "switch",
+        "name": "Listen",
+        "icon": "mdi:microphone",
+        "command_topic": topics.listen,
+        "state_topic": topics.listen_state,
+        "qos": 1,
+    }

@@ -1,0 +1,231 @@
+"""One connection to a broker by paho-mqtt, 1.6 or 2.x, driven from outside and without a thread of its own."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+from affectd.config.sections import MqttConfig
+from affectd.errors import UnavailableError
+from affectd.mqtt import reasons
+from affectd.mqtt.credentials import Login, tls_context
+
+_ANSWER_SECONDS = 10.0
+_REFUSED = 128  # from here on a reason of MQTT 5, or the answer to a subscription, is a refusal
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A message on its way to the broker."""
+
+    topic: str
+    payload: str
+    retain: bool = False
+    qos: int = 1
+
+
+def paho() -> ModuleType:
+    """Return paho's client module.
+
+    Raises
+    ------
+    UnavailableError
+        It is not installed.
+    """
+    try:
+        from paho.mqtt import client
+    except ImportError as error:
+        raise UnavailableError(
+            'MQTT needs paho-mqtt: pip install "affectd[mqtt]", or sudo apt install python3-paho-mqtt'
+        ) from error
+    return client
+
+
+def address(config: MqttConfig) -> tuple[str, int]:
+    """Return host and port of the broker."""
+    return config.host, config.port or (8883 if config.tls else 1883)
+
+
+class Link:
+    """A connection to the broker, from its opening to its end. It ends once; for another attempt make another one.
+
+    Parameters
+    ----------
+    config : MqttConfig
+        Which broker, and how.
+    client_id : str
+        What the client calls itself.
+    login : Login
+        What `affectd.mqtt.credentials.read_login` gave.
+    last_will : Publication, optional
+        What the broker publishes if the connection ends without `disconnect`.
+    received : callable, optional
+        Is called in `step` with the topic, the payload and whether it is a retained one, of every message.
+
+    Attributes
+    ----------
+    state : str
+        ``opening``, ``opened`` (the broker has not answered yet), ``connected``, and in the end ``lost``.
+    reason : str
+        Why it is lost.
+    most_unacknowledged : int
+        How many publications the broker wants to have unacknowledged at most (MQTT 5).
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client_id: str,
+        login: Login,
+        *,
+        last_will: Publication | None = None,
+        received: Callable[[str, bytes, bool], None] = lambda topic, payload, retained: None,
+    ) -> None:
+        self.state: Literal["opening", "opened", "connected", "lost"] = "opening"
+        self.reason = ""
+        self.most_unacknowledged = 65535
+        self._config = config
+        self._client_id = client_id
+        self._received = received
+        self._acknowledged: list[tuple[int, str]] = []
+        self._answer_by = float("inf")
+        self._socket: Any = None
+        self._client = self._new_client(login, last_will)
+
+    def _new_client(self, login: Login, last_will: Publication | None) -> Any:
+        mqtt = paho()
+        arguments = {
+            "client_id": self._client_id,
+            "protocol": mqtt.MQTTv5 if self._config.protocol == "5" else mqtt.MQTTv311,
+            "reconnect_on_failure": False,  # else it would try MQTT 3.1 by itself
+        }
+        # paho 2 asks which callbacks are meant, paho 1.6 does not know the question.
+        versions = getattr(mqtt, "CallbackAPIVersion", None)
+        client = mqtt.Client(**arguments) if versions is None else mqtt.Client(versions.VERSION2, **arguments)
+        if login.username is not None:
+            client.username_pw_set(login.username, login.password)
+        if last_will is not None:
+            client.will_set(last_will.topic, last_will.payload, last_will.qos, last_will.retain)
+        client.max_inflight_messages_set(0)  # no limit but ours
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def open(self) -> None:
+        """Look the broker up, connect, and introduce ourselves; this may take half a minute, and never raises.
+
+        The only method that blocks, and that a thread of its own may call while `state` is ``opening``.
+        """
+        try:
+            context = tls_context(self._config)  # anew, as certificates are renewed while we run
+            if context is not None:
+                self._client.tls_set_context(context)
+            host, port = address(self._config)
+            self._client.connect_async(host, port, self._config.keepalive_seconds)
+            self._client.reconnect()
+            self._socket = self._client.socket()
+            if self._socket is not None:
+                # An event is smaller than a packet; it should not wait for the next one to fill it.
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except Exception as error:
+            self._lose(reasons.of_error(error, self._config))
+        self._answer_by = time.monotonic() + _ANSWER_SECONDS
+        if self.state == "opening":
+            self.state = "opened"
+        elif self.state == "lost":
+            self.drop()
+
+    def register(self, poll: select.poll) -> bool:
+        """Enter the socket into `poll`; return whether `step` has something to do at once."""
+        connection = self._client.socket()
+        if self.state not in ("opened", "connected") or connection is None:
+            return False
+        poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        # What TLS has decrypted already no longer shows at the socket.
+        return bool(getattr(connection, "pending", lambda: 0)())
+
+    def step(self) -> None:
+        """Read and write what is possible without waiting; to be called when the socket is ready, and every second."""
+        if self.state not in ("opened", "connected"):
+            return
+        self._try(self._client.loop_read)
+        if self._client.want_write():
+            self._try(self._client.loop_write)
+        self._try(self._client.loop_misc)
+        if self.state == "opened" and time.monotonic() > self._answer_by:
+            self._lose("the broker accepts the connection, but does not answer")
+
+    def publish(self, publication: Publication) -> int:
+        """Send a publication and return the number under which it will be acknowledged."""
+        topic, payload = publication.topic, publication.payload
+        sent = self._try(self._client.publish, topic, payload, publication.qos, publication.retain)
+        return 0 if sent is None else int(sent.mid)
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Ask for what is published to these topics."""
+        for topic in topics:
+            self._try(self._client.subscribe, topic, 1)
+
+    def acknowledged(self) -> list[tuple[int, str]]:
+        """Return the numbers acknowledged since the last call, each with why it was refused, empty if it was not.
+
+        paho 1.6 does not tell of a refusal, nor does MQTT 3.1.1.
+        """
+        since, self._acknowledged = self._acknowledged, []
+        return since
+
+    def disconnect(self) -> None:
+        """Take leave, so that the broker keeps the last will to itself."""
+        self._try(self._client.disconnect)
+        self.drop()
+
+    def drop(self) -> None:
+        """End the connection without a word."""
+        self._lose("dropped")
+        connection = self._client.socket()
+        if connection is not None:
+            connection.close()
+
+    def _try(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of paho's; what it raises (on TLS, or on bytes that are not MQTT) ends the connection."""
+        try:
+            return method(*arguments)
+        except Exception as error:
+            self._lose(reasons.of_error(error, self._config))
+            return None
+
+    def _lose(self, reason: str) -> None:
+        if self.state != "lost":
+            self.reason = reason
+            self.state = "lost"
+
+    # paho calls with other arguments depending on its version and the protocol's: what is common comes first.
+
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
+        if reasons.of_code(code):
+            self._lose(reasons.of_refusal(code, self._config, self._client_id))
+            return
+        self.most_unacknowledged = getattr(properties, "ReceiveMaximum", self.most_unacknowledged)
+        if self.state == "opened":
+            self.state = "connected"
+
+    def _on_disconnect(self, client: Any, userdata: Any, *arguments: Any) -> None:
+        code = arguments[1] if len(arguments) == 3 else arguments[0]
+        failure = getattr(self._socket, "failure", None)
+        if failure is not None:
+            self._lose(reasons.of_error(failure, self._config))
+        self._lose(reasons.of_loss(code, self._config, answered=self.state == "connected"))
+
+    def _on_publish(self, client: Any, userdata: Any, number: int, code: Any = 0, properties: Any = None) -> None:
+        refusal = "" if reasons.of_code(code) < _REFUSED else str(code).lower()
+        self._acknowledged.append((number, refusal))
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        self._received(message.topic, bytes(message.payload), bool(message.retain))

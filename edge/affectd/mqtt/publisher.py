@@ -1,0 +1,191 @@
+"""Everything this device publishes over MQTT, and the one command it takes: the topics of one `Connection`.
+
+============  =================================  ==============================================
+topic         when                               what
+============  =================================  ==============================================
+event         at each event                      the event, kept in the outbox until it arrived
+state         when it changes, and as telemetry  how people sound now (`affectd.mqtt.state`)
+telemetry     periodically                       `affectd.mqtt.telemetry`
+status        at the two ends of a connection    online, stopped, offline
+listen        published by other clients         ON or OFF: `affectd.mqtt.mute`
+discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
+============  =================================  ==============================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from affectd import __version__
+from affectd.audio.microphone import Losses
+from affectd.config.directories import runtime_directory, state_directory
+from affectd.config.sections import Config
+from affectd.errors import UnavailableError
+from affectd.events.sinks import as_line
+from affectd.mqtt.connection import Connection, Publication
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.state import CurrentState
+from affectd.mqtt.telemetry import Meter, Telemetry
+from affectd.mqtt.topics import Topics
+from affectd.outbox import Outbox
+
+
+class Publisher:
+    """The sink that publishes events; within its ``with`` block it is connected, or tries to be.
+
+    Parameters
+    ----------
+    config : Config
+        The settings.
+    labels : tuple of str
+        The labels of the model.
+    meter : Meter
+        What the pipeline measures.
+    losses : Losses
+        What the microphone lost.
+    mute : Mute or None
+        What the command ``listen`` switches; None if there is no such command.
+    patience_seconds : callable
+        How long the broker is waited for at the end.
+
+    Raises
+    ------
+    ConfigError
+        A file that the connection needs cannot be read, or the password would be sent in the clear.
+    UnavailableError
+        The MQTT client is not installed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        labels: tuple[str, ...],
+        meter: Meter,
+        losses: Losses,
+        mute: Mute | None,
+        patience_seconds: Callable[[], float] = lambda: 5.0,
+    ) -> None:
+        device, mqtt = config.device.id, config.mqtt
+        self._topics = topics = Topics(device, mqtt.discovery_prefix)
+        self._mute = mute
+        self._patience_seconds = patience_seconds
+        self._state = CurrentState(device)
+        self._outbox = Outbox(
+            state_directory(),
+            runtime_directory(),
+            max_events=mqtt.outbox_events,
+            max_bytes=round(mqtt.outbox_mb * 1e6),
+        )
+        self._telemetry = Telemetry(device, meter, losses, self._outbox, lambda: mute is not None and mute.is_muted)
+        # Without discovery nothing is left of an earlier introduction.
+        introduction = ""
+        if mqtt.discovery:
+            introduction = discovery(
+                device,
+                labels,
+                topics,
+                listen=mute is not None,
+                period_seconds=config.telemetry.period_seconds,
+                version=__version__,
+            )
+        self._introduction = Publication(topics.discovery, introduction, retain=True)
+        subscriptions: dict[str, Callable[[bytes, bool], None]] = {}
+        if mqtt.discovery:
+            subscriptions[topics.birth] = self._on_birth
+        if mute is not None:
+            subscriptions[topics.listen] = self._on_listen
+        self._connection = Connection(
+            mqtt,
+            device,
+            self._outbox,
+            event_topic=topics.event,
+            last_will=Publication(topics.status, "offline", retain=True),
+            farewell=Publication(topics.status, "stopped", retain=True),
+            greeting=self._greeting,
+            subscriptions=subscriptions,
+            period_seconds=config.telemetry.period_seconds,
+            periodic=self._report,
+        )
+
+    def __enter__(self) -> Publisher:
+        self._connection.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.close(self._patience_seconds())
+        self._outbox.close()
+
+    def write(self, event: Mapping[str, Any]) -> None:
+        """Take an event; returns at once, for everything else happens in the thread of the connection."""
+        self._outbox.put(as_line(event))
+        self._connection.event_made()
+        if self._state.push(event):
+            self._connection.publish(self._now())
+
+    def _now(self) -> Publication:
+        return Publication(self._topics.state, self._state.payload(), retain=True)
+
+    def _greeting(self) -> list[Publication]:
+        online = Publication(self._topics.status, "online", retain=True)
+        return [self._introduction, online, self._now(), *self._listening()]
+
+    def _report(self) -> list[Publication]:
+        # The state again: a client that gets none for some time knows that something is wrong.
+        return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
+
+    def _listening(self) -> list[Publication]:
+        if self._mute is None:
+            return []
+        return [Publication(self._topics.listen_state, "OFF" if self._mute.is_muted else "ON", retain=True)]
+
+    def _on_birth(self, payload: bytes, retained: bool) -> None:
+        # A retained one says only that Home Assistant had started before; the greeting was for it too.
+        if payload == b"online" and not retained:
+            for publication in self._greeting():
+                self._connection.publish(publication)
+
+    def _on_listen(self, payload: bytes, retained: bool) -> None:
+        if self._mute is not None and self._mute.command(payload, retained):
+            for publication in self._listening():
+                self._connection.publish(publication)
+
+
+def forget(config: Config, patience_seconds: float = 10.0) -> None:
+    """Delete what the broker keeps of this device, so that its entities leave Home Assistant.
+
+    A device that is still running would only introduce itself again.
+
+    Raises
+    ------
+    UnavailableError
+        The broker cannot be reached in this time.
+    ConfigError
+        As for `Publisher`.
+    """
+    topics = Topics(config.device.id, config.mqtt.discovery_prefix)
+    kept = (topics.discovery, topics.state, topics.listen_state)
+    gone = Publication(topics.status, "", retain=True)
+    connection = Connection(
+        # Another name, or the broker would throw the one out that has it.
+        replace(config.mqtt, client_id=f"{config.mqtt.client_id or config.device.id}-forget"),
+        config.device.id,
+        Outbox(None, None, max_events=1, max_bytes=1),
+        event_topic=topics.event,
+        last_will=gone,
+        farewell=gone,
+        greeting=lambda: [Publication(topic, "", retain=True) for topic in kept],
+        subscriptions={},
+        period_seconds=patience_seconds,
+        periodic=list,
+    )
+    connection.start()
+    connection.close(patience_seconds)
+    if not connection.n_connects:
+        raise UnavailableError("The broker could not be told to forget this device.")

@@ -1,0 +1,170 @@
+"""What the device tells about itself: how loud it is, what it costs, what it lost."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from affectd.arrays import Bool, Float32
+from affectd.board import hottest_celsius, resident
+from affectd.events.event import SCHEMA, utc
+from affectd.recognition.vad import LEVEL_FLOOR_DBFS
+
+if TYPE_CHECKING:
+    from affectd.audio.microphone import Losses
+    from affectd.recognition.classifier import Network
+
+# A little more than the floor, for that was computed in float32.
+_SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
+# The median is that of the last ones: a period may be a day.
+_KEPT_TIMES = 1000
+# Levels are added up so many at a time, for each call into NumPy has its price.
+_KEPT_LEVELS = 64
+
+
+class Backlog(Protocol):
+    """What waits for the broker; `affectd.outbox.Outbox` is one."""
+
+    n_dropped: int
+
+    def __len__(self) -> int: ...
+
+
+class Meter:
+    """Measures between two reports, in constant memory; one thread pushes, another may take."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waiting: list[tuple[Float32, Bool]] = []
+        self._power = 0.0
+        self._n_frames = self._n_active = 0
+        self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self._longest = 0.0
+
+    def push(self, level: Float32, active: Bool) -> None:
+        """Add frames: their level, ``(n,)`` float32 dBFS, and which of them were speech, ``(n,)`` bool."""
+        with self._lock:
+            self._waiting.append((level, active))
+            if len(self._waiting) >= _KEPT_LEVELS:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        if self._waiting:
+            levels, actives = map(np.concatenate, zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            self._power += float(np.exp(levels * np.float32(math.log(10) / 10)).sum())
+            self._n_frames += len(levels)
+            self._n_active += int(np.count_nonzero(actives))
+
+    def timed(self, network: Network) -> Network:
+        """Return the same network, which now is timed whenever it is asked."""
+        return _Timed(network, self._add_time)
+
+    def _add_time(self, seconds: float) -> None:
+        with self._lock:
+            self._times.append(seconds)
+            self._longest = max(self._longest, seconds)
+
+    def take(self) -> dict[str, Any]:
+        """Return what was measured since the last call: ``level_dbfs``, ``speech_ratio``, ``inference_ms``.
+
+        The level is None for digital silence, and the times are None if the network was not asked.
+        """
+        with self._lock:
+            self._add_up()
+            power, n_frames, n_active = self._power, self._n_frames, self._n_active
+            times, longest = self._times, self._longest
+            self._reset()
+        mean = power / n_frames if n_frames else 0.0
+        return {
+            "level_dbfs": round(10 * math.log10(mean), 1) if mean > _SILENCE_POWER else None,
+            "speech_ratio": round(n_active / n_frames, 3) if n_frames else 0.0,
+            "inference_ms": {
+                "median": round(1000 * float(np.median(times)), 3) if times else None,
+                "max": round(1000 * longest, 3) if times else None,
+            },
+        }
+
+
+class _Timed:
+    def __init__(self, network: Network, add_time: Callable[[float], None]) -> None:
+        self.model = network.model
+        self._network = network
+        self._add_time = add_time
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        began = time.perf_counter()
+        probabilities = self._network(cepstra)
+        self._add_time(time.perf_counter() - began)
+        return probabilities
+
+
+class Telemetry:
+    """Makes one report per call, as a dict for JSON.
+
+    Parameters
+    ----------
+    device : str
+        The name of this device.
+    meter : Meter
+        Is emptied by each report.
+    losses : Losses
+        Sound that was lost since the start.
+    backlog : Backlog
+        The outbox.
+    muted : callable
+        Whether the microphone is to be closed.
+    root : Path
+        Where ``sys`` is; tests put their own here.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        meter: Meter,
+        losses: Losses,
+        backlog: Backlog,
+        muted: Callable[[], bool],
+        root: Path = Path("/"),
+    ) -> None:
+        self._device = device
+        self._meter = meter
+        self._losses = losses
+        self._backlog = backlog
+        self._muted = muted
+        self._root = root
+        self._began = self._before = time.monotonic()
+        self._cpu_before = time.process_time()
+
+    def __call__(self) -> dict[str, Any]:
+        """Report, on the time since the last report where that matters."""
+        now, cpu = time.monotonic(), time.process_time()
+        passed = max(now - self._before, 1e-3)
+        celsius = hottest_celsius(self._root)
+        cpu_percent = 100 * (cpu - self._cpu_before) / passed
+        self._before, self._cpu_before = now, cpu
+        return {
+            "schema": SCHEMA,
+            "device": self._device,
+            "time": utc(time.time()),
+            **self._meter.take(),
+            "cpu_percent": round(cpu_percent, 1),
+            "resident_mb": resident(root=self._root).get("resident_mb"),
+            "temperature_celsius": None if celsius is None else round(celsius, 1),
+            "uptime_seconds": round(now - self._began),
+            "dropped_seconds": round(self._losses.dropped_seconds, 3),
+            "overflows": self._losses.overflows,
+            "outbox_events": len(self._backlog),
+            "outbox_dropped": self._backlog.n_dropped,
+            "muted": self._muted(),
+        }

@@ -1,0 +1,264 @@
+"""The network on the device: int8 in, int8 out, on whichever TFLite interpreter works here."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from affectd.arrays import Array, Float32, Int8, Int16
+from affectd.config.sections import ModelConfig
+from affectd.errors import ModelFileError, UnavailableError
+from affectd.features.context import Context
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
+from affectd.stdio import quiet
+
+# Distribution name to module, in order of preference. TensorFlow is never one: it does not fit on the device.
+RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+# Largest deviations from the golden vectors that different processors and NumPy versions may explain.
+CEPSTRA_LIMIT = 1e-2
+STEPS_LIMIT = 1
+
+
+class Network(Protocol):
+    """What the pipeline needs of a `Classifier`."""
+
+    model: ModelFile
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
+
+
+class Classifier:
+    """Turns one context of cepstra into the probability of every label.
+
+    Parameters
+    ----------
+    model : ModelFile
+        The network with its normalization, labels and temperature.
+    runtime : str, optional
+        A key of `RUNTIMES`; the first one that works by default.
+    threads : int
+        How many the interpreter may use; so small a network is no faster on several.
+
+    Attributes
+    ----------
+    model : ModelFile
+        The model given.
+    runtime_name, runtime_version : str
+        The interpreter in use.
+
+    Raises
+    ------
+    UnavailableError
+        No interpreter can run this model; says for each why.
+    ModelFileError
+        The network's input or output is not what the model file says; names the field.
+    """
+
+    def __init__(self, model: ModelFile, runtime: str | None = None, threads: int = 1) -> None:
+        if runtime is not None and runtime not in RUNTIMES:
+            raise UnavailableError(f"no TFLite interpreter is called {runtime!r}; try {' or '.join(RUNTIMES)}")
+        self.model = model
+        reasons = []
+        for name in RUNTIMES if runtime is None else (runtime,):
+            try:
+                self._interpreter, self.runtime_version = _construct(name, model.tflite, threads)
+            # A wheel built for another NumPy, C library or processor may raise anything at all.
+            except Exception as error:
+                reasons.append(f"{name}: {_reason(error)}")
+            else:
+                self.runtime_name = name
+                break
+        else:
+            raise UnavailableError(f"no TFLite interpreter can run this model ({'; '.join(reasons)})")
+        n_frames, n_mfcc, n_labels = model.n_frames, model.spec.n_mfcc, len(model.labels)
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))
+        self._output, self._output_scale = _tensor("output", outputs, (1, n_labels))
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_mfcc), all float32.
+
+        Raises
+        ------
+        UnavailableError
+            A value is not finite; as int8 it would be a label like any other.
+        """
+        # All sound is finite, so only NumPy's own arithmetic can have made it. The check costs 2 microseconds.
+        if not np.isfinite(cepstra).all():
+            raise UnavailableError(
+                f"NumPy {np.__version__} does not compute on this processor: the features of finite sound came out as"
+                " NaN or infinite; affectd model --self-test shows whether another version of NumPy does."
+            )
+        logits = dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale)
+        logits /= np.float32(self.model.temperature)
+        # The largest becomes exp(0): no overflow, whatever the logits.
+        exponentials = np.exp(logits - logits.max())
+        probabilities: Float32 = exponentials / exponentials.sum()
+        return probabilities
+
+    def quantize(self, cepstra: Float32) -> Int8:
+        """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
+        return quantize((cepstra - self.model.mean) / self.model.std, *self._input_scale)
+
+    def invoke(self, quantized: Int8) -> Int8:
+        """Run the network alone: int8 (n_frames, n_mfcc) in, int8 logits (n_labels,) out."""
+        # set_tensor is half the price of a view through tensor(); get_tensor returns a copy of a few bytes.
+        self._interpreter.set_tensor(self._input, quantized[np.newaxis])
+        self._interpreter.invoke()
+        output: Int8 = self._interpreter.get_tensor(self._output)[0]
+        return output
+
+
+def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
+    """Quantize real numbers as TFLite does: ``round(x / scale) + zero_point``, clipped to -128..127.
+
+    Halves are rounded away from zero. The arithmetic is float64, in which quotients of two float32
+    are never rounded to a half and adding a half is exact: in float32 0.49999997 would become 1.
+
+    Parameters
+    ----------
+    x : float32, any shape
+        Without NaN; infinities are clipped.
+    scale : float
+        Above 0.
+    zero_point : int
+        The int8 that stands for 0.
+
+    References
+    ----------
+    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", 2018, equation 1.
+    """
+    steps = np.asarray(x, dtype=np.float64) / scale
+    steps = np.trunc(steps + np.copysign(0.5, steps)) + zero_point
+    # A cast alone would wrap: 130 becomes -126.
+    return np.asarray(np.clip(steps, -128, 127)).astype(np.int8)
+
+
+def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
+    """Return the float32 real numbers ``scale * (q - zero_point)`` that int8 values stand for."""
+    return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
+    """Return what every stage makes of a clip, for `ModelFile.golden`.
+
+    Parameters
+    ----------
+    samples : (n,) int16
+        PCM at the model's sample rate, taken as one utterance: of a longer clip the last n_frames
+        count, a shorter one is padded in front as the device pads.
+    classifier : Classifier
+        The model to run.
+    """
+    model = classifier.model
+    mfcc = Mfcc(model.spec)
+    bands = mfcc.bands(mfcc.frames(samples.astype(np.float32) / np.float32(32768)))
+    context = Context(model.n_frames, bands.shape[1], mfcc.floor)
+    context.push(bands)
+    cepstra = mfcc.cepstra(context.view())
+    quantized = classifier.quantize(cepstra)
+    output = classifier.invoke(quantized)
+    return {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
+
+
+def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
+    """Replay the golden vectors of a model file on this device.
+
+    Returns
+    -------
+    dict
+        ``cepstra_difference`` (largest absolute difference), ``input_steps`` and ``output_steps`` (largest
+        difference in int8 steps; the network is given the stored input, so each stage is judged alone).
+
+    Raises
+    ------
+    ModelFileError
+        A difference above `CEPSTRA_LIMIT` or `STEPS_LIMIT`; names the golden vector.
+    """
+    golden = model.golden
+    here = golden_vectors(golden["samples"], classifier)
+    here["output"] = classifier.invoke(golden["input"])
+    differences = {}
+    for key, field, limit in (
+        ("cepstra_difference", "cepstra", CEPSTRA_LIMIT),
+        ("input_steps", "input", STEPS_LIMIT),
+        ("output_steps", "output", STEPS_LIMIT),
+    ):
+        # float64: the difference of two int8 may not fit an int8.
+        difference = float(np.abs(here[field].astype(np.float64) - golden[field]).max())
+        # Written so that NaN fails too.
+        if not difference <= limit:
+            raise ModelFileError(
+                f"golden.{field}: expected within {limit:g} of the stored values, found {difference:g} away"
+                f" ({classifier.runtime_name} {classifier.runtime_version}, NumPy {np.__version__})"
+            )
+        differences[key] = difference
+    return differences
+
+
+def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
+    """Return an interpreter that has run this network once, and its version.
+
+    Importing proves nothing: tflite-runtime 2.14 beside NumPy 2 imports and fails when constructed.
+    """
+    with quiet():
+        module = importlib.import_module(f"{RUNTIMES[name]}.interpreter")
+        version = getattr(importlib.import_module(RUNTIMES[name]), "__version__", "of unknown version")
+        interpreter = module.Interpreter(model_content=tflite, num_threads=threads)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    return interpreter, version
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return "not installed"
+    # What an extension module compiled against NumPy 1 raises when NumPy 2 refuses it.
+    if "numpy.core.multiarray" in str(error.__cause__):
+        return f"built for NumPy 1, fails beside NumPy {np.__version__}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -> tuple[int, tuple[float, int]]:
+    """Return (index, (scale, zero_point)) of the only input or output, which must be int8 of this shape."""
+    if len(details) != 1:
+        raise ModelFileError(f"{field}: expected one tensor, found {len(details)}")
+    tensor = details[0]
+    found = tuple(tensor["shape"].tolist())
+    if tensor["dtype"] is not np.int8 or found != shape:
+        raise ModelFileError(f"{field}: expected int8 {shape}, found {np.dtype(tensor['dtype'])} {found}")
+    scale, zero_point = tensor["quantization"]
+    # TFLite says 0 where a tensor has no scale, or one per channel.
+    if not 0 < scale < np.inf:
+        raise ModelFileError(f"{field}: expected one quantization scale above 0, found {scale}")
+    return tensor["index"], (float(scale), int(zero_point))
+
+
+def load_classifier(config: ModelConfig) -> Classifier:
+    """Read the configured model file, or the one that came with affectd, and make it ready to run."""
+    return Classifier(read_model(find_model(config.path)))
+
+
+def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
+    """Say what a model file is, and on which interpreter it runs here."""
+    model = classifier.model
+    return {
+        "path": str(path),
+        "model": model_id(model),
+        "bytes": path.stat().st_size,
+        "labels": list(model.labels),
+        "input": [1, model.n_frames, model.spec.n_mfcc],
+        "output": [1, len(model.labels)],
+        "temperature": model.temperature,
+        "thresholds": model.thresholds,
+        "features": model.spec.to_dict(),
+        "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
+        "card": model.card,
+    }

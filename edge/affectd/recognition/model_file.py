@@ -1,0 +1,320 @@
+"""The model file: a ``.tflite`` with a zip appended that holds everything else the device must know.
+
+TFLite's own convention for associated files: the interpreter ignores the tail, ``zipfile`` reads it.
+
+=============== ==========================================================================
+``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds
+``labels.txt``  the labels again, one per line, where generic TFLite tools look for them
+``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test
+``card.json``   data and terms, split, metrics, training revision
+=============== ==========================================================================
+
+The arrays of ``golden.npz`` are deflated: the rows before the clip are all alike. Everything else is stored.
+The last 64 bytes (the end of the zip comment) are the SHA-256 in hex of all bytes before
+them, the zip's own end record included, so that no byte of the file is left unguarded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import reprlib
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from affectd.arrays import Array, Float32
+from affectd.errors import ModelFileError
+from affectd.features.spec import FeatureSpec
+
+FORMAT = 1
+_MEMBERS = ("spec.json", "labels.txt", "golden.npz", "card.json")
+_SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
+_GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
+_DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
+_DIGEST_LENGTH = 64
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelFile:
+    """Everything a model file holds; an instance is always valid.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+        The front end the network was trained on.
+    n_frames : int
+        Frames of cepstra the network sees.
+    mean, std : (n_mfcc,) float32
+        Normalization: the network's input is ``(cepstra - mean) / std``.
+    labels : tuple of str
+        Class names in the order of the network's output.
+    temperature : float
+        The logits are divided by it before the softmax.
+    thresholds : dict of str to float
+        Probabilities from 0 to 1; ``"uncertain"`` is the one below which no label is named.
+    golden : dict of str to ndarray
+        ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_mfcc) float32; ``input`` (n_frames, n_mfcc) int8;
+        ``output`` (n_labels,) int8.
+    card : dict
+        Data and terms, split, metrics, training revision; JSON values only.
+    tflite : bytes
+        The network alone.
+
+    Raises
+    ------
+    ModelFileError
+        The first field that cannot be right, what was expected and what was found.
+    """
+
+    spec: FeatureSpec
+    n_frames: int
+    mean: Float32
+    std: Float32
+    labels: tuple[str, ...]
+    temperature: float
+    thresholds: dict[str, float]
+    golden: dict[str, Array]
+    card: dict[str, Any]
+    tflite: bytes
+
+    def __post_init__(self) -> None:
+        for field, valid, expected, found in self._checks():
+            if not valid:
+                raise ModelFileError(f"{field}: expected {expected}, found {_describe(found)}")
+
+    def _checks(self) -> Iterator[tuple[str, bool, str, object]]:
+        """Yield (field, is it valid, what is expected, what was found); each may rely on those before it."""
+        n_mfcc, labels, temperature = self.spec.n_mfcc, self.labels, self.temperature
+        yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
+        yield "n_frames", _is_count(self.n_frames), "a whole number above 0", self.n_frames
+        for field, array in (("mean", self.mean), ("std", self.std)):
+            yield field, _is_array(array, np.float32, n_mfcc), f"float32 ({n_mfcc},)", array
+            yield field, bool(np.isfinite(array).all()), "finite numbers", array.tolist()
+        yield "std", bool((self.std > 0).all()), "numbers above 0", float(self.std.min())
+        yield "labels", isinstance(labels, tuple) and labels != (), "at least one label", labels
+        for label in labels:
+            yield "labels", _is_line(label), "names of one line without spaces around them", label
+            yield "labels", labels.count(label) == 1, "each label once", label
+        yield "temperature", _is_number(temperature) and temperature > 0, "a number above 0", temperature
+        yield "thresholds", isinstance(self.thresholds, dict), "an object", self.thresholds
+        yield "thresholds", "uncertain" in self.thresholds, "the key 'uncertain'", sorted(self.thresholds)
+        for name, value in self.thresholds.items():
+            yield f"thresholds.{name}", _is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
+        keys = sorted(self.golden)
+        yield "golden", keys == sorted(_GOLDEN_KEYS), f"the arrays {', '.join(_GOLDEN_KEYS)}", keys
+        samples, cepstra, quantized, output = (self.golden[key] for key in _GOLDEN_KEYS)
+        frames = (self.n_frames, n_mfcc)
+        yield "golden.samples", _is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
+        yield "golden.cepstra", _is_array(cepstra, np.float32, *frames), f"float32 {frames}", cepstra
+        yield "golden.cepstra", bool(np.isfinite(cepstra).all()), "finite numbers", "NaN or infinity"
+        yield "golden.input", _is_array(quantized, np.int8, *frames), f"int8 {frames}", quantized
+        yield "golden.output", _is_array(output, np.int8, len(labels)), f"int8 ({len(labels)},)", output
+        yield "card", isinstance(self.card, dict), "an object", self.card
+
+
+def model_id(model: ModelFile) -> str:
+    """Name a model by its content: the first 12 hex digits of the SHA-256 of the network."""
+    return hashlib.sha256(model.tflite).hexdigest()[:12]
+
+
+def find_model(configured: str | Path = "") -> Path:
+    """Return the path of the configured model file, or of the one that came with affectd if none is configured."""
+    if configured:
+        return Path(configured)
+    packaged = Path(__file__).parents[1] / "affectd.tflite"
+    return packaged if packaged.is_file() else packaged.parents[2] / "models" / packaged.name
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Read and check a model file.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, unreadable, damaged, of another format, or holds an impossible value; the
+        message names the path and the field.
+    """
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ModelFileError("expected a file, found a directory or device")
+        return _decode(Path(path).read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"model file {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL byte in the name
+        raise ModelFileError(f"model file {str(path)!r}: cannot be read: not a possible file name") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"model file {path}: {error}") from error
+
+
+def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
+    """Write a model file: same model and same zlib, same bytes; a power cut leaves the old file or the new.
+
+    Raises
+    ------
+    ModelFileError
+        The card is not JSON, the network has a zip appended already, or the folder cannot be written.
+    """
+    target = Path(path)
+    data = _encode(model)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelFileError(f"model file {path}: cannot be written: {error.strerror}") from error
+
+
+def _encode(model: ModelFile) -> bytes:
+    if zipfile.is_zipfile(io.BytesIO(model.tflite)):
+        raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
+    spec = {
+        "format": FORMAT,
+        "features": model.spec.to_dict(),
+        "n_frames": model.n_frames,
+        "mean": model.mean.tolist(),
+        "std": model.std.tolist(),
+        "labels": model.labels,
+        "temperature": model.temperature,
+        "thresholds": model.thresholds,
+    }
+    members = {
+        "spec.json": _json("spec.json", spec),
+        "labels.txt": _labels_text(model.labels),
+        "golden.npz": _append_zip(
+            b"", {f"{key}.npy": _npy(model.golden[key]) for key in _GOLDEN_KEYS}, compression=zipfile.ZIP_DEFLATED
+        ),
+        "card.json": _json("card", model.card),
+    }
+    data = _append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
+    return data + hashlib.sha256(data).hexdigest().encode()
+
+
+def _decode(data: bytes) -> ModelFile:
+    content, digest = data[:-_DIGEST_LENGTH], data[-_DIGEST_LENGTH:]
+    if not content.endswith(_DIGEST_MARK):
+        raise ModelFileError("digest: expected one at the end; this is no model file of affectd or is cut short")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise ModelFileError("digest: the file is damaged, its bytes are not those it was written with")
+    archive = _parse("zip", lambda: zipfile.ZipFile(io.BytesIO(data)))
+    _check_keys("zip", _MEMBERS, archive.namelist())
+    start = min(member.header_offset for member in archive.infolist())
+    spec = _parse("spec.json", lambda: json.loads(archive.read("spec.json")))
+    if not isinstance(spec, dict):
+        raise ModelFileError(f"spec.json: expected an object, found {_describe(spec)}")
+    # The version comes first: of a later format nothing else can be judged.
+    if type(spec.get("format")) is not int or spec["format"] != FORMAT:
+        raise ModelFileError(f"format: expected {FORMAT}, found {_describe(spec.get('format'))}")
+    _check_keys("spec.json", _SPEC_KEYS, spec)
+    model = ModelFile(
+        spec=_parse("features", lambda: FeatureSpec.from_dict(spec["features"])),
+        n_frames=spec["n_frames"],
+        mean=_vector("mean", spec["mean"]),
+        std=_vector("std", spec["std"]),
+        labels=tuple(spec["labels"]) if isinstance(spec["labels"], list) else spec["labels"],
+        temperature=spec["temperature"],
+        thresholds=spec["thresholds"],
+        golden=_parse("golden", lambda: _read_golden(archive.read("golden.npz"))),
+        card=_parse("card", lambda: json.loads(archive.read("card.json"))),
+        tflite=data[:start],
+    )
+    names = _parse("labels.txt", lambda: archive.read("labels.txt"))
+    if names != _labels_text(model.labels):
+        raise ModelFileError(f"labels.txt: expected the labels of spec.json, found {_describe(names)}")
+    return model
+
+
+def _read_golden(data: bytes) -> dict[str, Array]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _append_zip(
+    front: bytes, members: Mapping[str, bytes], comment: bytes = b"", compression: int = zipfile.ZIP_STORED
+) -> bytes:
+    """Append a zip with offsets that count from the first byte of ``front``."""
+    buffer = io.BytesIO(front)
+    with zipfile.ZipFile(buffer, "a" if front else "w") as archive:
+        for name, content in members.items():
+            # ZipInfo's date of 1980: the clock does not change the bytes.
+            member = zipfile.ZipInfo(name)
+            member.create_system = 3
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content, compression, 9)
+        archive.comment = comment
+    return buffer.getvalue()
+
+
+def _npy(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    # Row by row and little-endian, however the array lies in memory here.
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    np.lib.format.write_array(buffer, little, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _json(field: str, value: object) -> bytes:
+    return _parse(field, lambda: json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode())
+
+
+def _labels_text(labels: tuple[str, ...]) -> bytes:
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def _vector(field: str, values: object) -> Float32:
+    if not isinstance(values, list) or not all(_is_number(value) for value in values):
+        raise ModelFileError(f"{field}: expected a list of finite numbers, found {_describe(values)}")
+    return np.array(values, dtype=np.float32)
+
+
+def _parse(field: str, parse: Callable[[], Value]) -> Value:
+    try:
+        return parse()
+    # zipfile, json and NumPy answer damage with a dozen kinds of exceptions, RecursionError among them.
+    except Exception as error:
+        raise ModelFileError(f"{field}: cannot be read: {error}") from error
+
+
+def _check_keys(field: str, expected: Collection[str], found: Collection[str]) -> None:
+    missing = [key for key in expected if key not in found]
+    surplus = [key for key in found if key not in expected]
+    if missing or len(found) != len(expected):
+        names = ", ".join(expected)
+        raise ModelFileError(f"{field}: expected {names}; missing {missing}, not known {surplus}")
+
+
+def _is_number(value: object) -> bool:
+    # The comparison is also false for NaN, and exact for whole numbers too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.strip() == value and value.isprintable()
+
+
+def _is_array(value: object, dtype: DTypeLike, *shape: int) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else reprlib.repr(value)

@@ -1,0 +1,129 @@
+"""From classifications that flicker to a label that stays.
+
+Averages over about a second and waits for a minimum count before the first answer, as TensorFlow's
+``recognize_commands`` does; then a new label needs a lead (hysteresis), for several classifications in a
+row (patience), and the current one its time (dwell).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from affectd.arrays import Float32, Float64
+from affectd.config.sections import Config, SmoothingConfig
+from affectd.recognition.model_file import ModelFile
+
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the device says: the label, its probability, and those of all labels.
+
+    When the label is ``uncertain``, the probability is that of the best label, which was not enough.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Smoother:
+    """Turns the classifications of one utterance into answers.
+
+    ``uncertain`` takes part like a class whose probability is always ``threshold``: a label must exceed it
+    to be named, and leaving or entering it needs the same lead and patience as any other change.
+
+    Parameters
+    ----------
+    config : SmoothingConfig
+        The section ``[smoothing]``.
+    labels : tuple of str
+        The classes, in the order of the probabilities.
+    stride_seconds : float
+        Time between two classifications.
+    threshold : float
+        Probability below which the answer is ``uncertain``.
+    """
+
+    def __init__(
+        self, config: SmoothingConfig, labels: tuple[str, ...], stride_seconds: float, threshold: float
+    ) -> None:
+        self._config = config
+        self._labels = labels
+        self._threshold = threshold
+        self._dwell_count = math.ceil(config.dwell_seconds / stride_seconds)
+        self._recent: deque[Float32] = deque(maxlen=max(1, round(config.average_seconds / stride_seconds)))
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an utterance."""
+        self._recent.clear()
+        self._sum = np.zeros(len(self._labels))
+        self._count = 0
+        self._current: int | None = None
+        self._changed_at = 0
+        self._rival = -1
+        self._rival_count = 0
+
+    def push(self, probabilities: Float32) -> Answer | None:
+        """Take the next classification.
+
+        Parameters
+        ----------
+        probabilities : ndarray
+            ``(n_labels,)`` float32, sum 1.
+
+        Returns
+        -------
+        The answer in force now, or None before the minimum count.
+        """
+        self._recent.append(probabilities)
+        self._sum += probabilities
+        self._count += 1
+        if self._count < self._config.minimum_count:
+            return None
+        mean: Float64 = np.stack(self._recent).mean(axis=0, dtype=np.float64)
+        if self._current is None:
+            self._current, self._changed_at = self._best(mean), self._count
+        elif self._should_change(self._current, mean):
+            self._current, self._changed_at = self._rival, self._count
+        return self._answer(self._current, mean)
+
+    def overall(self) -> Answer | None:
+        """Answer for the whole utterance, every classification counted alike; None if it gave no answer."""
+        if self._current is None:
+            return None
+        mean = self._sum / self._count
+        return self._answer(self._best(mean), mean)
+
+    def _should_change(self, current: int, mean: Float64) -> bool:
+        candidates = [*mean, self._threshold]
+        best = self._best(mean)
+        lead = candidates[best] - candidates[current]
+        leads = best != current and lead >= self._config.hysteresis
+        self._rival_count = self._rival_count + 1 if leads and best == self._rival else int(leads)
+        self._rival = best
+        patient = self._rival_count >= self._config.patience
+        return bool(patient and self._count - self._changed_at >= self._dwell_count)
+
+    def _best(self, mean: Float64) -> int:
+        """Return the index of the best label, or one past the last for ``uncertain``."""
+        best = int(mean.argmax())
+        return best if mean[best] >= self._threshold else len(self._labels)
+
+    def _answer(self, index: int, mean: Float64) -> Answer:
+        probabilities = dict(zip(self._labels, mean.tolist(), strict=True))
+        if index == len(self._labels):
+            return Answer(UNCERTAIN, max(probabilities.values()), probabilities)
+        return Answer(self._labels[index], probabilities[self._labels[index]], probabilities)
+
+
+def uncertain_threshold(model: ModelFile, config: Config) -> float:
+    """Return the probability below which a label is ``uncertain``: the configured one, else the model's."""
+    configured = config.smoothing.uncertain
+    return model.thresholds["uncertain"] if configured is None else configured

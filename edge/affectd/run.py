@@ -1,0 +1,90 @@
+"""`affectd run` put together: source, pipeline, sinks, broker, signals and service manager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from affectd.audio.microphone import Losses
+from affectd.audio.source import open_source
+from affectd.config.directories import state_directory
+from affectd.config.sections import Config
+from affectd.events.event import EventMaker
+from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several, Sink
+from affectd.events.status import Reports
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.telemetry import Meter
+from affectd.pipeline import run
+from affectd.recognition.classifier import load_classifier
+from affectd.service.signals import StoppableBlocks, stop_on_signals
+from affectd.service.systemd import ServiceManager, reload_on_hangup, watched
+
+
+def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
+    """Listen until the source ends or a signal asks for the end.
+
+    Parameters
+    ----------
+    read_config : callable
+        Reads the settings; called again on SIGHUP.
+    out : JsonLines
+        Standard output.
+    realtime : bool
+        Whether a file is played at the speed it was recorded.
+
+    Raises
+    ------
+    AffectdError
+        What keeps it from starting, or ended the source.
+    """
+    with stop_on_signals() as blocks:
+        config = read_config()
+        classifier = load_classifier(config.model)
+        reports = Reports(EventMaker(config.device.id, classifier.model).status)
+        manager = ServiceManager()
+        meter, losses, mute = Meter(), Losses(), _mute(config)
+
+        def report(state: str, reason: str) -> None:
+            manager.status(f"microphone {state}: {reason}")
+            reports(state, reason)
+
+        blocks.open(
+            lambda: open_source(
+                config.audio.source,
+                classifier.model.spec.sample_rate,
+                realtime=realtime,
+                config=config.audio,
+                report=report,
+                # A service waits for its microphone; a person at a terminal is told at once.
+                patient=config.audio.wait or manager.is_present,
+                muted=lambda: mute is not None and mute.is_muted,
+                losses=losses,
+            )
+        )
+        with ExitStack() as stack:
+            sinks: list[tuple[str, Sink]] = [("standard output", out)]
+            if config.file.path:
+                file = Detached(config.file.path, RotatingFile(config.file))
+                sinks.append((config.file.path, stack.enter_context(file)))
+            if config.mqtt.enabled:
+                # Imported only here: without a broker it would cost memory and time at the start for nothing.
+                from affectd.mqtt.publisher import Publisher
+
+                labels = classifier.model.labels
+                publisher = Publisher(config, labels, meter, losses, mute, lambda: _patience_seconds(blocks))
+                sinks.append(("the outbox", stack.enter_context(publisher)))
+            sink = Several(sinks) if len(sinks) > 1 else out
+            reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
+            heard = watched(reports.between(blocks, sink), manager)
+            run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
+    blocks.raise_failure()
+
+
+def _mute(config: Config) -> Mute | None:
+    """Return what the command ``listen`` switches, if the settings allow it."""
+    return Mute(state_directory()) if config.mqtt.enabled and config.mqtt.listen_command else None
+
+
+def _patience_seconds(blocks: StoppableBlocks) -> float:
+    """Return how long the broker is waited for at the end: short after a signal, longer after the end of a file."""
+    return 0.5 if blocks.was_stopped else 5.0

@@ -1,0 +1,197 @@
+"""Living under systemd: telling it the truth about the sound, and reading new thresholds on SIGHUP.
+
+The watchdog is fed by nothing but blocks that the pipeline has finished. A timer, a thread or a heartbeat
+of its own could go on while the pipeline hangs; this cannot.
+
+Source: Linux manual pages sd_notify(3) and sd_watchdog_enabled(3). Without systemd all of it does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from types import FrameType
+
+from affectd.arrays import Float32
+from affectd.config.sections import Config
+from affectd.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+# What SIGHUP changes; the rest decides which device, model and connections there are.
+RELOADED_SECTIONS = ("gate", "smoothing")
+_PATIENCE_SECONDS = 1.0
+
+
+class ServiceManager:
+    """The one that started this process, if it wants to be told how it goes.
+
+    Parameters
+    ----------
+    environment : mapping
+        ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` as systemd sets them.
+    clock : callable
+        Monotonic seconds; tests put their own here.
+
+    Attributes
+    ----------
+    is_present : bool
+        Whether there is a service manager to tell.
+    watchdog_seconds : float or None
+        After this long without a sign of life the process is killed; None: never.
+    has_status : bool
+        Whether there was something to show in ``systemctl status``.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self.is_present = address[:1] in ("/", "@")
+        # Linux writes an abstract address with a zero byte where systemd puts a printable @.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.watchdog_seconds = _watchdog_seconds(environment)
+        self._clock = clock
+        self._fed_at = -float("inf")
+        self.has_status = False
+
+    def ready(self) -> None:
+        """Tell that the start, or a reload, is complete."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """Set the line that ``systemctl status`` shows."""
+        self.has_status = True
+        self._send("STATUS=" + " ".join(text.split()))
+
+    def alive(self) -> None:
+        """Feed the watchdog, at most ten times per interval: systemd wakes for each."""
+        now = self._clock()
+        if self.watchdog_seconds is not None and now - self._fed_at >= self.watchdog_seconds / 10:
+            self._fed_at = now
+            self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """Tell that a reload begins; `ready` ends it."""
+        # systemd tells by the time whether this answers its own signal.
+        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+
+    def stopping(self) -> None:
+        """Tell that the end begins."""
+        self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        if not self.is_present:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                # Its queue is short, and it may be busy with itself; the sound does not wait for it.
+                channel.settimeout(_PATIENCE_SECONDS)
+                channel.connect(self._address)
+                channel.sendall(message.encode())
+        except OSError as error:
+            # Hearing goes on. If it was a sign of life, and the next ones fail too, systemd acts.
+            _log.debug("the service manager cannot be told %s: %s", message.partition("\n")[0], error)
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
+    """Return the watchdog's interval if there is one and it is meant for this process and not its parent."""
+    try:
+        seconds = int(environment["WATCHDOG_USEC"]) / 1e6
+        mine = int(environment.get("WATCHDOG_PID", os.getpid())) == os.getpid()
+    except (KeyError, ValueError):
+        return None
+    return seconds if mine and seconds > 0 else None
+
+
+def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Float32]:
+    """Pass blocks on, and tell `manager` about each one when the next is asked for: then it was processed.
+
+    A block may be empty: a source that tries to get its microphone back yields one after every attempt, and
+    so an absent microphone restarts nothing, while an attempt that never returns does.
+    """
+    ready = False
+    for block in blocks:
+        yield block
+        if not ready:
+            manager.ready()
+            ready = True
+        # Of a microphone that was in trouble, more than one block has to tell that it hears.
+        if len(block) and not manager.has_status:
+            manager.status("listening")
+        manager.alive()
+    manager.stopping()
+
+
+class Reload:
+    """The thresholds, read again when SIGHUP asks for it.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the settings; may raise `ConfigError`.
+    config : Config
+        The settings in force.
+    manager : ServiceManager
+        Is told.
+    """
+
+    def __init__(self, read: Callable[[], Config], config: Config, manager: ServiceManager) -> None:
+        self._read = read
+        self._config = config
+        self._manager = manager
+        self._asked = False
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGHUP: only make a note of it, for the pipeline is in the middle of a block."""
+        self._asked = True
+
+    def __call__(self) -> Config | None:
+        """Return the new settings if they were asked for since the last call and are good, else None.
+
+        Only `RELOADED_SECTIONS` change. A broken file is refused as a whole, with one line in the log.
+        """
+        if not self._asked:
+            return None
+        self._asked = False
+        self._manager.reloading()
+        try:
+            return self._reloaded()
+        finally:
+            self._manager.ready()
+
+    def _reloaded(self) -> Config | None:
+        try:
+            wanted = self._read()
+        except ConfigError as error:
+            _log.error("the old settings stay: %s", error)
+            return None
+        self._config = replace(self._config, **{name: getattr(wanted, name) for name in RELOADED_SECTIONS})
+        later = [
+            f"[{key.name}]" for key in fields(Config) if getattr(self._config, key.name) != getattr(wanted, key.name)
+        ]
+        _log.info("[gate] and [smoothing] read again%s", f"; restart for {', '.join(later)}" if later else "")
+        return self._config
+
+
+@contextmanager
+def reload_on_hangup(
+    read: Callable[[], Config], config: Config, manager: ServiceManager
+) -> Iterator[Callable[[], Config | None]]:
+    """Give a `Reload` that SIGHUP asks; without a service manager SIGHUP stays what it is, a lost terminal."""
+    reload = Reload(read, config, manager)
+    if not manager.is_present:
+        yield reload
+        return
+    before = signal.signal(signal.SIGHUP, reload.ask)
+    try:
+        yield reload
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,457 @@
+"""Settings: where a value comes from, what is refused and in which words, and documents that keep up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import wave
+from collections.abc import Iterator
+from dataclasses import Field, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affectd.config import loading
+from affectd.config.fields import Section, from_text, setting, toml
+from affectd.config.loading import as_toml, load_config, load_settings
+from affectd.config.sections import SECTIONS, Config, GateConfig
+from affectd.errors import ConfigError
+from affectd.recognition.model_file import write_model
+from config_documents import PAGE, SAMPLE, TABLE, sample, table
+from sounds import as_int16, silence, syllables
+from tiny_model import tiny_model
+
+SYSTEM_FILE = loading.SYSTEM_FILE
+KEYS = [(name, key) for name, section in SECTIONS.items() for key in fields(section)]
+IDS = [f"{name}.{key.name}" for name, key in KEYS]
+CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+PLAIN = st.text(CHARACTERS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the settings of this machine nor those of whoever runs the tests."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AFFECTD_")}
+    nowhere = tmp_path_factory.mktemp("etc") / "affectd.toml"
+    with mock.patch.dict(os.environ, clean, clear=True), mock.patch.object(loading, "SYSTEM_FILE", nowhere):
+        yield
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "affectd.toml"
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def variable(name: str, key: str) -> str:
+    return f"AFFECTD_{name}_{key}".upper()
+
+
+def values(key: Field[Any]) -> st.SearchStrategy[Any]:
+    """Values that a key may have."""
+    kinds, limits = str(key.type).split(" | "), key.metadata
+    some = {
+        "str": lambda: st.from_regex(re.compile(limits["pattern"]), fullmatch=True, alphabet=CHARACTERS),
+        "bool": st.booleans,
+        "int": lambda: st.integers(limits["low"], limits["high"]),
+        "float": lambda: st.floats(limits["low"], limits["high"]),
+    }
+    return st.one_of(*(some[kind]() for kind in kinds if kind != "None"))
+
+
+def text(value: object) -> str:
+    """A value as somebody writes it into the environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_without_file_and_environment_everything_has_its_default() -> None:
+    assert load_config() == Config()
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS, ids=IDS)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_the_command_line_wins_over_the_environment_over_the_file_over_the_default(
+    tmp_path_factory: pytest.TempPathFactory, name: str, key: Field[Any], data: st.DataObject
+) -> None:
+    in_file, in_environment, in_options = (data.draw(values(key)) for _ in range(3))
+    path = written(tmp_path_factory.getbasetemp(), f"[{name}]\n{key.name} = {toml(in_file)}\n")
+    for has_file, has_variable, has_option in itertools.product([False, True], repeat=3):
+        expected, origin = key.default, "default"
+        if has_file:
+            expected, origin = in_file, f"file {path}"
+        if has_variable:
+            expected, origin = in_environment, f"environment {variable(name, key.name)}"
+        if has_option:
+            expected, origin = in_options, "command line"
+        environment = {variable(name, key.name): text(in_environment)} if has_variable else {}
+        arguments = (path if has_file else None, {(name, key.name): in_options} if has_option else None)
+        with mock.patch.dict(os.environ, environment):
+            assert load_settings(*arguments)[name][key.name] == (expected, origin)
+            assert getattr(getattr(load_config(*arguments), name), key.name) == expected
+
+
+def test_the_file_in_etc_is_read_if_it_exists_and_another_one_takes_its_place(tmp_path: Path) -> None:
+    assert Path("/etc/affectd/affectd.toml") == SYSTEM_FILE
+    system = written(tmp_path, "[gate]\nmargin_db = 9\n[smoothing]\npatience = 3")
+    (tmp_path / "other").mkdir()
+    other = written(tmp_path / "other", "[gate]\nfall_db = 5")
+    with mock.patch.object(loading, "SYSTEM_FILE", system):
+        assert load_config().gate == GateConfig(margin_db=9.0)
+        assert load_config().smoothing.patience == 3
+        assert load_config(other) == Config(gate=GateConfig(fall_db=5.0)), "nothing of the system's file is left"
+        assert load_settings()["gate"]["margin_db"].origin == f"file {system}"
+        system.unlink()
+        assert load_config() == Config()
+
+
+def test_loading_again_gives_what_has_changed_or_says_what_is_wrong(tmp_path: Path) -> None:
+    path = written(tmp_path, "[gate]\nmargin_db = 9")
+    assert load_config(path).gate.margin_db == 9
+    written(tmp_path, "[gate]\nmargin_db = 10")
+    assert load_config(path).gate.margin_db == 10
+    written(tmp_path, "[gate]\nmargin_db = 1000")
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[gate]\nhangover_second = 1", "unknown key hangover_second in [gate]; did you mean hangover_seconds?"),
+        ("[gate]\nMARGIN_DB = 9", "unknown key MARGIN_DB in [gate]; did you mean margin_db?"),
+        ("[model]\nmargin_db = 9", "unknown key margin_db in [model]; it belongs below [gate]"),
+        ("[model]\nxyzzy = 9", "unknown key xyzzy in [model]; known are path, stride_frames"),
+        ('[model]\n"a\\nb" = 9', 'unknown key "a\\nb" in [model]; known are path, stride_frames'),
+        ("[smoothin]\n", "unknown section [smoothin]; did you mean [smoothing]?"),
+        ("[xyzzy]\n", f"unknown section [xyzzy]; known are {', '.join(f'[{name}]' for name in SECTIONS)}"),
+        ("margin = 9", "margin stands before any section; did you mean margin_db below [gate]?"),
+        ("gate = 3", "gate must be a section: write [gate] and its keys below"),
+        ("[[gate]]\n", "gate must be a section: write [gate] and its keys below"),
+        ("[gate]\nmargin_db = -3", "[gate] margin_db must be a number from 1 to 60, not -3"),
+        ("[gate]\nmargin_db = nan", "[gate] margin_db must be a number from 1 to 60, not nan"),
+        ("[gate]\nmargin_db = inf", "[gate] margin_db must be a number from 1 to 60, not inf"),
+        ('[gate]\nmargin_db = "8"', '[gate] margin_db must be a number from 1 to 60, not "8"'),
+        ("[gate]\nmargin_db = 2020-01-02", "[gate] margin_db must be a number from 1 to 60, not 2020-01-02"),
+        (f"[gate]\nmargin_db = 1{'0' * 400}", f"[gate] margin_db must be a number from 1 to 60, not 1{'0' * 59}..."),
+        (
+            f"[gate]\nmargin_db = 0x{'f' * 5000}",
+            "[gate] margin_db must be a number from 1 to 60, not a number of thousands of digits",
+        ),
+        ("[gate.margin_db]", "[gate] margin_db must be a number from 1 to 60, not {}"),
+        ("[model]\nstride_frames = 1.0", "[model] stride_frames must be a whole number from 1 to 1000, not 1.0"),
+        ("[smoothing]\npatience = true", "[smoothing] patience must be a whole number from 1 to 1000, not true"),
+        ("[smoothing]\nuncertain = 1.5", "[smoothing] uncertain must be a number from 0 to 1, not 1.5"),
+        ('[device]\nid = "two words"', '[device] id must be letters, digits, _ and -, not "two words"'),
+        ('[device]\nid = ""', '[device] id must be letters, digits, _ and -, not ""'),
+        ("[device]\nid = 7", "[device] id must be letters, digits, _ and -, not 7"),
+        ("[model]\npath = 7", "[model] path must be text, not 7"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_the_way_out(tmp_path: Path, content: str, sentence: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(ConfigError) as failure:
+        load_config(path)
+    assert str(failure.value) == f"{path}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("GATE_MARGIN", "8", "unknown {}; did you mean AFFECTD_GATE_MARGIN_DB?"),
+        ("SMOTHING_PATIENCE", "8", "unknown {}; did you mean AFFECTD_SMOOTHING_PATIENCE?"),
+        ("gate_margin_db", "8", "unknown {}; did you mean AFFECTD_GATE_MARGIN_DB?"),
+        ("XYZZY", "8", "unknown {}; a setting is AFFECTD_SECTION_KEY, such as AFFECTD_DEVICE_ID"),
+        ("GATE_MARGIN_DB", "99", "{} must be a number from 1 to 60, not 99.0"),
+        ("GATE_MARGIN_DB", "loud", '{} must be a number from 1 to 60, not "loud"'),
+        ("GATE_MARGIN_DB", "", '{} must be a number from 1 to 60, not ""'),
+        ("GATE_MARGIN_DB", "nan", "{} must be a number from 1 to 60, not nan"),
+        ("SMOOTHING_PATIENCE", "2.5", '{} must be a whole number from 1 to 1000, not "2.5"'),
+        ("DEVICE_ID", "", '{} must be letters, digits, _ and -, not ""'),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named_with_the_way_out(name: str, value: str, sentence: str) -> None:
+    with mock.patch.dict(os.environ, {f"AFFECTD_{name}": value}), pytest.raises(ConfigError) as failure:
+        load_config()
+    assert str(failure.value) == sentence.format(f"environment variable AFFECTD_{name}")
+
+
+def test_a_mistake_in_the_file_is_found_behind_a_better_value_in_the_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, "[gate]\nmargin_db = 99")
+    with mock.patch.dict(os.environ, AFFECTD_GATE_MARGIN_DB="9"), pytest.raises(ConfigError):
+        load_config(path)
+
+
+def test_other_variables_are_not_looked_at() -> None:
+    with mock.patch.dict(os.environ, AFFECT_X="1", AFFECTDX="1", affectd_gate_margin="1", AFFECTD_DATA="/recordings"):
+        assert load_config() == Config()
+
+
+def test_the_variables_of_these_tests_may_be_set_while_the_programs_run() -> None:
+    sources = [path.read_text() for path in Path(__file__).parents[2].rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'environ(?:\.get\(|\[)"(AFFECTD_\w+)"', source)}
+    assert "AFFECTD_DATA" in names
+    with mock.patch.dict(os.environ, dict.fromkeys(names, "/somewhere")):
+        assert load_config() == Config()
+
+
+def test_an_empty_variable_takes_back_what_the_file_says_where_there_may_be_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, "[smoothing]\nuncertain = 0.5")
+    assert load_config(path).smoothing.uncertain == 0.5
+    with mock.patch.dict(os.environ, AFFECTD_SMOOTHING_UNCERTAIN=""):
+        assert load_config(path).smoothing.uncertain is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds(Section):
+    name = "kinds"
+    on: bool = setting(False)
+    count: int = setting(1, 0, 9)
+    level: float = setting(1.0, 0.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "written_as", "value"),
+    [
+        *[("on", word, True) for word in ("true", "True", "YES", "1")],
+        *[("on", word, False) for word in ("false", "False", "NO", "0")],
+        *[("on", word, word) for word in ("", "on", "2", "truth")],
+        *[("count", word, 7) for word in ("7", " 7 ", "+7")],
+        *[("count", word, word) for word in ("", "7.0", "7e0", "seven", "9" * 5000)],
+        *[("level", word, 7.0) for word in ("7", "7.0", " 7e0 ")],
+        *[("level", word, word) for word in ("", "7,0", "7 dB")],
+    ],
+)
+def test_a_variable_is_read_by_the_type_of_its_key(key: str, written_as: str, value: object) -> None:
+    (field,) = [field for field in fields(Kinds) if field.name == key]
+    read = from_text(field, written_as)
+    assert (type(read), read) == (type(value), value)
+
+
+@pytest.mark.parametrize("wrong", [{"on": 1}, {"on": "true"}, {"count": True}, {"count": 1.0}, {"level": True}])
+def test_true_and_1_are_not_the_same_in_a_file(wrong: dict[str, object]) -> None:
+    assert Kinds(on=True, count=1, level=1.0).on
+    with pytest.raises(ConfigError, match=r"^\[kinds\] \w+ must be (true or false|a (whole )?number from 0 to 9), not"):
+        Kinds(**wrong)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_numbers_and_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = written(tmp_path, "\ufeff[gate]\r\nmargin_db = 9\r\n")
+    margin = load_config(path).gate.margin_db
+    assert (type(margin), margin) == (float, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[gate", "(at end of document)"),
+        (b'[device]\nid = "\xff"', "can't decode byte 0xff"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
+        (b"a = " + b"9" * 5000, "4300 digits"),
+        (b"a = 2026-13-01", "(at line 1"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "affectd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(f"{path} is not valid TOML: ")) as failure:
+        load_config(path)
+    assert words in str(failure.value)
+
+
+def test_a_named_file_must_exist_and_be_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"Is a directory"):
+        load_config(tmp_path)
+    with mock.patch.object(loading, "SYSTEM_FILE", tmp_path), pytest.raises(ConfigError, match="Is a directory"):
+        load_config()
+
+
+def loaded(path: Path | None) -> tuple[Config | None, str]:
+    """The settings, or else the sentence that refuses them; any other failure is one of the test."""
+    try:
+        return load_config(path), ""
+    except ConfigError as refusal:
+        return None, str(refusal)
+
+
+NAMES = st.sampled_from([*SECTIONS, *(key.name for _, key in KEYS), "xyzzy", "gate.margin_db"])
+VALUES = st.one_of(
+    PLAIN.map(toml),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["true", "[]", "{}", "{ a = 1 }", "1979-05-27", "07:32:00", "0x" + "f" * 5000, "[[[]]]", ""]),
+)
+LINES = st.one_of(
+    NAMES.map("[{}]".format), NAMES.map("[[{}]]".format), st.builds("{} = {}".format, NAMES, VALUES), PLAIN
+)
+
+
+@given(content=st.one_of(PLAIN, st.lists(LINES, max_size=8).map("\n".join)))
+def test_whatever_the_file_holds_it_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: str
+) -> None:
+    path = written(tmp_path_factory.getbasetemp(), content)
+    config, refusal = loaded(path)
+    assert (config is None) != (refusal == "")
+    if config is None:
+        assert str(path) in refusal
+        assert "\n" not in refusal
+        assert len(refusal) < len(str(path)) + 300
+
+
+@given(
+    environment=st.dictionaries(
+        st.one_of(
+            st.sampled_from([variable(name, key.name) for name, key in KEYS]),
+            PLAIN.filter(lambda name: "=" not in name).map("AFFECTD_{}".format),
+        ),
+        st.one_of(PLAIN, st.integers().map(str), st.floats().map(str)),
+        max_size=3,
+    )
+)
+def test_whatever_the_environment_holds_it_is_read_or_refused_in_one_line(environment: dict[str, str]) -> None:
+    with mock.patch.dict(os.environ, environment):
+        config, refusal = loaded(None)
+    if config is None:
+        assert any(name in refusal or toml(name)[:40] in refusal for name in environment)
+        assert "\n" not in refusal
+        assert len(refusal) < 400
+    else:
+        assert set(environment) <= {variable(name, key.name) for name, key in KEYS}
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_what_is_shown_is_a_file_that_gives_the_same_settings(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    options = {(name, key.name): data.draw(values(key)) for name, key in KEYS}
+    shown = as_toml(load_settings(None, options))
+    path = written(tmp_path_factory.getbasetemp(), shown)
+    assert load_config(path) == load_config(None, options)
+    lines = [line for line in shown.splitlines() if line and not line.startswith("[")]
+    assert all(line.endswith("  # command line") for line in lines)
+
+
+def test_what_is_shown_lines_up_and_stays_a_file_whatever_the_path_of_the_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "two\nlines"
+    folder.mkdir()
+    shown = as_toml(load_settings(written(folder, "[smoothing]\nuncertain = 0.25\npatience = 3")))
+    assert len({line.index(" # ") for line in shown.splitlines() if not line.startswith(("[", "#")) and line}) == 1
+    assert tomllib.loads(shown)["smoothing"]["uncertain"] == 0.25
+    assert "# uncertain" in as_toml(load_settings())
+    assert "uncertain" not in tomllib.loads(as_toml(load_settings()))["smoothing"]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "affectd", *map(str, arguments)]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def without_nothing(values: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """TOML has no word for nothing."""
+    return {name: {key: value for key, value in keys.items() if value is not None} for name, keys in values.items()}
+
+
+def test_config_shows_every_value_and_where_it_came_from(tmp_path: Path) -> None:
+    path = written(tmp_path, "[gate]\nmargin_db = 9\nfall_db = 5\n[device]\nid = 'kitchen'")
+    environment = {"AFFECTD_GATE_MARGIN_DB": "10", "AFFECTD_MODEL_PATH": "/other.tflite"}
+    arguments = ("config", "--config", path, "--source", "-", "--model", "/model.tflite")
+    result = run(*arguments, "--json", **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert [(name, key) for name in shown for key in shown[name]] == [(name, key.name) for name, key in KEYS]
+    assert shown["device"]["id"] == {"value": "kitchen", "origin": f"file {path}"}
+    assert shown["gate"]["margin_db"] == {"value": 10.0, "origin": "environment AFFECTD_GATE_MARGIN_DB"}
+    assert shown["gate"]["fall_db"] == {"value": 5.0, "origin": f"file {path}"}
+    assert shown["audio"]["source"] == {"value": "-", "origin": "command line"}
+    assert shown["model"]["path"] == {"value": "/model.tflite", "origin": "command line"}
+    assert shown["smoothing"]["uncertain"] == {"value": None, "origin": "default"}
+
+    result = run(*arguments, **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"^margin_db = 10.0 +# environment AFFECTD_GATE_MARGIN_DB$", result.stdout, re.MULTILINE)
+    values = {name: {key: s["value"] for key, s in keys.items()} for name, keys in shown.items()}
+    assert tomllib.loads(result.stdout) == without_nothing(values)
+
+
+@pytest.mark.parametrize("command", [["run"], ["classify", "x.wav"], ["model"], ["config"]], ids=" ".join)
+def test_every_command_with_settings_refuses_wrong_ones_with_78(tmp_path: Path, command: list[str]) -> None:
+    path = written(tmp_path, "[gate]\nmargin = 9")
+    wrong = [
+        (run(*command, "--config", path), "did you mean margin_db?"),
+        (run(*command, AFFECTD_GATE_MARGIN="9"), "did you mean AFFECTD_GATE_MARGIN_DB?"),
+        (run(*command, "--config", tmp_path / "none.toml"), "No such file"),
+    ]
+    for result, words in wrong:
+        assert (result.returncode, result.stdout) == (78, "")
+        assert result.stderr.startswith("affectd: ")
+        assert result.stderr.count("\n") == 1
+        assert words in result.stderr
+
+
+def test_classify_and_model_follow_the_settings(tmp_path: Path) -> None:
+    """Everything is speech for 60 s of hangover, and the model is the one of the environment."""
+    model, speech = tmp_path / "tiny.tflite", tmp_path / "speech.wav"
+    write_model(model, tiny_model())
+    with wave.open(str(speech), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((as_int16(np.concatenate([syllables(2), silence(4)])) * 32767).astype("<i2").tobytes())
+    here = {"AFFECTD_MODEL_PATH": str(model)}
+    assert json.loads(run("model", **here).stdout)["path"] == str(model)
+    usual = json.loads(run("classify", speech, **here).stdout)
+    path = written(tmp_path, "[gate]\nhangover_seconds = 3")
+    longer = json.loads(run("classify", speech, "--config", path, **here).stdout)
+    assert set(usual["probabilities"]) == set(tiny_model().labels)
+    assert longer["speech_seconds"] == pytest.approx(usual["speech_seconds"] + 2.5, abs=0.1)
+
+
+def test_every_number_has_a_range() -> None:
+    for name, key in KEYS:
+        if "str" not in str(key.type) and "bool" not in str(key.type):
+            assert math.isfinite(key.metadata["low"]), (name, key.name)
+            assert math.isfinite(key.metadata["high"]), (name, key.name)
+
+
+def test_no_two_settings_have_the_same_variable() -> None:
+    assert len({variable(name, key.name) for name, key in KEYS}) == len(KEYS)
+
+
+def test_the_documents_are_in_step() -> None:
+    message = "run: python tests/config_documents.py"
+    assert SAMPLE.read_text() == sample(), message
+    (found,) = TABLE.findall(PAGE.read_text())
+    assert found == table(), message
+
+
+def test_the_sample_sets_nothing_and_uncommented_it_sets_every_default() -> None:
+    content = SAMPLE.read_text()
+    assert all(tables == {} for tables in tomllib.loads(content).values())
+    uncommented = tomllib.loads(re.sub(r"^#(?=\w+ = )", "", content, flags=re.MULTILINE))
+    assert uncommented == without_nothing(asdict(Config()))
+    assert re.findall(r"^#?(\w+) =", content, re.MULTILINE) == [key.name for _, key in KEYS]
+    assert load_config(SAMPLE) == Config()
+
+
+def test_settings_cost_no_parser_where_there_is_no_file() -> None:
+    code = (
+        "import sys, pathlib; from affectd.config import loading; loading.SYSTEM_FILE = pathlib.Path('/nonexistent')\n"
+    )
+    code += "loading.load_config(); print([m for m in ('tomllib', 'difflib', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

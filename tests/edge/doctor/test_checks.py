@@ -1,0 +1,526 @@
+"""What `affectd doctor` says of devices that are broken in one place each."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import affectd as package
+from affectd.doctor import board, installation
+from affectd.doctor.checks import CHECKS, examine
+from affectd.doctor.device import Device
+from affectd.doctor.finding import Finding
+from affectd.doctor.microphone import judge
+from affectd.errors import MicrophoneError, UnavailableError
+from affectd.recognition import classifier
+from affectd.recognition.model_file import write_model
+from broker import free_port
+from fake_broker import CONNECT, DISCONNECT, FakeBroker
+from sounds import gain, noise, silence
+from tiny_model import tiny_model
+
+ROOM = gain(noise("pink", 2), -40)
+MADE_UP = [name for name in CHECKS if name not in ("clock", "disk")]  # those are of the machine that tests
+SHOWN = "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success\nExecMainStatus=0\nNRestarts=0\n"
+
+
+def opens(samples: np.ndarray, seen: list[tuple] | None = None) -> Any:
+    """Open a microphone that delivers these samples and then no more."""
+
+    @contextmanager
+    def open_microphone(*wanted: Any) -> Iterator[Any]:
+        if seen is not None:
+            seen.append(wanted)
+        blocks = iter(np.split(samples, range(1600, len(samples), 1600)) if len(samples) else [])
+        yield SimpleNamespace(
+            name="test", sample_rate=16000, read=lambda timeout: (0, next(blocks, np.zeros(0, np.float32)))
+        )
+
+    return open_microphone
+
+
+def refuses(error: Exception) -> Any:
+    def open_microphone(*wanted: Any) -> Any:
+        raise error
+
+    return open_microphone
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    write_model(path, tiny_model())
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AFFECTD_") or name == "STATE_DIRECTORY"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def device(model: Path, tmp_path: Path) -> Any:
+    """Make a healthy device below `tmp_path`, with changes."""
+    config = tmp_path / "etc/affectd/affectd.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("")
+
+    def make(**changes: Any) -> Device:
+        return Device(
+            **{
+                "config_path": config,
+                "model_path": model,
+                "root": tmp_path,
+                "run": lambda command: None,
+                "open_microphone": opens(ROOM),
+                **changes,
+            }
+        )
+
+    return make
+
+
+def put(root: Path, path: str, text: str) -> Path:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def found(device: Device, check: str) -> Finding:
+    return CHECKS[check](device)
+
+
+def says(finding: Finding, grade: str, *words: str) -> None:
+    assert finding.grade == grade, finding
+    assert bool(finding.mend) == (grade != "ok"), "whoever reads of a fault must read how to mend it"
+    for word in words:
+        assert word in finding.found + finding.mend
+
+
+def test_a_healthy_device_has_no_fault(device: Any) -> None:
+    findings = dict(examine(device()))
+    assert list(findings) == list(CHECKS)
+    assert {name: f for name, f in findings.items() if f.grade != "ok" and name in MADE_UP} == {}
+
+
+@pytest.mark.parametrize("broken", list(CHECKS))
+def test_a_check_that_fails_itself_is_one_fault_and_the_others_go_on(
+    device: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setitem(CHECKS, broken, lambda device: 1 / 0)
+    findings = dict(examine(device()))
+    assert list(findings) == list(CHECKS)
+    says(findings[broken], "fault", "ZeroDivisionError")
+    assert [name for name, f in findings.items() if f.grade == "fault" and name in (broken, *MADE_UP)] == [broken]
+
+
+def test_a_misspelt_setting_is_one_fault_and_the_rest_is_checked_with_the_defaults(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", "[gate]\nmargin = 3\n")
+    findings = dict(examine(device()))
+    says(findings["configuration"], "fault", "margin_db")
+    assert [f.grade for name, f in findings.items() if name in ("model", "interpreter", "microphone")] == ["ok"] * 3
+
+
+def test_a_damaged_model_is_a_fault_and_what_needs_it_is_not_judged(device: Any, model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.tflite"
+    content = bytearray(model.read_bytes())
+    content[1000] ^= 1
+    damaged.write_bytes(content)
+    findings = dict(examine(device(model_path=damaged)))
+    says(findings["model"], "fault", "damaged", str(damaged))
+    for name in ("interpreter", "self-test"):
+        says(findings[name], "warning", "not checked", "damaged")
+
+
+def test_without_an_interpreter_it_says_what_to_install(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
+    findings = dict(examine(device()))
+    says(findings["interpreter"], "fault", "no-such-runtime: not installed", "pip install 'affectd[interpreter]'")
+    says(findings["self-test"], "warning", "not checked")
+
+
+def test_on_32_bit_arm_it_says_that_no_interpreter_exists_for_a_new_python(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "RUNTIMES", {"no-such-runtime": "no_such_runtime"})
+    monkeypatch.setattr(installation.platform, "machine", lambda: "armv7l")
+    monkeypatch.setattr(installation.sys, "version_info", (3, 13))
+    says(found(device(), "interpreter"), "fault", "Debian 12", "64-bit")
+
+
+def test_numbers_that_are_off_fail_the_self_test(device: Any, tmp_path: Path) -> None:
+    whole = tiny_model()
+    off = tmp_path / "off.tflite"
+    write_model(off, tiny_model(golden={**whole.golden, "cepstra": whole.golden["cepstra"] + 1}))
+    says(found(device(model_path=off), "self-test"), "fault", "golden.cepstra")
+
+
+@pytest.mark.parametrize(
+    ("versions", "grade"),
+    [
+        ({}, "fault"),
+        ({"numpy": "2.1.0", "tflite-runtime": "2.14.0"}, "fault"),
+        ({"numpy": np.__version__, "tflite-runtime": "2.14.0", "ai-edge-litert": "2.3.0"}, "ok"),
+        ({"numpy": "1.26.0", "ai-edge-litert": "2.3.0"}, "warning"),  # another one is imported
+    ],
+)
+def test_numpy_must_fit_the_interpreter(device: Any, versions: dict[str, str], grade: str) -> None:
+    says(found(device(version=versions.get), "numpy"), grade)
+
+
+def test_a_numpy_that_cannot_be_imported_keeps_no_other_check_from_looking() -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "from affectd.doctor.checks import examine\nfrom affectd.doctor.device import Device\n"
+        "for name, finding in examine(Device()): print(name, finding.grade, sep='=')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    grades = dict(line.split("=") for line in done.stdout.splitlines())
+    assert list(grades) == list(CHECKS)
+    assert grades["numpy"] == "fault"
+    assert grades["throttling"] == "ok"
+    assert done.stderr == ""
+
+
+def test_the_configured_microphone_is_opened(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", '[audio]\ndevice = "card:Device"\nchannel = 1\n')
+    seen: list[tuple] = []
+    says(found(device(open_microphone=opens(ROOM, seen)), "microphone"), "ok", "dBFS")
+    assert seen == [(16000, "card:Device", 1)]
+
+
+def test_a_file_as_the_source_needs_no_microphone(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", '[audio]\nsource = "talk.wav"\n')
+    broken = device(open_microphone=refuses(MicrophoneError("missing", "none")))
+    says(found(broken, "microphone"), "ok", "talk.wav")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MicrophoneError("missing", "There is no microphone."), ["no microphone", "affectd devices"]),
+        (UnavailableError("needs PyAudio"), ["PyAudio", "python3-pyaudio"]),
+    ],
+)
+def test_a_microphone_that_does_not_open_is_a_fault(device: Any, error: Exception, words: list[str]) -> None:
+    says(found(device(open_microphone=refuses(error)), "microphone"), "fault", *words)
+
+
+def test_a_microphone_that_opens_and_delivers_nothing_is_a_fault(device: Any) -> None:
+    says(found(device(open_microphone=opens(np.zeros(0, np.float32))), "microphone"), "fault", "delivers nothing")
+
+
+def test_a_microphone_that_the_running_service_holds_is_no_fault(device: Any, tmp_path: Path) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    busy = refuses(MicrophoneError("busy", "The microphone is in use."))
+    held = device(open_microphone=busy, run=lambda command: SHOWN)
+    says(found(held, "microphone"), "warning", "systemctl stop affectd")
+    stopped = device(open_microphone=busy, run=lambda command: SHOWN.replace("active\n", "inactive\n", 1))
+    says(found(stopped, "microphone"), "fault", "in use")
+
+
+@pytest.mark.parametrize(
+    ("samples", "grade", "words"),
+    [
+        (ROOM, "ok", "dBFS"),
+        (silence(1), "fault", "digital silence"),
+        (np.full(16000, 0.25, np.float32), "fault", "one value"),
+        (np.clip(4 * noise("pink", 1), -1, 1), "warning", "clipping"),
+        (gain(noise("white", 1), -90), "warning", "quiet"),
+        (0.5 + gain(noise("white", 1), -90), "warning", "quiet"),
+    ],
+    ids=["room", "silence", "constant", "clipping", "quiet", "quiet with an offset"],
+)
+def test_what_the_microphone_delivers_is_judged(samples: np.ndarray, grade: str, words: str) -> None:
+    says(judge(samples.astype(np.float32)), grade, words)
+
+
+def test_the_level_is_in_dbfs() -> None:
+    wave = np.sin(2 * np.pi * 100 * np.arange(16000) / 16000).astype(np.float32)
+    says(judge(0.1 * wave), "ok", "-23 dBFS")  # 20 log10(0.1) and 3 dB of a sine
+
+
+def install_unit(root: Path) -> None:
+    put(root, "etc/systemd/system/affectd.service", "[Service]\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_microphone_is_tried_as_the_user_of_the_service(device: Any, tmp_path: Path) -> None:
+    install_unit(tmp_path)
+    finding = found(device(config_path=None), "service user")
+    # There is no sound card for tests, or nobody may not even read this source tree: both are true faults.
+    says(finding, "fault")
+    assert "microphone" in finding.found or "does not start" in finding.found
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can become another user")
+def test_who_is_not_root_is_told_so(device: Any, tmp_path: Path) -> None:
+    install_unit(tmp_path)
+    says(found(device(), "service user"), "warning", "sudo affectd doctor")
+
+
+def test_a_model_that_the_service_may_not_read_is_a_fault(device: Any, model: Path, tmp_path: Path) -> None:
+    copy = put(tmp_path, "opt/affectd/affectd.tflite", "")
+    for folder in [*copy.parents][: len(copy.relative_to(tmp_path).parents) - 1]:
+        folder.chmod(0o755)
+    (tmp_path / "etc").chmod(0o755)
+    (tmp_path / "etc/affectd").chmod(0o755)
+    (tmp_path / "etc/affectd/affectd.toml").chmod(0o644)
+    copy.chmod(0o644)
+    patient = device(model_path=copy)
+    says(found(patient, "permissions"), "ok")
+    copy.chmod(0o600)
+    says(found(patient, "permissions"), "ok")  # without a service this is nobody's business
+    install_unit(tmp_path)
+    for mode in (0o600, 0o601):
+        copy.chmod(mode)
+        says(found(patient, "permissions"), "fault", str(copy))
+    copy.chmod(0o644)
+    says(found(patient, "permissions"), "ok")
+    (tmp_path / "opt").chmod(0o700)
+    says(found(patient, "permissions"), "fault", str(tmp_path / "opt"), "chmod")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become somebody without access")
+def test_a_sound_card_that_the_user_may_not_use_is_a_fault(device: Any, tmp_path: Path) -> None:
+    card = put(tmp_path, "dev/snd/pcmC0D0c", "")
+    card.chmod(0o600)
+    for folder in [tmp_path, *tmp_path.parents][:4]:
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)
+    (tmp_path / "dev").chmod(0o755)
+    (tmp_path / "dev/snd").chmod(0o755)
+    patient = device()
+    says(found(patient, "permissions"), "ok")
+    os.seteuid(65534)
+    try:
+        says(found(patient, "permissions"), "fault", str(card), "usermod -aG audio")
+    finally:
+        os.seteuid(0)
+    install_unit(tmp_path)
+    (tmp_path / "etc").chmod(0o755)
+    (tmp_path / "etc/affectd").chmod(0o755)
+    says(found(patient, "permissions"), "fault", "the group audio may not use", str(card))
+    os.chown(card, 0, grp.getgrnam("audio").gr_gid)
+    card.chmod(0o640)
+    says(found(patient, "permissions"), "fault", "the group audio may not use", str(card))
+    card.chmod(0o660)
+    says(found(patient, "permissions"), "ok")
+
+
+def test_without_a_broker_in_the_settings_none_is_looked_for(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    says(found(device(), "broker"), "ok", "no broker configured")
+
+
+def test_a_broker_is_logged_in_to_and_left_without_a_trace(device: Any, tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        put(
+            tmp_path,
+            "etc/affectd/affectd.toml",
+            f'[device]\nid = "kiosk"\n[mqtt]\nenabled = true\nport = {broker.port}\n',
+        )
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            client = broker.accept()
+            body = client.expect(CONNECT)
+            assert b"affectd-kiosk-doctor" in body, "the service keeps its connection"
+            assert not body[7] & 0x04, "no last will"
+            client.answer(0)
+            client.expect(DISCONNECT)
+            says(finding.result(), "ok", f"localhost:{broker.port} lets this device in by MQTT 3.1.1")
+
+
+def test_a_broker_that_refuses_is_a_fault_with_its_reason(device: Any, tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        put(tmp_path, "etc/affectd/affectd.toml", f"[mqtt]\nenabled = true\nport = {broker.port}\n")
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            client = broker.accept()
+            client.expect(CONNECT)
+            client.answer(5)
+            says(finding.result(), "fault", str(broker.port), "not authorized")
+
+
+def test_a_broker_that_is_away_is_a_fault(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", f"[mqtt]\nenabled = true\nport = {free_port()}\n")
+    says(found(device(), "broker"), "fault", "nothing listens there")
+
+
+def test_without_a_client_library_the_broker_is_a_fault(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "etc/affectd/affectd.toml", "[mqtt]\nenabled = true\n")
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    says(found(device(), "broker"), "fault", "paho-mqtt is not installed", "pip install")
+
+
+def test_the_password_of_the_service_is_looked_for_where_the_unit_takes_it_from(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    settings = '[mqtt]\nenabled = true\nhost = "broker.lan"\nusername = "pi"\n'
+    put(tmp_path, "etc/affectd/affectd.toml", settings)
+    put(tmp_path, "etc/affectd/mqtt_password", "open sesame\n")
+    install_unit(tmp_path)
+    says(found(device(), "broker"), "fault", "without encryption", "correct [mqtt]")
+
+
+@pytest.mark.parametrize(
+    ("synchronized", "grade"), [(True, "ok"), (False, "warning"), (None, "warning")], ids=["yes", "no", "unknown"]
+)
+def test_a_clock_that_follows_no_time_server_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, synchronized: bool | None, grade: str
+) -> None:
+    monkeypatch.setattr("affectd.doctor.board.clock_synchronized", lambda: synchronized)
+    says(board.clock(), grade)
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade"),
+    [
+        ({}, "ok"),
+        ({"f_bavail": 200 << 8}, "warning"),
+        ({"f_bavail": 0}, "fault"),
+        ({"f_favail": 0}, "fault"),
+        ({"f_favail": 0, "f_files": 0}, "ok"),  # btrfs counts no inodes
+        ({"f_flag": os.ST_RDONLY}, "warning"),
+    ],
+)
+def test_a_full_disk_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, int], grade: str
+) -> None:
+    room = {"f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 9, "f_favail": 9, "f_flag": 0, **changes}
+    asked = []
+    (tmp_path / "var").mkdir()
+    monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or SimpleNamespace(**room))
+    says(board.disk(tmp_path), grade)
+    assert asked == [tmp_path / "var"], "the nearest folder that exists"
+
+
+@pytest.mark.parametrize(
+    ("readings", "grade", "words"),
+    [
+        ([], "ok", "no sensor"),
+        (["51234\n"], "ok", "51 degrees"),
+        (["40000\n", "81500\n"], "warning", "82 degrees"),
+        (["96000\n"], "fault", "96 degrees"),
+        (["", "42000\n"], "ok", "42 degrees"),
+    ],
+)
+def test_the_hottest_sensor_counts(tmp_path: Path, readings: list[str], grade: str, words: str) -> None:
+    for number, text in enumerate(readings):
+        put(tmp_path, f"sys/class/thermal/thermal_zone{number}/temp", text)
+    says(board.temperature(tmp_path), grade, words)
+
+
+@pytest.mark.parametrize(
+    ("bits", "grade", "words"),
+    [
+        ("0", "ok", "none"),
+        ("50005", "fault", "too little power right now"),
+        ("50000", "warning", "too little power since boot"),
+        ("80008", "warning", "soft temperature limit right now"),
+        ("60000", "warning", "throttled since boot"),
+    ],
+)
+@pytest.mark.parametrize("way", ["sysfs", "vcgencmd"])
+def test_a_raspberry_pi_tells_of_its_power_and_speed(
+    tmp_path: Path, bits: str, grade: str, words: str, way: str
+) -> None:
+    def run(command: Sequence[str]) -> str | None:
+        assert list(command) == ["vcgencmd", "get_throttled"]
+        return f"throttled=0x{bits}\n"
+
+    if way == "sysfs":
+        put(tmp_path, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
+        says(board.throttling(tmp_path, lambda command: None), grade, words)
+    else:
+        says(board.throttling(tmp_path, run), grade, words)
+
+
+def test_other_boards_say_nothing_of_throttling(tmp_path: Path) -> None:
+    says(board.throttling(tmp_path, lambda command: None), "ok")
+    says(board.throttling(tmp_path, lambda command: "VCHI initialization failed\n"), "ok")
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade", "words"),
+    [
+        ({}, "ok", ["active (running)"]),
+        ({"StatusText": "listening"}, "ok", ["listening"]),
+        ({"StatusText": "microphone healthy: heard"}, "ok", ["microphone healthy"]),
+        ({"StatusText": "microphone alarmed: missing"}, "fault", ["active", "missing", "journalctl"]),
+        ({"StatusText": "microphone recovering: constant"}, "fault", ["recovering: constant"]),
+        ({"StatusText": "microphone failed: stalled"}, "fault", ["failed: stalled"]),
+        ({"StatusText": "microphone muted: asked"}, "warning", ["muted: asked", "publish ON"]),
+        ({"LoadState": "not-found"}, "ok", ["not installed"]),
+        ({"LoadState": "bad-setting"}, "fault", ["bad-setting"]),
+        ({"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"}, "fault", ["78", "journalctl"]),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, "fault", ["auto-restart", "journalctl"]),
+        ({"ActiveState": "inactive", "SubState": "dead"}, "warning", ["enable --now"]),
+        ({"UnitFileState": "disabled"}, "warning", ["next boot"]),
+        ({"NRestarts": "3"}, "warning", ["restarted 3 times"]),
+    ],
+)
+def test_the_state_of_the_service_is_told(
+    tmp_path: Path, changes: dict[str, str], grade: str, words: list[str]
+) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    shown = {**dict(line.split("=") for line in SHOWN.splitlines()), **changes}
+    text = "".join(f"{key}={value}\n" for key, value in shown.items())
+    says(board.unit(tmp_path, lambda command: text), grade, *words)
+
+
+def test_without_systemd_nobody_is_asked(tmp_path: Path) -> None:
+    says(board.unit(tmp_path, lambda command: pytest.fail("systemctl was asked")), "ok", "systemd does not run")
+
+
+def test_a_program_that_is_not_there_or_fails_answers_nothing() -> None:
+    assert board.run_program(["/no/such/program"]) is None
+    assert board.run_program([sys.executable, "-c", "raise SystemExit(1)"]) is None
+    assert board.run_program([sys.executable, "-c", "print('yes')"]) == "yes\n"
+
+
+def affectd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "affectd", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_command_prints_a_line_per_check_and_ends_with_69_if_one_is_a_fault(model: Path, tmp_path: Path) -> None:
+    config = put(tmp_path, "affectd.toml", "[gate]\nmargin = 3\n")
+    done = affectd("doctor", "--json", "--config", config, "--model", model)
+    findings = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert list(findings) == list(CHECKS)
+    assert list(findings["configuration"]) == ["check", "grade", "found", "mend"]
+    assert findings["configuration"]["grade"] == "fault"
+    assert findings["self-test"]["grade"] == "ok"
+    assert (done.returncode, done.stderr) == (69, "")
+
+    lines = affectd("doctor", "--config", config, "--model", model).stdout.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [f["grade"] for f in findings.values()]
+    assert lines[1].strip().startswith("-> correct that line")
+
+
+def test_the_command_ends_with_0_if_there_is_no_fault(model: Path, tmp_path: Path) -> None:
+    config = put(tmp_path, "affectd.toml", '[audio]\nsource = "talk.wav"\n')
+    done = affectd("doctor", "--json", "--config", config, "--model", model)
+    grades = [json.loads(line)["grade"] for line in done.stdout.splitlines()]
+    assert done.returncode == (69 if "fault" in grades else 0)
+    assert "fault" not in grades, "this machine has a full disk or is too hot"

@@ -1,0 +1,343 @@
+"""Several sinks at once: none can stop another, and a file that stays small and whole whatever the disk does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectd.config.sections import FileConfig
+from affectd.errors import ConfigError, UnavailableError
+from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several
+
+PATIENCE_SECONDS = 30.0
+
+
+class Kept(list[Any]):
+    """A sink that fails while there is something to raise."""
+
+    failure: Exception | None = None
+
+    def write(self, event: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.append(event)
+
+
+def lines(*paths: Path) -> list[Any]:
+    return [json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()]
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [UnavailableError("No room."), OSError(28, "No space left on device"), ValueError("I/O operation on closed file.")],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_sink_that_fails_stops_no_other_and_is_logged_when_it_begins_and_ends(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sinks = [Kept(), Kept(), Kept()]
+    several = Several([("the first", sinks[0]), ("the second", sinks[1]), ("the third", sinks[2])])
+    for n in range(100):
+        sinks[1].failure = failure if 10 <= n < 60 else None
+        several.write({"n": n})
+    everything = [{"n": n} for n in range(100)]
+    assert sinks[0] == sinks[2] == everything
+    assert sinks[1] == everything[:10] + everything[60:]
+    assert messages(caplog) == [
+        f"events do not reach the second: {failure}",
+        "events reach the second again; it missed 50",
+    ]
+
+
+@given(failing=st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=30))
+def test_each_sink_gets_all_that_it_can_take_in_order(failing: list[tuple[bool, bool, bool]]) -> None:
+    sinks = [Kept(), Kept(), Kept()]
+    several = Several([(str(n), sink) for n, sink in enumerate(sinks)])
+    for n, failures in enumerate(failing):
+        for sink, fails in zip(sinks, failures, strict=True):
+            sink.failure = OSError("no") if fails else None
+        several.write({"n": n})
+    for index, sink in enumerate(sinks):
+        assert sink == [{"n": n} for n, failures in enumerate(failing) if not failures[index]]
+
+
+def test_a_reader_that_has_gone_is_given_up_and_the_last_one_ends_it_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends = [os.pipe() for _ in range(2)]
+    streams = [os.fdopen(write_end, "w") for _, write_end in ends]
+    config = FileConfig(path=str(tmp_path / "events.jsonl"))
+    several = Several([("the first", JsonLines(streams[0])), ("a file", RotatingFile(config))])
+    several.write({"n": 0})
+    os.close(ends[0][0])
+    for n in range(1, 50):
+        several.write({"n": n})
+    assert lines(Path(config.path)) == [{"n": n} for n in range(50)]
+    assert messages(caplog) == ["the first is unread, its reader has gone; events go on elsewhere"]
+
+    last = Several([("the second", JsonLines(streams[1]))])
+    os.close(ends[1][0])
+    with pytest.raises(BrokenPipeError):
+        last.write({})
+    for stream in streams:
+        with pytest.raises(BrokenPipeError):
+            stream.close()  # what nobody read is still in it
+
+
+class Hanging:
+    """A sink that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.hangs = threading.Event()
+        self.got: list[object] = []
+
+    def write(self, event: object) -> None:
+        self.hangs.set()
+        assert self.go.wait(PATIENCE_SECONDS)
+        self.got.append(event)
+
+
+def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    hanging, other = Hanging(), Kept()
+    with Detached("the disk", hanging, PATIENCE_SECONDS, max_events=100) as detached:
+        several = Several([("the disk", detached), ("the other", other)])
+        several.write({"n": 0})
+        assert hanging.hangs.wait(PATIENCE_SECONDS)
+        for n in range(1, 300):
+            several.write({"n": n})
+        assert other == [{"n": n} for n in range(300)]
+        hanging.go.set()
+    assert hanging.got == other[:101]  # the one that it had, and those that waited
+    assert messages(caplog) == ["events do not reach the disk: it hangs, and 100 events wait for it"]
+
+
+def test_at_the_end_a_sink_that_hangs_is_waited_for_no_longer_than_its_time() -> None:
+    hanging = Hanging()
+    with Detached("the disk", hanging, 0.01) as detached:
+        for n in range(10):
+            detached.write({"n": n})
+    assert hanging.got == []
+    hanging.go.set()
+    detached._thread.join(PATIENCE_SECONDS)
+    assert len(hanging.got) == 10
+
+
+def test_what_fails_in_the_thread_of_its_own_is_logged_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    kept = Kept()
+    kept.failure = UnavailableError("No room.")
+    with Detached("the disk", kept) as detached:
+        detached.write({"n": 0})
+    with Detached("the disk", kept) as detached:
+        kept.failure = None
+        detached.write({"n": 1})
+    assert kept == [{"n": 1}]
+    assert messages(caplog) == ["events do not reach the disk: No room."]
+
+
+@given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=40), keep=st.integers(1, 4))
+def test_no_file_grows_beyond_its_size_and_the_newest_events_are_there_in_order(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], keep: int
+) -> None:
+    path = tmp_path_factory.mktemp("events") / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path), max_mb=0.002, keep=keep))
+    events = [{"n": n, "text": "ä" * (size // 2)} for n, size in enumerate(sizes)]
+    for event in events:
+        file.write(event)
+    old = [path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)]
+    there = [*(one for one in old if one.exists()), path]
+    assert sorted(path.parent.iterdir()) == sorted(there)
+    found = lines(*there)
+    assert found == events[len(events) - len(found) :]
+    if len(there) <= keep:
+        assert found == events, "nothing goes before all the room is used"
+    for one in there:
+        assert one.stat().st_size <= 2000 or len(lines(one)) == 1
+
+
+def test_a_restart_goes_on_with_the_file_and_half_a_line_spoils_itself_alone(tmp_path: Path) -> None:
+    config = FileConfig(path=str(tmp_path / "events.jsonl"))
+    RotatingFile(config).write({"n": 0})
+    with open(config.path, "ab") as file:
+        file.write(b'{"n": 1, "type": "emo')  # here the power went
+    RotatingFile(config).write({"n": 2})
+    RotatingFile(config).write({"n": 3})
+    text = Path(config.path).read_text().splitlines()
+    assert text == ['{"n": 0}', '{"n": 1, "type": "emo', '{"n": 2}', '{"n": 3}']
+
+
+def test_others_may_not_read_it_and_a_name_that_is_no_utf8_is_written_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    RotatingFile(FileConfig(path=str(path))).write({"path": "\udcff"})
+    assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
+    assert lines(path) == [{"path": "\udcff"}]
+
+
+@pytest.mark.parametrize("kind", ["no folder", "folder", "pipe", "device", "loop", "below a file", "empty name"])
+def test_a_path_that_can_never_work_is_an_error_of_the_configuration(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "events.jsonl"
+    if kind == "no folder":
+        path = tmp_path / "nowhere" / "events.jsonl"
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)  # nobody reads it: to open it would wait for ever
+    elif kind == "device":
+        path = Path("/dev/null")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "below a file":
+        path.write_text("")
+        path = path / "events.jsonl"
+    else:
+        path = tmp_path / ("x" * 300)
+    with pytest.raises(ConfigError, match=r"^\[file\] path: .* cannot be written: .*\.$"):
+        RotatingFile(FileConfig(path=str(path)))
+
+
+def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    path = folder / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path)))
+    file.write({"n": 0})
+    path.rename(path.with_suffix(".taken"))
+    file.write({"n": 1})
+    assert lines(path) == [{"n": 1}]
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UnavailableError, match="cannot be written: No such file or directory"):
+        file.write({"n": 2})
+    folder.mkdir()
+    file.write({"n": 3})
+    assert lines(path) == [{"n": 3}]
+
+
+def test_a_link_stays_where_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "events.jsonl"
+    link.symlink_to(tmp_path / "disk" / "events.jsonl")
+    file = RotatingFile(FileConfig(path=str(link), max_mb=0.001, keep=2))
+    for n in range(200):
+        file.write({"n": n})
+    assert link.is_symlink()
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == [
+        "events.jsonl",
+        "events.jsonl.1",
+        "events.jsonl.2",
+    ]
+
+
+@pytest.mark.parametrize("failing_call", [1, 2, 3])
+def test_a_renaming_that_fails_halfway_again_and_again_pushes_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
+) -> None:
+    path = tmp_path / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=3))
+    for number in (1, 2):
+        path.with_name(f"{path.name}.{number}").write_text(json.dumps({"old": number}) + "\n")
+    path.write_text(json.dumps({"text": "x" * 985}) + "\n")
+    replace, n_calls = os.replace, 0
+
+    def failing(*paths: Path) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls >= failing_call:
+            raise OSError(5, "Input/output error")
+        replace(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        for _ in range(5):
+            with pytest.raises(UnavailableError, match="Input/output error"):
+                file.write({"new": 0})
+            assert path.stat().st_size < 1000  # and it does not grow meanwhile
+    file.write({"new": 1})
+    found = lines(*sorted(tmp_path.iterdir(), reverse=True))
+    assert found == [{"old": 2}, {"old": 1}, {"text": "x" * 985}, {"new": 1}]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of 64 KiB and 8 files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8", "affectd", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a disk cannot be mounted here: {mounted.stderr.decode()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_spoils_no_line_and_is_written_again_when_there_is_room(
+    small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = small_disk / "events.jsonl"
+    other = small_disk / "other"
+    other.write_bytes(bytes(40_000))
+    kept = Kept()
+    several = Several([("a file", RotatingFile(FileConfig(path=str(path)))), ("memory", kept)])
+    for n in range(200):
+        several.write({"n": n, "text": "x" * 333})
+    n_before = len(lines(path))
+    assert 20 < n_before < 100
+    assert path.read_bytes().endswith(b"\n")
+    other.unlink()
+    for n in range(200, 210):
+        several.write({"n": n})
+    assert [event["n"] for event in lines(path)] == [*range(n_before), *range(200, 210)]
+    assert [event["n"] for event in kept] == list(range(210))
+    assert messages(caplog) == [
+        f"events do not reach a file: {path} cannot be written: No space left on device.",
+        f"events reach a file again; it missed {200 - n_before}",
+    ]
+
+
+def test_a_disk_that_is_full_at_the_start_is_waited_for(small_disk: Path) -> None:
+    path = small_disk / "events.jsonl"
+    with suppress(OSError):
+        for n in range(9):
+            (small_disk / str(n)).touch()
+    with pytest.raises(OSError, match="No space left"):
+        path.touch()
+    file = RotatingFile(FileConfig(path=str(path)))
+    with pytest.raises(UnavailableError, match="No space left"):
+        file.write({"n": 0})
+    (small_disk / "0").unlink()
+    file.write({"n": 1})
+    assert lines(path) == [{"n": 1}]
+
+
+def test_a_disk_that_becomes_read_only_stops_nothing(small_disk: Path) -> None:
+    path = small_disk / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path)))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(UnavailableError, match="Read-only file system"):
+        file.write({"n": 0})
+    # At the start it is a mistake: under systemd everything but a few folders is read-only.
+    with pytest.raises(ConfigError, match="Read-only file system"):
+        RotatingFile(FileConfig(path=str(path)))
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    file.write({"n": 1})
+    assert lines(path) == [{"n": 1}]

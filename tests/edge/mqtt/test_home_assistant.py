@@ -1,0 +1,127 @@
+"""The introduction to Home Assistant, as far as it can be judged without one; tests/system has a real one."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.topics import Topics
+
+LABELS = ("calm", "angry")
+IDS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
+
+
+def introduced(device: str = "kitchen", listen: bool = True, period_seconds: float = 60.0) -> dict[str, Any]:
+    topics = Topics(device)
+    payload = discovery(device, LABELS, topics, listen=listen, period_seconds=period_seconds, version="1.2.3")
+    found: dict[str, Any] = json.loads(payload)
+    return found
+
+
+def entities(payload: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: component for name, component in payload["cmps"].items() if len(component) > 1}
+
+
+def test_the_topics_of_a_device() -> None:
+    topics = Topics("kitchen", "ha")
+    assert (topics.status, topics.event, topics.state) == tuple(
+        f"affectd/kitchen/{name}" for name in ("status", "event", "state")
+    )
+    assert (topics.telemetry, topics.listen, topics.listen_state) == tuple(
+        f"affectd/kitchen/{name}" for name in ("telemetry", "listen", "listen/state")
+    )
+    assert (topics.discovery, topics.birth) == ("ha/device/affectd_kitchen/config", "ha/status")
+
+
+def test_the_device_says_who_it_is_and_where_to_see_that_it_is_there() -> None:
+    payload = introduced()
+    assert payload["dev"] == {
+        "identifiers": ["affectd_kitchen"],
+        "name": "kitchen",
+        "model": "affectd",
+        "sw_version": "1.2.3",
+    }
+    assert payload["o"] == {"name": "affectd", "sw_version": "1.2.3"}
+    assert payload["availability_topic"] == "affectd/kitchen/status"
+
+
+def test_every_component_has_a_platform_and_a_name_of_its_own() -> None:
+    components = entities(introduced())
+    assert {component["p"] for component in components.values()} == {"sensor", "binary_sensor", "event", "switch"}
+    for field in ("unique_id", "name"):
+        assert len({component[field] for component in components.values()}) == len(components)
+
+
+@given(IDS, IDS)
+def test_no_two_devices_share_an_entity_or_a_topic_whatever_they_are_called(one: str, other: str) -> None:
+    def names(device: str) -> set[str]:
+        payload = introduced(device)
+        found = {component["unique_id"] for component in entities(payload).values()}
+        found |= set(re.findall(r'"(affectd/[^"]+)"', json.dumps(payload)))
+        return found | {Topics(device).discovery, *payload["dev"]["identifiers"]}
+
+    assert (one == other) or not names(one) & names(other)
+
+
+@given(IDS)
+def test_home_assistant_accepts_the_topic_of_any_device(device: str) -> None:
+    # homeassistant/components/mqtt/discovery.py, TOPIC_MATCHER
+    assert re.fullmatch(r"homeassistant/\w+/[a-zA-Z0-9_-]+/config", Topics(device).discovery)
+
+
+def test_the_emotion_is_one_of_the_labels_or_uncertain() -> None:
+    emotion = introduced()["cmps"]["emotion"]
+    assert emotion["device_class"] == "enum"
+    assert emotion["options"] == ["calm", "angry", "uncertain"]
+    topics = Topics("kitchen")
+    already = discovery("kitchen", ("calm", "uncertain"), topics, listen=False, period_seconds=60.0, version="1")
+    assert json.loads(already)["cmps"]["emotion"]["options"] == ["calm", "uncertain"]
+
+
+@pytest.mark.parametrize(("period_seconds", "stale"), [(1.0, 13), (60.0, 190), (0.3 + 60, 191)])
+def test_what_is_not_repeated_for_three_periods_is_no_longer_known(period_seconds: float, stale: int) -> None:
+    components = entities(introduced(period_seconds=period_seconds))
+    assert {
+        name: component.get("expire_after") for name, component in components.items() if "expire_after" in component
+    } == {name: stale for name, component in components.items() if component["p"] in ("sensor", "binary_sensor")}
+
+
+def test_a_device_that_takes_no_commands_takes_the_switch_away_that_it_may_have_had() -> None:
+    assert introduced(listen=False)["cmps"]["listen"] == {"p": "switch"}
+    switch = introduced(listen=True)["cmps"]["listen"]
+    assert (switch["command_topic"], switch["state_topic"]) == (
+        "affectd/kitchen/listen",
+        "affectd/kitchen/listen/state",
+    )
+    assert not switch.get("retain", False)
+
+
+def test_only_what_people_may_want_on_a_dashboard_is_not_a_diagnostic() -> None:
+    components = entities(introduced())
+    plain = {name for name, component in components.items() if component.get("entity_category") != "diagnostic"}
+    assert plain == {"emotion", "speaking", "transition", "listen"}
+
+
+def test_every_field_that_a_template_reads_is_in_the_schema_of_its_topic() -> None:
+    read: dict[str, set[str]] = {}
+    for component in entities(introduced()).values():
+        topic = component["state_topic"].removeprefix("affectd/kitchen/")
+        for key, template in component.items():
+            if key.endswith("_template"):
+                read.setdefault(topic, set()).update(re.findall(r"value_json\.([a-z_.]+)", template))
+    assert set(read) == {"state", "event", "telemetry"}
+    for topic, fields in read.items():
+        room = "affectd.events" if topic == "event" else "affectd.mqtt"
+        schema = json.loads(resources.files(room).joinpath(f"{topic}.schema.json").read_text("utf-8"))
+        for field in fields:
+            described = schema
+            for part in field.split("."):
+                described = described["properties"][part]
+    assert {"inference_ms.max", "temperature_celsius", "outbox_dropped"} <= read["telemetry"]

@@ -1,0 +1,180 @@
+"""Muting: it survives a restart, nonsense changes nothing, and no disk can keep it from working."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from affectd.mqtt.mute import Mute
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_muting_survives_a_restart_and_so_does_its_end(tmp_path: Path) -> None:
+    folder = tmp_path / "lib" / "affectd"  # nobody has made it yet
+    assert not Mute(folder).is_muted
+    for muted in (True, False, True, True, False):
+        mute = Mute(folder)
+        mute.set(muted)
+        assert mute.is_muted is muted
+        assert Mute(folder).is_muted is muted
+
+
+def test_muting_survives_a_kill_right_after_it(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, pathlib, affectd.mqtt.mute\n"
+        "affectd.mqtt.mute.Mute(pathlib.Path(sys.argv[1])).set(True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert Mute(tmp_path).is_muted
+
+
+def test_it_is_on_the_disk_when_set_returns_and_what_says_nothing_new_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{file}")))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    mute = Mute(tmp_path)
+    mute.set(False)
+    assert synced == []
+    mute.set(True)
+    assert tmp_path in synced  # the name is what counts
+    synced.clear()
+    before = tmp_path.stat().st_mtime_ns
+    for _ in range(100):
+        mute.command(b"OFF", retained=False)
+    assert synced == []
+    assert tmp_path.stat().st_mtime_ns == before
+    mute.set(False)
+    assert synced == [tmp_path]
+
+
+def test_without_a_place_to_keep_it_it_works_and_says_once_that_a_restart_ends_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mute = Mute(None)
+    for muted in (True, False, True):
+        mute.set(muted)
+        assert mute.is_muted is muted
+    assert warnings(caplog) == [
+        "after a restart it will not be known whether it was muted: there is no state directory"
+    ]
+
+
+def test_a_disk_that_fails_for_some_time_is_complained_of_once_and_then_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    mute = Mute(folder)
+    for muted in (True, False, True):
+        mute.set(muted)
+        assert mute.is_muted is muted
+    assert len(warnings(caplog)) == 1
+    assert "it will not be known" in warnings(caplog)[0]
+    folder.unlink()
+    mute.set(True)  # nothing new, but it is not kept yet
+    assert Mute(folder).is_muted
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("failing", ["open", "fsync", "unlink"])
+def test_whatever_the_disk_refuses_the_wish_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mute = Mute(tmp_path)
+    if failing == "unlink":
+        mute.set(True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, refuse)
+        mute.set(failing != "unlink")
+    assert mute.is_muted is (failing != "unlink")
+    assert len(warnings(caplog)) == 1
+    mute.set(mute.is_muted)
+    assert Mute(tmp_path).is_muted is mute.is_muted
+
+
+def test_if_nobody_can_tell_whether_it_was_muted_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    mute = Mute(tmp_path / "loop")
+    assert mute.is_muted
+    assert len(warnings(caplog)) == 1
+    assert "stays closed" in warnings(caplog)[0]
+    mute.set(False)
+    assert not mute.is_muted
+
+
+def test_what_many_threads_ask_for_at_once_is_kept_as_it_holds(tmp_path: Path) -> None:
+    for _ in range(20):
+        mute = Mute(tmp_path)
+        threads = [threading.Thread(target=mute.set, args=(n % 2 == 0,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert Mute(tmp_path).is_muted is mute.is_muted
+
+
+def test_on_and_off_are_obeyed(tmp_path: Path) -> None:
+    mute = Mute(tmp_path)
+    for payload, muted in ((b"OFF", True), (b"OFF", True), (b"ON", False), (b"OFF", True)):
+        assert mute.command(payload, retained=False)
+        assert mute.is_muted is muted
+    assert mute.command(bytearray(b"ON"), retained=False)  # as some versions of the client deliver it
+    assert not mute.is_muted
+
+
+@given(payload=st.binary(max_size=100), retained=st.booleans(), muted=st.booleans())
+@example(payload=b"on", retained=False, muted=True)
+@example(payload=b"ON\n", retained=False, muted=True)
+@example(payload=b" OFF", retained=False, muted=False)
+@example(payload=b"", retained=False, muted=False)
+@example(payload=b"OFF" * 1_000_000, retained=False, muted=False)
+@example(payload=b"ON", retained=True, muted=True)
+@example(payload=b"OFF", retained=True, muted=False)
+def test_nonsense_and_retained_commands_change_nothing(payload: bytes, retained: bool, muted: bool) -> None:
+    mute = Mute(None)
+    mute.set(muted)
+    if payload in (b"ON", b"OFF") and not retained:
+        return
+    assert not mute.command(payload, retained)
+    assert mute.is_muted is muted
+
+
+def test_nonsense_is_logged_in_characters_that_can_be_seen_and_at_most_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 0.0
+    mute = Mute(None, clock=lambda: now)
+    for second in range(150):
+        now = float(second)
+        mute.command(b"\x1b[2J\n" + b"x" * 1000, retained=False)
+    assert len(warnings(caplog)) == 3
+    assert all(line.isprintable() and len(line) < 200 for line in warnings(caplog))
+    assert "only ON and OFF" in warnings(caplog)[0]
+    now = 1000.0
+    mute.command(b"OFF", retained=True)
+    assert "retained" in warnings(caplog)[-1]

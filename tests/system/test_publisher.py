@@ -1,0 +1,227 @@
+"""`affectd run` and a real Mosquitto: what arrives where, what is kept, and who may say what to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from affectd.recognition.model_file import find_model
+from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
+
+pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
+
+DEMO = Path(__file__).parents[1] / "data" / "demo.wav"
+DEVICE = "affectd/kiosk-3"
+DISCOVERY = "homeassistant/device/affectd_kiosk-3/config"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path) as broker:
+        yield broker
+
+
+class Device:
+    """`affectd` with the settings of one device."""
+
+    def __init__(self, folder: Path, port: int, **settings: object) -> None:
+        values = {"MQTT_ENABLED": True, "MQTT_HOST": "127.0.0.1", "MQTT_PORT": port, "DEVICE_ID": "kiosk-3", **settings}
+        self._environment = {
+            **os.environ,
+            **{f"AFFECTD_{key}": str(value).lower() for key, value in values.items()},
+            "STATE_DIRECTORY": str(folder / "state"),
+            "RUNTIME_DIRECTORY": str(folder / "run"),
+            "PYTHONWARNINGS": "error",
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "affectd", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @contextmanager
+    def listening(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Let it listen to standard input, to which nobody writes unless the test does."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "affectd", "run", "--source", "-"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as program:
+            try:
+                yield program
+            finally:
+                program.kill()
+
+
+def schema(name: str) -> jsonschema.Draft202012Validator:
+    text = resources.files("affectd.mqtt").joinpath(name).read_text("utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def finish(program: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> str:
+    """End a program and return its log."""
+    program.send_signal(number)
+    _, log = program.communicate(timeout=PATIENCE_SECONDS)
+    return log.decode()
+
+
+def test_what_stands_on_stdout_arrives_in_order_and_the_rest_is_as_described(broker: Broker, tmp_path: Path) -> None:
+    with Subscriber(broker.port, "#") as subscriber:
+        device = Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1, MQTT_LISTEN_COMMAND=True)
+        result = device.run("run", "--source", str(DEMO))
+        assert result.returncode == 0, result.stderr
+        subscriber.wait_for(f"{DEVICE}/status", "stopped")
+        lines = result.stdout.splitlines()
+        assert len(lines) > 4
+        assert subscriber.payloads(f"{DEVICE}/event") == lines
+        assert subscriber.payloads(f"{DEVICE}/status") == ["online", "stopped"]
+        for name in ("state", "telemetry"):
+            assert subscriber.payloads(f"{DEVICE}/{name}")
+            for payload in subscriber.payloads(f"{DEVICE}/{name}"):
+                schema(f"{name}.schema.json").validate(json.loads(payload))
+        assert subscriber.payloads(f"{DEVICE}/listen/state") == ["ON"]
+        assert json.loads(subscriber.payloads(DISCOVERY)[0])["dev"]["name"] == "kiosk-3"
+        assert {message.topic for message in subscriber.messages} == {
+            DISCOVERY,
+            *(f"{DEVICE}/{name}" for name in ("event", "status", "state", "telemetry", "listen/state")),
+        }
+
+    assert broker.retained(f"{DEVICE}/status") == "stopped"
+    state = json.loads(broker.retained(f"{DEVICE}/state") or "")
+    assert (state["label"], state["speaking"]) == (json.loads(lines[-1])["label"], False)
+    assert broker.retained(f"{DEVICE}/event") is None
+    assert broker.retained(f"{DEVICE}/telemetry") is None
+
+    forgotten = device.run("forget")
+    assert (forgotten.returncode, forgotten.stdout) == (0, "")
+    for topic in (DISCOVERY, *(f"{DEVICE}/{name}" for name in ("status", "state", "listen/state"))):
+        assert broker.retained(topic) is None
+
+
+def test_events_made_without_a_broker_arrive_before_those_of_the_next_run(tmp_path: Path) -> None:
+    with Broker(tmp_path, running=False) as broker:
+        device = Device(tmp_path, broker.port)
+        alone = device.run("run", "--source", str(DEMO))
+        assert alone.returncode == 0
+        assert alone.stderr.count("no connection to the broker") == 1
+        broker.start()
+        with Subscriber(broker.port, f"{DEVICE}/event") as subscriber:
+            together = device.run("run", "--source", str(DEMO))
+            assert together.returncode == 0
+            expected = [*alone.stdout.splitlines(), *together.stdout.splitlines()]
+            wait_until(lambda: len(subscriber.messages) >= len(expected))
+            assert subscriber.payloads(f"{DEVICE}/event") == expected
+
+
+def test_a_killed_device_is_offline_and_what_it_said_last_is_not_lost(broker: Broker, tmp_path: Path) -> None:
+    device = Device(tmp_path, broker.port)
+    with Subscriber(broker.port, f"{DEVICE}/#") as subscriber:
+        with device.listening() as program:
+            subscriber.wait_for(f"{DEVICE}/status", "online")
+            broker.freeze()
+            assert program.stdin is not None
+            assert program.stdout is not None
+            program.stdin.write(DEMO.read_bytes()[44:])
+            program.stdin.flush()
+            events = [program.stdout.readline().decode().strip() for _ in range(3)]
+            finish(program, signal.SIGKILL)
+        broker.thaw()
+        subscriber.wait_for(f"{DEVICE}/status", "offline")
+        assert device.run("run", "--source", str(DEMO)).returncode == 0
+        # One more may have been made after the last line that was read.
+        assert list(dict.fromkeys(subscriber.payloads(f"{DEVICE}/event")))[:3] == events
+
+
+def test_a_broker_that_stands_still_does_not_keep_the_device_from_ending(broker: Broker, tmp_path: Path) -> None:
+    with Subscriber(broker.port, f"{DEVICE}/#") as subscriber, Device(tmp_path, broker.port).listening() as program:
+        subscriber.wait_for(f"{DEVICE}/status", "online")
+        broker.freeze()
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(timeout=5) == 0
+
+
+def test_who_may_publish_can_mute_it_and_nonsense_changes_nothing(broker: Broker, tmp_path: Path) -> None:
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    listen, told = f"{DEVICE}/listen", f"{DEVICE}/listen/state"
+    with Subscriber(broker.port, f"{DEVICE}/#") as subscriber, device.listening() as program:
+        subscriber.wait_for(told, "ON")
+        random = np.random.default_rng(0)
+        nonsense = ["", "on", "off", " OFF", "OFF\n", "ON ON", "0", "true", "null", '{"state": "OFF"}', "OFF" * 9999]
+        nonsense += ["".join(map(chr, random.integers(1, 0xD7FF, size))) for size in random.integers(1, 200, 10)]
+        for payload in nonsense:
+            broker.publish(listen, payload)
+        broker.publish(listen, "ON")
+        wait_until(lambda: len(subscriber.payloads(told)) >= 2)
+        assert set(subscriber.payloads(told)) == {"ON"}
+        broker.publish(listen, "OFF")
+        subscriber.wait_for(told, "OFF")
+        log = finish(program)
+        assert program.returncode == 0
+        assert log.count("ignored") == 1, "a line for each would fill the log"
+        assert "Traceback" not in log
+
+    broker.publish(listen, "ON", retain=True)
+    with Subscriber(broker.port, told) as subscriber, device.listening() as program:
+        wait_until(lambda: any(not message.retained for message in subscriber.messages))
+        assert subscriber.messages[-1].payload == "OFF", "muted is muted after a restart, whatever the broker kept"
+        assert "it is retained" in finish(program)
+        assert subscriber.messages[-1].payload == "OFF"
+
+
+def test_home_assistant_that_starts_later_is_told_again(broker: Broker, tmp_path: Path) -> None:
+    with Subscriber(broker.port, "#") as subscriber:
+        with Device(tmp_path, broker.port).listening() as program:
+            subscriber.wait_for(f"{DEVICE}/status", "online")
+            subscriber.wait_for(DISCOVERY)
+            for payload in ("offline", "Online", "", "\x01"):
+                broker.publish("homeassistant/status", payload)
+            broker.publish("homeassistant/status", "online", retain=True)
+            wait_until(lambda: len(subscriber.payloads(DISCOVERY)) > 1)
+            finish(program)
+        assert len(subscriber.payloads(DISCOVERY)) == 2
+
+        # Who does not want to be discovered any more leaves nothing behind.
+        with Device(tmp_path, broker.port, MQTT_DISCOVERY=False).listening():
+            wait_until(lambda: subscriber.payloads(DISCOVERY)[-1] == "")
+    assert broker.retained(DISCOVERY) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"MQTT_PASSWORD_FILE": "/nonexistent"}, "/nonexistent"),
+        ({"MQTT_CA_FILE": "/nonexistent", "MQTT_TLS": True}, "/nonexistent"),
+        ({"FILE_PATH": "/nonexistent/events.jsonl"}, "/nonexistent/events.jsonl"),
+    ],
+)
+def test_settings_that_cannot_work_end_it_with_78(tmp_path: Path, settings: dict[str, object], sentence: str) -> None:
+    result = Device(tmp_path, 1, **settings).run("run", "--source", str(DEMO))
+    assert (result.returncode, result.stdout) == (78, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert sentence in result.stderr
+
+
+def test_events_go_to_a_file_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    result = Device(tmp_path, 1, MQTT_ENABLED=False, FILE_PATH=path).run("run", "--source", str(DEMO))
+    assert result.returncode == 0
+    assert path.read_text() == result.stdout
+    assert result.stdout
