@@ -60,43 +60,29 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
-    def training(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--data", type=Path, required=True, help="folder that holds ravdess/, tess/, cremad/, ...")
-        sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
-        sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe"
-        )
-
-    def of_evaluation(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--data", type=Path, required=True, help="folder that holds ravdess/, noise/, speech/, ...")
-        sub.add_argument(
-            "--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation"
-        )
-
     sub = command("fit", _fit, "train the float network on every speaker")
-    training(sub)
+    _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
     sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
     sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
     sub = command("quantize", _quantize, "convert the float network of a run to int8")
     sub.add_argument("run", type=Path)
     sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
-    training(sub)
+    _add_training(sub)
     sub.add_argument("--protocol", required=True, choices=PROTOCOLS)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
-    sub = command(
-        "robustness", _robustness, "test an evaluation's networks in noise, rooms, at any gain, through codecs"
-    )
-    of_evaluation(sub)
+    words = "test an evaluation's networks in noise, rooms, at any gain, through codecs"
+    sub = command("robustness", _robustness, words)
+    _add_data(sub, "ravdess/, noise/, speech/, ...")
+    _add_evaluation(sub)
     sub.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth recording alone")
-    sub = command(
-        "behavior", _behavior, "count the events of everyday speech and noise, time those of a changing voice"
-    )
-    of_evaluation(sub)
+    words = "count the events of everyday speech and noise, time those of a changing voice"
+    sub = command("behavior", _behavior, words)
+    _add_data(sub, "ravdess/, noise/, speech/, ...")
+    _add_evaluation(sub)
     sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
     sub = command("pictures", _pictures, "draw what an evaluation found")
-    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
+    _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
     sub = command("explore", _explore, "draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
@@ -104,15 +90,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
     sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
     sub.add_argument("run", type=Path)
-    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
-    sub.add_argument(
-        "--also", type=Path, nargs="+", default=[], metavar="RUN", help="evaluations by other protocols, for the card"
-    )
+    _add_evaluation(sub)
+    words = "evaluations by other protocols, for the card"
+    sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"))
     sub = command("report", _report, "write the model card that a model file carries as Markdown")
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
     sub.add_argument("--out", type=Path, default=Path("models/README.md"))
     return parser
+
+
+def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:
+    sub.add_argument("--data", type=Path, required=True, help=f"folder that holds {folders}")
+
+
+def _add_evaluation(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
+
+
+def _add_training(sub: argparse.ArgumentParser) -> None:
+    _add_data(sub, "ravdess/, tess/, cremad/, ...")
+    sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
+    sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe")
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

@@ -96,7 +96,7 @@ def change_level(samples: Float32, gain_db: float) -> Float32:
 
 
 class Augmenter:
-    """Draw a variation of a clip: the seed alone decides which, whatever was drawn before and wherever.
+    """Draw variations of clips: the generator alone decides which, whatever was drawn before and wherever.
 
     Files are decoded once per process, when first drawn; an augmenter sent to another process carries paths.
 
@@ -132,31 +132,6 @@ class Augmenter:
             "noises": [[path.name, path.stat().st_size] for path in self.noises],
             "responses": [[path.name, path.stat().st_size] for path in self.responses],
         }
-
-    def __call__(self, samples: Float32, sample_rate: int, seed: int) -> Float32:
-        """Return a variation of a clip.
-
-        Parameters
-        ----------
-        samples
-            (n,) float32, full scale = 1.
-        sample_rate
-            Hz.
-        seed
-            Any non-negative integer; derive it from the clip and the number of the copy.
-
-        Returns
-        -------
-        (m,) float32
-            m differs from n by the stretch; no sample exceeds full scale.
-
-        Raises
-        ------
-        DataError
-            If a noise or a room response cannot be decoded.
-        """
-        generator = np.random.default_rng(seed)
-        return self.surround(self.voice(samples, sample_rate, generator), sample_rate, generator)
 
     def voice(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
         """Say it in another voice, at another tempo: ``(n,)`` to ``(m,)``."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from affectd.arrays import Float32, Float64
+from affectd.arrays import Float32
 from affectd.features.context import Context
 from affectd.features.mel import mel_centers
 from affectd.features.mfcc import Mfcc
@@ -22,7 +21,7 @@ NOISE_SHARE = 0.08
 EVERYDAY_SHARE = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Batches:
     """Draws training batches; batch number ``step`` is the same whenever it is drawn, so training can resume.
 
@@ -69,34 +68,17 @@ class Batches:
     frames: Sequence[Float16] = ()
     tilt_db: float = 2.0
 
-    @cached_property
-    def mfcc(self) -> Mfcc:
-        """The device's front end."""
-        return Mfcc(self.spec)
-
-    @cached_property
-    def _centers(self) -> Float64:
-        return mel_centers(self.spec)
-
-    @cached_property
-    def _hiss(self) -> Float32:
+    def __post_init__(self) -> None:
+        self.mfcc, self.centers = Mfcc(self.spec), mel_centers(self.spec)
         white = np.random.default_rng(self.seed).normal(0.0, 0.1, 2 * self.n_frames * self.spec.hop_length)
-        return self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
-
-    @cached_property
-    def _by_label(self) -> dict[str, dict[int, list[int]]]:
-        """The entries of the store by corpus and by label."""
-        by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in self.shares}
+        self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
+        by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in self.shares}  # to entries of the store
         for i, clip in enumerate(self.store.clips):
             if clip.corpus in self.shares:
                 by_label[clip.corpus].setdefault(self.labels.index(clip.emotion), []).append(i)
-        return {corpus: entries for corpus, entries in by_label.items() if entries}
-
-    @cached_property
-    def _weights(self) -> Float64:
-        weights: Float64 = np.array([self.shares[corpus] for corpus in self._by_label])
-        share: Float64 = weights / weights.sum()
-        return share
+        self.by_label = {corpus: entries for corpus, entries in by_label.items() if entries}
+        weights = np.array([self.shares[corpus] for corpus in self.by_label])
+        self.weights = weights / weights.sum()
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
         """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, n_labels)``."""
@@ -109,7 +91,7 @@ class Batches:
         return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[1]]) for _ in range(n)]))
 
     def _choose(self, rng: np.random.Generator) -> tuple[int, int]:
-        by_label = list(self._by_label.values())[rng.choice(len(self._weights), p=self._weights)]
+        by_label = list(self.by_label.values())[rng.choice(len(self.weights), p=self.weights)]
         label = list(by_label)[rng.integers(len(by_label))]
         return label, by_label[label][rng.integers(len(by_label[label]))]
 
@@ -189,13 +171,13 @@ class Batches:
             bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))
         if rng.random() < 0.1:
             # Of a telephone or of a loudspeaker in a door: 200 to 400 Hz, 3 to 4.5 kHz.
-            low, high = np.searchsorted(self._centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
+            low, high = np.searchsorted(self.centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
             bands = band_limit(bands, int(low), int(high), rng.uniform(2.0, 8.0))
         if self.noise and rng.random() < 0.3:
             bands = add_noise(bands, self._noise(rng, len(bands)), rng.uniform(5.0, 40.0))
         if rng.random() < 0.3:
             # A microphone's own noise, or what rounding a quiet recording to 16 bits leaves.
-            bands = add_noise(bands, crop(self._hiss, len(bands), rng), rng.uniform(20.0, 50.0))
+            bands = add_noise(bands, crop(self.hiss, len(bands), rng), rng.uniform(20.0, 50.0))
         return (mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands), heard
 
     def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:

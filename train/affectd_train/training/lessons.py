@@ -23,30 +23,14 @@ Entry = tuple[Clip, int]
 
 @dataclass(frozen=True)
 class Answers:
-    """What the teacher makes of every entry; without a teacher, nothing.
+    """What the teacher makes of every entry; without a teacher, nothing."""
 
-    Attributes
-    ----------
-    embedded
-        ``(3 * 832,)`` float32 of each.
-    frames
-        ``(n_frames, N_FRAME_HINTS)`` float16 of each, or nothing where hints of frames are not asked for.
-    basis
-        The components of what is pretrained on.
-    """
-
-    embedded: dict[Entry, Float32] = field(default_factory=dict)
-    frames: dict[Entry, Float16] = field(default_factory=dict)
-    basis: Basis | None = None
+    embedded: dict[Entry, Float32] = field(default_factory=dict)  # each (3 * 832,)
+    frames: dict[Entry, Float16] = field(default_factory=dict)  # each (n_frames, N_FRAME_HINTS), if asked for
+    basis: Basis | None = None  # the components of what is pretrained on
 
     def lesson(self, store: BandStore, labels: Sequence[str], shares: Mapping[str, float]) -> Lesson | None:
-        """Let the teacher learn the labels of the recordings of a store, and judge them and their copies.
-
-        Parameters
-        ----------
-        shares
-            corpus -> how much its recordings count together.
-        """
+        """Let the teacher learn the labels of recordings, each corpus by its share, and judge them and their copies."""
         if self.basis is None:
             return None
         counts = Counter(clip.corpus for clip, copy in store.entries() if not copy)
@@ -74,12 +58,7 @@ class Answers:
 def ask(versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday: Path | None, cache: Path) -> Answers:
     """Ask the recipe's teacher, or read what it answered to an earlier call from the cache.
 
-    Parameters
-    ----------
-    store
-        What is pretrained on.
-    everyday
-        A folder of speech that the hints of frames are based on; without one there are none.
+    Its components are those of ``store``, and of speech in the folder ``everyday``, without which frames have no hints.
     """
     if not recipe.teacher:
         return Answers()

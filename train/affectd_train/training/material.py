@@ -17,28 +17,14 @@ from affectd_train.training.variants import Version, versions
 
 @dataclass(frozen=True)
 class Material:
-    """What `load_material` loaded.
+    """What `load_material` loaded."""
 
-    Attributes
-    ----------
-    stores
-        corpus -> its bands, without those of held-out speakers.
-    labels
-        Those that any of the corpora has, in the order of the network's outputs.
-    noise, everyday
-        Bands, each ``(n_frames, n_bands)`` float32 dB.
-    augmenter
-        What made the copies.
-    versions
-        All that was loaded, held-out speakers included.
-    """
-
-    stores: dict[str, BandStore]
-    labels: list[str]
-    noise: list[Float32]
-    everyday: list[Float32]
-    augmenter: Augmenter
-    versions: list[Version]
+    stores: dict[str, BandStore]  # by corpus, without held-out speakers
+    labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
+    noise: list[Float32]  # each (n_frames, n_bands) dB
+    everyday: list[Float32]  # each (n_frames, n_bands) dB
+    augmenter: Augmenter  # of the copies
+    versions: list[Version]  # all that was loaded, held-out speakers included
 
     def join(self, corpora: Iterable[str]) -> BandStore:
         """Put the bands of corpora behind one another."""
@@ -57,11 +43,6 @@ def load_material(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path
         name: BandStore.join([load_bands(v.clips, recipe.spec, cache, v.augmenter, v.copy) for v in mine])
         for name, mine in listed.items()
     }
-    return Material(
-        stores={name: store.without(held_out) for name, store in stores.items()},
-        labels=[label for label in LABELS if any(label in labels_of(name) for name in corpora)],
-        noise=noise,
-        everyday=everyday,
-        augmenter=augmenter,
-        versions=[version for mine in listed.values() for version in mine],
-    )
+    stores = {name: store.without(held_out) for name, store in stores.items()}
+    labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
+    return Material(stores, labels, noise, everyday, augmenter, [v for mine in listed.values() for v in mine])
