@@ -13,8 +13,10 @@ import soundfile
 
 from affectd.errors import DataError, NoInputError
 from affectd_train.data.clips import Clip, Corpus
-from affectd_train.data.corpora import CORPORA, LABELS, find_corpora, labels_of, load_audio, load_logmel, read_corpus
-from affectd_train.data.recordings import read_audio
+from affectd_train.data.corpora import find_corpora, read_corpus
+from affectd_train.data.labels import CORPORA, LABELS, labels_of
+from affectd_train.data.logmel import load_logmel
+from affectd_train.data.recordings import load_audio, read_audio
 
 
 def write(path: Path, rate: int = 16000, channels: int = 1, n_samples: int = 80, subtype: str | None = None) -> Path:

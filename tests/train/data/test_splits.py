@@ -13,7 +13,6 @@ from affectd_train.data.splits import (
     EMOBOX_RAVDESS,
     check_disjoint,
     emobox_ravdess,
-    hold_out_speakers,
     leave_one_speaker_out,
     random_split_sharing_speakers,
     speaker_folds,
@@ -101,7 +100,6 @@ def test_splits_depend_on_the_seed_and_not_on_the_order_of_the_clips() -> None:
     def tested(clips: list[Clip], seed: int) -> list[list[set[str]]]:
         return [
             [speakers(split.test) for split in speaker_folds(clips, 4, seed)],
-            [speakers(hold_out_speakers(clips, 4, seed).test)],
             [{str(clip.path) for clip in random_split_sharing_speakers(clips, 0.3, seed).test}],
         ]
 
@@ -122,17 +120,6 @@ def test_leaving_one_speaker_out_tests_each_alone() -> None:
     assert all(len(split.train) == 12 for split in splits)
     with pytest.raises(ValueError, match="two speakers"):
         leave_one_speaker_out(clips_of("emodb-03", "male"))
-
-
-def test_held_out_speakers_are_of_both_genders_and_train_nothing() -> None:
-    split = hold_out_speakers(ALL_ACTORS, n_speakers=4, seed=3)
-    assert len(speakers(split.test)) == 4
-    assert Counter(clip.gender for clip in split.test) == {"female": 12, "male": 12}
-    assert speakers(split.train).isdisjoint(speakers(split.test))
-    assert len(split.train) == 20 * 6
-    for impossible in (0, 24):
-        with pytest.raises(ValueError, match=f"n_speakers is {impossible}"):
-            hold_out_speakers(ALL_ACTORS, impossible, seed=3)
 
 
 def test_the_random_split_says_that_speakers_are_shared() -> None:

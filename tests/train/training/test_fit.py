@@ -180,7 +180,7 @@ def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path:
         (["--hold-out", "ravdess-99"], "no clip of ravdess-99"),
         (["--set", "batch_size=0"], "must be 1 or more"),
         (["--set", "seed=-1"], "must be 0 or more"),
-        (["--corpora", "emodb", "--hold-out", "emodb-03"], "nobody is left to train on"),
+        (["--corpora", "emodb", "--hold-out", "emodb-03"], "no speaker is left to train on"),
     ],
 )
 def test_a_mistyped_option_is_one_sentence(data: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:

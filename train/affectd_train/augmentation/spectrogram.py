@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from affectd.arrays import Float32
 from affectd.features.mel import warping
-from affectd_train.data.clips import Float32
 
 DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
 

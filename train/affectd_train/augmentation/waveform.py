@@ -16,11 +16,12 @@ import numpy as np
 from audiomentations import PitchShift, Shift, TimeStretch
 from scipy.signal import fftconvolve
 
+from affectd.arrays import Float32
 from affectd.errors import DataError, NoInputError
-from affectd_train.data.clips import Float32
 from affectd_train.data.recordings import read_audio
+from affectd_train.files import audio_files
 
-# What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is somebody else's voice.
+# What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is another voice.
 PITCH_SEMITONES = (-4.0, 4.0)
 STRETCH_RATE = (0.9, 1.1)
 SHIFT_SECONDS = (-0.1, 0.1)
@@ -30,7 +31,6 @@ GAIN_DB = (-20.0, 6.0)
 PROBABILITY = 0.5
 
 _PEAK = 32767 / 32768  # the largest sample that 16-bit PCM can hold
-_AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
 
 
 def shift_pitch(samples: Float32, sample_rate: int, semitones: float) -> Float32:
@@ -96,7 +96,7 @@ def change_level(samples: Float32, gain_db: float) -> Float32:
 
 
 class Augmenter:
-    """Draw a variation of a clip: the seed alone decides which, whatever was drawn before and wherever.
+    """Draw variations of clips: the generator alone decides which, whatever was drawn before and wherever.
 
     Files are decoded once per process, when first drawn; an augmenter sent to another process carries paths.
 
@@ -117,8 +117,8 @@ class Augmenter:
     """
 
     def __init__(self, noise_dir: Path | str | None, impulse_response_dir: Path | str | None) -> None:
-        self.responses = _audio_files(impulse_response_dir)
-        self.noises = [path for path in _audio_files(noise_dir) if path not in self.responses]
+        self.responses = _audio_files_of(impulse_response_dir)
+        self.noises = [path for path in _audio_files_of(noise_dir) if path not in self.responses]
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides about the result except the seed, fit for JSON: a key for caches."""
@@ -133,33 +133,8 @@ class Augmenter:
             "responses": [[path.name, path.stat().st_size] for path in self.responses],
         }
 
-    def __call__(self, samples: Float32, sample_rate: int, seed: int) -> Float32:
-        """Return a variation of a clip.
-
-        Parameters
-        ----------
-        samples
-            (n,) float32, full scale = 1.
-        sample_rate
-            Hz.
-        seed
-            Any non-negative integer; derive it from the clip and the number of the copy.
-
-        Returns
-        -------
-        (m,) float32
-            m differs from n by the stretch; no sample exceeds full scale.
-
-        Raises
-        ------
-        DataError
-            If a noise or a room response cannot be decoded.
-        """
-        generator = np.random.default_rng(seed)
-        return self.surround(self.voice(samples, sample_rate, generator), sample_rate, generator)
-
     def voice(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
-        """Let somebody else say it, at another tempo: ``(n,)`` to ``(m,)``."""
+        """Say it in another voice, at another tempo: ``(n,)`` to ``(m,)``."""
         samples = shift_pitch(samples, sample_rate, generator.uniform(*PITCH_SEMITONES))
         if _happens(generator):
             samples = stretch(samples, sample_rate, generator.uniform(*STRETCH_RATE))
@@ -212,12 +187,12 @@ def _read(path: Path, sample_rate: int) -> Float32:
     return samples
 
 
-def _audio_files(folder: Path | str | None) -> list[Path]:
+def _audio_files_of(folder: Path | str | None) -> list[Path]:
     if folder is None:
         return []
     if not Path(folder).is_dir():
         raise NoInputError(f"{folder}: no such folder")
-    files = sorted(path.resolve() for path in Path(folder).rglob("*") if path.suffix.lower() in _AUDIO_SUFFIXES)
+    files = sorted(path.resolve() for path in audio_files(Path(folder)))
     if not files:
         raise DataError(f"{folder}: no audio file in it")
     return files

@@ -1,15 +1,10 @@
-"""One labeled recording of a corpus, what is found of a whole corpus, and the arrays that recordings are read into."""
+"""One labeled recording of a corpus, and what is found of a whole corpus."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, order=True)

@@ -14,24 +14,9 @@ from pathlib import Path
 from affectd.errors import DataError, NoInputError
 from affectd_train.data.clips import Clip, Corpus, Skipped
 from affectd_train.data.file_names import LAYOUTS, Misnamed
-from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LABELS, LEFT_OUT, labels_of
-from affectd_train.data.logmel import load_logmel
-from affectd_train.data.recordings import find_damage, load_audio
+from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
+from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
-
-__all__ = [
-    "CORPORA",
-    "LABELS",
-    "Clip",
-    "Corpus",
-    "Skipped",
-    "find_corpora",
-    "labels_of",
-    "load_audio",
-    "load_logmel",
-    "read_corpus",
-]
-
 
 # What soundfile reads; and .mp4, for videos are named in the same way and their name gives the better reason.
 _SUFFIXES = frozenset(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import lzma
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from affectd.arrays import Array, Float32
 from affectd.errors import DataError, NoInputError
 from affectd.features.mel import mel_centers
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import LEVEL_FLOOR_DBFS
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 
 LOGMEL_BANDS = 128
 _DECIBEL_PER_STEP = 80 / 63  # 64 steps span 80 dB
@@ -81,7 +81,7 @@ def _logmel_steps(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with lzma.open(path) as file:
             # read_array instead of load: it reads in pieces, so the file is never in memory twice.
-            steps: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            steps: Array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise NoInputError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, lzma.LZMAError) as error:

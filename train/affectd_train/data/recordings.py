@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
+from affectd.arrays import Float32
 from affectd.audio.resampler import Resampler
 from affectd.errors import DataError, NoInputError
-from affectd_train.data.clips import Float32
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip

@@ -110,24 +110,6 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
     return [_split(f"leave {speaker} out, speakers disjoint", clips, frozenset((speaker,))) for speaker in speakers]
 
 
-def hold_out_speakers(clips: Sequence[Clip], n_speakers: int, seed: int) -> Split:
-    """Hold out `n_speakers` of the training speakers for validation, taking corpora and genders in turn.
-
-    Raises
-    ------
-    ValueError
-        If nobody would be held out, or nobody would be left to train on.
-    """
-    groups = _shuffled_groups(clips, seed)
-    n_total = sum(map(len, groups))
-    if not 1 <= n_speakers < n_total:
-        raise ValueError(f"n_speakers is {n_speakers}, but must be 1 to {n_total - 1}, one less than there are")
-    # One speaker of each group per round: both genders are heard from before one is heard from twice.
-    in_turn = [group[turn] for turn in range(max(map(len, groups))) for group in groups if turn < len(group)]
-    name = f"{n_speakers} speakers held out (seed {seed}), speakers disjoint"
-    return _split(name, clips, frozenset(in_turn[:n_speakers]))
-
-
 def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, seed: int) -> Split:
     """Split at random within each emotion, with the same speakers on BOTH sides.
 
@@ -155,7 +137,7 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
 
 
 def check_disjoint(train: Sequence[Clip], test: Sequence[Clip]) -> None:
-    """Raise ValueError, naming the speakers, if anyone is both trained and tested on."""
+    """Raise ValueError, naming the speakers, if one is both trained and tested on."""
     if shared := sorted({clip.speaker for clip in train} & {clip.speaker for clip in test}):
         raise ValueError(f"in training and in test: {', '.join(shared)}")
 

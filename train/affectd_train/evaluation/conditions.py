@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 from scipy.signal import butter, resample_poly, sosfilt
 
+from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import add_noise, add_room
-from affectd_train.data.clips import Float32
 from affectd_train.data.recordings import read_audio
 
 Degradation = Callable[[Float32, int], Float32]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from affectd_train.data.clips import Float32
+from affectd.arrays import Float32
 
 FRONT_ENDS = ("as it is", "denoised", "level normalized")
 """What `robustness` puts between microphone and network, by name; the first is what is shipped."""

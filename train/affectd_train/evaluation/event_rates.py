@@ -10,12 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.errors import NoInputError
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd_train.data.clips import Float32
 from affectd_train.data.everyday_speech import trained_on
 from affectd_train.data.recordings import read_audio
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
@@ -11,7 +12,7 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Network
 from affectd.recognition.recording import classify_recording, classify_speech
 from affectd.recognition.vad import band_level, find_speech
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.recordings import load_audio
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.errors import NoInputError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import ModelFile, read_model
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.conditions import Condition, conditions, reaches_full_scale, seed_of
 from affectd_train.evaluation.denoise import FRONT_ENDS, denoise, normalize_level

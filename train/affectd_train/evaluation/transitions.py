@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.config.sections import Config, GateConfig
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Network
 from affectd.recognition.vad import band_level, trim
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.event_rates import listen
 

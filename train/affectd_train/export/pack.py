@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affectd.arrays import Int16
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors, self_test
 from affectd.recognition.model_file import ModelFile, write_model
-from affectd_train.files import needed
+from affectd_train.files import needed, read_fitted
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
@@ -35,26 +34,26 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     NoInputError
         If the run was not fitted or not quantized.
     """
-    details = json.loads(needed(run / "fit.json", "fit").read_text())
-    recipe = details["recipe"]
+    fitted = read_fitted(run)
+    recipe = fitted["recipe"]
     spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
     n_frames = recipe["n_frames"]
     shape = (n_frames, spec.n_mfcc)
     model = ModelFile(
         spec=spec,
         n_frames=n_frames,
-        mean=np.array(details["mean"], np.float32),
-        std=np.array(details["std"], np.float32),
-        labels=tuple(details["labels"]),
+        mean=np.array(fitted["mean"], np.float32),
+        std=np.array(fitted["std"], np.float32),
+        labels=tuple(fitted["labels"]),
         temperature=temperature,
         thresholds={"uncertain": uncertain},
         golden={
             "samples": golden_samples(spec.sample_rate),
             "cepstra": np.zeros(shape, np.float32),
             "input": np.zeros(shape, np.int8),
-            "output": np.zeros(len(details["labels"]), np.int8),
+            "output": np.zeros(len(fitted["labels"]), np.int8),
         },
-        card=card | {"training": {"recipe": recipe} | {key: details[key] for key in ("clips", "speakers")}},
+        card=card | {"training": {"recipe": recipe, "clips": fitted["clips"], "speakers": fitted["speakers"]}},
         tflite=needed(run / "int8.tflite", "quantize").read_bytes(),
     )
     classifier = Classifier(model)
@@ -64,7 +63,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     return model
 
 
-def golden_samples(sample_rate: int) -> NDArray[np.int16]:
+def golden_samples(sample_rate: int) -> Int16:
     """Make half a second that resembles speech enough to move every band: gliding pulses, syllables, and some noise.
 
     Returns
@@ -83,5 +82,5 @@ def golden_samples(sample_rate: int) -> NDArray[np.int16]:
     voice = (np.sin(np.outer(phase, harmonics)) * strength).sum(1) * syllables
     breath = np.random.default_rng(0).normal(0, 0.01, len(seconds))
     steps = np.round(250 * (voice / np.abs(voice).max() + breath))
-    samples: NDArray[np.int16] = (32 * steps).astype(np.int16)
+    samples: Int16 = (32 * steps).astype(np.int16)
     return samples

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from affectd.arrays import Float32
 from affectd.errors import DataError
-from affectd_train.data.clips import Float32
-from affectd_train.files import needed, write_bytes
+from affectd.stdio import quiet
+from affectd_train.backend import keras
+from affectd_train.files import needed, written_whole
 
 ALLOWED_DTYPES = (np.int8, np.int32)
 """int32 holds the biases (scale = input scale x weight scale) and the shapes of reshapes."""
@@ -66,7 +67,8 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
     with warnings.catch_warnings():
         # "Statistics for quantized inputs were expected": they come from the representative data.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
-        content: bytes = converter.convert()
+        with quiet():  # the converter prints the signature of the network and its own settings
+            content: bytes = converter.convert()
     check_int8(content)
     return finished(content)
 
@@ -122,5 +124,7 @@ def quantize(run: Path) -> Path:
     source, result = needed(run / "float.keras", "fit"), run / "int8.tflite"
     if not (result.exists() and result.stat().st_mtime > source.stat().st_mtime):
         contexts = np.load(run / "representative.npy").astype(np.float32)
-        write_bytes(result, convert_int8(keras.models.load_model(source, compile=False), contexts))
+        content = convert_int8(keras.models.load_model(source, compile=False), contexts)
+        with written_whole(result) as beside:
+            beside.write_bytes(content)
     return result

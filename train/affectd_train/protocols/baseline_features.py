@@ -19,8 +19,9 @@ import librosa as typed_librosa
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`

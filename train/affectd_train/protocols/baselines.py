@@ -17,7 +17,8 @@ from keras import layers
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd_train.data.clips import Clip, Float32
+from affectd.arrays import Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions

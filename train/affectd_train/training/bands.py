@@ -1,4 +1,4 @@
-"""From clips to batches: log-mel bands of the speech in every clip, cached on disk, and contexts drawn from them.
+"""Log-mel bands of the speech in every clip, cached on disk.
 
 The front end and the gate are the device's own (`affectd.features.mfcc`, `affectd.recognition.vad`),
 so what the network is trained on is what it will be shown.
@@ -6,10 +6,7 @@ so what the network is trained on is what it will be shown.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterable, Sequence, Set
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.config.sections import GateConfig
 from affectd.errors import DataError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files, say
+from affectd_train.files import audio_files, in_parallel, say, write_arrays
 from affectd_train.training.variants import Source, digest, sources, speech_settings
+
+Float16 = NDArray[np.float16]
 
 
 def speech_bands(source: Source) -> Float32 | str:
@@ -93,7 +93,7 @@ class BandStore:
     """
 
     clips: tuple[Clip, ...]
-    rows: NDArray[np.float16]
+    rows: Float16
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     copies: tuple[int, ...]
@@ -145,7 +145,10 @@ def load_bands(
     file = cache / f"{clips[0].corpus}-{copy}-{digest(speech_settings(spec), clips, augmenter, copy)}.npz"
     if not file.exists():
         title = f"bands of {clips[0].corpus}, copy {copy}"
-        results = list(_in_parallel(sources(clips, spec, augmenter, copy), title))
+        variants = sources(clips, spec, augmenter, copy)
+        # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
+        together = map(speech_bands, tqdm(variants, title)) if clips[0].is_logmel else None
+        results = list(together or in_parallel(speech_bands, variants, title))
         for result in results:
             if isinstance(result, str):
                 say(f"skipped: {result}")
@@ -153,25 +156,10 @@ def load_bands(
         if not good:
             raise DataError(f"{clips[0].path.parent}: no recording of {clips[0].corpus} can be decoded")
         rows = [results[i] for i in good]
-        cache.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial.npz")
-        edges = np.cumsum([0, *map(len, rows)])
-        np.savez(beside, rows=np.concatenate(rows), edges=edges, good=good)
-        beside.replace(file)
+        write_arrays(file, rows=np.concatenate(rows), edges=np.cumsum([0, *map(len, rows)]), good=good)
     with np.load(file) as stored:
         edges, good = stored["edges"], stored["good"]
         return BandStore(tuple(clips[i] for i in good), stored["rows"], edges[:-1], edges[1:], (copy,) * len(good))
-
-
-def _in_parallel(sources: Sequence[Source], title: str) -> Iterable[Float32 | str]:
-    if sources[0].clip.is_logmel:
-        # The file is decompressed once per process, which takes longer than the rest: stay in this one.
-        yield from map(speech_bands, tqdm(sources, title))
-        return
-    # Not fork: the parent may already run TensorFlow's threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        yield from tqdm(pool.map(speech_bands, sources, chunksize=16), title, total=len(sources))
 
 
 def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:

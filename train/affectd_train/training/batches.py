@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affectd.arrays import Float32
 from affectd.features.context import Context
 from affectd.features.mel import mel_centers
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
-from affectd_train.data.clips import Float32
-from affectd_train.training.bands import BandStore
+from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.network import FRAMES_PER_STEP
 from affectd_train.training.teacher import Lesson
 
+NOISE_SHARE = 0.08
+EVERYDAY_SHARE = 0.1
 
+
+@dataclass(kw_only=True, eq=False)
 class Batches:
     """Draws training batches; batch number ``step`` is the same whenever it is drawn, so training can resume.
 
-    Parameters
+    Attributes
     ----------
     store
         All clips to draw from.
@@ -30,12 +34,16 @@ class Batches:
     labels
         The classes, in the order of the network's outputs.
     noise
-        Noise bands, mixed into a third of the clips and shown alone as `noise_share` of every batch, with all
+        Noise bands, mixed into a third of the clips and shown alone as `NOISE_SHARE` of every batch, with all
         labels equally likely: the network should not be sure what a fan feels.
     everyday
-        Bands of speech that nobody acted, `everyday_share` of every batch, with all labels equally likely.
-    mean, std
-        ``(n_mfcc,)`` float32 of `normalization`.
+        Bands of speech that is not acted, `EVERYDAY_SHARE` of every batch, with all labels equally likely.
+    spec, n_frames
+        The front end, and the frames of one context.
+    normalization
+        Mean and deviation, each ``(n_mfcc,)`` float32, of `normalization`.
+    batch_size, label_smoothing, seed
+        As in `affectd_train.training.recipe.Recipe`.
     taught, teacher_share
         What a teacher makes of every clip of the store, and which share of the targets its answers are.
     frames
@@ -44,43 +52,32 @@ class Batches:
         How far the microphones that clips are made to come from differ; see `tilt`.
     """
 
-    noise_share = 0.08
-    everyday_share = 0.1
+    store: BandStore
+    shares: Mapping[str, float]
+    labels: Sequence[str]
+    noise: Sequence[Float32]
+    everyday: Sequence[Float32]
+    spec: FeatureSpec
+    n_frames: int
+    normalization: tuple[Float32, Float32]
+    batch_size: int
+    label_smoothing: float
+    seed: int
+    taught: Lesson | None = None
+    teacher_share: float = 0.5
+    frames: Sequence[Float16] = ()
+    tilt_db: float = 2.0
 
-    def __init__(
-        self,
-        store: BandStore,
-        shares: dict[str, float],
-        labels: Sequence[str],
-        noise: Sequence[Float32],
-        everyday: Sequence[Float32],
-        spec: FeatureSpec,
-        n_frames: int,
-        normalization: tuple[Float32, Float32],
-        batch_size: int,
-        label_smoothing: float,
-        seed: int,
-        taught: Lesson | None = None,
-        teacher_share: float = 0.5,
-        frames: Sequence[NDArray[np.float16]] = (),
-        tilt_db: float = 2.0,
-    ) -> None:
-        self.store, self.noise, self.everyday = store, noise, everyday
-        self.mfcc, self.n_frames = Mfcc(spec), n_frames
-        self.centers = mel_centers(spec)
-        white = np.random.default_rng(seed).normal(0.0, 0.1, 2 * n_frames * spec.hop_length)
+    def __post_init__(self) -> None:
+        self.mfcc, self.centers = Mfcc(self.spec), mel_centers(self.spec)
+        white = np.random.default_rng(self.seed).normal(0.0, 0.1, 2 * self.n_frames * self.spec.hop_length)
         self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
-        self.mean, self.std = normalization
-        self.labels = labels
-        self.taught, self.teacher_share, self.frames = taught, teacher_share, frames
-        self.tilt_db = tilt_db
-        self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
-        self.by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in shares}
-        for i, clip in enumerate(store.clips):
-            if clip.corpus in shares:
-                self.by_label[clip.corpus].setdefault(labels.index(clip.emotion), []).append(i)
-        self.corpora = [corpus for corpus in shares if self.by_label[corpus]]
-        weights = np.array([shares[corpus] for corpus in self.corpora])
+        by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in self.shares}  # to entries of the store
+        for i, clip in enumerate(self.store.clips):
+            if clip.corpus in self.shares:
+                by_label[clip.corpus].setdefault(self.labels.index(clip.emotion), []).append(i)
+        self.by_label = {corpus: entries for corpus, entries in by_label.items() if entries}
+        weights = np.array([self.shares[corpus] for corpus in self.by_label])
         self.weights = weights / weights.sum()
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
@@ -94,8 +91,7 @@ class Batches:
         return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[1]]) for _ in range(n)]))
 
     def _choose(self, rng: np.random.Generator) -> tuple[int, int]:
-        corpus = self.corpora[rng.choice(len(self.corpora), p=self.weights)]
-        by_label = self.by_label[corpus]
+        by_label = list(self.by_label.values())[rng.choice(len(self.weights), p=self.weights)]
         label = list(by_label)[rng.integers(len(by_label))]
         return label, by_label[label][rng.integers(len(by_label[label]))]
 
@@ -107,21 +103,22 @@ class Batches:
 
     def cepstra(self, contexts: Float32) -> Float32:
         """Turn contexts of bands into normalized cepstra, as the device does."""
-        return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - self.mean) / self.std
+        mean, std = self.normalization
+        return (np.stack([self.mfcc.cepstra(bands) for bands in contexts]) - mean) / std
 
     def _draw_one(self, rng: np.random.Generator) -> tuple[Float32, Float32]:
         kind = rng.random()
-        if self.noise and kind < self.noise_share:
+        if self.noise and kind < NOISE_SHARE:
             # On the device noise comes in bursts too, with silence before them.
             n_frames = self.n_frames if rng.random() < 0.5 else int(rng.integers(self.n_frames // 8, self.n_frames))
-            return self._context(tilt(self._noise(rng, n_frames), 2.0, rng)), self._nobody_knows()
-        if self.everyday and kind > 1 - self.everyday_share:
+            return self._context(tilt(self._noise(rng, n_frames), 2.0, rng)), self._unlabeled()
+        if self.everyday and kind > 1 - EVERYDAY_SHARE:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
-            return self._context(bands), self._nobody_knows()
+            return self._context(bands), self._unlabeled()
         label, clip = self._choose(rng)
         frames = self.frames[clip] if self.frames else None
         bands, heard = self._augment(self.store[clip], rng, frames)
-        # Over all labels: a corpus that has no "surprised" has nobody who is, and its happy voices should not sound so.
+        # Over all labels: a corpus without "surprised" has no surprised voice, and its happy ones should not sound so.
         smooth = np.float32(self.label_smoothing / len(self.labels))
         target = smooth + (1 - self.label_smoothing) * np.eye(len(self.labels), dtype=np.float32)[label]
         if self.taught is None:
@@ -129,9 +126,9 @@ class Batches:
         target = (1 - self.teacher_share) * target + self.teacher_share * self.taught.probabilities[clip]
         return self._context(bands), self._target(target, self.taught.hints[clip], heard)
 
-    def _nobody_knows(self) -> Float32:
-        # To call speech that nobody acted neutral would teach that every new microphone sounds neutral, for a new
-        # microphone is what tells it from the corpora.
+    def _unlabeled(self) -> Float32:
+        # To call everyday speech neutral would teach that every new microphone sounds neutral, for a new microphone is
+        # what tells it from the corpora.
         n_labels = len(self.labels)
         return self._target(np.full(n_labels, 1 / n_labels, np.float32))
 
@@ -155,7 +152,7 @@ class Batches:
         return steps
 
     def _augment(
-        self, bands: Float32, rng: np.random.Generator, frames: NDArray[np.float16] | None = None
+        self, bands: Float32, rng: np.random.Generator, frames: Float16 | None = None
     ) -> tuple[Float32, Float32 | None]:
         """Vary bands, and what belongs to their frames with them."""
         n_bands = bands.shape[1]

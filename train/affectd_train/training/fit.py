@@ -1,4 +1,4 @@
-"""Train the network. Reads from top to bottom: recipe, data, network, loop.
+"""Train the network. Reads from top to bottom: data, targets, network, loop.
 
 Two phases. Pretraining sees every corpus but the target: CREMA-D's 91 actors and
 four times as many clips as RAVDESS has. Fine-tuning then mixes the target with
@@ -10,31 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.errors import UsageError
-from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.backend import keras
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
-from affectd_train.data.labels import LABELS, labels_of
-from affectd_train.files import write_text
-from affectd_train.training.bands import BandStore, load_bands, load_everyday, load_noise
+from affectd_train.files import Fitted, write_json, written_whole
+from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, normalization
-from affectd_train.training.frame_hints import N_FRAME_HINTS, Float16, frame_hints
+from affectd_train.training.lessons import Answers, ask
+from affectd_train.training.material import Material, load_material
 from affectd_train.training.muon import Muon
 from affectd_train.training.network import build_network, deployed, loss
-from affectd_train.training.recipe import OF_FINETUNING, Recipe, _as_json
-from affectd_train.training.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
-from affectd_train.training.variants import versions
+from affectd_train.training.recipe import OF_FINETUNING, Recipe
+
+Loss = Callable[[Any, Any], Any]
+"""From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
 
 
 def fit(
@@ -54,7 +55,7 @@ def fit(
     clips
         Everything at hand, the clips of held-out speakers included: bands are computed once for all folds.
     data
-        The folder of the corpora, for its ``noise`` and ``noise/impulse_responses``.
+        The folder of the corpora, for its ``noise`` and ``noise/impulse_responses``, and its ``speech``.
     out
         A folder for the result.
     cache
@@ -69,123 +70,47 @@ def fit(
     Raises
     ------
     UsageError
-        If ``out`` holds a run of another recipe, or nobody is left to train on.
+        If ``out`` holds a run of another recipe, or no speaker is left to train on.
     """
     claim(out, clips, recipe, held_out)
+    result = out / "float.keras"
     if (out / "fit.json").exists():
-        return out / "float.keras"
+        return result
 
-    # Data: bands of every corpus, and of augmented copies of the recordings.
-    corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
-    noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
-    everyday = load_everyday(data / "speech", recipe.spec) if (data / "speech").is_dir() else []
-    rooms = data / "noise" / "impulse_responses"
-    augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
-    labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
-    spec = recipe.spec
-    loaded = {
-        name: [load_bands(mine, spec, cache, by, copy) for mine, by, copy in versions(name, clips, recipe, augmenter)]
-        for name in corpora
-    }
-    stores = {name: BandStore.join(bands).without(held_out) for name, bands in loaded.items()}
-    trained_on = [clip for store in stores.values() for clip in store.clips]
-    shares = {name: recipe.shares[name] for name in corpora}
-    others = {name: share for name, share in shares.items() if name != recipe.target}
+    # Data: the bands of every recording and of its copies, of noise and of everyday speech.
+    material = load_material(clips, recipe, data, cache, held_out)
+    first, second = phases(recipe, list(material.stores))
+    sooner, everything = material.join(first.shares), material.join(material.stores)
+    if not len(sooner):
+        raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
+    normal = normalization(sooner, recipe.spec, first.n_frames, recipe.seed)  # mean and deviation, (n_mfcc,) each
 
-    # Phase 1 sees the corpora besides the target, phase 2 the target and the rest.
-    pretraining = others or shares
-    store = BandStore.join([stores[name] for name in pretraining])
-    if not len(store):
-        raise UsageError(f"all speakers of {', '.join(pretraining)} are held out: nobody is left to train on")
-    mean_std = normalization(store, recipe.spec, recipe.pretrain_frames, recipe.seed)
+    # Targets: the labels, and what the teacher makes of the clips.
+    answers = ask(material.versions, sooner, recipe, data / "speech" if material.everyday else None, cache)
+    heads = (len(material.labels), answers.n_hints, answers.n_frame_hints)
+    cost = loss(*heads, recipe.hint_weight, recipe.frame_weight)
 
-    def batches(store: BandStore, shares: dict[str, float], n_frames: int, seed: int) -> Batches:
-        smoothing, size, taught = recipe.label_smoothing, recipe.batch_size, lecture(store) if recipe.teacher else None
-        frames = [frames_of[entry] for entry in store.entries()] if frames_of else []
-        return Batches(
-            store,
-            shares,
-            labels,
-            noise,
-            everyday,
-            spec,
-            n_frames,
-            mean_std,
-            size,
-            smoothing,
-            seed,
-            taught,
-            recipe.teacher_share,
-            frames,
-            recipe.tilt_db,
-        )
-
-    # What the teacher makes of them. Like the mean and deviation, its components are those of pretraining.
-    known: dict[tuple[Clip, int], Float32] = {}
-    frames_of: dict[tuple[Clip, int], Float16] = {}
-    if recipe.teacher:
-        encoder = Path(recipe.teacher)
-        for name in corpora:
-            for mine, by, copy in versions(name, clips, recipe, augmenter):
-                entries = [(clip, copy) for clip in mine]
-                known |= dict(zip(entries, embeddings(mine, spec, encoder, cache, by, copy), strict=True))
-                if recipe.frame_weight and everyday:
-                    hints = frame_hints(mine, spec, encoder, data / "speech", cache, by, copy)
-                    frames_of |= dict(zip(entries, hints, strict=True))
-        basis = Basis.of(np.stack([known[entry] for entry in store.entries() if not entry[1]]))
-
-    def lecture(store: BandStore) -> Lesson:
-        # The teacher learns from the clips themselves, and judges their copies too.
-        counts = Counter(clip.corpus for clip, copy in store.entries() if not copy)
-        weights = [0.0 if copy else recipe.shares[clip.corpus] / counts[clip.corpus] for clip, copy in store.entries()]
-        right = np.array([labels.index(clip.emotion) for clip in store.clips])
-        x, speakers = np.stack([known[entry] for entry in store.entries()]), [clip.speaker for clip in store.clips]
-        return lesson(x, basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
-
-    everything = BandStore.join(list(stores.values()))
-    if others and recipe.target in shares:
-        scale = (1 - recipe.target_share) / sum(others.values())
-        shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
-    second = batches(everything, shares, recipe.n_frames, recipe.seed + 1)
-
-    # Shared by all calls that agree on what pretraining depends on.
-    numbers = {name: value for name, value in _as_json(recipe).items() if name not in OF_FINETUNING}
-    speakers = sorted({clip.speaker for clip in store.clips})
-    n_hints = min(N_HINTS, basis.axes.shape[1]) if recipe.teacher else 0
-    n_frame_hints = N_FRAME_HINTS if frames_of else 0
-    cost = loss(len(labels), n_hints, n_frame_hints, recipe.hint_weight, recipe.frame_weight)
-    sizes = (recipe.spec.n_mfcc, len(labels), n_hints, n_frame_hints)
+    # Pretraining, shared by all calls that agree on what it depends on.
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
-    network = build_network(recipe.pretrain_frames, *sizes)
-    talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
-    surroundings = [augmenter.settings(), talk]  # who adds a noise wants it heard
-    key = json.dumps([numbers, speakers, labels, len(store), surroundings, network.to_json()], sort_keys=True)
-    pretrained = cache / f"pretrained-{hashlib.sha256(key.encode()).hexdigest()[:16]}.keras"
+    network = build_network(first.n_frames, recipe.spec.n_mfcc, *heads)
+    pretrained = cache / f"pretrained-{pretraining_key(recipe, material, sooner, network, data)}.keras"
     if not pretrained.exists():
-        first = batches(store, pretraining, recipe.pretrain_frames, recipe.seed)
-        train(network, first, cost, recipe.pretrain_steps, recipe.pretrain_rate, recipe, pretrained, "pretraining")
+        train(network, batches(first, sooner, normal, material, answers, recipe), cost, first, recipe, pretrained)
 
-    network = build_network(recipe.n_frames, *sizes)
+    # Fine-tuning.
+    network = build_network(second.n_frames, recipe.spec.n_mfcc, *heads)
     network.set_weights(keras.models.load_model(pretrained, compile=False).get_weights())
+    draws = batches(second, everything, normal, material, answers, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range
     # is that a tensor has here, its 256 steps are spread over it.
-    np.save(out / "representative.npy", second.plain(256).astype(np.float16))
-    result = out / "float.keras"
+    np.save(out / "representative.npy", draws.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
     if not result.exists():
         whole = out / "whole.keras"
-        train(network, second, cost, recipe.finetune_steps, recipe.finetune_rate, recipe, whole, "fine-tuning")
+        train(network, draws, cost, second, recipe, whole)
         save(deployed(keras.models.load_model(whole, compile=False)), result)
         whole.unlink()
-    details = {
-        "recipe": _as_json(recipe),
-        "labels": labels,
-        "mean": mean_std[0].tolist(),
-        "std": mean_std[1].tolist(),
-        "speakers": sorted({clip.speaker for clip in trained_on}),
-        "clips": dict(Counter(clip.corpus for clip in set(trained_on))),
-    }
-    write_text(out / "fit.json", json.dumps(details, indent=1))
+    write_json(out / "fit.json", fitted(recipe, material.labels, normal, everything.clips))
     return result
 
 
@@ -201,36 +126,128 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
     # To JSON and back, for it knows no tuples.
-    asked: dict[str, Any] = json.loads(json.dumps(_as_json(recipe) | {"held out": sorted(held_out)} | counts))
+    asked: dict[str, object] = json.loads(json.dumps(recipe.as_json() | {"held out": sorted(held_out)} | counts))
     note = out / "asked.json"
-    if note.exists() and any(out.glob("*.keras")):  # a call that failed before training binds nobody
-        before: dict[str, Any] = json.loads(note.read_text())
+    if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
+        before: dict[str, object] = json.loads(note.read_text())
         for key in before | asked:
             if before.get(key) != asked.get(key):
                 change = f"{key} {before.get(key)}, now {asked.get(key)}"
                 raise UsageError(f"{out} holds a run with {change}: choose another folder, or remove this one")
     out.mkdir(parents=True, exist_ok=True)
-    write_text(note, json.dumps(asked, indent=1))
+    write_json(note, asked)
 
 
-def train(
-    network: keras.Model,
-    draws: Batches,
-    cost: Callable[[Any, Any], Any],
-    steps: int,
-    rate: float,
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One of the two runs through the data, and the share of every batch that each corpus has in it."""
+
+    title: str
+    shares: dict[str, float]
+    n_frames: int
+    steps: int
+    rate: float
+    seed: int
+
+
+def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
+    """Plan pretraining, on the corpora besides the target, and fine-tuning, on the target and the rest."""
+    shares = {name: recipe.shares[name] for name in corpora}
+    others = {name: share for name, share in shares.items() if name != recipe.target}
+    first = Phase(
+        title="pretraining",
+        shares=others or shares,
+        n_frames=recipe.pretrain_frames,
+        steps=recipe.pretrain_steps,
+        rate=recipe.pretrain_rate,
+        seed=recipe.seed,
+    )
+    if others and recipe.target in shares:
+        scale = (1 - recipe.target_share) / sum(others.values())
+        shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
+    second = Phase(
+        title="fine-tuning",
+        shares=shares,
+        n_frames=recipe.n_frames,
+        steps=recipe.finetune_steps,
+        rate=recipe.finetune_rate,
+        seed=recipe.seed + 1,
+    )
+    return first, second
+
+
+def batches(
+    phase: Phase,
+    store: BandStore,
+    normal: tuple[Float32, Float32],
+    material: Material,
+    answers: Answers,
     recipe: Recipe,
-    result: Path,
-    title: str,
-) -> None:
+) -> Batches:
+    """Say how a phase draws from a store."""
+    return Batches(
+        store=store,
+        shares=phase.shares,
+        labels=material.labels,
+        noise=material.noise,
+        everyday=material.everyday,
+        spec=recipe.spec,
+        n_frames=phase.n_frames,
+        normalization=normal,
+        batch_size=recipe.batch_size,
+        label_smoothing=recipe.label_smoothing,
+        seed=phase.seed,
+        taught=answers.lesson(store, material.labels, recipe.shares),
+        teacher_share=recipe.teacher_share,
+        frames=answers.frames_of(store),
+        tilt_db=recipe.tilt_db,
+    )
+
+
+def pretraining_key(recipe: Recipe, material: Material, store: BandStore, network: keras.Model, data: Path) -> str:
+    """Name all that pretraining depends on."""
+    numbers = {name: value for name, value in recipe.as_json().items() if name not in OF_FINETUNING}
+    speakers = sorted({clip.speaker for clip in store.clips})
+    talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
+    surroundings = [material.augmenter.settings(), talk]  # a noise that is added is meant to be heard
+    depends = [numbers, speakers, material.labels, len(store), surroundings, network.to_json()]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def train(network: keras.Model, draws: Batches, cost: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
     """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
     checkpoint = result.with_name(result.stem + "-checkpoint.keras")
-    warmup = min(200, steps // 10)
+    if checkpoint.exists():
+        network = keras.models.load_model(checkpoint, custom_objects={cost.__name__: cost})
+    else:
+        network.compile(optimizer(phase, recipe), loss=cost, jit_compile=False)
+    first = int(network.optimizer.iterations)
+    reseed(network, first)
+    log = result.with_name(result.stem + "-loss.jsonl")
+    steps = tqdm(range(first, phase.steps), phase.title, initial=first, total=phase.steps, unit="step")
+    with steps, log.open("a") as lines:
+        for step, (x, y) in zip(steps, prefetch(draws, first, phase.steps), strict=True):
+            value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_mfcc), (batch, n_labels and hints)
+            if (step + 1) % 20 == 0:
+                steps.set_postfix(loss=f"{value:.3f}")
+            if (step + 1) % recipe.save_every == 0 and step + 1 < phase.steps:
+                lines.write(json.dumps({"step": step + 1, "loss": round(value, 4)}) + "\n")
+                lines.flush()
+                save(network, checkpoint)
+                reseed(network, step + 1)
+    network.optimizer.finalize_variable_values(network.trainable_variables)
+    save(network, result)
+    checkpoint.unlink(missing_ok=True)
+
+
+def optimizer(phase: Phase, recipe: Recipe) -> Muon:
+    """Let the rate rise over the first steps and fall as a cosine over the others."""
+    warmup = min(200, phase.steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
-        rate / 10, max(1, steps - warmup), alpha=0.01, warmup_target=rate, warmup_steps=warmup
+        phase.rate / 10, max(1, phase.steps - warmup), alpha=0.01, warmup_target=phase.rate, warmup_steps=warmup
     )
     # The average of the weights over the last few hundred steps generalizes better than the last ones.
-    optimizer = Muon(
+    return Muon(
         schedule,
         weight_decay=recipe.weight_decay,
         adam_weight_decay=recipe.weight_decay,
@@ -238,28 +255,6 @@ def train(
         use_ema=True,
         ema_momentum=0.995,
     )
-    network.compile(optimizer, loss=cost, jit_compile=False)
-    if checkpoint.exists():
-        network = keras.models.load_model(checkpoint, custom_objects={cost.__name__: cost})
-    first = int(network.optimizer.iterations)
-    reseed(network, first)
-    log = result.with_name(result.stem + "-loss.jsonl")
-    with (
-        tqdm(range(first, steps), title, initial=first, total=steps, unit="step") as progress,
-        log.open("a") as lines,
-    ):
-        for step, (x, y) in zip(progress, prefetch(draws, first, steps), strict=True):
-            value = network.train_on_batch(x, y)  # (batch, n_frames, n_mfcc), (batch, n_labels and hints)
-            if (step + 1) % 20 == 0:
-                progress.set_postfix(loss=f"{float(value):.3f}")
-            if (step + 1) % recipe.save_every == 0 and step + 1 < steps:
-                lines.write(json.dumps({"step": step + 1, "loss": round(float(value), 4)}) + "\n")
-                lines.flush()
-                save(network, checkpoint)
-                reseed(network, step + 1)
-    network.optimizer.finalize_variable_values(network.trainable_variables)
-    save(network, result)
-    checkpoint.unlink(missing_ok=True)
 
 
 def reseed(network: keras.Model, step: int) -> None:
@@ -281,7 +276,19 @@ def prefetch(draws: Batches, first: int, steps: int) -> Iterator[tuple[Float32, 
 
 
 def save(network: keras.Model, path: Path) -> None:
-    """Write a Keras file beside its place, then rename."""
-    beside = path.with_name(f"{path.stem}.partial.keras")
-    network.save(beside)
-    os.replace(beside, path)
+    """Write a Keras file, whole or not at all."""
+    with written_whole(path) as beside:
+        network.save(beside)
+
+
+def fitted(recipe: Recipe, labels: list[str], normal: tuple[Float32, Float32], trained_on: Sequence[Clip]) -> Fitted:
+    """Put down what the next commands need to know about a run."""
+    mean, std = normal
+    return Fitted(
+        recipe=recipe.as_json(),
+        labels=labels,
+        mean=mean.tolist(),
+        std=std.tolist(),
+        speakers=sorted({clip.speaker for clip in trained_on}),
+        clips=dict(Counter(clip.corpus for clip in sorted(set(trained_on)))),
+    )

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affectd.arrays import Float32
 from affectd.errors import DataError
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.recordings import read_audio
-from affectd_train.training.bands import speech_of
-from affectd_train.training.teacher import SAMPLE_RATE, Basis, encoder_session, invert, loudest_at_half
+from affectd_train.files import in_parallel, write_arrays
+from affectd_train.training.bands import Float16, speech_of
+from affectd_train.training.teacher import (
+    SAMPLE_RATE,
+    Basis,
+    Session,
+    encoder_session,
+    invert,
+    loudest_at_half,
+    session_of_process,
+)
 from affectd_train.training.variants import Source, digest, sources, speech_settings
-
-Float16 = NDArray[np.float16]
 
 LAYER = "/layers.3/Add_1_output_0"
 """The layer whose mean alone judges strangers best."""
@@ -79,14 +83,9 @@ def frame_hints(
     name = digest(settings, clips, augmenter, copy)
     file = cache / f"frames-{clips[0].corpus}-{name}.npz"
     if not file.exists():
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(os.cpu_count(), context, _open, (encoder, basis)) as pool:
-            title = f"frames of {clips[0].corpus}, copy {copy}"
-            rows_of = pool.map(_project, sources(clips, spec, augmenter, copy), chunksize=16)
-            heard = list(tqdm(rows_of, title, total=len(clips)))
-        beside = file.with_suffix(".partial.npz")
-        np.savez(beside, rows=np.concatenate(heard), edges=np.cumsum([0, *map(len, heard)]))
-        beside.replace(file)
+        title = f"frames of {clips[0].corpus}, copy {copy}"
+        heard = list(in_parallel(partial(_project, encoder, basis), sources(clips, spec, augmenter, copy), title))
+        write_arrays(file, rows=np.concatenate(heard), edges=np.cumsum([0, *map(len, heard)]))
     with np.load(file) as stored:
         rows, edges = stored["rows"], stored["edges"]
     return [rows[first:last] for first, last in itertools.pairwise(edges)]
@@ -99,29 +98,25 @@ def _components(encoder: Path, everyday: Path, cache: Path) -> Basis:
         digest.update(f"{recording.name} {recording.stat().st_size}\n".encode())
     file = cache / f"frames-basis-{digest.hexdigest()[:16]}.npz"
     if not file.exists():
-        session = encoder_session(encoder.read_bytes())
+        session = encoder_session(encoder)
         title = "frames of everyday speech"
         steps = [_hear(session, read_audio(recording, SAMPLE_RATE)) for recording in tqdm(recordings, title)]
         basis = Basis.of(np.concatenate(steps))
-        cache.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial.npz")
         n = N_FRAME_HINTS
-        np.savez(beside, mean=basis.mean, std=basis.std, axes=basis.axes[:, :n], spread=basis.spread[:n])
-        beside.replace(file)
+        write_arrays(file, mean=basis.mean, std=basis.std, axes=basis.axes[:, :n], spread=basis.spread[:n])
     with np.load(file) as stored:
         return Basis(*(stored[name] for name in ("mean", "std", "axes", "spread")))
 
 
-def _hear(session: Any, samples: Float32) -> Float32:
+def _hear(session: Session, samples: Float32) -> Float32:
     """Return ``(n_steps, 416)`` of the layer."""
-    (steps,) = session.run([LAYER], {"input_values": loudest_at_half(samples)[None]})
+    (steps,) = session.run([LAYER], {"input_values": loudest_at_half(samples)[None]})  # (1, n_steps, 416)
     result: Float32 = steps[0]
     return result
 
 
-def _project(source: Source) -> Float16:
-    """Hear one clip, in a process that `_open` prepared, and interpolate to the times of its frames."""
-    session, basis = _prepared
+def _project(encoder: Path, basis: Basis, source: Source) -> Float16:
+    """Hear one clip and interpolate to the times of its frames: ``(n_frames, N_FRAME_HINTS)``."""
     try:
         samples, bands, (first, last) = speech_of(source)
         if samples is None:
@@ -130,7 +125,7 @@ def _project(source: Source) -> Float16:
         return np.zeros((0, N_FRAME_HINTS), np.float16)
     hop = source.spec.hop_length
     start = max(0, first * hop - MARGIN)
-    steps = _hear(session, samples[start : last * hop + MARGIN])
+    steps = _hear(session_of_process(encoder), samples[start : last * hop + MARGIN])
     hints = basis(steps) / basis.spread
     position = np.clip((np.arange(first, last) * hop - start - FIRST_CENTER) / STEP, 0, len(hints) - 1)
     below = np.minimum(position.astype(np.intp), max(len(hints) - 2, 0))
@@ -138,12 +133,3 @@ def _project(source: Source) -> Float16:
     above = np.minimum(below + 1, len(hints) - 1)
     at_frames: Float16 = (hints[below] * (1 - weight) + hints[above] * weight).astype(np.float16)
     return at_frames
-
-
-_prepared: Any = None
-
-
-def _open(encoder: Path, basis: Basis) -> None:
-    global _prepared  # one for each process of the pool
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    _prepared = encoder_session(encoder.read_bytes()), basis

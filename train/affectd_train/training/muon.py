@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import ops
+from affectd_train.backend import keras, ops
 
 
 @keras.saving.register_keras_serializable("affectd")

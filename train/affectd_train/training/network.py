@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
-from keras import layers, ops
+from affectd_train.backend import keras, layers, ops
 
 CHANNELS = (80, 88, 104)
 """Filters of the first convolution, the second, and those that follow."""

@@ -1,19 +1,32 @@
-"""Every number that training depends on."""
+"""Every number that training depends on, and how it reads as JSON and on the command line.
+
+Imports neither Keras nor any array library, so that a report reads it in no time.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from affectd.errors import UsageError
 from affectd.features.spec import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every number that training depends on; its JSON is stored with the weights."""
+    """Every number that training depends on; its JSON is stored with the weights.
+
+    Examples
+    --------
+    >>> recipe = Recipe(pretrain_steps=500, corpora=("emodb",))
+    >>> recipe.n_frames * recipe.spec.hop_length / recipe.spec.sample_rate  # seconds that the network sees
+    3.008
+    """
 
     # More cepstra than is usual: 40 do not hold the harmonics of a low voice, 64 do.
     spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
@@ -42,41 +55,79 @@ class Recipe:
     save_every: int = 200
     seed: int = 0
 
+    def as_json(self) -> dict[str, Any]:
+        """Return all fields, fit for JSON: of the teacher what it is, not where it lies."""
+        teacher = self.teacher and hashlib.sha256(Path(self.teacher).read_bytes()).hexdigest()[:16]
+        return dataclasses.asdict(self) | {"spec": self.spec.to_dict(), "teacher": teacher}
+
 
 PER_CORPUS = 1500
 """Copies in other voices that a corpus has at most, or one of each recording."""
 
-
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
-
-PHASES = ("pretrain", "finetune")
+_OTHER_PHASE = {
+    "pretrain_steps": "finetune_steps",
+    "pretrain_rate": "finetune_rate",
+    "finetune_steps": "pretrain_steps",
+    "finetune_rate": "pretrain_rate",
+}
 
 
 def swap_phases(recipe: Recipe) -> Recipe:
-    """Give the steps and rates of pretraining to fine-tuning, and the reverse."""
-    values = {f"{phase}_{what}": getattr(recipe, f"{phase}_{what}") for phase in PHASES for what in ("steps", "rate")}
-    others = {name: name.replace("pretrain_", "finetune_") for name in values if "pretrain_" in name}
-    both = others | {other: name for name, other in others.items()}
-    return replace(recipe, **{name: values[other] for name, other in both.items()})
+    """Give the steps and rates of pretraining to fine-tuning, and the reverse.
+
+    Examples
+    --------
+    >>> swap_phases(Recipe(pretrain_steps=5, finetune_steps=7)).pretrain_steps
+    7
+    """
+    return dataclasses.replace(recipe, **{name: getattr(recipe, other) for name, other in _OTHER_PHASE.items()})
+
+
+def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Change numbers of a recipe by ``KEY=VALUE``.
+
+    Raises
+    ------
+    UsageError
+        If the recipe has no such number, or the value is none.
+
+    Examples
+    --------
+    >>> with_settings(Recipe(), ["seed=3", "tilt_db=1"]).tilt_db
+    1.0
+    """
+    changes: dict[str, Any] = {}
+    numbers = {key: value for key, value in dataclasses.asdict(Recipe()).items() if isinstance(value, int | float)}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in numbers:
+            near = difflib.get_close_matches(key, numbers, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--set {setting}: the recipe has no number of this name{hint}")
+        try:
+            changes[key] = type(numbers[key])(value)
+        except ValueError:
+            raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
+        if changes[key] < (lowest := 1 if key in ("n_frames", "batch_size", "save_every") else 0):
+            raise UsageError(f"--set {setting}: must be {lowest} or more")
+    return dataclasses.replace(recipe, **changes)
 
 
 def options_of(recipe: Mapping[str, Any]) -> str:
-    """Say what ``affectd-train`` has to be told to train by a recipe, given as the JSON in ``fit.json``."""
-    usual = Recipe(teacher="")
+    """Say what ``affectd-train`` has to be told to train by a recipe, given as the JSON in ``fit.json``.
+
+    Examples
+    --------
+    >>> options_of({"teacher": "c9a5d5b0f1b6e0d2", "seed": 3})
+    '--teacher encoder_model.onnx --set seed=3'
+    """
+    usual, names = Recipe(), {}
     if recipe.get("target") == "cremad":  # for which the protocol of CREMA-D swapped them
-        usual = swap_phases(usual)
+        usual, names = swap_phases(usual), _OTHER_PHASE
     words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
-    changed = {k: v for k, v in asdict(usual).items() if isinstance(v, int | float) and recipe.get(k, v) != v}
-    names = {name: name for name in changed}
-    if recipe.get("target") == "cremad":
-        for first, second in (PHASES, PHASES[::-1]):
-            names |= {f"{first}_{what}": f"{second}_{what}" for what in ("steps", "rate") if f"{first}_{what}" in names}
-    return " ".join(words + [f"--set {names[name]}={recipe[name]}" for name in sorted(changed)])
-
-
-def _as_json(recipe: Recipe) -> dict[str, Any]:
-    # Of the teacher counts what it is, not where it lies.
-    teacher = recipe.teacher and hashlib.sha256(Path(recipe.teacher).read_bytes()).hexdigest()[:16]
-    return asdict(recipe) | {"spec": recipe.spec.to_dict(), "teacher": teacher}
+    numbers = {key: value for key, value in dataclasses.asdict(usual).items() if isinstance(value, int | float)}
+    changed = sorted(key for key, value in numbers.items() if recipe.get(key, value) != value)
+    return " ".join(words + [f"--set {names.get(key, key)}={recipe[key]}" for key in changed])

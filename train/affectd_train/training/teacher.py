@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import multiprocessing
-import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import librosa
 import numpy as np
@@ -27,13 +24,14 @@ from librosa.filters import mel
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax
-from tqdm import tqdm
 
+from affectd.arrays import Float32, Float64
 from affectd.errors import DataError, UnavailableError
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel
+from affectd_train.files import in_parallel, written_whole
 from affectd_train.training.variants import Source, digest, sources
 
 SAMPLE_RATE = 16000
@@ -53,17 +51,29 @@ CROSSINGS = 5
 """Groups of speakers; each is judged by a classifier that was trained on the others."""
 
 
-def encoder_session(encoder: bytes) -> Any:
+class Session(Protocol):
+    """What is used of ``onnxruntime.InferenceSession``."""
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, Float32], /) -> list[Float32]:
+        """Compute outputs, all of them for None."""
+
+
+def encoder_session(encoder: Path) -> Session:
     """Open the encoder on one thread, with `LAYERS` for outputs, and what nothing needs then cut off."""
     onnx, runtime = _installed("onnx"), _installed("onnxruntime")
-    model = onnx.load_model_from_string(encoder)
+    model = onnx.load_model_from_string(encoder.read_bytes())
     del model.graph.output[:]
     for layer in LAYERS:
         model.graph.output.append(onnx.helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None))
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return runtime.InferenceSession(model.SerializeToString(), options)
+    session: Session = runtime.InferenceSession(model.SerializeToString(), options)
+    return session
+
+
+session_of_process = cache(encoder_session)
+"""The encoder in a process of a pool, opened for its first clip."""
 
 
 def embeddings(
@@ -98,21 +108,17 @@ def embeddings(
     file = cache / f"embeddings-{clips[0].corpus}-{digest(settings, clips, augmenter, copy)}.npy"
     if not file.exists():
         _installed("onnx"), _installed("onnxruntime")
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(os.cpu_count(), context, _open, (encoder,)) as pool:
-            title = f"embeddings of {clips[0].corpus}, copy {copy}"
-            heard = pool.map(embed, sources(clips, spec, augmenter, copy), chunksize=16)
-            rows = list(tqdm(heard, title, total=len(clips)))
+        title = f"embeddings of {clips[0].corpus}, copy {copy}"
+        rows = list(in_parallel(partial(embed, encoder), sources(clips, spec, augmenter, copy), title))
         cache.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial.npy")
-        np.save(beside, np.stack(rows).astype(np.float16))
-        os.replace(beside, file)
+        with written_whole(file) as beside:
+            np.save(beside, np.stack(rows).astype(np.float16))
     result: Float32 = np.load(file).astype(np.float32)
     return result
 
 
-def embed(source: Source) -> Float32:
-    """Embed one clip, in a process that `_open` prepared."""
+def embed(encoder: Path, source: Source) -> Float32:
+    """Embed one clip: ``(3 * 832,)``, the mean and the deviation of each of `LAYERS`."""
     try:
         samples = invert(load_logmel(source.clip)) if source.clip.is_logmel else source.sound()[0]
     except DataError:  # reading its bands says why
@@ -120,7 +126,7 @@ def embed(source: Source) -> Float32:
     power = np.convolve(samples**2, np.ones(400) / 400, "same")
     loud = np.flatnonzero(power > 1e-4 * power.max())
     speech = loudest_at_half(samples[max(0, loud[0] - 1600) : loud[-1] + 1600])
-    layers = _session.run(None, {"input_values": speech[None]})  # each (1, n_steps, 416)
+    layers = session_of_process(encoder).run(None, {"input_values": speech[None]})  # each (1, n_steps, 416)
     return np.concatenate([part for layer in layers for part in (layer[0].mean(0), layer[0].std(0))])
 
 
@@ -243,7 +249,7 @@ def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Fl
     right = np.eye(n_labels, dtype=np.float32)[labels]
     shape = (z.shape[1] + 1, n_labels)
 
-    def cost(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def cost(flat: Float64) -> tuple[float, Float64]:
         w = flat.reshape(shape).astype(np.float32)
         p = softmax(z @ w[:-1] + w[-1], axis=1)
         gradient = (p - right) * weights[:, None]
@@ -255,22 +261,13 @@ def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Fl
     return result
 
 
-_session: Any = None
-
-
-def _open(encoder: Path) -> None:
-    global _session  # one for each process of the pool
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    _session = encoder_session(encoder.read_bytes())
-
-
 @cache
 def _filters() -> tuple[Float32, Float32]:
     bank = mel(sr=SAMPLE_RATE, n_fft=1024, n_mels=128).astype(np.float32)  # (128, 513)
     return bank, np.linalg.pinv(bank).T.astype(np.float32)
 
 
-def _installed(name: str) -> Any:
+def _installed(name: str) -> Any:  # neither has types
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:

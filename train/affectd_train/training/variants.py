@@ -7,14 +7,16 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from affectd.arrays import Float32
 from affectd.config.sections import GateConfig
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import TRIM_RANGE_DB
 from affectd_train.augmentation.waveform import Augmenter
-from affectd_train.data.clips import Clip, Float32
+from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.training.recipe import PER_CORPUS, Recipe
 
@@ -68,13 +70,19 @@ def speech_settings(spec: FeatureSpec) -> bytes:
     return json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB]).encode()
 
 
-def versions(
-    name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter
-) -> list[tuple[list[Clip], Augmenter | None, int]]:
+class Version(NamedTuple):
+    """Clips of one corpus as they are, or with an augmenter the copy of that number of each."""
+
+    clips: list[Clip]
+    augmenter: Augmenter | None
+    copy: int
+
+
+def versions(name: str, clips: Sequence[Clip], recipe: Recipe, augmenter: Augmenter) -> list[Version]:
     """List what to load of a corpus: the clips as they are, and their copies unless they are there as bands alone.
 
     Voices are what is short: a corpus of few recordings has more copies of each.
     """
     mine = sorted(clip for clip in clips if clip.corpus == name)  # whatever the order: the cache is one
     copies = 0 if mine[0].is_logmel else min(recipe.augmented_copies, max(1, PER_CORPUS // len(mine)))
-    return [(mine, None, 0), *((mine, augmenter, copy) for copy in range(1, copies + 1))]
+    return [Version(mine, None, 0), *(Version(mine, augmenter, copy) for copy in range(1, copies + 1))]

@@ -1,0 +1,66 @@
+"""What draws, reports or explains itself starts at once; what trains is not heard starting."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectd_train.training.network import build_network
+
+MODEL = Path(__file__).parents[2] / "models" / "affectd.tflite"
+WATCHED = """
+import json, re, sys, time
+from pathlib import Path
+from affectd_train.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    mebibytes = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    modules = sorted({name.partition(".")[0] for name in sys.modules} & {"keras", "tensorflow", "librosa", "sklearn"})
+    print(json.dumps([modules, time.process_time(), mebibytes]), file=sys.stderr)
+"""
+
+
+def watched(*words: str | Path) -> tuple[list[str], float, float]:
+    """Run a command; return the heavy modules it imported, its seconds of CPU and its MiB of memory."""
+    program = [sys.executable, "-c", WATCHED, *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ | {"LANG": "C"})
+    modules, seconds, mebibytes = json.loads(done.stderr.splitlines()[-1])
+    return modules, seconds, mebibytes
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["evaluate", "--protocol", "none"]])
+def test_arguments_are_read_without_keras(words: list[str]) -> None:
+    modules, seconds, mebibytes = watched(*words)
+    assert modules == []
+    assert seconds < 1.5
+    assert mebibytes < 150
+
+
+def test_the_report_is_written_without_keras(tmp_path: Path) -> None:
+    modules, seconds, mebibytes = watched("report", MODEL, "--out", tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text().startswith("# Model card")
+    assert modules == []
+    assert seconds < 1.5
+    assert mebibytes < 150
+
+
+@pytest.mark.parametrize("words", [["pictures", "--evaluation", "nowhere"], ["explore", "nowhere"]])
+def test_pictures_need_no_keras(words: list[str], tmp_path: Path) -> None:
+    assert watched(*words, "--out", tmp_path)[0] == []
+
+
+def test_tensorflow_starts_and_converts_in_silence(tmp_path: Path) -> None:
+    build_network(16, 8, 3).save(tmp_path / "float.keras")
+    np.save(tmp_path / "representative.npy", np.random.default_rng(0).normal(size=(8, 16, 8)).astype(np.float16))
+    program = [sys.executable, "-m", "affectd_train.cli", "quantize", str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'int8.tflite'}\n"
+    assert done.stderr == ""

@@ -1,0 +1,48 @@
+"""All that is trained on, loaded: the bands of recordings and of their copies, of noise and of everyday speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectd.arrays import Float32
+from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.data.clips import Clip
+from affectd_train.data.labels import LABELS, labels_of
+from affectd_train.training.bands import BandStore, load_bands, load_everyday, load_noise
+from affectd_train.training.recipe import Recipe
+from affectd_train.training.variants import Version, versions
+
+
+@dataclass(frozen=True)
+class Material:
+    """What `load_material` loaded."""
+
+    stores: dict[str, BandStore]  # by corpus, without held-out speakers
+    labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
+    noise: list[Float32]  # each (n_frames, n_bands) dB
+    everyday: list[Float32]  # each (n_frames, n_bands) dB
+    augmenter: Augmenter  # of the copies
+    versions: list[Version]  # all that was loaded, held-out speakers included
+
+    def join(self, corpora: Iterable[str]) -> BandStore:
+        """Put the bands of corpora behind one another."""
+        return BandStore.join([self.stores[name] for name in corpora])
+
+
+def load_material(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path, held_out: Set[str]) -> Material:
+    """Load what a recipe trains on; see `affectd_train.training.fit.fit` for the parameters."""
+    corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
+    noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
+    rooms = data / "noise" / "impulse_responses"
+    augmenter = Augmenter(data / "noise" if noise else None, rooms if rooms.is_dir() else None)
+    everyday = load_everyday(data / "speech", recipe.spec) if (data / "speech").is_dir() else []
+    listed = {name: versions(name, clips, recipe, augmenter) for name in corpora}
+    stores = {
+        name: BandStore.join([load_bands(v.clips, recipe.spec, cache, v.augmenter, v.copy) for v in mine])
+        for name, mine in listed.items()
+    }
+    stores = {name: store.without(held_out) for name, store in stores.items()}
+    labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
+    return Material(stores, labels, noise, everyday, augmenter, [v for mine in listed.values() for v in mine])
