@@ -1,6 +1,6 @@
 """Write what the documents say about the settings: the sample file and the table of the reference.
 
-Run it after a change of ``edge/affectd/config.py``: ``python tests/config_documents.py``.
+Run it after a change of ``edge/affectd/config/sections.py``: ``python tests/config_documents.py``.
 """
 
 from __future__ import annotations
