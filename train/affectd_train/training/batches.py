@@ -15,7 +15,7 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.network import FRAMES_PER_STEP
-from affectd_train.training.teacher import Lesson
+from affectd_train.training.teacher import SoftTargets
 
 NOISE_SHARE = 0.08
 EVERYDAY_SHARE = 0.1
@@ -63,7 +63,7 @@ class Batches:
     batch_size: int
     label_smoothing: float
     seed: int
-    taught: Lesson | None = None
+    taught: SoftTargets | None = None
     teacher_share: float = 0.5
     frames: Sequence[Float16] = ()
     tilt_db: float = 2.0
