@@ -131,17 +131,17 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def _clips(options: argparse.Namespace, recipe: Recipe) -> list[Clip]:
+def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> list[Clip]:
     from affectd_train.data.corpora import read_clips
 
-    return read_clips(options.data, recipe.corpora)
+    return read_clips(options.data, corpora)
 
 
 def _fit(options: argparse.Namespace) -> str:
     from affectd_train.training.fit import fit
 
     recipe = _recipe(options)
-    clips = _clips(options, recipe)
+    clips = _clips(options, recipe.corpora)
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
@@ -166,26 +166,22 @@ def protocol(name: str) -> Protocol:
 def _evaluate(options: argparse.Namespace) -> str:
     recipe = _recipe(options)
     out = options.out or Path("runs") / options.protocol
-    figures = protocol(options.protocol)(_clips(options, recipe), recipe, options.data, out)
+    figures = protocol(options.protocol)(_clips(options, recipe.corpora), recipe, options.data, out)
     return json.dumps(figures, indent=1)
 
 
 def _robustness(options: argparse.Namespace) -> str:
     from affectd_train.evaluation.robustness import robustness
-    from affectd_train.training.recipe import Recipe
 
     if options.every < 1:
         raise UsageError(f"--every {options.every}: must be 1 or more")
-    clips = _clips(options, Recipe())
-    return json.dumps(robustness(options.evaluation, clips, options.data, options.every), indent=1)
+    return json.dumps(robustness(options.evaluation, _clips(options), options.data, options.every), indent=1)
 
 
 def _behavior(options: argparse.Namespace) -> str:
     from affectd_train.evaluation.behavior import behavior
-    from affectd_train.training.recipe import Recipe
 
-    clips = _clips(options, Recipe())
-    return json.dumps(behavior(options.evaluation, options.model, clips, options.data), indent=1)
+    return json.dumps(behavior(options.evaluation, options.model, _clips(options), options.data), indent=1)
 
 
 def _pictures(options: argparse.Namespace) -> str:

@@ -20,7 +20,7 @@ from affectd_train.data.logmel import LOGMEL_PEAK_DBFS, logmel_level
 from affectd_train.data.recordings import load_audio
 from affectd_train.training.bands import BandStore, load_bands, load_everyday, speech_bands
 from affectd_train.training.batches import Batches, normalization, padded_cepstra
-from affectd_train.training.teacher import Lesson
+from affectd_train.training.teacher import SoftTargets
 from affectd_train.training.variants import Source
 
 SPEC = FeatureSpec()
@@ -105,7 +105,7 @@ def test_hints_of_frames_stay_with_their_frames(store: BandStore) -> None:
     n = len(store)
     # The hint of a frame is its place in the clip, from 0 to 1.
     frames = [np.linspace(0, 1, len(store[i]), dtype=np.float16)[:, None] for i in range(n)]
-    taught = Lesson(np.full((n, len(LABELS)), 1 / len(LABELS), np.float32), np.zeros((n, 3), np.float32))
+    taught = SoftTargets(np.full((n, len(LABELS)), 1 / len(LABELS), np.float32), np.zeros((n, 3), np.float32))
     drawn = batches(
         store, taught=taught, frames=frames, noise=[np.zeros((300, SPEC.n_mels), np.float32)], batch_size=200
     )

@@ -21,7 +21,7 @@ from affectd_train.data.corpora import read_corpus
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.recordings import load_audio
 from affectd_train.training.network import build_network, deployed, loss
-from affectd_train.training.teacher import LAYERS, Basis, embeddings, fit_linear, invert, lesson
+from affectd_train.training.teacher import LAYERS, Basis, embeddings, fit_linear, invert, soft_targets
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_label_that_nobody_has_is_never_guessed(rng: np.random.Generator) -> N
     labels = rng.integers(0, 2, 200)
     x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)
     speakers = [f"speaker-{i % 10}" for i in range(200)]
-    judged = lesson(x, Basis.of(x), labels, 3, np.ones(200, np.float32), speakers)
+    judged = soft_targets(x, Basis.of(x), labels, 3, np.ones(200, np.float32), speakers)
     assert judged.probabilities[:, 2].max() < 0.05
     np.testing.assert_allclose(judged.probabilities.sum(1), 1, atol=1e-5)
 
@@ -127,7 +127,7 @@ def test_nobody_is_judged_by_a_classifier_that_knows_the_voice(rng: np.random.Ge
     x = (np.repeat(voice, n_each, axis=0) + 0.1 * rng.normal(size=(n_speakers * n_each, 60))).astype(np.float32)
     speakers = [f"speaker-{i // n_each}" for i in range(len(x))]
     weights = np.ones(len(x), np.float32)
-    judged = lesson(x, Basis.of(x), labels, 2, weights, speakers)
+    judged = soft_targets(x, Basis.of(x), labels, 2, weights, speakers)
     right = judged.probabilities.argmax(1) == labels
     assert 0.3 < right.mean() < 0.7
     z = Basis.of(x)(x)
@@ -139,10 +139,12 @@ def test_what_weighs_nothing_is_judged_and_teaches_nothing(rng: np.random.Genera
     labels = rng.integers(0, 2, 200)
     x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)
     speakers = [f"speaker-{i % 10}" for i in range(200)]
-    alone = lesson(x, Basis.of(x), labels, 2, np.ones(200, np.float32), speakers)
+    alone = soft_targets(x, Basis.of(x), labels, 2, np.ones(200, np.float32), speakers)
     # Copies with wrong labels: whoever learned from them would answer otherwise.
     weights = np.repeat(np.array([1, 0], np.float32), 200)
-    both = lesson(np.concatenate([x, x]), Basis.of(x), np.concatenate([labels, 1 - labels]), 2, weights, speakers * 2)
+    both = soft_targets(
+        np.concatenate([x, x]), Basis.of(x), np.concatenate([labels, 1 - labels]), 2, weights, speakers * 2
+    )
     np.testing.assert_allclose(both.probabilities, np.tile(alone.probabilities, (2, 1)), atol=1e-3)
 
 
@@ -150,7 +152,7 @@ def test_hints_are_uncorrelated_and_of_equal_size(rng: np.random.Generator) -> N
     x = (rng.normal(size=(500, 4)) @ rng.normal(size=(4, 30))).astype(np.float32) + rng.normal(
         size=(500, 30), scale=0.1
     ).astype(np.float32)
-    judged = lesson(
+    judged = soft_targets(
         x, Basis.of(x), rng.integers(0, 2, 500), 2, np.ones(500, np.float32),
         [str(i % 10) for i in range(500)],
     )  # fmt: skip

@@ -16,7 +16,13 @@ DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
 
 
 def stretch(bands: Float32, factor: float) -> Float32:
-    """Make the clip ``factor`` times as long by linear interpolation between frames."""
+    """Make the clip ``factor`` times as long by linear interpolation between frames.
+
+    Examples
+    --------
+    >>> stretch(np.zeros((100, 64), np.float32), 1.1).shape
+    (110, 64)
+    """
     position = np.linspace(0, len(bands) - 1, max(2, round(len(bands) * factor)))
     below = np.minimum(position.astype(np.intp), len(bands) - 2)
     weight = (position - below).astype(np.float32)[:, None]

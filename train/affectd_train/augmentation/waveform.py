@@ -87,7 +87,13 @@ def add_noise(samples: Float32, noise: Float32, snr_db: float) -> Float32:
 
 
 def change_level(samples: Float32, gain_db: float) -> Float32:
-    """Amplify by `gain_db`, but never so far that the peak exceeds full scale."""
+    """Amplify by `gain_db`, but never so far that the peak exceeds full scale.
+
+    Examples
+    --------
+    >>> change_level(np.array([0.5, -0.25], np.float32), 40.0).tolist()  # as far as 16-bit PCM goes
+    [0.999969482421875, -0.4999847412109375]
+    """
     peak = float(np.abs(samples).max(initial=0.0))
     factor = 10 ** (gain_db / 20)
     if factor * peak > _PEAK:

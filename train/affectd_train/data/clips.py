@@ -27,6 +27,11 @@ class Clip:
         The corpus's id of the spoken sentence or word.
     first_frame, n_frames
         For a log-mel clip, its columns in the file; None for audio.
+
+    Examples
+    --------
+    >>> Clip("emodb", Path("03a01Fa.wav"), "emodb-03", "male", "happy", "a01").is_logmel
+    False
     """
 
     corpus: str

@@ -48,6 +48,11 @@ def labels_of(corpus: str) -> frozenset[str]:
     ------
     ValueError
         If the corpus is none of `CORPORA`.
+
+    Examples
+    --------
+    >>> sorted(labels_of("emodb"))
+    ['angry', 'disgust', 'fearful', 'happy', 'neutral', 'sad']
     """
     if corpus not in LABEL_OF_CODE:
         raise ValueError(f"unknown corpus {corpus!r}: known are {', '.join(CORPORA)}")

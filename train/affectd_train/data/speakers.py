@@ -31,7 +31,13 @@ _CREMAD_60_AND_OVER = frozenset((1016, 1020, 1034, 1050, 1067, 1087))
 
 
 def age_group(speaker: str) -> str:
-    """Return which of `AGE_GROUPS` a speaker such as ``cremad-1001`` belongs to, or "" where no age is published."""
+    """Return which of `AGE_GROUPS` a speaker such as ``cremad-1001`` belongs to, or "" where no age is published.
+
+    Examples
+    --------
+    >>> age_group("tess-oaf")
+    '60 and over'
+    """
     corpus, _, code = speaker.partition("-")
     if corpus == "cremad" and code.isdecimal():
         actor = int(code)

@@ -1,6 +1,6 @@
 """Which clips train and which test: with speakers disjoint unless a name says otherwise.
 
-A network that has heard a speaker recognizes the voice as well as the emotion, so random splits flatter
+A network trained on a speaker recognizes the voice as well as the emotion, so random splits flatter
 it by tens of points. Every split therefore carries its protocol in `Split.name`, which belongs beside
 every figure that is reported.
 """
@@ -103,6 +103,13 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
     ------
     ValueError
         If there are fewer than two speakers.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> clips = [Clip("emodb", Path(f"{n}.wav"), f"emodb-{n}", "male", "sad", "a01") for n in ("03", "10", "11")]
+    >>> [split.name for split in leave_one_speaker_out(clips)][0]
+    'leave emodb-03 out, speakers disjoint'
     """
     speakers = sorted({clip.speaker for clip in clips})
     if len(speakers) < 2:
@@ -113,7 +120,7 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
 def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, seed: int) -> Split:
     """Split at random within each emotion, with the same speakers on BOTH sides.
 
-    Only for comparison with published figures obtained this way; it says nothing about strangers.
+    Only for comparison with published figures obtained this way; it says nothing about unseen speakers.
 
     Raises
     ------

@@ -15,58 +15,35 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
 from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.network import FRAMES_PER_STEP
-from affectd_train.training.teacher import Lesson
+from affectd_train.training.teacher import SoftTargets
 
-NOISE_SHARE = 0.08
-EVERYDAY_SHARE = 0.1
+NOISE_SHARE = 0.08  # of every batch is noise alone
+EVERYDAY_SHARE = 0.1  # of every batch is everyday speech
 
 
 @dataclass(kw_only=True, eq=False)
 class Batches:
     """Draws training batches; batch number ``step`` is the same whenever it is drawn, so training can resume.
 
-    Attributes
-    ----------
-    store
-        All clips to draw from.
-    shares
-        corpus -> share of every batch. Within a corpus each label is equally likely.
-    labels
-        The classes, in the order of the network's outputs.
-    noise
-        Noise bands, mixed into a third of the clips and shown alone as `NOISE_SHARE` of every batch, with all
-        labels equally likely: the network should not be sure what a fan feels.
-    everyday
-        Bands of speech that is not acted, `EVERYDAY_SHARE` of every batch, with all labels equally likely.
-    spec, n_frames
-        The front end, and the frames of one context.
-    normalization
-        Mean and deviation, each ``(n_mfcc,)`` float32, of `normalization`.
-    batch_size, label_smoothing, seed
-        As in `affectd_train.training.recipe.Recipe`.
-    taught, teacher_share
-        What a teacher makes of every clip of the store, and which share of the targets its answers are.
-    frames
-        `affectd_train.training.frame_hints.frame_hints` of every clip of the store; or nothing.
-    tilt_db
-        How far the microphones that clips are made to come from differ; see `tilt`.
+    A clip of noise, or of speech that is not acted, has all labels with equal probability: the network should not be
+    sure what a fan feels. Noise is also mixed into a third of the other clips.
     """
 
-    store: BandStore
-    shares: Mapping[str, float]
-    labels: Sequence[str]
-    noise: Sequence[Float32]
-    everyday: Sequence[Float32]
+    store: BandStore  # all clips to draw from
+    shares: Mapping[str, float]  # corpus -> share of every batch; within a corpus each label is equally likely
+    labels: Sequence[str]  # in the order of the network's outputs
+    noise: Sequence[Float32]  # bands, each (n_frames, n_bands) dB
+    everyday: Sequence[Float32]  # bands of speech that is not acted
     spec: FeatureSpec
-    n_frames: int
-    normalization: tuple[Float32, Float32]
+    n_frames: int  # of one context
+    normalization: tuple[Float32, Float32]  # mean and deviation, (n_mfcc,) each
     batch_size: int
     label_smoothing: float
     seed: int
-    taught: Lesson | None = None
-    teacher_share: float = 0.5
-    frames: Sequence[Float16] = ()
-    tilt_db: float = 2.0
+    taught: SoftTargets | None = None  # what a teacher makes of every clip of the store
+    teacher_share: float = 0.5  # of the target probabilities
+    frames: Sequence[Float16] = ()  # the hints of `frame_hints` of every clip of the store; or nothing
+    tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ; see `tilt`
 
     def __post_init__(self) -> None:
         self.mfcc, self.centers = Mfcc(self.spec), mel_centers(self.spec)
@@ -206,6 +183,5 @@ def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int)
     mfcc = Mfcc(spec)
     chosen = np.random.default_rng(seed).choice(len(store), min(500, len(store)), replace=False)
     cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])
-    return cepstra.mean(0, dtype=np.float64).astype(np.float32), (cepstra.std(0, dtype=np.float64) + 1e-3).astype(
-        np.float32
-    )
+    mean, std = cepstra.mean(0, dtype=np.float64), cepstra.std(0, dtype=np.float64) + 1e-3
+    return mean.astype(np.float32), std.astype(np.float32)

@@ -28,8 +28,8 @@ from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.files import Fitted, write_json, written_whole
 from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, normalization
-from affectd_train.training.lessons import Answers, ask
-from affectd_train.training.material import Material, load_material
+from affectd_train.training.dataset import Dataset, load_dataset
+from affectd_train.training.distillation import TeacherOutputs, run_teacher
 from affectd_train.training.muon import Muon
 from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
@@ -78,39 +78,41 @@ def fit(
         return result
 
     # Data: the bands of every recording and of its copies, of noise and of everyday speech.
-    material = load_material(clips, recipe, data, cache, held_out)
-    first, second = phases(recipe, list(material.stores))
-    sooner, everything = material.join(first.shares), material.join(material.stores)
-    if not len(sooner):
+    dataset = load_dataset(clips, recipe, data, cache, held_out)
+    first, second = phases(recipe, list(dataset.stores))
+    pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
+    if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
-    normal = normalization(sooner, recipe.spec, first.n_frames, recipe.seed)  # mean and deviation, (n_mfcc,) each
+    mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
-    answers = ask(material.versions, sooner, recipe, data / "speech" if material.everyday else None, cache)
-    heads = (len(material.labels), answers.n_hints, answers.n_frame_hints)
-    cost = loss(*heads, recipe.hint_weight, recipe.frame_weight)
+    everyday = data / "speech" if dataset.everyday else None
+    teacher = run_teacher(dataset.versions, pretrain_store, recipe, everyday, cache)
+    sizes = (len(dataset.labels), teacher.n_hints, teacher.n_frame_hints)
+    objective = loss(*sizes, recipe.hint_weight, recipe.frame_weight)
 
     # Pretraining, shared by all calls that agree on what it depends on.
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
-    network = build_network(first.n_frames, recipe.spec.n_mfcc, *heads)
-    pretrained = cache / f"pretrained-{pretraining_key(recipe, material, sooner, network, data)}.keras"
+    network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes)
+    pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network, data)}.keras"
     if not pretrained.exists():
-        train(network, batches(first, sooner, normal, material, answers, recipe), cost, first, recipe, pretrained)
+        batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
+        train(network, batches, objective, first, recipe, pretrained)
 
     # Fine-tuning.
-    network = build_network(second.n_frames, recipe.spec.n_mfcc, *heads)
+    network = build_network(second.n_frames, recipe.spec.n_mfcc, *sizes)
     network.set_weights(keras.models.load_model(pretrained, compile=False).get_weights())
-    draws = batches(second, everything, normal, material, answers, recipe)
+    batches = batches_of(second, full_store, mean_std, dataset, teacher, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range
     # is that a tensor has here, its 256 steps are spread over it.
-    np.save(out / "representative.npy", draws.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
+    np.save(out / "representative.npy", batches.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
     if not result.exists():
         whole = out / "whole.keras"
-        train(network, draws, cost, second, recipe, whole)
+        train(network, batches, objective, second, recipe, whole)
         save(deployed(keras.models.load_model(whole, compile=False)), result)
         whole.unlink()
-    write_json(out / "fit.json", fitted(recipe, material.labels, normal, everything.clips))
+    write_json(out / "fit.json", fitted(recipe, dataset.labels, mean_std, full_store.clips))
     return result
 
 
@@ -176,57 +178,57 @@ def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
     return first, second
 
 
-def batches(
+def batches_of(
     phase: Phase,
     store: BandStore,
-    normal: tuple[Float32, Float32],
-    material: Material,
-    answers: Answers,
+    mean_std: tuple[Float32, Float32],
+    dataset: Dataset,
+    teacher: TeacherOutputs,
     recipe: Recipe,
 ) -> Batches:
-    """Say how a phase draws from a store."""
+    """Say how a phase batches from a store."""
     return Batches(
         store=store,
         shares=phase.shares,
-        labels=material.labels,
-        noise=material.noise,
-        everyday=material.everyday,
+        labels=dataset.labels,
+        noise=dataset.noise,
+        everyday=dataset.everyday,
         spec=recipe.spec,
         n_frames=phase.n_frames,
-        normalization=normal,
+        normalization=mean_std,
         batch_size=recipe.batch_size,
         label_smoothing=recipe.label_smoothing,
         seed=phase.seed,
-        taught=answers.lesson(store, material.labels, recipe.shares),
+        taught=teacher.soft_targets(store, dataset.labels, recipe.shares),
         teacher_share=recipe.teacher_share,
-        frames=answers.frames_of(store),
+        frames=teacher.frames_of(store),
         tilt_db=recipe.tilt_db,
     )
 
 
-def pretraining_key(recipe: Recipe, material: Material, store: BandStore, network: keras.Model, data: Path) -> str:
+def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network: keras.Model, data: Path) -> str:
     """Name all that pretraining depends on."""
     numbers = {name: value for name, value in recipe.as_json().items() if name not in OF_FINETUNING}
     speakers = sorted({clip.speaker for clip in store.clips})
     talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
-    surroundings = [material.augmenter.settings(), talk]  # a noise that is added is meant to be heard
-    depends = [numbers, speakers, material.labels, len(store), surroundings, network.to_json()]
+    surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
+    depends = [numbers, speakers, dataset.labels, len(store), surroundings, network.to_json()]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def train(network: keras.Model, draws: Batches, cost: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
+def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
     """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
     checkpoint = result.with_name(result.stem + "-checkpoint.keras")
     if checkpoint.exists():
-        network = keras.models.load_model(checkpoint, custom_objects={cost.__name__: cost})
+        network = keras.models.load_model(checkpoint, custom_objects={objective.__name__: objective})
     else:
-        network.compile(optimizer(phase, recipe), loss=cost, jit_compile=False)
+        network.compile(optimizer(phase, recipe), loss=objective, jit_compile=False)
     first = int(network.optimizer.iterations)
     reseed(network, first)
     log = result.with_name(result.stem + "-loss.jsonl")
     steps = tqdm(range(first, phase.steps), phase.title, initial=first, total=phase.steps, unit="step")
     with steps, log.open("a") as lines:
-        for step, (x, y) in zip(steps, prefetch(draws, first, phase.steps), strict=True):
+        for step, (x, y) in zip(steps, prefetch(batches, first, phase.steps), strict=True):
             value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_mfcc), (batch, n_labels and hints)
             if (step + 1) % 20 == 0:
                 steps.set_postfix(loss=f"{value:.3f}")
@@ -264,14 +266,14 @@ def reseed(network: keras.Model, step: int) -> None:
             layer.seed_generator.state.assign([number, step])
 
 
-def prefetch(draws: Batches, first: int, steps: int) -> Iterator[tuple[Float32, Float32]]:
+def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32, Float32]]:
     """Draw batches ahead in a thread: NumPy releases the lock for most of it."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = deque(pool.submit(draws.draw, step) for step in range(first, min(first + 4, steps)))
+        ahead = deque(pool.submit(batches.draw, step) for step in range(first, min(first + 4, steps)))
         for step in range(first + 4, steps + 4):
             batch = ahead.popleft().result()
             if step < steps:
-                ahead.append(pool.submit(draws.draw, step))
+                ahead.append(pool.submit(batches.draw, step))
             yield batch
 
 
@@ -281,9 +283,9 @@ def save(network: keras.Model, path: Path) -> None:
         network.save(beside)
 
 
-def fitted(recipe: Recipe, labels: list[str], normal: tuple[Float32, Float32], trained_on: Sequence[Clip]) -> Fitted:
+def fitted(recipe: Recipe, labels: list[str], mean_std: tuple[Float32, Float32], trained_on: Sequence[Clip]) -> Fitted:
     """Put down what the next commands need to know about a run."""
-    mean, std = normal
+    mean, std = mean_std
     return Fitted(
         recipe=recipe.as_json(),
         labels=labels,

@@ -1,4 +1,4 @@
-"""What the teacher makes of every frame of a clip: a far denser lesson than one label, or one embedding, for all of it.
+"""What the teacher makes of every frame of a clip: far denser targets than one label, or one embedding, for all of it.
 
 Principal components of one of the encoder's layers, at the times of the front end's frames. The components are found
 on everyday speech, so that they are the same whatever is trained and tested on, and owe nothing to those tested.
@@ -36,7 +36,7 @@ from affectd_train.training.teacher import (
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 
 LAYER = "/layers.3/Add_1_output_0"
-"""The layer whose mean alone judges strangers best."""
+"""The layer whose mean alone recognizes unseen speakers best."""
 
 N_FRAME_HINTS = 64
 """Principal components of it that the small network learns to guess."""

@@ -43,6 +43,11 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n
     -------
     A model from ``(batch, n_frames, n_mfcc)`` to logits, hints and hints of frames,
     ``(batch, n_labels + n_hints + n_frames // FRAMES_PER_STEP * n_frame_hints)``.
+
+    Examples
+    --------
+    >>> build_network(n_frames=188, n_mfcc=64, n_labels=8).output_shape
+    (None, 8)
     """
 
     def convolve(x: Any, filters: int, kernel_size: int, strides: int = 1, dilation: int = 1) -> Any:

@@ -2,8 +2,8 @@
 
 The teacher is the encoder of Moonshine base (20 million weights, trained on 200,000 hours to recognize words; MIT
 license): the mean and standard deviation over time of its third to fifth layer, and a linear classifier on them
-that knows the training speakers alone. Of strangers it judges better than any network of our size that was trained on
-labels only. The device never sees it.
+that knows the training speakers alone. Of unseen speakers it recognizes more than any network of our size that was
+trained on labels only. The device never sees it.
 
 N. Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024.
 """
@@ -48,7 +48,7 @@ L2 = 300.0
 """Weight decay of the linear classifier, in units of clips."""
 
 CROSSINGS = 5
-"""Groups of speakers; each is judged by a classifier that was trained on the others."""
+"""Groups of speakers; each is classified by a classifier that was trained on the others."""
 
 
 class Session(Protocol):
@@ -162,8 +162,8 @@ def invert(bands: Float32) -> Float32:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the teacher makes of some clips.
+class SoftTargets:
+    """What the teacher makes of some clips, as targets.
 
     Attributes
     ----------
@@ -210,10 +210,10 @@ class Basis:
         return np.asarray(((x - self.mean) / self.std) @ self.axes, np.float32)
 
 
-def lesson(
+def soft_targets(
     x: Float32, basis: Basis, labels: NDArray[np.int64], n_labels: int, weights: Float32, speakers: Sequence[str]
-) -> Lesson:
-    """Let the teacher judge every clip without having heard its speaker.
+) -> SoftTargets:
+    """Classify every clip by a classifier that was not trained on its speaker.
 
     Parameters
     ----------
@@ -222,9 +222,9 @@ def lesson(
     labels, n_labels
         ``(n,)`` the right answers, and how many there may be.
     weights
-        ``(n,)`` float32, how much a clip counts; those of 0 are judged only.
+        ``(n,)`` float32, how much a clip counts; those of 0 do not train.
     speakers
-        Who speaks.
+        The speaker of each.
     """
     z = basis(x)
     names = sorted(set(speakers))
@@ -236,7 +236,7 @@ def lesson(
         others = (mine != k) & (weights > 0)
         weight = fit_linear(z[others], labels[others], n_labels, weights[others])
         probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], axis=1)
-    return Lesson(probabilities, (z / basis.spread)[:, :N_HINTS])
+    return SoftTargets(probabilities, (z / basis.spread)[:, :N_HINTS])
 
 
 def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Float32) -> Float32:

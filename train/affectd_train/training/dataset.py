@@ -1,4 +1,4 @@
-"""All that is trained on, loaded: the bands of recordings and of their copies, of noise and of everyday speech."""
+"""What a recipe trains on, loaded: the bands of recordings and of their copies, of noise and of everyday speech."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from affectd_train.training.variants import Version, versions
 
 
 @dataclass(frozen=True)
-class Material:
-    """What `load_material` loaded."""
+class Dataset:
+    """What `load_dataset` loaded."""
 
     stores: dict[str, BandStore]  # by corpus, without held-out speakers
     labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
@@ -31,7 +31,7 @@ class Material:
         return BandStore.join([self.stores[name] for name in corpora])
 
 
-def load_material(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path, held_out: Set[str]) -> Material:
+def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path, held_out: Set[str]) -> Dataset:
     """Load what a recipe trains on; see `affectd_train.training.fit.fit` for the parameters."""
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
     noise = load_noise(data / "noise", recipe.spec) if (data / "noise").is_dir() else []
@@ -45,4 +45,4 @@ def load_material(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path
     }
     stores = {name: store.without(held_out) for name, store in stores.items()}
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
-    return Material(stores, labels, noise, everyday, augmenter, [v for mine in listed.values() for v in mine])
+    return Dataset(stores, labels, noise, everyday, augmenter, [v for mine in listed.values() for v in mine])

@@ -1,4 +1,4 @@
-"""The teacher's answers to all that is trained on, as targets for `affectd_train.training.batches.Batches`."""
+"""Distillation: what the teacher makes of all that is trained on, as targets for `Batches`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.frame_hints import N_FRAME_HINTS, frame_hints
 from affectd_train.training.recipe import Recipe
-from affectd_train.training.teacher import N_HINTS, Basis, Lesson, embeddings, lesson
+from affectd_train.training.teacher import N_HINTS, Basis, SoftTargets, embeddings, soft_targets
 from affectd_train.training.variants import Version
 
 Entry = tuple[Clip, int]
@@ -22,15 +22,15 @@ Entry = tuple[Clip, int]
 
 
 @dataclass(frozen=True)
-class Answers:
+class TeacherOutputs:
     """What the teacher makes of every entry; without a teacher, nothing."""
 
     embedded: dict[Entry, Float32] = field(default_factory=dict)  # each (3 * 832,)
     frames: dict[Entry, Float16] = field(default_factory=dict)  # each (n_frames, N_FRAME_HINTS), if asked for
     basis: Basis | None = None  # the components of what is pretrained on
 
-    def lesson(self, store: BandStore, labels: Sequence[str], shares: Mapping[str, float]) -> Lesson | None:
-        """Let the teacher learn the labels of recordings, each corpus by its share, and judge them and their copies."""
+    def soft_targets(self, store: BandStore, labels: Sequence[str], shares: Mapping[str, float]) -> SoftTargets | None:
+        """Predict the labels of recordings and of their copies, each corpus weighted by its share."""
         if self.basis is None:
             return None
         counts = Counter(clip.corpus for clip, copy in store.entries() if not copy)
@@ -38,7 +38,7 @@ class Answers:
         right = np.array([labels.index(clip.emotion) for clip in store.clips])
         x = np.stack([self.embedded[entry] for entry in store.entries()])  # (len(store), 3 * 832)
         speakers = [clip.speaker for clip in store.clips]
-        return lesson(x, self.basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
+        return soft_targets(x, self.basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
 
     def frames_of(self, store: BandStore) -> list[Float16]:
         """Return the hints of the frames of every entry of a store, or nothing where there are none."""
@@ -55,13 +55,15 @@ class Answers:
         return N_FRAME_HINTS if self.frames else 0
 
 
-def ask(versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday: Path | None, cache: Path) -> Answers:
-    """Ask the recipe's teacher, or read what it answered to an earlier call from the cache.
+def run_teacher(
+    versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday: Path | None, cache: Path
+) -> TeacherOutputs:
+    """Run the recipe's teacher on all versions, or read what an earlier call left in the cache.
 
     Its components are those of ``store``, and of speech in the folder ``everyday``, without which frames have no hints.
     """
     if not recipe.teacher:
-        return Answers()
+        return TeacherOutputs()
     encoder = Path(recipe.teacher)
     embedded: dict[Entry, Float32] = {}
     frames: dict[Entry, Float16] = {}
@@ -72,4 +74,4 @@ def ask(versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday:
             hints = frame_hints(clips, recipe.spec, encoder, everyday, cache, augmenter, copy)
             frames |= zip(entries, hints, strict=True)
     originals = np.stack([embedded[entry] for entry in store.entries() if not entry[1]])
-    return Answers(embedded, frames, Basis.of(originals))
+    return TeacherOutputs(embedded, frames, Basis.of(originals))
