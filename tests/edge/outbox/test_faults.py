@@ -255,6 +255,24 @@ def test_a_disk_without_room_for_a_second_file_goes_on_with_the_first(
     outbox.close()
 
 
+def test_a_delivery_that_a_full_disk_cannot_note_is_not_forgotten_when_the_file_is_read_again(
+    state: Path, clock: Clock
+) -> None:
+    outbox = opened(state, None, clock)
+    put(outbox, *"abcdef")
+    outbox.settle(connected=False)
+    deliver(outbox, 2)
+    file = state / NAME
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], b"nonsense\n", *lines[4:]]))
+    with faulty_disk(lambda step: FULL if step.kind == "write" else None):
+        assert payloads(outbox) == []  # it is found out, and the file is closed
+        clock.now += 60
+        outbox.settle(connected=True)
+        assert payloads(outbox) == list("cef")
+        outbox.close()
+
+
 @pytest.mark.parametrize("name", ["state", "run"])
 def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, name: str) -> None:
     outbox = opened(tmp_path / "state", tmp_path / "run", clock)
