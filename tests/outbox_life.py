@@ -16,6 +16,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from affectd.outbox import journal
 from affectd.outbox.outbox import Outbox
 from faulty_disk import HALF, Answer, Step, die, faulty_disk
 
@@ -191,12 +192,10 @@ def die_while_mending(folder: Path, last: Answer) -> dict[str, int]:
 if __name__ == "__main__":
     logging.disable()
     place = Path(sys.argv[1])
-    print(
-        json.dumps(
-            {
-                f"{what.__name__}, {how}": what(place / "life", last)
-                for what in (die_at_every_step, die_while_mending)
-                for how, last in (("before it", None), ("half-way", HALF))
-            }
-        )
-    )
+    results = {}
+    for small in (journal._SMALL_BYTES, 0):  # the file is appended to, and it is rewritten as often as can be
+        journal._SMALL_BYTES = small
+        for what in (die_at_every_step, die_while_mending):
+            for how, last in (("before it", None), ("half-way", HALF)):
+                results[f"{what.__name__}, {how}, {small}"] = what(place / "life", last)
+    print(json.dumps(results))

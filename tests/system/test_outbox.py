@@ -350,3 +350,29 @@ def test_a_thousand_events_a_second_cost_a_few_percent(tmp_path: Path, in_memory
     assert seconds * 1000 < 0.1  # of a core, at 1,000 events a second
     assert not (tmp_path / "state").exists()
     outbox.close()
+
+
+def test_ten_thousand_events_that_wait_are_not_in_memory(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from affectd.outbox.outbox import Outbox
+
+def resident():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+folder = Path({str(tmp_path)!r})
+before = resident()
+outbox = Outbox(folder / "state", folder / "run", max_events=10_000, max_bytes=16_000_000)
+for n in range(10_000):
+    outbox.put(f"{{n:05}} " + "x" * 600)
+    if n % 100 == 99:
+        outbox.settle(False)
+print(outbox.on_disk, resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    on_disk, kilobytes = map(int, done.stdout.split())
+    print(f"{kilobytes} kB for {on_disk} events")
+    assert on_disk == 10_000
+    assert kilobytes < 2000  # the payloads have 6 MB

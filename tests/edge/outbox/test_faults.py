@@ -220,6 +220,59 @@ def test_an_error_at_any_step_loses_nothing(
     raise AssertionError
 
 
+def test_a_disk_without_room_for_a_second_file_goes_on_with_the_first(
+    state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "_SMALL_BYTES", 0)
+    n_attempts = 0
+
+    def before(step: Step) -> Answer:
+        nonlocal n_attempts
+        if not step.path.endswith(".new") or step.kind not in ("write", "sync"):
+            return None
+        n_attempts += 1
+        return FULL
+
+    with faulty_disk(before):
+        outbox = opened(state, None, clock)
+        put(outbox, *"abcdefgh")
+        outbox.settle(connected=False)
+        deliver(outbox, 6)
+        outbox.settle(connected=True)
+        assert n_attempts == 1
+        assert {file.name for file in state.iterdir()} == {NAME}
+        put(outbox, "i")
+        outbox.settle(connected=False)
+        assert (outbox.on_disk, n_attempts) == (2, 1)
+        clock.now += 60
+        outbox.settle(connected=False)
+        assert (outbox.on_disk, n_attempts) == (3, 1)
+        assert payloads(outbox) == list("ghi")
+        outbox.close()
+    assert "the disk is full" in caplog.messages[0]
+    outbox = opened(state, None, clock)
+    assert payloads(outbox) == list("ghi")
+    outbox.close()
+
+
+def test_a_delivery_that_a_full_disk_cannot_note_is_not_forgotten_when_the_file_is_read_again(
+    state: Path, clock: Clock
+) -> None:
+    outbox = opened(state, None, clock)
+    put(outbox, *"abcdef")
+    outbox.settle(connected=False)
+    deliver(outbox, 2)
+    file = state / NAME
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], b"nonsense\n", *lines[4:]]))
+    with faulty_disk(lambda step: FULL if step.kind == "write" else None):
+        assert payloads(outbox) == []  # it is found out, and the file is closed
+        clock.now += 60
+        outbox.settle(connected=True)
+        assert payloads(outbox) == list("cef")
+        outbox.close()
+
+
 @pytest.mark.parametrize("name", ["state", "run"])
 def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, name: str) -> None:
     outbox = opened(tmp_path / "state", tmp_path / "run", clock)
