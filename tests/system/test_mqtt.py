@@ -453,7 +453,8 @@ def test_all_of_this_holds_with_paho_1_6(tmp_path: Path) -> None:
         timeout=60,
     )
     assert version.stdout.strip() == "1.6.1"
-    files = ["tests/system/test_mqtt.py", *(f"tests/edge/mqtt/test_{room}.py" for room in ("connection", "link", "credentials"))]
+    rooms = (f"tests/edge/mqtt/test_{room}.py" for room in ("connection", "link", "credentials"))
+    files = ["tests/system/test_mqtt.py", *rooms]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
         cwd=TESTS.parent,
