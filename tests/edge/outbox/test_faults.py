@@ -1,4 +1,4 @@
-"""The outbox on disks that fail, hang or belong to another process, and in processes that die between two steps."""
+"""The outbox on disks that fail, hang or belong to another process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from affectd.outbox import journal
 from faulty_disk import FULL, IO_ERROR, PART, Answer, Step, faulty_disk
-from outboxes import NAME, Clock, deliver, died, opened, payloads, put
+from outboxes import NAME, Clock, deliver, opened, payloads, put
 
 
 def test_put_touches_no_disk_whatever_is_wrong(state: Path, runtime: Path, clock: Clock) -> None:
@@ -339,50 +339,4 @@ def test_what_a_disk_does_not_let_read_is_there_when_it_does(
     outbox.close()
     outbox = opened(state, None)
     assert payloads(outbox) == left
-    outbox.close()
-
-
-def test_what_was_dropped_does_not_come_back_after_a_death(state: Path, runtime: Path) -> None:
-    outbox = opened(state, runtime, max_events=10, clock=Clock())  # which stands still: nothing is tidied in time
-    put(outbox, *"abcd")
-    outbox.settle(connected=False)
-    put(outbox, *"efghijk")
-    for dropped, more in (("a", "l"), ("ab", "")):
-        outbox.settle(connected=True)
-        assert outbox.n_dropped == len(dropped)
-        put(outbox, *more)
-    after, before = died(state, runtime)
-    outbox.close()
-    outbox = opened(after, before, max_events=10)
-    assert payloads(outbox) == list("cdefghijkl")
-    outbox.close()
-
-
-def test_there_are_never_too_many_also_after_a_death(state: Path, runtime: Path) -> None:
-    outbox = opened(state, runtime, max_events=10, clock=Clock())
-    put(outbox, *"abcd")
-    outbox.settle(connected=False)
-    deliver(outbox, 1)  # leaves the disk with the next `settle`
-    put(outbox, *"efghijk")
-    after, before = died(state, runtime)
-    outbox.close()
-    outbox = opened(after, before, max_events=10)
-    assert len(outbox) == 10
-    assert payloads(outbox) == list("bcdefghijk")
-    outbox.close()
-
-
-def test_a_move_that_was_cut_off_is_finished(state: Path, runtime: Path) -> None:
-    outbox = opened(state, runtime)
-    put(outbox, *"abc")
-    (before,) = died(runtime)
-    outbox.settle(connected=False)
-    (after,) = died(state)
-    outbox.close()
-    outbox = opened(after, before)  # on the disk already, but not yet gone from the other place
-    assert payloads(outbox) == list("abc")
-    assert len(outbox) == 3
-    deliver(outbox)
-    outbox.settle(connected=True)
-    assert (payloads(outbox), len(outbox)) == ([], 0)
     outbox.close()
