@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measure what affectd costs on this board; the same as `affectd bench`. Run it with the Python affectd is in."""
+"""`affectd bench` as a script. Run it with the Python of affectd's environment."""
 
 import sys
 
-from affectd.bench.command import main
+from affectd.cli import main
 
-sys.exit(main())
+sys.exit(main(["bench", *sys.argv[1:]]))

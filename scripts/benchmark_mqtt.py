@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the voice costs: events per second through a real Mosquitto, while the same process listens to a file.
+"""Cost of MQTT: events per second through a real Mosquitto, while the same process listens to a file.
 
-The pipeline runs all the time, first without events, then with them, then without again, each stride at its time.
-A thread makes the events, which go through the outbox and the connection as those of the device do; another process
-notes when they arrive. The time of a stride is the time from handing it to the pipeline until it asks for the next.
+The pipeline runs all the time in real time: first without events, then with them, then without again. A thread puts
+events into the outbox, and the connection sends them; another process records when they arrive. The time of a stride
+is the time from yielding it to the pipeline until it requests the next.
 
     python scripts/benchmark_mqtt.py                  # a minute of 1000 events per second
     python scripts/benchmark_mqtt.py --seconds 2      # only to see that it works
@@ -34,6 +34,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as affectd.cli does it
 import numpy as np
 
 from affectd.audio.source import wav_blocks
+from affectd.bench.stages import NullSink
 from affectd.config.sections import Config, MqttConfig
 from affectd.mqtt.connection import Connection, Publication
 from affectd.outbox import Outbox
@@ -48,14 +49,14 @@ MOSQUITTO = shutil.which("mosquitto", path=f"/usr/sbin:/usr/local/sbin:{os.envir
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[int]:
-    """Run a broker on the loopback interface; gives its port."""
+    """Run a broker on the loopback interface; give its port."""
     if MOSQUITTO is None or not shutil.which("mosquitto_sub"):
         sys.exit("benchmark_mqtt: mosquitto and mosquitto-clients are needed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = folder / "mosquitto.conf"
-    # Without set_tcp_nodelay the broker itself holds messages back, to send more of them in one packet.
+    # Without set_tcp_nodelay the broker delays messages to send several in one packet.
     lines = [f"user {getpass.getuser()}", "max_queued_messages 0", "set_tcp_nodelay true"]
     lines += [f"listener {port} 127.0.0.1", "allow_anonymous true"]
     config.write_text("\n".join(lines) + "\n")
@@ -76,18 +77,18 @@ def mosquitto(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def arrivals(port: int, file: Path) -> Iterator[None]:
-    """Note the time of arrival and the payload of every event, a line each, in another process."""
+    """Record the time of arrival and the payload of every event, one line each, in another process."""
     command = ["mosquitto_sub", "-p", str(port), "-t", TOPIC, "-F", "%U %p"]
     with file.open("wb") as lines, subprocess.Popen(command, stdout=lines) as subscriber:
         try:
-            time.sleep(0.5)  # it does not say when it has subscribed
+            time.sleep(0.5)  # it gives no sign when it has subscribed
             yield
         finally:
             subscriber.terminate()
 
 
 class Events:
-    """Makes events at a steady rate in a thread of its own, each with the time when it was made."""
+    """Makes events at a steady rate in a thread, each with the time when it was made."""
 
     def __init__(self, outbox: Outbox, connection: Connection, rate: float) -> None:
         self._outbox, self._connection, self._rate = outbox, connection, rate
@@ -95,16 +96,16 @@ class Events:
         self._thread: threading.Thread | None = None
         self.n = 0
         self.put_seconds: list[float] = []
-        # As long as one of the device with six labels.
+        # The length of an event with six labels.
         self._rest = json.dumps({"schema": 1, "type": "emotion", "device": "benchmark", "label": "x" * 480})[1:]
 
     def start(self) -> None:
-        """Begin to make events."""
+        """Start to make events."""
         self._thread = threading.Thread(target=self._make)
         self._thread.start()
 
     def stop(self) -> None:
-        """Make no more."""
+        """Stop."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -121,7 +122,7 @@ class Events:
 
 
 class Listening:
-    """The sound: strides of a file that is played over and over, at their times, and how long each of them took."""
+    """Plays the strides of a file in a loop and in real time, and records how long each took."""
 
     def __init__(self, samples: np.ndarray, stride: int, period_seconds: float) -> None:
         self._strides = [samples[i : i + stride] for i in range(0, len(samples) - stride, stride)]
@@ -129,7 +130,7 @@ class Listening:
         self.phases: list[Phase] = []
 
     def phase(self, seconds: float) -> Iterator[np.ndarray]:
-        """Yield blocks for so long, and note the times and the share of a core that this process took."""
+        """Yield blocks for `seconds`; record their times and the share of a core that this process used."""
         times: list[float] = []
         queued: list[float] = []
         began, cpu = time.monotonic(), time.process_time()
@@ -143,7 +144,7 @@ class Listening:
 
 
 class Phase(NamedTuple):
-    """What was measured for some time: the strides, what of each was waiting for a processor, and the share of one."""
+    """Measurements of one phase: time of each stride, time it waited for a processor, share of a core."""
 
     seconds: list[float]
     queued_seconds: list[float]
@@ -151,12 +152,12 @@ class Phase(NamedTuple):
 
     @property
     def own_seconds(self) -> list[float]:
-        """How long the strides would have taken with a processor always free; waiting for other threads counts."""
+        """Times of the strides without waiting for other programs; waiting for other threads counts."""
         return [max(0.0, whole - queued) for whole, queued in zip(self.seconds, self.queued_seconds, strict=True)]
 
 
 def queued_seconds() -> float:
-    """Return how long this thread could have run so far, and other programs did; 0 where Linux does not say."""
+    """Return how long this thread has waited for a processor so far; 0 if Linux does not say."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
@@ -164,7 +165,7 @@ def queued_seconds() -> float:
 
 
 def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything once."""
+    """Run all phases."""
     classifier = Classifier(read_model(find_model()))
     spec, config = classifier.model.spec, Config()
     stride = config.model.stride_frames * spec.hop_length
@@ -200,12 +201,8 @@ def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[st
             events.stop()
             yield from listening.phase(options.seconds / 2)
 
-        class Nowhere:
-            def write(self, event: object) -> None:
-                pass
-
         try:
-            run(blocks(), classifier, Nowhere(), config)
+            run(blocks(), classifier, NullSink(), config)
         finally:
             events.stop()
             connection.close(30.0)
@@ -216,13 +213,13 @@ def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[st
 
 
 def warming_up(listening: Listening, period_seconds: float) -> Iterator[np.ndarray]:
-    """Yield a few strides that are not counted."""
+    """Yield a few strides that are not measured."""
     yield from listening.phase(20 * period_seconds)
     listening.phases.clear()
 
 
 def summary(events: Events, listening: Listening, arrived: Path, n_left: int) -> dict[str, Any]:
-    """Put the figures together."""
+    """Summarize the measurements."""
     first: dict[int, float] = {}
     n_arrived = 0
     for line in arrived.read_text().splitlines():
@@ -257,7 +254,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def table(options: argparse.Namespace, result: dict[str, Any]) -> str:
-    """Write the figures for people."""
+    """Format the figures as a table."""
     machine, events, cpu = result["machine"], result["events"], result["cpu_percent"]
     lines = [
         f"{options.rate:g} events/s for {options.seconds:g} s over MQTT {options.protocol}; {machine}",
@@ -266,7 +263,7 @@ def table(options: argparse.Namespace, result: dict[str, Any]) -> str:
     ]
     for name, key in [
         ("put to arrival at a subscriber", "publish_ms"),
-        ("put, for the thread that makes it", "put_ms"),
+        ("put, in the thread that makes it", "put_ms"),
         (f"stride of sound, no events ({result['strides']['quiet']})", "stride_quiet_ms"),
         (f"stride of sound, events ({result['strides']['loaded']})", "stride_loaded_ms"),
         ("  had no other program run: no events", "stride_quiet_own_ms"),
@@ -283,13 +280,15 @@ def table(options: argparse.Namespace, result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, and print what was measured."""
+    """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long events are made (default: 60)")
     parser.add_argument("--rate", type=float, default=1000.0, help="events per second (default: 1000)")
-    parser.add_argument("--speed", type=float, default=8.0, help="times as fast as recorded the sound is (default: 8)")
+    parser.add_argument(
+        "--speed", type=float, default=8.0, help="speed of the sound, relative to real time (default: 8)"
+    )
     parser.add_argument("--protocol", choices=["3.1.1", "5"], default="3.1.1", help="of MQTT (default: 3.1.1)")
-    parser.add_argument("--file", type=Path, default=DEMO, help="what is listened to (default: the demo)")
+    parser.add_argument("--file", type=Path, default=DEMO, help="WAV file to listen to (default: the demo)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
     memory, load = Path("/dev/shm"), os.getloadavg()[0]

@@ -1,9 +1,9 @@
-/* Counts the instructions that a program executes under qemu-user; says so on standard error at its end. */
+/* Counts the instructions that a program executes under qemu-user; prints the count on standard error at its end. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 
-/* As much of qemu-plugin.h (API version 1) as is used, for Debian does not package it. */
+/* The part of qemu-plugin.h (API version 1) that is used, because Debian does not package it. */
 struct qemu_plugin_tb;
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
 extern void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id, void (*callback)(uint64_t, struct qemu_plugin_tb *));

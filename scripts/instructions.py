@@ -4,10 +4,10 @@
     scripts/instructions.py            exit code 1 if either is more than 5 % above scripts/instructions.json
     scripts/instructions.py --update   write that file
 
-Counts of valgrind's callgrind are the same on a busy machine as on an idle one. They hold for one processor family and
-one version of Python, NumPy and interpreter: with others nothing is compared and the exit code is 0, with a line that
-says so; then count the commit before on the same machine, with --update. callgrind knows no AVX-512, so on x86-64 the
-libraries choose their AVX2 code, whatever the machine has. For 64-bit ARM there is scripts/instructions-arm64.
+Counts of valgrind's callgrind do not depend on the load of the machine, but on the processor family and the versions of
+Python, NumPy and interpreter. If these differ from the baseline nothing is compared, and the exit code is 0; then count
+the previous commit with --update first. callgrind has no AVX-512, so on x86-64 the libraries use their AVX2 code.
+For 64-bit ARM there is scripts/instructions-arm64.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from typing import Any
 
 BASELINE = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.05
-# Two lengths: their difference is free of the start, and of what the first seconds of a stream cost.
+# Two lengths, whose difference leaves out the start and the first seconds of a stream.
 SECONDS = (6, 12)
 KINDS = ("speech", "silence")
 
 WORKLOAD = """
 import sys
 from affectd.bench.sounds import sounds, speech_clips
-from affectd.bench.stages import pieces
+from affectd.bench.stages import NullSink, pieces
 from affectd.recognition.classifier import Classifier
 from affectd.config.sections import Config
 from affectd.recognition.model_file import find_model, read_model
@@ -41,14 +41,12 @@ from affectd.pipeline import run
 kind, seconds, longest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 model = read_model(find_model())
 sound = sounds(speech_clips(model, []), model.spec.sample_rate, longest)[kind][: seconds * model.spec.sample_rate]
-class Nowhere:
-    def write(self, event): pass
-run(pieces(sound, model.spec.sample_rate), Classifier(model), Nowhere(), Config())
+run(pieces(sound, model.spec.sample_rate), Classifier(model), NullSink(), Config())
 """
 
 
 def count(kind: str, seconds: int) -> int:
-    """Return the instructions of one process that listens to so many seconds."""
+    """Return the instructions of one process that processes this many seconds."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AFFECTD_")},
         "OPENBLAS_NUM_THREADS": "1",
@@ -64,7 +62,7 @@ def count(kind: str, seconds: int) -> int:
 
 
 def measure() -> dict[str, Any]:
-    """Count everything; the result is what the baseline file holds."""
+    """Count both kinds; return the content of the baseline file."""
     from affectd.recognition.model_file import find_model, model_id, read_model
 
     short, long = SECONDS
@@ -73,7 +71,7 @@ def measure() -> dict[str, Any]:
 
 
 def made_with(model: str) -> dict[str, str]:
-    """Name everything that the counts depend on besides this code."""
+    """Return everything besides this code that the counts depend on."""
     libraries = {}
     for name in ("numpy", "ai-edge-litert", "tflite-runtime"):
         try:
@@ -84,12 +82,12 @@ def made_with(model: str) -> dict[str, str]:
 
 
 def judge(counted: dict[str, Any], baseline: dict[str, Any]) -> tuple[int, list[str]]:
-    """Compare two results of `measure`; return the exit code and what to say."""
+    """Compare two results of `measure`; return the exit code and the lines to print."""
     here, there = counted["made_with"], baseline["made_with"]
     if here != there:
         names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
         changes = ", ".join(f"{name} {there.get(name, 'none')} -> {here.get(name, 'none')}" for name in names)
-        return 0, [f"not compared, for other things have changed: {changes}"]
+        return 0, [f"not compared, because these have changed: {changes}"]
     code, lines = 0, []
     for kind, now in counted["instructions_per_second"].items():
         before = baseline["instructions_per_second"][kind]
@@ -103,8 +101,8 @@ def judge(counted: dict[str, Any], baseline: dict[str, Any]) -> tuple[int, list[
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description="Counts the instructions that the pipeline takes per second of sound.")
-    parser.add_argument("--update", action="store_true", help="make what is counted now the baseline")
-    parser.add_argument("--workload", action="store_true", help="print the program that is counted, and do nothing")
+    parser.add_argument("--update", action="store_true", help="write the counts to the baseline")
+    parser.add_argument("--workload", action="store_true", help="print the program that is counted, and exit")
     options = parser.parse_args()
     if options.workload:
         print(WORKLOAD)

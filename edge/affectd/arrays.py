@@ -1,4 +1,4 @@
-"""The types of arrays, by the type of their elements; docstrings give the shapes."""
+"""Array types, named by element type; docstrings give the shapes."""
 
 from typing import Any
 
@@ -13,4 +13,4 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 Block = Float32
-"""Shape (n,), any n: mono samples in [-1, 1], as a source delivers them."""
+"""Shape (n,), n >= 0: mono samples in [-1, 1], as a source delivers them."""

@@ -1,4 +1,4 @@
-"""What this board says of itself: its clock, its heat, the memory of a process."""
+"""Readings of the board: clock synchronization, temperature, memory of a process."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _TIMESYNC = Path("/run/systemd/timesync")
 
 
 def clock_synchronized() -> bool | None:
-    """Ask the kernel whether its clock follows a time server; None where it cannot say.
+    """Return whether the clock follows a time server; None if the kernel does not say.
 
     Source: Linux manual page adjtimex(2); the answer is the same for chrony, ntpd and systemd-timesyncd.
     """
     state = _adjtimex()()
     if state >= 0:
         return state != _TIME_ERROR
-    # As a service even asking is forbidden (ProtectClock=), but systemd's own time service leaves a mark.
+    # ProtectClock= forbids the call in the service; systemd-timesyncd leaves a file.
     return (_TIMESYNC / "synchronized").exists() if _TIMESYNC.is_dir() else None
 
 
-@cache  # loading the library anew for every event would leave garbage each time
+@cache  # loading the library again for every event leaks
 def _adjtimex() -> Callable[[], int]:
     try:
         function = ctypes.CDLL(None).adjtimex
     except (OSError, AttributeError):
         return lambda: -1
-    # All zeros asks and changes nothing; struct timex has at most 208 bytes on any architecture.
+    # All zeros reads without setting; struct timex has at most 208 bytes on any architecture.
     size = 512
     timex = ctypes.create_string_buffer(size)
 
@@ -41,7 +41,7 @@ def _adjtimex() -> Callable[[], int]:
 
 
 def hottest_celsius(root: Path) -> float | None:
-    """Read the hottest sensor; None where there is none."""
+    """Return the temperature of the hottest sensor; None if there is no sensor."""
     readings = []
     for zone in root.glob("sys/class/thermal/thermal_zone*/temp"):
         try:
@@ -52,7 +52,7 @@ def hottest_celsius(root: Path) -> float | None:
 
 
 def resident(pid: int | str = "self", root: Path = Path("/")) -> dict[str, float]:
-    """Return the memory in use and its maximum so far, millions of bytes; nothing where the kernel does not say."""
+    """Return ``resident_mb`` and ``resident_peak_mb`` of a process, MB; empty where /proc is missing."""
     names = {"VmRSS:": "resident_mb", "VmHWM:": "resident_peak_mb"}
     figures: dict[str, float] = {}
     try:

@@ -1,4 +1,4 @@
-"""The command line; each command imports what it needs, so that ``--help`` is instant."""
+"""The command line; each command imports what it needs, which keeps ``--help`` fast."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code; failures are one plain sentence on stderr."""
-    # Products of a few dozen rows are slower on several threads than on one, and much slower on busy cores.
+    """Run one command and return its exit code; a failure is one sentence on stderr."""
+    # Matrix products this small are slower on several threads than on one, and much slower on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log_to_stderr()
     try:
@@ -33,15 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
             code: int = options.command(options, JsonLines(out))
             return code
     except AffectdError as error:
-        return _complain(error)
-    except BrokenPipeError:  # `affectd run | head -1`: the reader has seen enough
+        return _print_error(error)
+    except BrokenPipeError:  # the reader has closed the pipe, as in `affectd run | head -1`
         return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that fails as everything else here fails, and prints help where results go."""
+    """An argument parser that raises `UsageError` and prints help to the stream of results."""
 
     out: TextIO = sys.stdout
 
@@ -54,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(out: TextIO) -> _Parser:
     _Parser.out = out
-    parser = _Parser(prog="affectd", description="Says how people sound: speech in, emotion events out.")
+    parser = _Parser(prog="affectd", description="Speech emotion recognition: sound in, emotion events out.")
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     settings = _Parser(add_help=False)
@@ -72,7 +72,7 @@ def _parser(out: TextIO) -> _Parser:
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
     classify.set_defaults(command=_classify)
 
-    show = commands.add_parser("model", parents=[settings], help="print what model this is")
+    show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
 
@@ -80,11 +80,11 @@ def _parser(out: TextIO) -> _Parser:
     config.add_argument("--json", action="store_true", help="as one JSON object instead of TOML")
     config.set_defaults(command=_show_config)
 
-    doctor = commands.add_parser("doctor", parents=[settings], help="print what is wrong here and how to mend it")
+    doctor = commands.add_parser("doctor", parents=[settings], help="find what is wrong here and how to fix it")
     doctor.add_argument("--json", action="store_true", help="as one JSON object per check")
     doctor.set_defaults(command=_doctor)
 
-    bench = commands.add_parser("bench", help="print what it costs on this board")
+    bench = commands.add_parser("bench", help="measure CPU, memory and latency on this board")
     add_bench_arguments(bench)
     bench.set_defaults(command=run_bench)
 
@@ -115,7 +115,7 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
         try:
             result = classify_recording(wav_blocks(path, sample_rate), classifier, config)
         except AffectdError as error:
-            failed = _complain(error)
+            failed = _print_error(error)
             code = code or failed
             continue
         out.write({"path": path, **asdict(result)})
@@ -180,20 +180,20 @@ def _forget(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    """Read the settings; called again, it gives what they are by then."""
+    """Read the settings, anew at each call."""
     from affectd.config.loading import load_config
 
     return load_config(options.config, _given(options))
 
 
 def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
-    """Return the settings that stand on the command line."""
+    """Return the settings given on the command line."""
     options_of_keys = {("audio", "source"): "source", ("model", "path"): "model"}
     given = {key: getattr(options, option, None) for key, option in options_of_keys.items()}
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _complain(error: AffectdError) -> int:
-    with suppress(OSError):  # no room for the sentence, but the exit code still tells
+def _print_error(error: AffectdError) -> int:
+    with suppress(OSError):  # stderr is closed or full; the exit code still tells
         os.write(2, f"affectd: {error}\n".encode(errors="backslashreplace"))
     return error.exit_code

@@ -1,15 +1,20 @@
-"""Everything that can go wrong in a way the user can mend, one class per exit code.
+"""Failures that the user can fix, one class per exit code.
 
-Exit codes follow BSD ``sysexits.h``; systemd is told never to restart on 78.
-Raise one of these with a plain sentence; `affectd.cli` prints it on stderr and
-exits. Anything else that escapes is a bug and shows its traceback.
+Exit codes follow BSD ``sysexits.h``; the unit file tells systemd not to restart on 78. `affectd.cli` prints the
+message and exits; any other exception is a bug and shows its traceback.
+
+>>> try:
+...     raise ConfigError("unknown key margn_db in [gate]")
+... except AffectdError as error:
+...     print(error, error.exit_code)
+unknown key margn_db in [gate] 78
 """
 
 from __future__ import annotations
 
 
 class AffectdError(Exception):
-    """A failure with a plain sentence for the user and an exit code for the caller."""
+    """A failure: a sentence for the user and an exit code for the caller."""
 
     exit_code = 70
 
@@ -21,31 +26,31 @@ class UsageError(AffectdError):
 
 
 class DataError(AffectdError):
-    """The input was found but its content is damaged or not audio."""
+    """The input is damaged or not audio."""
 
     exit_code = 65
 
 
 class NoInputError(AffectdError):
-    """The input does not exist, cannot be opened, or never delivered a byte."""
+    """The input does not exist, cannot be opened, or is empty."""
 
     exit_code = 66
 
 
 class UnavailableError(AffectdError):
-    """Something this command needs is not installed or does not answer."""
+    """A dependency is not installed, or a server does not answer."""
 
     exit_code = 69
 
 
 class AudioError(AffectdError):
-    """The sound card failed, vanished, or refuses the format."""
+    """The sound card failed, was unplugged, or refuses the format."""
 
     exit_code = 74
 
 
 class MicrophoneError(AudioError):
-    """The microphone cannot be heard; `reason` is one word for programs, the message a sentence for people."""
+    """The microphone delivers no sound; `reason` is one word for programs, the message a sentence for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -53,10 +58,10 @@ class MicrophoneError(AudioError):
 
 
 class ConfigError(AffectdError):
-    """The configuration cannot be used; restarting would not help."""
+    """The configuration is invalid, so restarting would not help."""
 
     exit_code = 78
 
 
 class ModelFileError(ConfigError):
-    """The model file cannot be used; the message names the field at fault."""
+    """The model file is invalid; the message names the field."""

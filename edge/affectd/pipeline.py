@@ -1,26 +1,25 @@
-"""The whole device: blocks of sound go in, events come out.
+"""The whole device: audio blocks in, events out.
 
 ===================  ========================  ========  ====================================================
 name                 shape                     dtype     meaning
 ===================  ========================  ========  ====================================================
 block                (n,), any n               float32   mono samples in [-1, 1] at ``spec.sample_rate``
 stride               (stride_frames * hop,)    float32   samples regrouped; shorter where an utterance begins
-frames               (k, window_length)        float32   overlapping frames; k is at most ``stride_frames`` but
-                                                         for the end of the stream
+frames               (k, window_length)        float32   overlapping frames; k is at most ``stride_frames``,
+                                                         except at the end of the stream
 level                (k,)                      float32   level of each frame in the band of speech, dBFS
 opened               (k,)                      bool      whether the gate is open at each frame
-recent               (n, window_length)        float32   frames of which only the level is known so far
+recent               (n, window_length)        float32   frames whose bands are not computed yet
 bands                (n, n_bands)              float32   log mel energies; each row depends on its frame alone
 context.view()       (n_frames, n_mfcc)        float32   cepstra of the utterance's last rows, padded at the front;
                                                          relative to the loudest band of these rows
 probabilities        (n_labels,)               float32   after softmax and temperature
 ===================  ========================  ========  ====================================================
 
-Samples are regrouped into strides, so that neither the cadence nor one bit of the events depends on how
-the sound card cuts them. The strides of an utterance count from the frame at which the gate opened, so
-that its labels do not depend on when the stream began either. While it is closed, frames are only kept:
-their bands are computed when it opens, for the pre-roll, and then stride by stride. Live, file, test and
-benchmark differ only in ``blocks``. Nothing here grows with time.
+Samples are regrouped into strides so that events do not depend on the block length of the sound card. An
+utterance's strides count from the frame at which the gate opened, so its labels do not depend on when the
+stream began. While the gate is closed, frames are only kept; their bands are computed when it opens (the
+pre-roll), then stride by stride. Memory is constant. Live, file, test and benchmark differ only in ``blocks``.
 """
 
 from __future__ import annotations
@@ -49,16 +48,28 @@ def run(
     reloaded: Callable[[], Config | None] = lambda: None,
     measure: Callable[[Float32, Bool], None] = lambda level, active: None,
 ) -> None:
-    """Listen until ``blocks`` ends; each utterance gives ``start``, ``change``..., ``end``, or nothing.
+    """Process ``blocks`` until they end; each utterance gives ``start``, ``change``..., ``end``, or no event.
 
-    Whenever ``reloaded`` returns a configuration, an open utterance ends and its thresholds take over.
-    ``measure`` is given the level of every frame and whether it was speech by itself.
+    When ``reloaded`` returns a configuration, an open utterance ends and the new thresholds apply.
+    ``measure`` gets the level (n,) float32 dBFS of new frames and whether each was speech, (n,) bool.
+
+    Examples
+    --------
+    >>> import io, json
+    >>> from affectd.config.sections import ModelConfig
+    >>> from affectd.events.sinks import JsonLines
+    >>> from affectd.recognition.classifier import load_classifier
+    >>> classifier, out = load_classifier(ModelConfig()), io.StringIO()
+    >>> word = classifier.model.golden["samples"].astype("float32") / 32768
+    >>> run([word] * 5, classifier, JsonLines(out), Config())
+    >>> phases = [json.loads(line)["phase"] for line in out.getvalue().splitlines()]
+    >>> phases[0], phases[-1]
+    ('start', 'end')
     """
     model = classifier.model
     spec = model.spec
-    frame_rate = spec.sample_rate / spec.hop_length
     stride_frames = config.model.stride_frames
-    # A frame stands for the moment at its center.
+    # The time of a frame is that of its center.
     first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
 
     mfcc = Mfcc(spec)
@@ -68,26 +79,26 @@ def run(
     gate, preroll, smoother = _thresholds(config, model)
 
     utterance: Utterance | None = None  # None while the gate is closed
-    said: str | None = None  # the label of the last event of this utterance
-    n_seen = closed_at = 0  # frames so far, and those before the gate closed last
-    due = 0  # frames before the next classification
+    last_label: str | None = None  # in the last event of this utterance
+    n_seen = closed_at = 0  # frames so far, and those before the gate last closed
+    due = 0  # classify once n_seen reaches this
 
-    def wanted() -> int:
+    def stride_length() -> int:
         return (stride_frames if utterance is None else due - n_seen) * spec.hop_length
 
     def end() -> None:
         answer = smoother.overall()
-        if utterance is not None and said is not None and answer is not None:
+        if utterance is not None and last_label is not None and answer is not None:
             sink.write(events.emotion("end", answer, utterance))
 
-    for frames in frame_strides(blocks, Framer(spec), wanted):
+    for frames in frame_strides(blocks, Framer(spec), stride_length):
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         measure(level, gate.active)
         for part, is_open in stretches(opened):
             if is_open and utterance is None:
                 first = max(closed_at, n_seen + part.start - preroll)
-                utterance, said = Utterance(first_center + first / frame_rate), None
+                utterance, last_label = Utterance(first_center + first / spec.frame_rate), None
                 context.reset()
                 context.push(mfcc.bands(recent.take(n_seen + part.start - first)))
                 smoother.reset()
@@ -95,18 +106,18 @@ def run(
             elif not is_open and utterance is not None:
                 end()
                 utterance, closed_at = None, n_seen + part.start
-            recent.push(frames[part])  # also while closed: the next utterance's pre-roll
+            recent.push(frames[part])  # while closed: the pre-roll of the next utterance
             if utterance is not None:
                 utterance.push(frames[part], gate.active[part])
-                utterance.end_seconds = first_center + (n_seen + part.stop - 1) / frame_rate
+                utterance.end_seconds = first_center + (n_seen + part.stop - 1) / spec.frame_rate
         n_seen += len(frames)
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
             answer = smoother.push(classifier(context.view()))
-            if answer is not None and answer.label != said:
-                sink.write(events.emotion("start" if said is None else "change", answer, utterance))
-                said = answer.label
+            if answer is not None and answer.label != last_label:
+                sink.write(events.emotion("start" if last_label is None else "change", answer, utterance))
+                last_label = answer.label
         if (changed := reloaded()) is not None:
             end()
             closed_at = closed_at if utterance is None else n_seen
@@ -116,16 +127,16 @@ def run(
 
 
 def _thresholds(config: Config, model: ModelFile) -> tuple[Gate, int, Smoother]:
-    """Make what a reload replaces: the gate, its pre-roll in frames, and the smoother."""
-    frame_rate = model.spec.sample_rate / model.spec.hop_length
+    """Make what a reload replaces: gate, pre-roll in frames, smoother."""
+    frame_rate = model.spec.frame_rate
     stride_seconds = config.model.stride_frames / frame_rate
     smoother = Smoother(config.smoothing, model.labels, stride_seconds, uncertain_threshold(model, config))
     return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
 
 
 def stretches(flags: Bool) -> Iterator[tuple[slice, bool]]:
-    """Yield the stretches of equal flags in order, each with its flag."""
-    # Not by NumPy: of a stride's few flags, calling it would be most of the price.
+    """Yield each run of equal flags, as a slice and its flag, in order."""
+    # groupby, because for the few flags of a stride NumPy's call overhead dominates.
     start = 0
     for flag, equal in groupby(flags.tolist()):
         stop = start + sum(1 for _ in equal)

@@ -21,21 +21,14 @@ from affectd.service.systemd import ServiceManager, reload_on_hangup, watched
 
 
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
-    """Listen until the source ends or a signal asks for the end.
+    """Run the service until the source ends or a signal stops it.
 
-    Parameters
-    ----------
-    read_config : callable
-        Reads the settings; called again on SIGHUP.
-    out : JsonLines
-        Standard output.
-    realtime : bool
-        Whether a file is played at the speed it was recorded.
+    `read_config` is called again on SIGHUP; `realtime` plays a file at the speed it was recorded.
 
     Raises
     ------
     AffectdError
-        What keeps it from starting, or ended the source.
+        The start failed, or the source did.
     """
     with stop_on_signals() as blocks:
         config = read_config()
@@ -55,7 +48,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                 realtime=realtime,
                 config=config.audio,
                 report=report,
-                # A service waits for its microphone; a person at a terminal is told at once.
+                # A service waits for its microphone; at a terminal a missing one is an error at once.
                 patient=config.audio.wait or manager.is_present,
                 muted=lambda: mute is not None and mute.is_muted,
                 losses=losses,
@@ -67,7 +60,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                 file = Detached(config.file.path, RotatingFile(config.file))
                 sinks.append((config.file.path, stack.enter_context(file)))
             if config.mqtt.enabled:
-                # Imported only here: without a broker it would cost memory and time at the start for nothing.
+                # Imported only here: it costs memory and start time that only MQTT needs.
                 from affectd.mqtt.publisher import Publisher
 
                 labels = classifier.model.labels
@@ -81,10 +74,10 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
 
 
 def _mute(config: Config) -> Mute | None:
-    """Return what the command ``listen`` switches, if the settings allow it."""
+    """Return the switch behind the command ``listen``; None if it is disabled."""
     return Mute(state_directory()) if config.mqtt.enabled and config.mqtt.listen_command else None
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
-    """Return how long the broker is waited for at the end: short after a signal, longer after the end of a file."""
+    """Return how long to wait for the broker at the end: briefly after a signal, longer after the end of a file."""
     return 0.5 if blocks.was_stopped else 5.0

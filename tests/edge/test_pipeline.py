@@ -21,7 +21,7 @@ from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.vad import band_level, open_frames, preroll_frames
+from affectd.recognition.vad import Gate, band_level, preroll_frames
 from fake_network import FakeNetwork
 from sounds import as_int16, gain, long_stream, noise, silence, syllables
 from tiny_model import tiny_model
@@ -188,7 +188,7 @@ def test_the_network_sees_the_utterance_with_its_pre_roll_and_the_latest_frames(
     mfcc, config = Mfcc(SPEC), Config()
     frames = mfcc.frames(CONVERSATION)
     bands = mfcc.bands(frames)
-    opened = open_frames(band_level(frames, SPEC.sample_rate), config.gate, FRAME_RATE)
+    opened = Gate(config.gate, FRAME_RATE).push(band_level(frames, SPEC.sample_rate))
     edges = np.flatnonzero(np.diff(opened, prepend=False, append=False)).reshape(-1, 2)
     assert len(edges) >= 3
     expected = []

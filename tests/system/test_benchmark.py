@@ -40,7 +40,7 @@ def script(name: str) -> ModuleType:
 
 
 def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AFFECTD_GATE_MARGIN_DB": "60"}  # somebody's own setting, which must not matter
+    environment = {**os.environ, "AFFECTD_GATE_MARGIN_DB": "60"}  # a setting of the user, which must not matter
     return subprocess.run(
         [sys.executable, str(SCRIPTS / f"{name}.py"), *arguments], capture_output=True, text=True, env=environment
     )
@@ -204,7 +204,7 @@ def test_counts_made_with_other_libraries_are_not_compared() -> None:
     now = {"made_with": {"python": "4"}, "instructions_per_second": {"speech": 9999, "silence": 9999}}
     assert script("instructions").judge(now, COUNTED) == (
         0,
-        ["not compared, for other things have changed: python 3 -> 4"],
+        ["not compared, because these have changed: python 3 -> 4"],
     )
 
 

@@ -21,7 +21,7 @@ from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 from affectd.recognition.recording import classify_recording
-from affectd.recognition.vad import band_level, open_frames
+from affectd.recognition.vad import Gate, band_level
 from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room, write_wav
 from sounds import SAMPLE_RATE, gain, noise, recording
 
@@ -66,7 +66,7 @@ def begins_firmly(samples: np.ndarray, bed: np.ndarray, mfcc: Mfcc) -> bool:
     onsets = []
     for offset in range(0, hop, hop // 16):
         level = band_level(mfcc.frames(heard[offset:]), SAMPLE_RATE)
-        opened = open_frames(level, GateConfig(), SAMPLE_RATE / hop)
+        opened = Gate(GateConfig(), SAMPLE_RATE / hop).push(level)
         onsets.append((offset + hop * int(opened.argmax())) / SAMPLE_RATE)
     return max(onsets) - min(onsets) < 0.1
 

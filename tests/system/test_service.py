@@ -372,7 +372,7 @@ def test_thresholds_are_reloaded_and_a_broken_file_changes_nothing(unit: Machine
     unit.write(SETTINGS, "[smoothing]\nuncertain = 2.0\n")
     cursor = unit.cursor()
     unit.output("systemctl", "reload", "affectd")
-    unit.journal_until(cursor, lambda line: "the old settings stay" in line)
+    unit.journal_until(cursor, lambda line: "keeping the old settings" in line)
     assert said_next(unit) != "uncertain"
     assert (unit.show("ActiveState"), unit.show("MainPID")) == ("active", pid)
 

@@ -1,5 +1,5 @@
-"""Where the sound comes from: a WAV file, standard input, or a microphone that is opened again whenever it fails.
+"""Sources of sound: WAV file, standard input, or a microphone that is reopened whenever it fails.
 
-`source` opens what the command line names; `supervisor` keeps a microphone open, `liveness` judges whether it hears.
+`source` opens what the command line names; `supervisor` reopens a microphone, `liveness` detects its faults.
 May import `config`, `stdio`, `arrays` and `errors`.
 """

@@ -1,12 +1,12 @@
 """Names of sound cards that survive unplugging, renumbering and other sockets.
 
 ==============================  ====================================================  ==============================
-name                            means                                                 stays while
+name                            means                                                 valid while
 ==============================  ====================================================  ==============================
-``usb-id:VID:PID:SERIAL``       this very USB device                                  it exists, in any socket
-``usb-id:VID:PID``              the USB device of this make                           there is one of it
-``usb-path:CONTROLLER-PORTS``   whatever is in this USB socket                        the cabling stays
-``card:NAME``                   the card that ALSA calls so                           no second one is called alike
+``usb-id:VID:PID:SERIAL``       one USB device                                        always, in any socket
+``usb-id:VID:PID``              the USB device of this model                          there is one of it
+``usb-path:CONTROLLER-PORTS``   the device in this USB socket                         the cabling stays
+``card:NAME``                   the card with this ALSA id                            there is one of this name
 ==============================  ====================================================  ==============================
 
 Source: Linux, Documentation/ABI/stable/sysfs-bus-usb (``idVendor``, ``idProduct``, ``serial``) and
@@ -34,13 +34,13 @@ class Card:
     """A sound card as the kernel knows it now."""
 
     number: int
-    """Its place in line; another one after the next boot."""
+    """ALSA's number, which may change at the next boot."""
     names: tuple[str, ...]
-    """Every stable name that fits it, the most telling first."""
+    """Every stable name that fits it, the most specific first."""
 
 
 def read_cards(root: Path = Path("/")) -> list[Card]:
-    """Return the sound cards there are now, in the kernel's order; none where there is no sound at all."""
+    """Return the sound cards present now, in the kernel's order; none without ALSA."""
     try:
         text = (root / "proc/asound/cards").read_text("utf-8", "replace")
     except OSError:
@@ -57,7 +57,7 @@ def find_card(name: str, cards: Sequence[Card]) -> Card:
     Raises
     ------
     MicrophoneError
-        ``missing`` if no card fits, ``refused`` if several do: the wrong one would listen in the wrong room.
+        ``missing`` if no card fits, ``refused`` if several do.
     """
     fitting = [card for card in cards if name in card.names]
     if not fitting:
@@ -81,7 +81,7 @@ def card_number(device_name: str) -> int | None:
 
 
 def _usb_names(device: Path) -> list[str]:
-    """Name the USB device that a card's sysfs entry is an interface of; nothing if it is on another bus."""
+    """Return the names of the USB device behind a card's sysfs entry; none if it is on another bus."""
     interface = device.resolve()
     usb = next((folder for folder in interface.parents if (folder / "idVendor").is_file()), None)
     if usb is None:
@@ -90,7 +90,7 @@ def _usb_names(device: Path) -> list[str]:
     serial = _read(usb, "serial")
     names = [f"{identity}:{serial}"] if serial else []
     names.append(identity)
-    # The number of the bus depends on the order of the drivers; the name of its controller does not.
+    # The bus number depends on the order in which drivers load; the name of its controller does not.
     bus = next((folder for folder in usb.parents if re.fullmatch(r"usb\d+", folder.name)), None)
     ports = _read(usb, "devpath")
     if bus is not None and ports:

@@ -1,4 +1,4 @@
-"""Which microphones there are, what they accept, and how loud it is there now."""
+"""The list of microphones, with the rates they accept and their current level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from affectd.arrays import Block
 from affectd.audio import microphone as capture
 from affectd.audio.cards import card_number, distinct_names, read_cards
 from affectd.audio.portaudio import Microphone, microphones, port_audio
@@ -22,26 +21,26 @@ _FLOOR_DBFS = -120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surveyed:
-    """A microphone and what it says of itself."""
+class ListedMicrophone:
+    """A microphone as `affectd devices` prints it."""
 
     index: int
-    """Number within PortAudio; changes when devices come and go."""
+    """PortAudio's number, which changes when devices come and go."""
     name: str
-    """What PortAudio calls it."""
+    """PortAudio's name."""
     names: tuple[str, ...]
-    """What ``[audio] device`` may call it, for ever; none if it is no hardware of its own."""
+    """Stable names for ``[audio] device``; none if it is not a sound card."""
     n_channels: int
     sample_rate: int
-    """Its default, Hz."""
+    """Default, Hz."""
     sample_rates: tuple[int, ...]
     """Those of `RATES` that it accepts, Hz."""
     level_dbfs: float | None
-    """RMS level of about half a second, -120 for digital silence; None if it cannot be heard now."""
+    """RMS level of half a second, -120 for digital silence; None if it cannot be opened now."""
 
 
-def list_microphones() -> list[Surveyed]:
-    """Listen to every device that can record; none if there is none.
+def list_microphones() -> list[ListedMicrophone]:
+    """Return every device that can record, with its current level.
 
     Raises
     ------
@@ -50,13 +49,13 @@ def list_microphones() -> list[Surveyed]:
     """
     found = read_cards(capture.ROOT)
     cards = {card.number: card for card in found}
-    surveyed = []
+    listed = []
     with port_audio() as (module, audio):
         for microphone in microphones(audio):
             number = card_number(microphone.name)
             card = None if number is None else cards.get(number)
-            surveyed.append(
-                Surveyed(
+            listed.append(
+                ListedMicrophone(
                     index=microphone.index,
                     name=microphone.name,
                     names=() if card is None else distinct_names(card, found),
@@ -66,7 +65,7 @@ def list_microphones() -> list[Surveyed]:
                     level_dbfs=_level(module, audio, microphone),
                 )
             )
-    return surveyed
+    return listed
 
 
 def _accepts(module: Any, audio: Any, microphone: Microphone, rate: int) -> bool:
@@ -83,17 +82,11 @@ def _accepts(module: Any, audio: Any, microphone: Microphone, rate: int) -> bool
 
 
 def _level(module: Any, audio: Any, microphone: Microphone) -> float | None:
-    parts: list[Block] = []
     try:
         with capture.open_stream(module, audio, microphone, microphone.sample_rate) as stream:
-            wanted = LEVEL_SECONDS * stream.sample_rate
-            while sum(map(len, parts)) < wanted:
-                _, samples = stream.read(_TIMEOUT_SECONDS)
-                if not len(samples):
-                    return None
-                parts.append(samples)
+            samples = capture.record(stream, LEVEL_SECONDS, _TIMEOUT_SECONDS)
     except MicrophoneError:
         return None
-    # The variance and not the mean square: a microphone's DC offset is no sound.
-    power = float(np.concatenate(parts).var(dtype=np.float64))
+    # The variance and not the mean square, which leaves out a DC offset.
+    power = float(samples.var(dtype=np.float64))
     return round(10 * math.log10(power), 1) if power > 10 ** (_FLOOR_DBFS / 10) else _FLOOR_DBFS

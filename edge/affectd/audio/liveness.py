@@ -1,18 +1,17 @@
-"""Whether the microphone hears: what is wrong with it, and when to open it again.
+"""State of a microphone: which fault it has, and when to reopen it.
 
 ============  ======================================================================
 state         means
 ============  ======================================================================
-healthy       sound that varies is coming in
-alarmed       something is wrong (the reason says what)
-recovering    the device is open again, but has not proved yet that it hears
-escalated     wrong for `ESCALATED_SECONDS`; it should be looked at
-failed        wrong for `FAILED_SECONDS`; it is tried on all the same
+healthy       it delivers sound that varies
+alarmed       a fault, given by the reason
+recovering    reopened, but its sound is not accepted yet
+escalated     faulty for `ESCALATED_SECONDS`; a person should look at it
+failed        faulty for `FAILED_SECONDS`; attempts to reopen it go on
 muted         closed by a command
 ============  ======================================================================
 
-An outage goes down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports, however
-long it lasts.
+An outage moves down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports in all.
 """
 
 from __future__ import annotations
@@ -33,35 +32,28 @@ ESCALATED_SECONDS = 30.0
 FAILED_SECONDS = 600.0
 FIRST_RETRY_SECONDS = 0.5
 PROOF_SECONDS = 0.5
-"""So much sound that varies proves that a device hears; a broken one may click when it is opened."""
+"""Varying sound needed to call a device healthy; a broken one may click when it is opened."""
 REPEATED_PROOF_SECONDS = 2.5
-"""The same after sound that repeated itself, which takes longer to notice."""
+"""The same after the fault ``repeated``, which takes longer to detect."""
 
 HISTORY_SECONDS = 1.0
 """Buffers of sound cards are shorter than this."""
 
 SAMPLE_SECONDS = 0.05
-"""So much of the sound is looked for in what came before it."""
+"""Length of the piece that is searched for in the sound before it."""
 
 
 class Liveness:
-    """The state of a microphone, and when to try again; it opens, waits and reports nothing itself.
+    """The state machine of a microphone; opening, waiting and reporting are up to the caller.
 
-    Parameters
-    ----------
-    config : AudioConfig
-        The section ``[audio]``.
-    clock : callable
-        Monotonic seconds; tests put their own here.
-    jitter : callable
-        A random number in [0, 1), so that many devices do not ask one sound server at the same moments.
+    `clock` returns monotonic seconds, `jitter` a number in [0, 1) that spreads the attempts of several devices.
 
     Attributes
     ----------
     state : str or None
-        See the table above; None until there is something to say.
+        See the table above; None before the first sound or fault.
     reason : str
-        Why: ``heard``, ``stalled``, ``constant``, ``repeated``, ``missing``, ``busy``, ``refused`` or ``asked``.
+        ``heard``, ``stalled``, ``constant``, ``repeated``, ``missing``, ``busy``, ``refused`` or ``asked``.
     """
 
     def __init__(
@@ -98,22 +90,21 @@ class Liveness:
         self.state, self.reason = "muted", "asked"
 
     def heard(self, samples: Block, seconds: float) -> str | None:
-        """Judge what came from the device itself, float32 of shape (n,), which lasts so many seconds.
+        """Check the next samples, float32 of shape (n,), of a duration in seconds; n = 0 after a timeout.
 
-        No samples mean that there were none to read, not that they were unread. Returns what is wrong:
-        ``stalled``, ``constant``, ``repeated``, or None.
+        Returns ``stalled``, ``constant``, ``repeated``, or None.
         """
         now = self._clock()
         since, self._read_at = now - self._read_at, now
         if not len(samples):
             self._waited_seconds += since
             return "stalled" if self._waited_seconds >= self._config.stalled_seconds else None
-        # Sound makes up for waiting, but a trickle of it does not: less than a third of the time is a stall too.
+        # Sound makes up for waiting; a device that delivers less than a third of the time has stalled too.
         self._waited_seconds = max(0.0, self._waited_seconds - 2 * seconds)
         self._heard_at = now
         before = float(samples[0]) if self._last is None else self._last
         self._last = float(samples[-1])
-        # Two numbers tell sound from a constant; only if they do not, all are looked at.
+        # All samples are compared only if the last two blocks end alike.
         if self._last == before and (samples == before).all():
             self._constant_seconds += seconds
             return "constant" if self._constant_seconds >= self._config.constant_seconds else None
@@ -128,11 +119,11 @@ class Liveness:
         return None
 
     def failed(self, reason: str) -> float:
-        """Note that the device is closed again, or could not be opened; return the seconds to wait now."""
+        """Note that the device failed or could not be opened; return the seconds to wait before the next attempt."""
         now = self._clock()
         self.reason = reason
         if self.state in (None, "healthy", "muted"):
-            # A device that comes and goes is not asked more often because it came.
+            # The back-off goes on for a device that was healthy only briefly.
             if self.state != "healthy" or self._heard_at - self._healthy_since >= self._backoff:
                 self._backoff = 0.0
             self.state, self._wrong_since = "alarmed", now
@@ -145,11 +136,10 @@ class Liveness:
 
 
 class Repetition:
-    """Notices sound that consists of one piece of at most `HISTORY_SECONDS`, over and over.
+    """Detects sound that repeats with a period of at most `HISTORY_SECONDS`, once a second.
 
-    A sound card that hangs may deliver its last buffer again and again: sound that varies, of which nothing is heard.
-    What a microphone hears never comes twice, because its own noise does not; not even silence, a hum or a beep.
-    It looks once a second, because there is no hurry, and costs nothing in between.
+    A sound card that hangs may deliver its last buffer again and again. The sound of a working microphone never
+    repeats exactly, not even silence, a hum or a beep, because its own noise does not.
     """
 
     def __init__(self) -> None:
@@ -160,27 +150,27 @@ class Repetition:
         self._blocks: list[Block] = []
         self._gathered_seconds = 0.0
         self.seconds = 0.0
-        """For how long the same has been coming, in whole seconds or so."""
+        """How long the sound has been repeating, about whole seconds."""
 
     def push(self, samples: Block, seconds: float) -> None:
-        """Take the next samples, float32 of shape (n,), which last so many seconds."""
+        """Take the next samples, float32 of shape (n,), of a duration in seconds."""
         self._blocks.append(samples)
         self._gathered_seconds += seconds
         if self._gathered_seconds < HISTORY_SECONDS:
             return
         heard = np.concatenate(self._blocks)
         n = round(len(heard) * SAMPLE_SECONDS / self._gathered_seconds)
-        self.seconds = self.seconds + self._gathered_seconds if came_before(heard, n) else 0.0
+        self.seconds = self.seconds + self._gathered_seconds if occurs_earlier(heard, n) else 0.0
         self._blocks = []
         self._gathered_seconds = 0.0
 
 
-def came_before(heard: Block, n: int) -> bool:
-    """Say whether the last `n` samples occur earlier in the same samples; no if they are all the same."""
+def occurs_earlier(heard: Block, n: int) -> bool:
+    """Return whether the last `n` samples, unless constant, occur earlier in `heard`."""
     piece = heard[len(heard) - n :]
     if n < 2 or (piece == piece[0]).all():
         return False
-    # Of its loudest sample there are the fewest: it leaves few places, and each further one hardly any.
+    # The loudest sample first: its value is the rarest and leaves the fewest candidates.
     loudest = int(np.abs(piece).argmax())
     starts = np.flatnonzero(heard[loudest : loudest + len(heard) - n] == piece[loudest])
     for i in range(n):

@@ -1,4 +1,4 @@
-"""One opening of a microphone."""
+"""Opening a microphone and reading from it."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ _log = logging.getLogger(__name__)
 
 
 ROOT = Path("/")
-"""Where ``proc`` and ``sys`` are; tests put their own here."""
+"""Where ``proc`` and ``sys`` are."""
 
 PIECE_SECONDS = 0.256
-"""PortAudio and the pipeline are woken for so much sound at once: in silence waking costs more than what it is for."""
+"""Length of PortAudio's buffers; in silence waking up costs more than the processing."""
 
-# The longest time the pipeline may be busy before samples are lost.
+# Samples are lost when the pipeline is busy for longer.
 _RING_SECONDS = 10.0
-# A board that is too slow would else log with every block, for months.
+# A board that is too slow would otherwise log with every block.
 _LOG_SECONDS = 60.0
-# What a card is asked for if it refuses both what is wanted and what PortAudio calls its default.
+# Tried if a card refuses both the requested rate and its own default.
 _USUAL_RATES = (48000, 44100)
 _DEVICE_UNAVAILABLE = -9985  # paDeviceUnavailable: ALSA said EBUSY
 
 
 @dataclass
 class Losses:
-    """Sound that was lost since the start; one thread counts, any may look."""
+    """Sound lost since the start; one thread counts, any may read."""
 
     dropped_seconds: float = 0.0
-    """It was not read in time."""
+    """Sound that was not read in time."""
     overflows: int = 0
-    """How often the sound card said that some had been lost before."""
+    """Input overflows that PortAudio reported."""
 
 
 class Stream:
-    """A microphone that is open.
+    """An open microphone.
 
     Attributes
     ----------
     name : str
-        What PortAudio calls the device.
+        PortAudio's name of the device.
     sample_rate : int
-        Hz, as it delivers.
+        Hz.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Stream:
         self._next_log = time.monotonic()
 
     def read(self, timeout_seconds: float) -> tuple[int, Block]:
-        """Wait for sound; a signal handler runs meanwhile and may raise.
+        """Wait for sound; a signal handler may raise meanwhile.
 
         Returns
         -------
         n_lost : int
-            Block lost before these because the caller was late by more than 10 s.
+            Samples lost before these because the caller was late by more than 10 s.
         samples : ndarray of float32, shape (n,)
-            One channel or the mean of all, in [-1, 1], at most `PIECE_SECONDS`; none if nothing came in time.
+            One channel or the mean of all, in [-1, 1], at most `PIECE_SECONDS`; none after a timeout.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Stream:
     def _is_active(self) -> bool:
         try:
             return bool(self._stream.is_active())
-        except OSError:  # PortAudio's way to say that it does not even know
+        except OSError:
             return False
 
     def _count_losses(self, losses: Losses) -> None:
@@ -116,25 +116,42 @@ class Stream:
             self._logged, self._next_log = lost, time.monotonic() + _LOG_SECONDS
 
 
+def record(stream: Stream, seconds: float, timeout_seconds: float) -> Block:
+    """Read about this many seconds from an open microphone.
+
+    Raises
+    ------
+    MicrophoneError
+        ``stalled``: nothing came in time.
+    """
+    blocks: list[Block] = []
+    while sum(map(len, blocks)) < seconds * stream.sample_rate:
+        _, samples = stream.read(timeout_seconds)
+        if not len(samples):
+            raise MicrophoneError("stalled", f"The microphone {stream.name} opens, but delivers nothing.")
+        blocks.append(samples)
+    return np.concatenate(blocks)
+
+
 @contextmanager
 def open_microphone(
     sample_rate: int, device: str = "", channel: int | str = "mix", losses: Losses | None = None
 ) -> Iterator[Stream]:
     """Start PortAudio, open a microphone, and end both.
 
-    The device is asked for `sample_rate` and few channels first; many USB microphones refuse, then whatever
-    they offer is taken. PortAudio is started each time because it looks for devices only then.
+    Tries `sample_rate` and few channels first; many USB microphones refuse that, so what they offer comes next.
+    PortAudio is started each time because it looks for devices only at its start.
 
     Parameters
     ----------
     sample_rate : int
-        Hz, the rate that would be best.
+        Preferred rate, Hz.
     device : str
         A stable name (`affectd.audio.cards`), or empty for PortAudio's default.
     channel : int or str
         The channel to listen to, from 0, or ``mix`` for the mean of all.
     losses : Losses, optional
-        Where lost sound is counted; then the log tells of it too.
+        Counts lost sound, which is then logged too.
 
     Raises
     ------
@@ -143,7 +160,7 @@ def open_microphone(
     MicrophoneError
         ``missing``, ``busy`` or ``refused``.
     """
-    # Without its card there is no need to start PortAudio, which on a small board takes long.
+    # Checked first, because starting PortAudio takes long on a small board.
     number = find_card(device, read_cards(ROOT)).number if device else None
     with port_audio() as (module, audio):
         microphone = _choose(audio, device, number)
@@ -157,7 +174,7 @@ def _choose(audio: Any, device: str, number: int | None) -> Microphone:
         for microphone in microphones(audio):
             if card_number(microphone.name) == number:
                 return microphone
-        # PortAudio lists only what it could open just now.
+        # PortAudio lists only devices that it could open.
         raise MicrophoneError("busy", f"The microphone {device} is in use, or its card does not record.")
     return default_microphone(audio)
 
@@ -171,7 +188,7 @@ def open_stream(
     channel: int | None = None,
     losses: Losses | None = None,
 ) -> Iterator[Stream]:
-    """Open a device of a running PortAudio at the first rate and number of channels that it accepts."""
+    """Open a device of a running PortAudio with the first rate and number of channels that it accepts."""
     needed = 1 if channel is None else channel + 1
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
     for rate in dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)):
@@ -196,7 +213,7 @@ def open_stream(
             try:
                 yield Stream(microphone.name, rate, channel, ring, stream, losses)
             finally:
-                with suppress(OSError):  # of a card that is gone
+                with suppress(OSError):  # the card was unplugged
                     stream.close()
             return
     what = "is in use" if reason == "busy" else "refuses every format"
@@ -204,7 +221,7 @@ def open_stream(
 
 
 def channel_counts(microphone: Microphone, needed: int = 1) -> list[int]:
-    """Return the numbers of channels to ask for, of which the first `needed` are wanted."""
+    """Return the numbers of channels to try, each at least `needed`."""
     return [n for n in dict.fromkeys((needed, 2, microphone.n_channels)) if needed <= n <= microphone.n_channels]
 
 
@@ -212,7 +229,7 @@ def _writer(ring: SampleRing, n_channels: int, module: Any) -> Any:
     overflow, answer = module.paInputOverflow, (None, module.paContinue)
 
     def write(data: bytes, n_samples: int, times: object, status: int) -> tuple[None, int]:
-        # PortAudio's own thread: copy, count and leave; nothing here may wait, log or raise.
+        # Runs in PortAudio's thread: must not wait, log or raise.
         samples = np.frombuffer(data, np.int16).reshape(-1, n_channels)
         ring.write(samples, overflowed=bool(status & overflow))
         return answer

@@ -1,4 +1,4 @@
-"""PortAudio and the devices it finds (PyAudio, imported only when it is asked for)."""
+"""PortAudio and the devices it finds; PyAudio is imported on first use."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Microphone:
     """An input device as PortAudio sees it."""
 
     index: int
-    """Number within PortAudio; changes when devices come and go."""
+    """PortAudio's number, which changes when devices come and go."""
     name: str
     n_channels: int
-    """The most it offers."""
+    """Maximum."""
     sample_rate: int
-    """Its default, Hz."""
+    """Default, Hz."""
 
 
 @contextmanager
 def port_audio() -> Iterator[tuple[Any, Any]]:
-    """Import PyAudio and start PortAudio; terminate it at the end."""
+    """Import PyAudio, start PortAudio, give both; terminate it at the end."""
     with quiet():
         try:
             module = importlib.import_module("pyaudio")
@@ -51,10 +51,10 @@ def port_audio() -> Iterator[tuple[Any, Any]]:
 
 @cache
 def _keep_loaded() -> None:
-    """Keep a library in memory that loses 12 kB whenever it is loaded again.
+    """Keep libpixman loaded, because it leaks 12 kB each time it is loaded.
 
-    At every start PortAudio loads and unloads ALSA's plugins. Where the one for A/52 is installed, it brings
-    libavcodec and with it libpixman, whose constructor frees nothing: 14 MB an hour while a microphone is sought.
+    Each start of PortAudio loads and unloads ALSA's plugins; the one for A/52 depends on libpixman. Without this,
+    waiting for a microphone leaks 14 MB an hour.
     """
     with suppress(OSError):  # not installed
         ctypes.CDLL("libpixman-1.so.0")
@@ -66,7 +66,7 @@ def microphones(audio: Any) -> list[Microphone]:
     Raises
     ------
     MicrophoneError
-        ``missing`` if PortAudio cannot describe a device that it counted.
+        ``missing`` if PortAudio cannot describe its devices.
     """
     try:
         devices = [audio.get_device_info_by_index(index) for index in range(audio.get_device_count())]
@@ -76,12 +76,12 @@ def microphones(audio: Any) -> list[Microphone]:
 
 
 def default_microphone(audio: Any) -> Microphone:
-    """Return what a running PortAudio takes when no device is named.
+    """Return the default input device of a running PortAudio.
 
     Raises
     ------
     MicrophoneError
-        ``missing`` if it knows none.
+        ``missing`` if there is none.
     """
     try:
         return _microphone(audio.get_default_input_device_info())

@@ -1,8 +1,8 @@
-"""Change the sample rate of a stream with NumPy alone.
+"""Sample rate conversion of a stream with NumPy alone.
 
 Source of the filter: J. F. Kaiser, Nonrecursive digital filter design using the I0-sinh window function,
-1974 (length and beta from the wanted attenuation); of the form for odd rates: C. W. Farrow, A continuously
-variable digital delay element, 1988.
+1974 (length and beta from the attenuation); of the polynomial form: C. W. Farrow, A continuously variable digital
+delay element, 1988.
 """
 
 from __future__ import annotations
@@ -15,32 +15,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from affectd.arrays import Float32, Float64
 
-# Relative to half of the lower rate: flat up to 0.92, at least 60 dB (designed for 80) down from 1.0 on, so
-# nothing folds back into the band at all. 0.92 is about what the usual resamplers of the desktop do, and
-# those made the training recordings.
+# Relative to half of the lower rate: flat up to 0.92, at least 60 dB (designed for 80) down from 1.0 on, so that
+# nothing aliases. 0.92 is about what the resamplers that made the training recordings use.
 PASSBAND = 0.92
 ATTENUATION_DB = 80.0
 _BETA = 0.1102 * (ATTENUATION_DB - 8.7)
 _HALF_LENGTH = math.ceil((ATTENUATION_DB - 7.95) / (2.285 * (1 - PASSBAND) * math.pi) / 2)
 
-# Samples computed at once. The shape of every matrix product is fixed, and so is the rounding: the output
-# does not depend on how the input was cut. The price is a delay of up to one batch in a live stream.
+# Samples computed at once. With one shape for every matrix product the rounding, and so the output, does not depend
+# on the block lengths of the input. It delays a live stream by up to one batch.
 _BATCH = 512
 _ROW = 32
-# Products of this size at most stay in one thread of OpenBLAS. Its others would spin, and on a board whose
-# cores are busy they make such small products many times slower.
+# OpenBLAS computes products up to this size in one thread; on busy cores several threads are many times slower.
 _MAX_PRODUCT = 1 << 18
-# Up to this many distinct phases the coefficients are tabulated (about half a MB); above, they are
-# polynomials in the phase, a table of some 10 kB for any pair of rates.
+# Up to this many phases the coefficients are tabulated (about half a MB); above, they are polynomials (10 kB).
 _MAX_PHASES = 160
 _DEGREE = 7
 
 
 class Resampler:
-    """Resample a mono stream, block by block, with the delay of the filter taken out.
+    """Resamples a mono stream, block by block, and removes the delay of the filter.
 
-    A clip of n samples becomes ceil(n * rate_out / rate_in) samples whose first one lies at time 0. The
-    output is the same, bit for bit, whatever the lengths of the blocks.
+    A clip of n samples becomes ceil(n * rate_out / rate_in) samples, the first at time 0. The output does not depend
+    on the lengths of the blocks.
 
     Parameters
     ----------
@@ -51,6 +48,13 @@ class Resampler:
     ------
     ValueError
         If a rate is below 1.
+
+    Examples
+    --------
+    >>> resampler = Resampler(48000, 16000)
+    >>> second = np.ones(48000, np.float32)
+    >>> len(resampler.push(second)) + len(resampler.flush())
+    16000
     """
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
@@ -64,7 +68,7 @@ class Resampler:
             self._tabulate()
         else:
             self._fit_polynomials()
-        # Room for several batches, so that the unread rest is moved to the front only now and then.
+        # Room for several batches, so that the unread rest is rarely moved to the front.
         self._buffer = np.zeros(8 * self._span, np.float32)
         self.reset()
 
@@ -87,7 +91,7 @@ class Resampler:
         return batches
 
     def flush(self) -> Float32:
-        """Return the remaining samples of the stream, as if silence followed, and start afresh."""
+        """Return the remaining samples of the stream, as if silence followed, and reset."""
         n_missing = -(-self._n_in * self._up // self._down) - self._n_out
         tail = np.zeros(0, np.float32)
         while len(tail) < n_missing:
@@ -118,7 +122,7 @@ class Resampler:
         return response
 
     def _tabulate(self) -> None:
-        """Few phases: some periods of them side by side make one matrix, for one matrix product."""
+        """Few phases: put several periods of them side by side into one matrix."""
         n_row = self._up * -(-_ROW // self._up)
         self._row_advance = n_row // self._up * self._down
         position = np.arange(n_row) * self._down
@@ -133,14 +137,14 @@ class Resampler:
         self._gathered = np.empty((self._rows, len(self._table)), np.float32)
 
     def _table_batch(self, samples: Float32) -> Float32:
-        # BLAS takes no overlapping rows; the copy costs less than the slow path NumPy would go.
+        # BLAS takes no overlapping rows; copying is faster than the path NumPy takes without BLAS.
         np.copyto(self._gathered, sliding_window_view(samples, len(self._table))[:: self._row_advance])
         self._start += self._rows * self._row_advance
         output: Float32 = (self._gathered @ self._table).ravel()
         return output
 
     def _fit_polynomials(self) -> None:
-        """Many phases: every tap is a polynomial of the phase, -1..1, through the Chebyshev nodes."""
+        """Many phases: fit every tap by a polynomial of the phase, -1..1, at Chebyshev nodes."""
         self._rows = 0
         nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
         taps = np.arange(2 * self._half)
@@ -151,7 +155,7 @@ class Resampler:
         self._span = (self._up - 1 + int(self._steps[-1])) // self._up + len(taps)
 
     def _polynomial_batch(self, samples: Float32) -> Float32:
-        # Whole numbers: the position is exact after a year as on the first day.
+        # Integers, so that the position stays exact however long the stream.
         position = self._phase + self._steps
         phases = (position % self._up) * (2 / self._up) - 1
         powers = np.vander(phases, _DEGREE + 1).astype(np.float32)
@@ -163,7 +167,7 @@ class Resampler:
 
 
 def resample_blocks(blocks: Iterable[Float32], rate_in: int, rate_out: int) -> Iterator[Float32]:
-    """Yield the mono blocks of a whole stream at another rate, the rest of the filter at its end included."""
+    """Yield the mono blocks of a whole stream at another rate, and the flushed rest."""
     resampler = Resampler(rate_in, rate_out)
     for block in blocks:
         yield resampler.push(block)

@@ -1,4 +1,4 @@
-"""The buffer between the sound card, which cannot wait, and the pipeline, which may be late."""
+"""The buffer between the sound card's callback and the pipeline."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ from affectd.arrays import Int16
 class SampleRing:
     """A preallocated ring of int16 samples that drops the oldest when it is full, and counts them.
 
-    One thread writes (PortAudio's callback), one reads. The lock is held only for a copy of at most
-    `capacity` samples, so the writer never waits for the reader's work. A signal handler may raise while the
-    reader waits: plain locks survive that wherever it happens, `threading.Condition` does not.
+    One thread writes (PortAudio's callback), one reads. The lock is held only while copying, so the writer does
+    not wait for the reader's work. Plain locks and not `threading.Condition`, which does not survive a signal
+    handler that raises during a wait.
 
-    Parameters
-    ----------
-    capacity : int
-        Samples per channel that fit.
-    n_channels : int
-        Interleaved channels.
-    enough : int
-        So many samples wake a reader that waits.
+    `capacity` is in samples per channel; a waiting reader wakes when `enough` samples are stored.
     """
 
     def __init__(self, capacity: int, n_channels: int, enough: int = 1) -> None:
@@ -34,7 +27,7 @@ class SampleRing:
         if not 1 <= enough <= capacity:
             raise ValueError(f"enough must lie in 1 to the capacity of {capacity}, got {enough}")
         self._enough = enough
-        # Filled and not np.zeros, which leaves it to the first use to get the memory: that would be the callback.
+        # Not np.zeros, whose memory is allocated at the first write: in the callback.
         self._data = np.full((capacity, n_channels), 0, np.int16)
         self._start = 0
         self._n_stored = 0
@@ -42,18 +35,18 @@ class SampleRing:
         self._n_missing = 0
         self._n_overflows = 0
         self._lock = threading.Lock()
-        # Locked while there is not enough: the writer unlocks it, the reader waits to lock it.
-        self._news = threading.Lock()
-        self._news.acquire()
+        # Works as an event: the writer releases it, the reader waits to acquire it.
+        self._ready = threading.Lock()
+        self._ready.acquire()
 
     @property
     def losses(self) -> tuple[int, int]:
-        """Samples per channel that were not read in time, and how often the writer said it had lost some before."""
+        """Samples per channel dropped because they were not read in time, and overflows reported by the writer."""
         with self._lock:
             return self._n_dropped, self._n_overflows
 
     def write(self, samples: Int16, *, overflowed: bool = False) -> None:
-        """Append samples of shape (n, n_channels); never waits for the reader, never grows."""
+        """Append samples of shape (n, n_channels); does not wait for the reader, does not allocate."""
         capacity = len(self._data)
         with self._lock:
             self._n_overflows += overflowed
@@ -63,27 +56,26 @@ class SampleRing:
             samples = samples[-capacity:]
             end = self._start + self._n_stored
             self._n_stored = min(capacity, self._n_stored + len(samples))
-            # When a block is longer than the ring, only its newest part is copied, still right behind
-            # what is stored: the dropped samples in between take no room.
+            # Of a block longer than the ring only the newest part is copied, right behind what is stored.
             _copy_in(self._data, end % capacity, samples)
             self._start = (end + len(samples) - self._n_stored) % capacity
-        if self._n_stored >= self._enough and self._news.locked():
-            self._news.release()
+        if self._n_stored >= self._enough and self._ready.locked():
+            self._ready.release()
 
     def read(self, max_samples: int, timeout_seconds: float | None = None) -> tuple[int, Int16]:
-        """Wait until there are enough samples, or for `timeout_seconds`, and take the oldest of them.
+        """Wait until `enough` samples are stored, or for `timeout_seconds`, and take the oldest.
 
         Returns
         -------
         n_missing : int
-            Samples that were dropped between the last ones read and these: where they are missing in time.
+            Samples dropped between the previous read and these.
         samples : ndarray of int16, shape (n, n_channels)
-            1 to `max_samples` samples; none if nothing came in time.
+            At most `max_samples`; none after a timeout.
         """
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        # No lock to look: only this thread makes it smaller. The news may be old, so look again.
+        # No lock is needed to look: only this thread makes the count smaller.
         while self._n_stored < self._enough and (left := deadline - time.monotonic()) > 0:
-            self._news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+            self._ready.acquire(timeout=min(left, threading.TIMEOUT_MAX))
         with self._lock:
             n = min(max_samples, self._n_stored)
             wrapped = max(0, self._start + n - len(self._data))

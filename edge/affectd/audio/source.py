@@ -1,7 +1,6 @@
-"""Where the samples come from: a WAV file, raw PCM on standard input, or a microphone.
+"""Sources: a WAV file, raw PCM on standard input, or a microphone.
 
-A source is an iterator of blocks: float32, mono, of shape (n,) with n >= 0, -1 to 1, at the wanted sample
-rate. What comes after cannot tell one source from another.
+A source is an iterator of blocks: float32, mono, shape (n,) with n >= 0, in [-1, 1], at the requested sample rate.
 """
 
 from __future__ import annotations
@@ -44,24 +43,29 @@ def open_source(
     name : str
         ``mic``, the path of a WAV file, or ``-`` for raw s16le mono PCM at `sample_rate` on standard input.
     sample_rate : int
-        Hz, of what is yielded.
+        Output rate, Hz.
     realtime : bool
         Deliver no block before its last sample would have been recorded.
     config : AudioConfig, optional
-        Which microphone and how patient with it.
+        Which microphone, and its time limits.
     report : callable
-        Is told the state of the microphone and its reason whenever the state changes.
+        Called with the state of the microphone and the reason at each change of state.
     patient : bool
-        Wait for a microphone that is absent at the start, as for one that vanishes later.
+        Wait for a microphone that is absent at the start, as for one that is unplugged later.
     muted : callable
-        Whether the microphone is to be closed now; a file is never muted.
+        Returns whether to keep the microphone closed; a file is never muted.
     losses : Losses, optional
-        Where sound that the microphone lost is counted.
+        Counts the sound that the microphone lost.
 
     Raises
     ------
     NoInputError, DataError, UnavailableError, AudioError
-        At once if the source cannot be opened; while iterating if it fails later, which a microphone never does.
+        At once if the source cannot be opened; while iterating if a file or stream fails later.
+
+    Examples
+    --------
+    >>> sum(map(len, open_source("clip.wav", 16000)))  # half a second at 8000 Hz
+    8000
     """
     if name == "mic":
         return microphone_blocks(
@@ -77,9 +81,12 @@ def open_source(
 
 
 def wav_blocks(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Block]:
-    """Open a WAV file, of any rate and number of channels, and yield it as mono at `sample_rate`.
+    """Open a WAV file of any rate and yield the mean of its channels at `sample_rate`, float32 (n,).
 
-    The channels are averaged: the speaker may be on any of them, and a fixed choice may be the silent one.
+    Examples
+    --------
+    >>> np.concatenate([*wav_blocks("clip.wav", 16000)]).shape
+    (8000,)
     """
     wav = WavReader(path)
     mono = (block.mean(axis=1, dtype=np.float32) for block in wav)
@@ -87,19 +94,19 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Block
 
 
 def raw_blocks(stream: io.BufferedIOBase) -> Iterator[Block]:
-    """Yield raw s16le mono PCM as it arrives.
+    """Yield raw s16le mono PCM as it arrives, as float32 (n,).
 
     Raises
     ------
     NoInputError
         If the stream ends before its first byte or cannot be read.
     DataError
-        If it ends in the middle of a sample, after everything before was yielded.
+        If it ends in the middle of a sample; the samples before are yielded.
     """
     n_bytes = 0
     rest = b""
     try:
-        # read1 returns what is there: a slow sender is heard at once and not a buffer later.
+        # read1 returns what has arrived, without waiting for a full buffer.
         while data := stream.read1(_RAW_BYTES):
             n_bytes += len(data)
             data = rest + data
@@ -124,10 +131,9 @@ def paced(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Block]:
-    """Yield the blocks no sooner than a sound card would.
+    """Yield each block no sooner than a sound card would.
 
-    Every deadline counts from the start, so nothing drifts; who comes late catches up without a pause. A
-    signal whose handler raises ends the wait.
+    Deadlines count from the start, so nothing drifts; a caller that is late gets its blocks without a pause.
     """
     start = clock()
     n_samples = 0

@@ -1,4 +1,4 @@
-"""The microphone as a source that never ends: it is opened again whenever it ends or goes dead."""
+"""A microphone as an endless source: it is reopened whenever it fails or stops delivering sound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 Report = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.25
-# Longer than a piece of the microphone takes: a wait that ends without one wakes the device for nothing.
+# Longer than one piece of the microphone, because a wait that times out costs a wake-up.
 _READ_SECONDS = 0.5
 _SILENCE_SECONDS = 1.0
 _FAULTS = {
@@ -52,7 +52,7 @@ def microphone_blocks(
     muted: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
-    """Open the configured microphone and yield what it hears, without an end; see `Supervisor`."""
+    """Open the configured microphone and yield its sound endlessly; see `Supervisor`."""
     blocks = Supervisor(
         lambda: open_microphone(sample_rate, config.device, config.channel, losses),
         sample_rate,
@@ -62,33 +62,33 @@ def microphone_blocks(
         muted=muted,
     ).blocks()
     if not patient:
-        next(blocks)  # runs up to the first yield: the device is open or muted, or the caller knows at once why not
+        next(blocks)  # up to the first yield: the device is open or muted, or this raises
     return blocks
 
 
 class Supervisor:
-    """Yields what a microphone hears, mono at `sample_rate`, and opens it again whenever that ends.
+    """Yields the sound of a microphone, mono at `sample_rate`, and reopens it whenever it fails.
 
-    Sound that was lost because the caller was late, and the time of an outage or while it was muted, come as
-    silence: what was being said ends, and the position in the stream stays the time since the first sample. A
-    block, be it empty, follows every attempt and every report: a caller that gets none has a source that hangs.
+    Lost sound, outages and muted time are replaced by silence: an open utterance ends, and the position in the
+    stream stays the time since the first sample. A block, possibly empty, follows every attempt and every report,
+    so that a watchdog can tell a waiting source from one that hangs.
 
     Parameters
     ----------
     open_stream : callable
         Opens the microphone; may raise `affectd.errors.MicrophoneError`.
     sample_rate : int
-        Hz, of what is yielded.
+        Output rate, Hz.
     liveness : Liveness
-        Judges what is heard.
+        Detects faults in the sound.
     report : callable
-        Is told the state and its reason at each change of state.
+        Called with state and reason at each change of state.
     patient : bool
-        Whether a microphone that cannot be opened at the start is waited for too.
+        Wait also for a microphone that cannot be opened at the start.
     muted : callable
-        Whether the microphone is to be closed now; while it says so nothing is opened, let alone heard.
+        Returns whether to keep the microphone closed.
     clock, wait : callable
-        Monotonic seconds, and how to pass some of them; a signal handler may raise meanwhile.
+        Monotonic seconds, and sleep.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class Supervisor:
         self._liveness, self._report = liveness, report
         self._patient, self._muted = patient, muted
         self._clock, self._wait = clock, wait
-        self._told: State | None = None
-        self._began: float | None = None  # when the first sound began; None before it
+        self._reported: State | None = None
+        self._began: float | None = None  # when the first sample was recorded
         self._n_yielded = 0
 
     def blocks(self) -> Iterator[Block]:
-        """Yield blocks without an end.
+        """Yield blocks endlessly.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Supervisor:
             while self._muted():
                 self._liveness.muted()
                 self._patient = True
-                self._tell("it is closed")
+                self._report_state("it is closed")
                 yield from self._outage()
                 self._wait(_POLL_SECONDS)
             try:
@@ -137,10 +137,10 @@ class Supervisor:
             yield from self._pause(seconds)
 
     def _listen(self, stream: _Stream) -> Generator[Block, None, float]:
-        """Yield what an open stream delivers until it fails or is muted; return the seconds to wait after that."""
+        """Yield the sound of an open stream until it fails or is muted; return the seconds to wait then."""
         self._liveness.opened()
         self._patient = True
-        self._tell(f"{stream.name} is open again")
+        self._report_state(f"{stream.name} is open again")
         yield from self._outage()
         resampler = Resampler(stream.sample_rate, self._sample_rate)
         seconds = 0.0
@@ -148,7 +148,7 @@ class Supervisor:
             while not self._muted():
                 yield from self._counted(self._read(stream, resampler))
         except MicrophoneError as error:
-            # Told before the stream is closed, which a hanging sound server may keep from ending.
+            # Reported before closing the stream, which may hang in a sound server.
             seconds = self._failed(error)
         yield from self._counted([resampler.flush()])
         return seconds
@@ -159,7 +159,7 @@ class Supervisor:
         fault = self._liveness.heard(samples, len(samples) / rate)
         if fault is not None:
             raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
-        self._tell(f"listening to {stream.name} at {rate} Hz")
+        self._report_state(f"listening to {stream.name} at {rate} Hz")
         if self._began is None and len(samples):
             self._began = self._clock() - len(samples) / rate
         if n_lost:
@@ -167,17 +167,17 @@ class Supervisor:
         if len(samples):
             yield resampler.push(samples)
 
-    def _tell(self, sentence: str) -> None:
+    def _report_state(self, sentence: str) -> None:
         state, reason = self._liveness.state, self._liveness.reason
-        if state is not None and state != self._told:
-            self._told = state
+        if state is not None and state != self._reported:
+            self._reported = state
             level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
             _log.log(level, "microphone %s (%s): %s", state, reason, sentence)
             self._report(state, reason)
 
     def _failed(self, error: MicrophoneError) -> float:
         seconds = self._liveness.failed(error.reason)
-        self._tell(str(error))
+        self._report_state(str(error))
         return seconds
 
     def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -186,12 +186,12 @@ class Supervisor:
             yield block
 
     def _outage(self) -> Iterator[Block]:
-        # Counted from the beginning, so that no error of one outage adds to that of the next.
+        # Counted from the first sample, so that errors do not add up over outages.
         due = 0 if self._began is None else round((self._clock() - self._began) * self._sample_rate)
         return self._counted(silence(max(0, due - self._n_yielded), self._sample_rate))
 
     def _pause(self, seconds: float) -> Iterator[Block]:
-        # In pieces: muting during a pause has to take effect soon.
+        # In short steps, so that muting takes effect during a pause.
         until = self._clock() + seconds
         while not self._muted() and (left := until - self._clock()) > 0:
             self._wait(min(left, _POLL_SECONDS))
@@ -199,7 +199,7 @@ class Supervisor:
 
 
 def silence(n_samples: int, sample_rate: int) -> Iterator[Block]:
-    """Yield so many samples of silence in blocks of at most one second; one empty block for none."""
+    """Yield `n_samples` of silence in blocks of at most one second; one empty block if it is 0."""
     most = round(_SILENCE_SECONDS * sample_rate)
     yield np.zeros(min(n_samples, most), np.float32)
     for start in range(most, n_samples, most):

@@ -1,4 +1,4 @@
-"""Read WAV files, float and unfinished ones included, of which Python's `wave` knows nothing."""
+"""Read WAV files, including float and extensible formats, which Python's `wave` does not read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 _BLOCK_SAMPLES, _BLOCK_BYTES = 4096, 1 << 18
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
-# An extensible header names the encoding by a GUID: two bytes of the old code, then these.
+# An extensible header has a GUID: two bytes of the old encoding, then these.
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _ENCODINGS = {
     0x0002: "Microsoft ADPCM",
@@ -47,12 +47,11 @@ _OTHER_FILES = (
 
 
 class WavReader:
-    """A WAV file whose header was found good; iterate over it for its samples, as often as you like.
+    """A WAV file with a valid header; each iteration over it yields all samples.
 
     Integer PCM of 8, 16, 24 or 32 bits and float of 32 or 64, any number of channels, 8,000 to 192,000 Hz.
-    Each iteration yields float32 blocks of shape (n, n_channels), -1 to 1, n at most 4,096. Integers are
-    divided by their full scale and thus below 1; floats beyond full scale are clipped as any converter
-    to integers would.
+    Blocks are float32, shape (n, n_channels), n at most 4,096. Integers are divided by their full scale; floats
+    are clipped to [-1, 1].
 
     Parameters
     ----------
@@ -77,8 +76,15 @@ class WavReader:
     NoInputError
         If the file does not exist or cannot be read.
     DataError
-        If it is no WAV file, is damaged, or holds what is not supported; while iterating, if a sample is
-        not a finite number.
+        If it is not a WAV file, is damaged or unsupported; while iterating, if a sample is not finite.
+
+    Examples
+    --------
+    >>> wav = WavReader("clip.wav")
+    >>> wav.sample_rate, wav.n_channels, wav.bits, wav.n_samples
+    (8000, 1, 16, 4000)
+    >>> [block.shape for block in wav]
+    [(4000, 1)]
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -111,18 +117,18 @@ class WavReader:
             raise DataError(f"{self.path} is empty.")
         for offset, magic, kind in _OTHER_FILES:
             if head.startswith(magic, offset):
-                raise DataError(f"{self.path} is {kind}; convert it first: {self._mend('out.wav')}.")
-        # A file of less than 12 bytes may still be the beginning of one.
+                raise DataError(f"{self.path} is {kind}; convert it first: {self._conversion('out.wav')}.")
+        # A file of less than 12 bytes may be the beginning of a WAV file.
         if not b"RIFF".startswith(head[:4]) or not b"WAVE".startswith(head[8:]):
             raise DataError(f"{self.path} is not a WAV file: it does not begin with RIFF and WAVE.")
         if len(head) < 12:
             raise DataError(f"{self.path} is cut off within its first 12 bytes; record or copy it again.")
 
-    def _mend(self, target: str) -> str:
+    def _conversion(self, target: str) -> str:
         return f"ffmpeg -i {shlex.quote(str(self.path))} -c:a pcm_s16le {target}"
 
     def _find_chunks(self, file: BinaryIO) -> None:
-        """Walk over the chunks until data; the size of the RIFF itself is often wrong and never needed."""
+        """Walk over the chunks up to the data; the size in the RIFF header is often wrong and not used."""
         has_format = False
         while True:
             head = file.read(8)
@@ -151,7 +157,7 @@ class WavReader:
             encoding = int.from_bytes(fmt[24:26], "little")
         if encoding not in (_PCM, _FLOAT):
             name = _ENCODINGS.get(encoding, f"encoding 0x{encoding:04X}")
-            raise DataError(f"{self.path} holds {name}; convert it first: {self._mend('out.wav')}.")
+            raise DataError(f"{self.path} holds {name}; convert it first: {self._conversion('out.wav')}.")
         if bits not in ((8, 16, 24, 32) if encoding == _PCM else (32, 64)):
             kind = "PCM" if encoding == _PCM else "float"
             raise DataError(f"{self.path} holds {bits}-bit {kind}; PCM of 8, 16, 24, 32 and float of 32, 64 will do.")
@@ -179,12 +185,12 @@ class WavReader:
             raise DataError(
                 f"{self.path} promises {size} bytes of samples but holds {present} ({seconds:.2f} s), as "
                 "when a recording or a copy was interrupted; to keep what is there: "
-                f"{self._mend('mended.wav')}."
+                f"{self._conversion('mended.wav')}."
             )
         if size == 0:
             sentence = f"{self.path} holds no samples: its data chunk has a length of zero"
             if present:
-                sentence += f", though {present} bytes follow; to keep them: {self._mend('mended.wav')}"
+                sentence += f", though {present} bytes follow; to keep them: {self._conversion('mended.wav')}"
             raise DataError(f"{sentence}.")
         if size % block_align:
             raise DataError(f"{self.path} ends in the middle of a sample: {size} bytes, {block_align} for each.")
@@ -210,13 +216,13 @@ class WavReader:
             integers = padded.view("<i4").ravel()
         else:
             integers = np.frombuffer(data, "<i4")
-        # float32 holds 24 bits: dropping the rest here keeps rounding from reaching 1.
+        # float32 holds 24 bits; the rest is dropped so that rounding cannot reach 1.
         return (integers >> 8).astype(np.float32) / np.float32(1 << 23)
 
 
 def _open(path: Path) -> BinaryIO:
     try:
-        # Before opening: a pipe without a writer would block for ever.
+        # Before opening, which blocks for a pipe without a writer.
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise NoInputError(f"{path} is a directory, not a recording.")

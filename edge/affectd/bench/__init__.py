@@ -1,4 +1,4 @@
-"""`affectd bench`: what affectd costs on this board, measured on the real service with a sound card of memory.
+"""`affectd bench`: CPU, memory and latency of the real service with a simulated sound card.
 
 May import any room; only `cli` imports it.
 """

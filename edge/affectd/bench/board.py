@@ -1,4 +1,4 @@
-"""What the benchmark ran on: board, system, libraries, their size, heat and clock."""
+"""Description of the board: system, libraries and their size, temperature and clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectd.board import hottest_celsius
 from affectd.doctor.board import run_program, throttling
 from affectd.recognition.classifier import Classifier
 
-# Distribution to import name, of what may be on a device.
+# Distribution to import name.
 _INSTALLED = {
     "affectd": "affectd",
     "paho-mqtt": "paho",
@@ -41,7 +41,7 @@ def board(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def libraries(classifier: Classifier) -> dict[str, Any]:
-    """Say which interpreter, NumPy and BLAS do the work, on how many threads."""
+    """Describe interpreter, NumPy and BLAS, and the number of threads."""
     built: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
     blas = built.get("Build Dependencies", {}).get("blas", {})
     return {
@@ -54,7 +54,7 @@ def libraries(classifier: Classifier) -> dict[str, Any]:
 
 
 def footprint() -> dict[str, float]:
-    """Return how much room each part takes that is installed, millions of bytes, with its compiled Python."""
+    """Return the installed size of each part, MB, compiled Python included."""
     sizes = {}
     for name, module in _INSTALLED.items():
         size = _installed_bytes(name, module)
@@ -69,7 +69,7 @@ def _installed_bytes(name: str, module: str) -> int | None:
     except PackageNotFoundError:
         return None
     paths = {Path(str(file.locate())) for file in files}
-    # Installed in place, or by Debian: there is no list of files, but there is the package.
+    # An editable installation, or one by Debian, has no list of files, but the package.
     found = find_spec(module)
     if found is not None and found.origin is not None:
         origin = Path(found.origin)
@@ -82,7 +82,7 @@ def _installed_bytes(name: str, module: str) -> int | None:
 
 
 def condition(root: Path = Path("/")) -> dict[str, Any]:
-    """Say how hot and how fast the board is now; None for what it does not tell."""
+    """Return temperature, clock and load now; None for what is unknown."""
     clock = _text(root / _CLOCK / "scaling_cur_freq")
     return {
         "temperature_celsius": hottest_celsius(root),

@@ -1,4 +1,4 @@
-"""A broker that takes everything and passes nothing on, so that the service can be measured with MQTT and no network.
+"""An MQTT broker that acknowledges everything and forwards nothing, to measure the service without a network.
 
 Source: OASIS, MQTT Version 3.1.1, 2014, section 2.2 (fixed header) and chapter 3 (the answers).
 """
@@ -15,7 +15,7 @@ _CONNECT, _PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE, _PING = 1, 3, 8, 10, 12
 
 @contextmanager
 def broker() -> Iterator[int]:
-    """Serve on a free port of this machine, which is given, until the ``with`` block ends."""
+    """Serve on a free port of this machine until the ``with`` block ends; give the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_accept, args=(server,), daemon=True).start()
         try:

@@ -1,8 +1,8 @@
-"""A sound card of memory: stands in for PyAudio, so that the service can be measured anywhere, with any sound.
+"""A simulated sound card: replaces PyAudio, so that the service can be measured anywhere, with any sound.
 
-``python -m affectd.bench.card SOUND BEGAN ARGUMENT...`` is ``affectd ARGUMENT...`` with a microphone that hears the
-file SOUND (raw 16-bit mono PCM at 16 kHz, over and over), in the pace and in the pieces of a real one. When its first
-sample was recorded, in seconds of the monotonic clock, is written to the file BEGAN.
+``python -m affectd.bench.card SOUND BEGAN ARGUMENT...`` runs ``affectd ARGUMENT...`` with a microphone that plays the
+file SOUND (raw 16-bit mono PCM at 16 kHz) in a loop and in real time. The time of the first sample, in seconds of the
+monotonic clock, is written to the file BEGAN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ began = Path()
 
 
 class PyAudio:
-    """As much of PyAudio's class as `affectd.audio.portaudio` and `affectd.audio.microphone` use; it has one device."""
+    """The part of PyAudio's class that `affectd.audio` uses, with one device."""
 
     def get_device_count(self) -> int:
         """Count the devices."""
@@ -68,12 +68,12 @@ class _Stream:
         start = time.monotonic()
         began.write_text(repr(start))
         size = self._n_samples * _BYTES
-        # Read piece by piece: what the card holds would count as memory of the service.
+        # Read piece by piece, because a buffer would count as memory of the service.
         file = os.open(sound, os.O_RDONLY)
         most = os.fstat(file).st_size - size
         n = 0
         while True:
-            # Every deadline counts from the start, as a sound card's does.
+            # Deadlines count from the start, so that they do not drift.
             time.sleep(max(0.0, start + (n + 1) * self._n_samples / SAMPLE_RATE - time.monotonic()))
             if self._closed.is_set():
                 os.close(file)
@@ -83,7 +83,7 @@ class _Stream:
 
 
 def main() -> None:
-    """Be `affectd` with this card."""
+    """Run `affectd` with this card."""
     global sound, began
     sound, began = Path(sys.argv[1]), Path(sys.argv[2])
     sys.modules["pyaudio"] = sys.modules[__name__]

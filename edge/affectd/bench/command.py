@@ -1,6 +1,6 @@
-"""`affectd bench`: what it costs on this board, without a network, in less than two minutes.
+"""`affectd bench`: cost on this board, without a network, in less than two minutes.
 
-Nothing heavy is imported before `run`, which decides first how many threads NumPy may have.
+NumPy is imported only in `run`, which sets the number of its threads first.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import argparse
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from affectd.errors import AffectdError, DataError, NoInputError, UsageError
+from affectd.errors import DataError, NoInputError, UsageError
 from affectd.events.sinks import JsonLines
 
 FORMAT = 1
@@ -27,7 +26,7 @@ Report = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `run` reads."""
+    """Add the options of `run`."""
     parser.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
     parser.add_argument("--json", action="store_true", help="as one JSON object instead of a table")
     parser.add_argument("--compare", metavar="FILE", help="an earlier --json, to say how much it costs now")
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
     if not (options.threads >= 1 and options.seconds > 0 and options.hours > 0):
         raise UsageError("--threads, --seconds and --hours must be positive.")
     baseline = None if options.compare is None else read_report(options.compare)
-    # Before NumPy is imported; the service gets it from this environment.
+    # Before NumPy is imported; the service inherits it.
     os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
     report = measure(options.model or "", options.threads, options.seconds, options.hours, options.speech)
     if baseline is not None:
@@ -57,20 +56,9 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
 def measure(
     model_path: str = "", threads: int = 1, seconds: float = 12.0, hours: float = 1 / 6, speech: list[str] | None = None
 ) -> Report:
-    """Measure everything.
+    """Measure everything: the service for `seconds` per sound, the pipeline on `hours` of sound.
 
-    Parameters
-    ----------
-    model_path : str
-        The model file; empty for the one that came with affectd.
-    threads : int
-        For the network; NumPy's were decided when it was imported.
-    seconds : float
-        How long the service listens to each sound.
-    hours : float
-        How much sound the pipeline gets in one go.
-    speech : list of str
-        WAV files to play in place of the clip in the model file.
+    `speech` are WAV files to play in place of the clip in the model file; `threads` are those of the network.
     """
     from affectd.bench import board, service, sounds, stages
     from affectd.recognition.classifier import Classifier
@@ -117,7 +105,7 @@ def read_report(path: str) -> Report:
     Raises
     ------
     NoInputError, DataError
-        There is no such file, or it is something else.
+        The file cannot be read, or is not a report.
     """
     try:
         report = json.loads(Path(path).read_text("utf-8"))
@@ -134,7 +122,7 @@ _COMPARED = ("stages", "real_time_factor", "start", "service", "latency", "model
 
 
 def compare(report: Report, baseline: Report) -> dict[str, dict[str, float]]:
-    """Return ``before``, ``now`` and ``ratio`` of every cost that both reports have, by its name."""
+    """Return ``before``, ``now`` and ``ratio`` of every cost that both reports have, by name."""
     old = dict(_figures({key: baseline.get(key, {}) for key in _COMPARED}))
     return {
         name: {"before": old[name], "now": now, "ratio": round(now / old[name], 3)}
@@ -152,19 +140,7 @@ def _figures(value: object, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def as_text(report: Report) -> str:
-    """Write a report for people."""
+    """Format a report as text."""
     from affectd.bench.report import text
 
     return text(report)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark as a program of its own."""
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=sys.stderr)
-    parser = argparse.ArgumentParser(description="Measures what affectd costs on this board, in less than two minutes.")
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(arguments), JsonLines(sys.stdout))
-    except AffectdError as error:
-        print(f"affectd: {error}", file=sys.stderr)
-        return error.exit_code

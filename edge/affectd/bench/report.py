@@ -1,4 +1,4 @@
-"""The report of the benchmark as tables for people."""
+"""The report of the benchmark as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STAGES = {
 
 
 def text(report: dict[str, Any]) -> str:
-    """Write a report of `affectd.bench.command.measure` as tables."""
+    """Format a report of `affectd.bench.command.measure` as tables."""
     board, libraries = report["board"], report["libraries"]
     lines = [
         f"{board['machine']}, {board['cores']} cores, {board['system']}, Python {board['python']}",
@@ -104,7 +104,7 @@ def _duration(seconds: float) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     table = [header, *rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    # Words to the left, numbers to the right.
+    # Text is left-aligned, numbers are right-aligned.
     texts = {0} | {i for i, name in enumerate(header) if not name}
     return [
         "  ".join(cell.ljust(width) if i in texts else cell.rjust(width) for i, (cell, width) in cells).rstrip()

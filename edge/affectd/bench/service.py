@@ -1,7 +1,7 @@
-"""What the running service costs: how fast it starts, and what it takes to listen to each sound in real time.
+"""Cost of the running service: start time, then CPU, memory and latency in real time.
 
-It is `affectd run` itself, in a process of its own, as a service manager starts it: with a sound card of memory
-(`affectd.bench.card`), a broker of this process (`affectd.bench.broker`) and default settings.
+It is `affectd run` in another process, with a service manager, a simulated sound card (`affectd.bench.card`), a broker
+in this process (`affectd.bench.broker`) and default settings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from affectd.recognition.model_file import ModelFile
 STARTS = 5
 SETTLE_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
-# Seconds since the process began, for each part of the start; what a part needs of an earlier one is there already.
+# Seconds of each part of the start, in order; later parts need not import again what earlier ones did.
 _SPLIT = """
 import time; began = time.monotonic()
 import json, sys
@@ -63,18 +63,18 @@ print(json.dumps(parts))
 
 
 def has_mqtt() -> bool:
-    """Return whether the service can be measured with MQTT here."""
+    """Return whether paho-mqtt is installed, which MQTT needs."""
     return find_spec("paho") is not None
 
 
 def cold_start(model_path: str) -> dict[str, Any]:
-    """Start the service several times; return the median and largest time to READY, and what the start consists of."""
+    """Start the service several times; return median and maximum time to READY, and the time of each part."""
     silence = np.random.default_rng(0).normal(0, 3, 16000).round().astype(np.int16)
     ready = []
     for _ in range(1 + STARTS):
         with _service(silence, model_path) as service:
             ready.append(service.ready_seconds)
-    del ready[0]  # the first one may have compiled what the others find compiled
+    del ready[0]  # the first one may have compiled Python files
     splits = []
     for _ in range(STARTS):
         command = [sys.executable, "-c", _SPLIT, repr(time.monotonic()), model_path, str(int(has_mqtt()))]
@@ -88,7 +88,7 @@ def cold_start(model_path: str) -> dict[str, Any]:
 
 
 def listening(samples: Int16, model_path: str, seconds: float) -> dict[str, float]:
-    """Let the service listen for so many seconds; return its share of one core, its memory, how often it woke."""
+    """Run the service on a sound for `seconds`; return CPU in percent of one core, wake-ups and memory."""
     with _service(samples, model_path) as service:
         time.sleep(SETTLE_SECONDS)
         began, cpu, wakes = time.monotonic(), service.cpu_seconds(), service.wakes()
@@ -102,16 +102,15 @@ def listening(samples: Int16, model_path: str, seconds: float) -> dict[str, floa
 
 
 def latency(words: Words, model_path: str, model: ModelFile) -> dict[str, Any]:
-    """Let the service listen to words whose times are known; say how long after them its lines were on stdout.
+    """Run the service on words at known times; return the latency of its lines on stdout.
 
     Returns
     -------
     dict
-        ``start_ms``, from the onset of a word to the line with its first label, as median and 95th percentile; what it
-        consists of, one after the other: ``gate_ms`` until the voice falls for the first time, ``strides_ms`` for the
-        classifications that the smoothing wants, ``window_ms`` for the second half of the last frame, ``delivery_ms``
-        until the microphone hands over the piece with it, ``compute_ms``. And ``end_ms``, from the last sound of a word
-        to the line that says so, most of which is the hangover of the gate.
+        Median and 95th percentile of ``start_ms``, from the onset of a word to the line with its first label, and of
+        its parts: ``gate_ms`` until the gate opens, ``strides_ms`` for the minimum count of classifications,
+        ``window_ms`` for the second half of the last frame, ``delivery_ms`` until the microphone delivers it,
+        ``compute_ms``; and ``end_ms``, from the end of a word to its line, mostly the hangover of the gate.
     """
     spec, config = model.spec, Config()
     window = spec.window_length / 2 / spec.sample_rate
@@ -163,11 +162,11 @@ class _Service:
 
     def cpu_seconds(self) -> float:
         """Return the processor time of all threads so far."""
-        # The clock of another process: Linux manual page clock_getres(3), kernel include/linux/posix-timers.h.
+        # The CPU clock of another process; source: Linux, include/linux/posix-timers.h.
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def wakes(self) -> int:
-        """Count how often its threads went to sleep and came back."""
+        """Return the number of voluntary context switches of its threads."""
         count = 0
         for status in Path(f"/proc/{self.pid}/task").glob("*/status"):
             words = [line.split() for line in status.read_text().splitlines()]
@@ -177,7 +176,7 @@ class _Service:
 
 @contextmanager
 def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
-    """Start the service, wait until it says READY, and stop it at the end."""
+    """Start the service, wait for READY, and stop it at the end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="affectd-bench-")))
         (folder / "sound").write_bytes(samples.astype("<i2").tobytes())
@@ -192,10 +191,10 @@ def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
             environment["AFFECTD_MQTT_PORT"] = str(port)
         command = [sys.executable, "-m", "affectd.bench.card", str(folder / "sound"), str(folder / "began"), "run"]
         command += ["--config", str(folder / "empty.toml"), *(["--model", model_path] if model_path else [])]
-        complaints = stack.enter_context(open(folder / "log", "w+"))
+        log = stack.enter_context(open(folder / "log", "w+"))
         started = time.monotonic()
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
         )
         service = _Service(process, folder / "began")
         stack.callback(service.reader.join)
@@ -205,15 +204,13 @@ def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
             while b"READY=1" not in manager.recv(4096).split(b"\n"):
                 pass
         except TimeoutError:
-            complaints.seek(0)
-            raise UnavailableError(
-                f"The service does not start: {complaints.read().strip() or 'no reason given'}"
-            ) from None
+            log.seek(0)
+            raise UnavailableError(f"The service does not start: {log.read().strip() or 'no reason given'}") from None
         service.ready_seconds = time.monotonic() - started
         yield service
 
 
 def _environment() -> dict[str, str]:
-    """Return this environment without affectd's settings, and with compiled Python, as a service has it."""
+    """Return this environment without affectd's settings, and with compiled Python as in a service."""
     without = ("PYTHONDONTWRITEBYTECODE", "NOTIFY_SOCKET", "WATCHDOG_USEC")
     return {name: value for name, value in os.environ.items() if not name.startswith(("AFFECTD_", *without))}

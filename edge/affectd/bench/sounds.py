@@ -1,4 +1,4 @@
-"""What the benchmark plays: speech, silence, noise, and words with pauses whose times are known."""
+"""The sounds of the benchmark: speech, silence, noise, and words with pauses at known times."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from affectd.recognition.model_file import ModelFile
 
 PAUSE_SECONDS = 1.5
 CLIP_SECONDS = 2.0
-# What the converter of a quiet sound card adds: a few of its steps. A card that gives exact zeros counts as broken.
+# Noise of a sound card in steps of 16 bits, because exact zeros count as a fault.
 _SILENCE_STEPS = 3.0
 _NOISE_STEPS = 1000.0
 
 
 def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Int16]:
-    """Return these recordings, or else the clip that every model file carries, again and again for two seconds."""
+    """Return these recordings, or else the golden clip of the model, repeated for two seconds."""
     if not paths:
         clip = model.golden["samples"]
         return [np.tile(clip, -(-round(CLIP_SECONDS * model.spec.sample_rate) // len(clip)))]
@@ -28,12 +28,12 @@ def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Int16]:
 
 
 def sounds(clips: Sequence[Int16], sample_rate: int, seconds: float) -> dict[str, Int16]:
-    """Return speech without a pause, the silence of a room, and steady noise, each this long."""
+    """Return speech without pauses, silence with the noise of a card, and steady noise, each this long."""
     n = round(seconds * sample_rate)
     random = np.random.default_rng(0)
     talk = np.concatenate(clips)
     silence = random.normal(0, _SILENCE_STEPS, n).round().astype(np.int16)
-    # With the noise of a card, for without it sound that repeats itself comes from a broken one.
+    # With noise, because sound that repeats exactly counts as a fault.
     speech = np.tile(talk, -(-n // len(talk)))[:n].astype(np.int32) + silence
     return {
         "speech": speech.clip(-32768, 32767).astype(np.int16),
@@ -48,13 +48,13 @@ class Words:
 
     samples: Int16
     onsets: list[float]
-    """When each begins to be heard, seconds."""
+    """Start of each, seconds."""
     ends: list[float]
-    """When each has fallen silent, seconds."""
+    """End of each, seconds."""
 
 
 def words(clips: Sequence[Int16], sample_rate: int, seconds: float) -> Words:
-    """Join recordings with pauses of 1.5 s until it is this long."""
+    """Join recordings with pauses of 1.5 s to at least this length."""
     pause = round(PAUSE_SECONDS * sample_rate)
     random = np.random.default_rng(1)
     parts: list[Int16] = []

@@ -1,4 +1,4 @@
-"""What each stage of the pipeline costs, one call at a time, in this process."""
+"""Cost of each stage of the pipeline, and of the whole, in this process."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _WARM_UP = 20
 
 
 def stages(classifier: Classifier, clips: list[Int16]) -> dict[str, dict[str, float]]:
-    """Time every stage for one piece of sound (capture, resampling) or one stride, in turns.
+    """Time every stage for one piece of sound (capture, resampling) or one stride.
 
-    In turns and not one after the other, so that each finds the caches as it does in the pipeline.
+    The stages run in turns, so that the caches are as in the pipeline.
 
     Returns
     -------
@@ -66,7 +66,6 @@ def percentiles(seconds: Float64) -> dict[str, float]:
 def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[str, Callable[[], object]]:
     model, config = classifier.model, Config()
     spec = model.spec
-    frame_rate = spec.sample_rate / spec.hop_length
     stride = config.model.stride_frames * spec.hop_length
     piece = round(PIECE_SECONDS * spec.sample_rate)
     talk = sounds(clips, spec.sample_rate, (model.n_frames * spec.hop_length + stride) / spec.sample_rate)["speech"]
@@ -74,13 +73,13 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
 
     ring, captured = SampleRing(10 * piece, 1), talk[:piece, np.newaxis]
     resampler, fast = Resampler(48000, spec.sample_rate), np.resize(floats, 3 * piece)
-    framer, gate, mfcc = Framer(spec), Gate(config.gate, frame_rate), Mfcc(spec)
+    framer, gate, mfcc = Framer(spec), Gate(config.gate, spec.frame_rate), Mfcc(spec)
     context = CepstralContext(model.n_frames, mfcc)
     context.push(mfcc.bands(mfcc.frames(floats)))
     frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
     bands, cepstra = mfcc.bands(frames), context.view().copy()
     quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
-    smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / frame_rate, 0.0)
+    smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / spec.frame_rate, 0.0)
     events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
     utterance.push(frames, np.ones(len(frames), np.bool_))
     answer = Answer(model.labels[0], 1.0, dict.fromkeys(model.labels, 1.0))
@@ -108,25 +107,27 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
     }
 
 
-class _Nowhere:
+class NullSink:
+    """A sink that discards events."""
+
     def write(self, event: object) -> None:
-        """Take an event."""
+        """Discard an event."""
 
 
 def real_time_factors(classifier: Classifier, clips: list[Int16], seconds: float = 60.0) -> dict[str, float]:
-    """Run the pipeline as fast as it goes over each sound; return processor time per time of sound."""
+    """Run the pipeline at full speed over each sound; return processor time per time of sound."""
     sample_rate = classifier.model.spec.sample_rate
     factors = {}
     for name, samples in sounds(clips, sample_rate, seconds).items():
         blocks = list(pieces(samples, sample_rate))
         before = time.process_time()
-        run(blocks, classifier, _Nowhere(), Config())
+        run(blocks, classifier, NullSink(), Config())
         factors[name] = round((time.process_time() - before) / seconds, 6)
     return factors
 
 
 def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dict[str, float]]:
-    """Run the pipeline once over this many hours of speech, silence and noise in turns.
+    """Run the pipeline over this many hours of speech, silence and noise in turns.
 
     Returns
     -------
@@ -150,12 +151,12 @@ def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dic
                 rows.append({"audio_seconds": 60 * n, "cpu_ms_per_second": round(cost, 4), **resident()})
                 before, done = now, n
 
-    run(stream(), classifier, _Nowhere(), Config())
+    run(stream(), classifier, NullSink(), Config())
     return rows
 
 
 def pieces(samples: Int16, sample_rate: int) -> Iterator[Float32]:
-    """Yield sound as a microphone of 16 bit does."""
+    """Yield int16 sound in the pieces of a microphone, float32."""
     floats = samples.astype(np.float32) / np.float32(1 << 15)
     piece = round(PIECE_SECONDS * sample_rate)
     return (floats[start : start + piece] for start in range(0, len(floats), piece))

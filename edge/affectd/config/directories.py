@@ -1,4 +1,4 @@
-"""Where affectd keeps what it must remember; nothing here creates a folder.
+"""The folders of the state; they are not created here.
 
 Source: Linux manual page systemd.exec(5); XDG Base Directory Specification 0.8.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for what survives a power cut: on a disk.
+    """Return the folder on a disk, for state that survives a power cut.
 
     systemd names it in ``$STATE_DIRECTORY``; without systemd it is ``affectd`` in the XDG state folder.
     """
@@ -19,12 +19,12 @@ def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
     if given:
         return Path(given)
     base = environment.get("XDG_STATE_HOME", "")
-    # The specification wants relative paths ignored.
+    # The specification says to ignore relative paths.
     return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "affectd"
 
 
 def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the folder for what survives the process but not a power cut: in memory; None if there is none.
+    """Return the folder in memory, for state that survives the process but not a power cut; None without one.
 
     systemd names it in ``$RUNTIME_DIRECTORY``; without systemd it is ``affectd`` in ``$XDG_RUNTIME_DIR``.
     """

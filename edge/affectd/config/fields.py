@@ -1,4 +1,4 @@
-"""One setting: declared with its default and what is allowed, checked, and read from text.
+"""One setting: its declaration with default and range, its check, and its parsing from text.
 
 The annotation of the field is its type: ``str``, ``bool``, ``int`` or ``float``, with ``| None`` if it may be absent.
 """
@@ -25,24 +25,24 @@ def setting(
     Parameters
     ----------
     default : str, bool, int, float or None
-        Its value when it is not set.
+        Default value.
     low, high : float
-        The smallest and the largest number allowed.
+        Smallest and largest number.
     pattern : str
-        Regular expression that text has to match from end to end.
+        Regular expression for the whole text.
     words : str
-        The pattern in words, as they follow "must be".
+        The pattern in words, to follow "must be".
     """
     return field(default=default, metadata={"low": low, "high": high, "pattern": pattern, "words": words})
 
 
 class Section:
-    """Base of the sections: every value is checked when one is made.
+    """Base of the sections, which checks every value.
 
     Raises
     ------
     ConfigError
-        A value of another type than the field's, or outside its range.
+        A value has the wrong type or is out of range.
     """
 
     name = ""
@@ -53,7 +53,7 @@ class Section:
 
 
 def checked(key: Field[Any], value: object, where: str) -> object:
-    """Return the value, as a float where the key is one (``dwell_seconds = 1`` means 1.0).
+    """Return the value, as a float if the key is one.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def checked(key: Field[Any], value: object, where: str) -> object:
 
 
 def allowed(key: Field[Any]) -> str:
-    """Say which values a key may have, as it follows "must be"."""
+    """Describe the values of a key, to follow "must be"."""
     kinds = _kinds(key)
     if "str" in kinds:
         return str(key.metadata["words"])
@@ -88,9 +88,9 @@ def allowed(key: Field[Any]) -> str:
 
 
 def from_text(key: Field[Any], text: str) -> object:
-    """Read a value from the text of an environment variable; text that is no such value comes back as it is.
+    """Parse the text of an environment variable; return the text itself if it is invalid.
 
-    Empty text stands for "absent" where a key may be absent, as TOML has no word for it.
+    Empty text is None where a key may be None.
     """
     kinds = _kinds(key)
     if "None" in kinds and not text:
@@ -106,15 +106,15 @@ def from_text(key: Field[Any], text: str) -> object:
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the known word that was most probably meant by `word`, if there is one."""
-    import difflib  # only for complaints: it costs more than reading the settings
+    """Return the known word most similar to `word`, if there is one."""
+    import difflib  # only for errors: importing takes longer than reading the settings
 
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return near[0] if near else None
 
 
 def toml(value: object) -> str:
-    """Write a value as TOML, in characters that can be seen and on one line."""
+    """Format a value as TOML, on one line of printable characters."""
     if isinstance(value, str):
         quoted = json.dumps(value, ensure_ascii=False)
         return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in quoted)
@@ -122,7 +122,7 @@ def toml(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Show a value in a complaint, where it has to be on one line and may not be endless."""
+    """Format a value for an error message: one line of limited length."""
     try:
         text = toml(value)
     except ValueError:  # Python does not print integers of more than 4300 digits

@@ -1,11 +1,11 @@
-"""Where the settings come from: defaults, file, environment, command line; a later one wins over an earlier one.
+"""Reads the settings from four layers; a later one overrides an earlier one.
 
 1. the defaults in `affectd.config.sections`,
 2. the file, ``/etc/affectd/affectd.toml`` unless another one is named,
 3. the environment, ``AFFECTD_SECTION_KEY``,
 4. the command line.
 
-Each is checked for itself: a mistake in the file is found even if the environment has the better value.
+Each layer is checked: an error in the file is found even if the environment overrides the value.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 """Read if it exists and no other file is named."""
 
 _PREFIX = "AFFECTD_"
-# Where this project's own tests find what they need; a developer has them set for everything.
+# Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
 
 
 class Sourced(NamedTuple):
-    """The value of a setting and where it came from."""
+    """The value of a setting and its origin."""
 
     value: Any
     origin: str
@@ -45,26 +45,32 @@ Settings = dict[str, dict[str, Sourced]]
 
 
 def load_config(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Config:
-    """Read all settings; call it again to have what has been changed since.
+    """Read all settings, anew at each call.
 
     Parameters
     ----------
     path : str or Path, optional
-        The file to read in place of ``/etc/affectd/affectd.toml``.
+        The file, in place of ``/etc/affectd/affectd.toml``.
     options : mapping, optional
-        What the command line says.
+        Values from the command line.
 
     Raises
     ------
     ConfigError
-        The file cannot be read or is not TOML, or file or environment have an unknown key or an impossible value.
+        The file cannot be read or is not TOML, or file or environment have an unknown key or an invalid value.
+
+    Examples
+    --------
+    >>> config = load_config(options={("audio", "source"): "clip.wav"})
+    >>> config.audio.source, config.gate.hangover_seconds
+    ('clip.wav', 0.5)
     """
     values = load_settings(path, options)
     return Config(**{name: SECTIONS[name](**{k: s.value for k, s in keys.items()}) for name, keys in values.items()})
 
 
 def load_settings(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Settings:
-    """Read all settings with where each came from; parameters and failures are those of `load_config`."""
+    """Read all settings with their origins; parameters and exceptions as `load_config`."""
     settings = {
         name: {key.name: Sourced(key.default, "default") for key in fields(section)}
         for name, section in SECTIONS.items()
@@ -76,7 +82,7 @@ def load_settings(path: str | Path | None = None, options: Mapping[Key, object] 
 
 
 def as_toml(settings: Settings) -> str:
-    """Write settings as a file that has the same values, with where each came from beside it."""
+    """Format settings as a file with the same values, with their origins as comments."""
     lines = {
         (name, key): f"# {key} =" if s.value is None else f"{key} = {toml(s.value)}"
         for name, keys in settings.items()
@@ -113,7 +119,7 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
-    import tomllib  # only where there is a file: it costs as much as everything else here
+    import tomllib  # only if there is a file: importing takes as long as everything else here
 
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -165,7 +171,7 @@ def _key_hint(word: str, section: str) -> str:
 
 
 def _variable_hint(variable: str, known: Collection[str]) -> str:
-    # Without the prefix, which alone makes any two of them alike.
+    # Without the prefix, which makes any two names similar.
     near = nearest(variable.upper().removeprefix(_PREFIX), [name.removeprefix(_PREFIX) for name in known])
     if near:
         return f"; did you mean {_PREFIX}{near}?"
@@ -180,10 +186,10 @@ def _hint(word: str, known: Collection[str], pattern: str) -> str:
 
 
 def _homes() -> dict[str, str]:
-    """Return the section of every key."""
+    """Return the section of each key."""
     return {key.name: name for name, section in SECTIONS.items() for key in fields(section)}
 
 
 def _word(text: str) -> str:
-    """Show an unknown name: as it is if it looks like one."""
+    """Format an unknown name, quoted if it does not look like one."""
     return text if re.fullmatch(r"[\w-]{1,60}", text, re.ASCII) else shown(text)

@@ -1,12 +1,11 @@
-"""The settings, one frozen dataclass per section of ``affectd.toml``, checked when they are made.
+"""The settings: one frozen dataclass per section of ``affectd.toml``, one field per key, with default and range.
 
-A section is a dataclass, a key is a field, its default is the field's default, and
-its allowed range stands beside it in `setting`. Nothing else describes the settings.
+`scripts/affectd.toml` and the documents are written from the sentences here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from affectd.config.fields import Section, setting
@@ -14,7 +13,7 @@ from affectd.config.fields import Section, setting
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(Section):
-    """What this device calls itself."""
+    """The name of this device."""
 
     name = "device"
     id: str = setting("affectd", pattern="[A-Za-z0-9_-]+", words="letters, digits, _ and -")
@@ -23,7 +22,7 @@ class DeviceConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioConfig(Section):
-    """Where the sound comes from."""
+    """The source of sound."""
 
     name = "audio"
     source: str = setting("mic")
@@ -33,17 +32,17 @@ class AudioConfig(Section):
         pattern="(usb-id:[0-9a-f]{4}:[0-9a-f]{4}(:.+)?|usb-path:.+|card:.+)?",
         words="a name that affectd devices prints (usb-id:, usb-path: or card:), or empty",
     )
-    """The microphone, by a name that survives renumbering; empty for the system's default."""
+    """The microphone, by a stable name; empty for the system's default."""
     channel: int | str = setting("mix", 0, 255, pattern="mix", words='"mix" or the number of a channel from 0 to 255')
     """The channel to listen to, from 0, or ``mix`` for the mean of all."""
     stalled_seconds: float = setting(5.0, 1.0, 20.0)
     """Without samples for this long the microphone has stalled and is opened again."""
     constant_seconds: float = setting(10.0, 1.0, 86400.0)
-    """With the same value for this long (digital silence is one) the microphone is opened again."""
+    """With one constant value for this long, such as digital silence, the microphone is opened again."""
     retry_seconds: float = setting(2.5, 0.5, 20.0)
     """The longest time between two attempts to open the microphone again."""
     wait: bool = setting(False)
-    """Whether to wait for a microphone that is absent at the start; as a service affectd always does."""
+    """Whether to wait for a microphone that is absent at the start; under systemd affectd always waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +51,13 @@ class GateConfig(Section):
 
     name = "gate"
     margin_db: float = setting(8.0, 1.0, 60.0)
-    """How far speech stands above the noise floor, dB."""
+    """How far the level of speech is above the noise floor, dB."""
     fall_db: float = setting(4.0, 0.0, 60.0)
     """How far the level of speech falls within a syllable, dB."""
     minimum_dbfs: float = setting(-96.0, -120.0, 0.0)
-    """The noise floor is at least this high, dBFS; speech stands ``margin_db`` above it."""
+    """The noise floor is at least this high, dBFS; speech is ``margin_db`` above it."""
     floor_seconds: float = setting(1.0, 0.1, 30.0)
-    """The noise floor is the lowest level of this many last seconds."""
+    """The noise floor is the lowest level of the last this many seconds."""
     hangover_seconds: float = setting(0.5, 0.0, 10.0)
     """How many seconds the gate stays open after the last frame of speech."""
     preroll_seconds: float = setting(0.6, 0.0, 5.0)
@@ -71,14 +70,14 @@ class ModelConfig(Section):
 
     name = "model"
     path: str = setting("")
-    """The model file; empty for the one that came with affectd."""
+    """The model file; empty for the one in the package."""
     stride_frames: int = setting(16, 1, 1000)
     """Frames between two classifications; 16 are 256 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothingConfig(Section):
-    """From classifications to events that do not flicker; see `affectd.recognition.smoothing`."""
+    """Smoothing of classifications into events; see `affectd.recognition.smoothing`."""
 
     name = "smoothing"
     average_seconds: float = setting(0.75, 0.0, 60.0)
@@ -88,7 +87,7 @@ class SmoothingConfig(Section):
     hysteresis: float = setting(0.05, 0.0, 1.0)
     """How much more probable than the current label a new one must be."""
     patience: int = setting(1, 1, 1000)
-    """For how many classifications in a row it must be so."""
+    """For how many classifications in a row it must be more probable."""
     dwell_seconds: float = setting(1.0, 0.0, 60.0)
     """The shortest time between two changes of the label, seconds."""
     uncertain: float | None = setting(None, 0.0, 1.0)
@@ -105,11 +104,11 @@ class MqttConfig(Section):
     host: str = setting("localhost", pattern=r"[^\s/]+", words="a host name or an address")
     """The broker."""
     port: int | None = setting(None, 1, 65535)
-    """Its port; none: 8883 with TLS, else 1883."""
+    """The port of the broker; none: 8883 with TLS, else 1883."""
     protocol: str = setting("3.1.1", pattern=r"3\.1\.1|5", words='"3.1.1" or "5"')
     """The version of MQTT."""
     client_id: str = setting("", pattern="[A-Za-z0-9_-]*", words="letters, digits, _ and -, or empty")
-    """What the client calls itself; empty for ``affectd-`` and the id of the device."""
+    """The client id; empty for ``affectd-`` and the id of the device."""
     username: str = setting("")
     """The user name at the broker; empty to log in without one."""
     password_file: str = setting("")
@@ -119,21 +118,21 @@ class MqttConfig(Section):
     tls: bool = setting(False)
     """Whether to encrypt, and to check the certificate of the broker and its name."""
     ca_file: str = setting("")
-    """Certificates that may vouch for the broker, PEM; empty for those of the system."""
+    """Certificate authorities to trust, PEM; empty for those of the system."""
     cert_file: str = setting("")
     """Certificate of this client, PEM; empty for none."""
     key_file: str = setting("")
-    """Its key, PEM; empty if it is in the same file."""
+    """The key of that certificate, PEM; empty if it is in the same file."""
     keepalive_seconds: int = setting(30, 5, 3600)
     """After this long without traffic the broker is asked whether it is still there."""
     retry_seconds: float = setting(60.0, 1.0, 3600.0)
     """The longest time between two attempts to connect."""
     outbox_events: int = setting(10000, 1, 1000000)
-    """How many events are kept for a broker that is away; then the oldest are dropped."""
+    """How many events are kept while there is no connection; beyond that the oldest are dropped."""
     outbox_mb: float = setting(16.0, 0.1, 1024.0)
-    """How much room they may take, millions of bytes."""
+    """How much space the kept events may take, MB."""
     discovery: bool = setting(True)
-    """Whether to introduce the device to Home Assistant."""
+    """Whether to announce the device to Home Assistant."""
     discovery_prefix: str = setting("homeassistant", pattern=r"[^\s+#/]+", words="one level of a topic")
     """Where Home Assistant looks for devices."""
     listen_command: bool = setting(False)
@@ -142,7 +141,7 @@ class MqttConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TelemetryConfig(Section):
-    """What the device tells about itself over MQTT."""
+    """Telemetry over MQTT: level, cost and losses of this device."""
 
     name = "telemetry"
     period_seconds: float = setting(60.0, 1.0, 86400.0)
@@ -157,9 +156,9 @@ class FileConfig(Section):
     path: str = setting("")
     """The file; empty for none."""
     max_mb: float = setting(10.0, 0.001, 10000.0)
-    """When it would grow beyond this many millions of bytes, it is renamed and a new one begins."""
+    """The file is rotated before it grows beyond this many MB."""
     keep: int = setting(3, 1, 1000)
-    """How many of the renamed ones are kept."""
+    """How many rotated files are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,16 +175,5 @@ class Config:
     file: FileConfig = field(default_factory=FileConfig)
 
 
-SECTIONS: dict[str, type[Any]] = {
-    section.name: section
-    for section in (
-        DeviceConfig,
-        AudioConfig,
-        GateConfig,
-        ModelConfig,
-        SmoothingConfig,
-        MqttConfig,
-        TelemetryConfig,
-        FileConfig,
-    )
-}
+SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Config)}
+"""The class of each section."""

@@ -1,6 +1,6 @@
-"""Checks of the board and its system: clock, disk, heat, power, systemd.
+"""Checks of the board and its system: clock, disk, temperature, power, systemd.
 
-Each takes the root of the file system and what starts programs, so that a broken board can be made up.
+Each takes the root of the file system and a function that runs programs, so that tests can simulate a board.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from affectd.board import clock_synchronized, hottest_celsius
 from affectd.doctor.finding import Finding, fault, ok, warning
 
 Run = Callable[[Sequence[str]], str | None]
-"""Start a program; return what it printed, or None if there is no such program or it failed."""
+"""Run a program; return its output, or None if it is missing or fails."""
 UNIT = "affectd.service"
 _PATIENCE_SECONDS = 10.0
 _DISK_FAULT_BYTES = 16 << 20
@@ -28,8 +28,8 @@ _SLOWED = {1 << 1: "processor slowed down", 1 << 2: "processor throttled", 1 << 
 
 
 def run_program(command: Sequence[str]) -> str | None:
-    """Start a program; return what it printed, or None if there is no such program or it failed."""
-    import subprocess  # what runs for months reads only the temperature here
+    """Run a program; return its output, or None if it is missing or fails."""
+    import subprocess  # the benchmark and the doctor need it, not the service
 
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=True)
@@ -39,7 +39,7 @@ def run_program(command: Sequence[str]) -> str | None:
 
 
 def clock() -> Finding:
-    """Judge whether the clock follows a time server."""
+    """Check that the clock follows a time server."""
     synchronized = clock_synchronized()
     if synchronized is None:
         return warning("the kernel does not say whether its clock is right", "compare it with another one: date -u")
@@ -52,7 +52,7 @@ def clock() -> Finding:
 
 
 def disk(root: Path) -> Finding:
-    """Judge the room where the service keeps its state."""
+    """Check the free space where the service keeps its state."""
     folder = Path(os.environ.get("STATE_DIRECTORY", root / "var/lib/affectd"))
     while not folder.exists():
         folder = folder.parent
@@ -72,7 +72,7 @@ def disk(root: Path) -> Finding:
 
 
 def temperature(root: Path) -> Finding:
-    """Judge the hottest sensor."""
+    """Check the temperature of the hottest sensor."""
     celsius = hottest_celsius(root)
     if celsius is None:
         return ok("no sensor here")
@@ -84,7 +84,7 @@ def temperature(root: Path) -> Finding:
 
 
 def throttling(root: Path, run: Run) -> Finding:
-    """Judge whether a Raspberry Pi gets too little power, or is slowed down."""
+    """Check whether a Raspberry Pi is under-powered or throttled."""
     bits = _throttled(root, run)
     if bits is None:
         return ok("this board does not report any")
@@ -115,12 +115,12 @@ def _throttled(root: Path, run: Run) -> int | None:
 
 
 def unit_is_installed(root: Path) -> bool:
-    """Return whether there is a unit file for systemd to start."""
+    """Return whether the unit file is installed."""
     return any((root / folder / UNIT).exists() for folder in ("etc/systemd/system", "lib/systemd/system"))
 
 
 def unit_state(root: Path, run: Run) -> dict[str, str]:
-    """Return what systemd says about the service; nothing where it does not run or does not know the service."""
+    """Return the properties of the service in systemd; empty if systemd or the service is missing."""
     if not (root / "run/systemd/system").is_dir():
         return {}
     keys = "LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts,UnitFileState,StatusText"
@@ -130,7 +130,7 @@ def unit_state(root: Path, run: Run) -> dict[str, str]:
 
 
 def unit(root: Path, run: Run) -> Finding:
-    """Judge whether the service runs, and will after the next boot."""
+    """Check that the service runs, and is enabled for the next boot."""
     state = unit_state(root, run)
     if not state:
         return ok("not installed as a service, or systemd does not run here")
@@ -144,7 +144,7 @@ def unit(root: Path, run: Run) -> Finding:
     status = state.get("StatusText", "")
     if status.startswith("microphone muted"):
         return warning(f"{found}: {status}", "it was muted by a command; publish ON to the topic listen to hear again")
-    # What `affectd run` says of its microphone: a service that is up and hears nothing is not well.
+    # `affectd run` reports the state of its microphone there.
     if status.startswith("microphone ") and not status.startswith("microphone healthy"):
         return fault(f"{found}: {status}", f"plug it in or name another; {log}")
     if active == "inactive":

@@ -1,4 +1,4 @@
-"""The check of the broker for `affectd doctor`: log in as the service would, and leave again."""
+"""The check of the broker: connect as the service would, then disconnect."""
 
 from __future__ import annotations
 
@@ -14,20 +14,10 @@ from affectd.mqtt.link import Link, address
 
 
 def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> Finding:
-    """Judge whether the broker lets this device in.
-
-    Parameters
-    ----------
-    config : MqttConfig
-        The settings.
-    device : str
-        The id of this device.
-    environment : mapping
-        With the ``CREDENTIALS_DIRECTORY`` that the service has.
-    """
+    """Check that the broker accepts this device; `environment` has the ``CREDENTIALS_DIRECTORY`` of the service."""
     if not config.enabled:
         return ok("no broker configured")
-    # Not the service's own name: the broker would throw it out.
+    # Not the client id of the service, which the broker would disconnect.
     client_id = f"{config.client_id or f'affectd-{device}'}-doctor"
     try:
         link = Link(config, client_id, read_login(config, environment))

@@ -1,7 +1,7 @@
-"""Everything that can be wrong with this device, one line each, and how to mend it.
+"""The checks of `affectd doctor`.
 
-A check is a function from a `Device` to a `Finding`; `CHECKS` is the table of them all. What a check needs it
-imports itself: a broken NumPy must not keep the others from looking.
+A check is a function from a `Device` to a `Finding`; `CHECKS` lists them. Each imports what it needs itself, so
+that a broken NumPy does not stop the others.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from affectd.errors import AffectdError
 
 
 def examine(device: Device) -> Iterator[tuple[str, Finding]]:
-    """Yield the name and the finding of every check; one that fails itself is a fault like any other.
+    """Yield name and finding of every check; an exception in a check is a fault too.
 
-    What a check needs and cannot have is the fault of the check before that is about it.
+    A check whose prerequisite fails gives a warning, because another check reports that fault.
     """
     for name, check in CHECKS.items():
         try:
             yield name, check(device)
         except AffectdError as error:
-            yield name, warning(f"not checked: {error}", "mend that first")
+            yield name, warning(f"not checked: {error}", "fix that first")
         except Exception as error:
             yield name, fault(f"the check itself failed: {type(error).__name__}: {error}", "please report this")
 
@@ -35,7 +35,7 @@ def _broker(device: Device) -> Finding:
     from affectd.doctor.broker import broker
 
     environment = dict(os.environ)
-    if board.unit_is_installed(device.root):  # the folder that the unit takes the password from
+    if board.unit_is_installed(device.root):  # where the unit file takes the password from
         environment.setdefault("CREDENTIALS_DIRECTORY", str(device.root / "etc/affectd"))
     return broker(device.config.mqtt, device.config.device.id, environment)
 
@@ -59,11 +59,11 @@ CHECKS: dict[str, Callable[[Device], Finding]] = {
 
 
 def as_text(name: str, finding: Finding) -> str:
-    """Write a finding for people: one line, and below it how to mend it."""
+    """Format a finding as text: one line, and below it the fix."""
     line = f"{finding.grade:8} {name:14} {finding.found}"
     return f"{line}\n{'':24}-> {finding.mend}" if finding.mend else line
 
 
 def as_json(name: str, finding: Finding) -> dict[str, Any]:
-    """Write a finding for programs."""
+    """Format a finding as a JSON object."""
     return {"check": name, **asdict(finding)}

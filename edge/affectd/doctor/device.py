@@ -37,20 +37,9 @@ def _version(name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The device that is examined; tests make up a broken one.
+    """The device to examine: its file system below `root`, and functions that tests replace to simulate another.
 
-    Parameters
-    ----------
-    config_path, model_path : str or Path, optional
-        As on the command line.
-    root : Path
-        Where its file system begins.
-    run : callable
-        Starts a program.
-    version : callable
-        Returns the version of an installed distribution; None if it is not.
-    open_microphone : callable
-        As `affectd.audio.microphone.open_microphone`.
+    `config_path` and `model_path` are as on the command line.
     """
 
     config_path: str | Path | None = None
@@ -62,7 +51,7 @@ class Device:
 
     @cached_property
     def config(self) -> Config:
-        """The settings in force; the defaults if they cannot be read, for which there is a check."""
+        """The settings; the defaults if they cannot be read, which is a check of its own."""
         from affectd.config.loading import load_config
         from affectd.config.sections import Config
 
@@ -73,7 +62,7 @@ class Device:
 
     @cached_property
     def model_file(self) -> Path:
-        """Where the model is."""
+        """The path of the model."""
         from affectd.recognition.model_file import find_model
 
         return find_model(self.model_path or self.config.model.path)
@@ -87,7 +76,7 @@ class Device:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The model on the interpreter that works here."""
+        """The model, loaded into an interpreter."""
         from affectd.recognition.classifier import Classifier
 
         return Classifier(self.model)

@@ -1,4 +1,4 @@
-"""What a check of `affectd doctor` finds."""
+"""The result of a check of `affectd doctor`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Finding:
     """``fault``: affectd does not work here; ``warning``: it works, but should be looked at."""
     found: str
     mend: str = ""
-    """What to do about it; empty if nothing."""
+    """How to fix it; empty if there is nothing to fix."""
 
 
 def ok(found: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding(grade="ok", found=found)
 
 
 def warning(found: str, mend: str) -> Finding:
-    """It works, but should be looked at."""
+    """Return a finding that does not stop affectd."""
     return Finding(grade="warning", found=found, mend=mend)
 
 
 def fault(found: str, mend: str) -> Finding:
-    """It does not work."""
+    """Return a finding that stops affectd."""
     return Finding(grade="fault", found=found, mend=mend)

@@ -13,7 +13,7 @@ _REINSTALL = "install affectd again; if that does not help, the storage may be f
 
 
 def configuration(device: Device) -> Finding:
-    """Judge whether the settings can be read."""
+    """Check that the settings can be read."""
     from affectd.config.loading import load_config
 
     try:
@@ -24,7 +24,7 @@ def configuration(device: Device) -> Finding:
 
 
 def numpy(device: Device) -> Finding:
-    """Judge whether NumPy is there and fits the interpreter."""
+    """Check that NumPy is installed and fits the interpreter."""
     installed = device.version("numpy")
     if installed is None:
         return fault("NumPy is not installed", "pip install numpy")
@@ -39,7 +39,7 @@ def numpy(device: Device) -> Finding:
 
 
 def model(device: Device) -> Finding:
-    """Judge whether the model file can be read."""
+    """Check that the model file can be read."""
     try:
         labels = device.model.labels
     except AffectdError as error:
@@ -48,8 +48,8 @@ def model(device: Device) -> Finding:
 
 
 def interpreter(device: Device) -> Finding:
-    """Judge whether an interpreter runs the model."""
-    device.model  # noqa: B018  without one no interpreter can be tried
+    """Check that an interpreter runs the model."""
+    device.model  # noqa: B018  raises without a model, which is another check
     try:
         classifier = device.classifier
     except UnavailableError as error:
@@ -62,7 +62,7 @@ def interpreter(device: Device) -> Finding:
 
 
 def self_test(device: Device) -> Finding:
-    """Judge whether this device computes what it should."""
+    """Check that the golden vectors of the model are reproduced."""
     from affectd.recognition.classifier import self_test as replay
 
     classifier = device.classifier

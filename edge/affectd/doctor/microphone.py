@@ -1,4 +1,4 @@
-"""Checks of the microphone: that it hears, that the service's user may use it, that the files can be read."""
+"""Checks of the microphone, of its use by the service's user, and of file permissions."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _SAMPLE_RATE = 16000
 _LISTEN_SECONDS = 1.0
 _STALLED_SECONDS = 5.0
-# Like the service's user but for its number: no privilege at all but access to sound cards.
+# A user id without privileges, like that of the service.
 _UNPRIVILEGED = 65534
 _SERVICE_PATIENCE_SECONDS = 30.0
 _GAIN = "set the gain: alsamixer, then F6 for the card and F4 for recording"
 
 
 def microphone(device: Device) -> Finding:
-    """Judge what the configured microphone delivers."""
+    """Check the sound of the configured microphone."""
     if device.config.audio.source != "mic":
         return ok(f"not needed: the source is {device.config.audio.source}")
     try:
@@ -45,7 +45,7 @@ def microphone(device: Device) -> Finding:
 
 
 def service_user(device: Device) -> Finding:
-    """Judge whether the service's user can hear through it."""
+    """Check that the service's user can open it."""
     if device.config.audio.source != "mic" or not unit_is_installed(device.root):
         return ok("no service that needs a microphone")
     if os.geteuid() != 0:
@@ -56,9 +56,9 @@ def service_user(device: Device) -> Finding:
 
 
 def _as_service_user(device: Device) -> Finding:
-    """Listen again as the service would: an unprivileged user in the group audio, without a session."""
+    """Check the microphone as the service would: unprivileged, in the group audio, without a session."""
     group = _audio_group()
-    code = f"from affectd.doctor.checks import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
+    code = f"from {__name__} import listen_alone; listen_alone({os.fspath(device.config_path or '')!r})"
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -73,7 +73,7 @@ def _as_service_user(device: Device) -> Finding:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        # Of a traceback the last line says it.
+        # The last line of a traceback.
         reason = [str(error), *(getattr(error, "stderr", None) or "").strip().splitlines()][-1]
         return fault(f"affectd does not start as the service's user: {reason}", "install it with scripts/install-edge")
     finding = Finding(**json.loads(done.stdout))
@@ -85,32 +85,26 @@ def _as_service_user(device: Device) -> Finding:
 
 
 def listen_alone(config_path: str) -> None:
-    """Check the microphone alone and print the finding; what the service's user runs."""
+    """Check the microphone and print the finding as JSON; run as the service's user."""
     print(json.dumps(asdict(microphone(Device(config_path=Path(config_path) if config_path else None)))))
 
 
 def listen(audio: AudioConfig, open_microphone: Open) -> Float32:
-    """Return about a second of the configured microphone, mono, (n,) float32.
+    """Record about a second from the configured microphone, mono, (n,) float32.
 
     Raises
     ------
     UnavailableError, MicrophoneError
         It cannot be opened or delivers nothing.
     """
-    import numpy as np
+    from affectd.audio.microphone import record
 
     with open_microphone(_SAMPLE_RATE, audio.device, audio.channel) as stream:
-        heard: list[Float32] = []
-        while sum(map(len, heard)) < _LISTEN_SECONDS * stream.sample_rate:
-            _, samples = stream.read(_STALLED_SECONDS)
-            if not len(samples):
-                raise MicrophoneError("stalled", f"The microphone {stream.name} opens, but delivers nothing.")
-            heard.append(samples)
-    return np.concatenate(heard)
+        return record(stream, _LISTEN_SECONDS, _STALLED_SECONDS)
 
 
 def judge(samples: Float32) -> Finding:
-    """Judge what a microphone delivered, (n,) float32 in [-1, 1]."""
+    """Check the sound of a microphone, (n,) float32 in [-1, 1]."""
     import numpy as np
 
     spread = float(samples.std())
@@ -127,7 +121,7 @@ def judge(samples: Float32) -> Finding:
 
 
 def permissions(device: Device) -> Finding:
-    """Judge whether sound cards and files are open to those who need them."""
+    """Check that the sound cards and files are accessible."""
     service = unit_is_installed(device.root)
     for card in sorted(device.root.glob("dev/snd/pcmC*c")):
         state = card.stat()
@@ -144,7 +138,7 @@ def permissions(device: Device) -> Finding:
                 return fault(
                     f"the service's user may not read {closed}", f"sudo chmod o+rX {closed}, or scripts/install-edge"
                 )
-    return ok("sound cards and files are open to who needs them")
+    return ok("sound cards and files are accessible")
 
 
 def _audio_group() -> int | None:
@@ -155,7 +149,7 @@ def _audio_group() -> int | None:
 
 
 def _closed_to_others(path: Path, root: Path) -> Path | None:
-    """Return the first part of a path that other users may not enter or read; parts above `root` do not count."""
+    """Return the first part of a path, below `root`, that other users may not enter or read."""
     resolved, root = path.resolve(), root.resolve()
     if not resolved.is_relative_to(root) or not resolved.exists():
         return None

@@ -1,4 +1,4 @@
-"""What leaves the device as JSON: emotion events, status events, and the sinks that take them.
+"""Emotion and status events as JSON objects, and the sinks that take them.
 
 May import `recognition`, `config`, `board`, `arrays` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""What leaves the device: one JSON object per event, described by ``event.schema.json`` beside this module.
+"""Events: one JSON object each, described by ``event.schema.json`` beside this module.
 
 Fields are added, never renamed; ``schema`` counts the additions.
 """
@@ -25,7 +25,7 @@ Phase = Literal["start", "change", "end"]
 
 
 class Utterance:
-    """What is measured between the opening and the closing of the gate, in constant memory.
+    """Measurements between the opening and the closing of the gate, in constant memory.
 
     Parameters
     ----------
@@ -36,6 +36,14 @@ class Utterance:
     ----------
     end_seconds : float
         Stream time of the last frame so far; set by the pipeline.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> utterance = Utterance(start_seconds=1.0)
+    >>> utterance.push(np.tile(np.float32([0.1, -0.1]), (4, 512)), np.array([True, True, True, False]))
+    >>> round(utterance.level_dbfs, 1), utterance.speech_ratio
+    (-20.0, 0.75)
     """
 
     def __init__(self, start_seconds: float) -> None:
@@ -47,7 +55,7 @@ class Utterance:
 
     def push(self, frames: Float32, active: Bool) -> None:
         """Add ``(n, window_length)`` float32 frames and which of them were speech, ``(n,)`` bool."""
-        # The variance and not the mean square: a microphone's DC offset is no sound.
+        # The variance and not the mean square, which leaves out a DC offset.
         self._power += float(frames.var(axis=1).sum())
         self._frames += len(frames)
         self._active_frames += int(active.sum())
@@ -61,15 +69,15 @@ class Utterance:
 
     @property
     def speech_ratio(self) -> float:
-        """Share of the frames since the gate opened that were speech by themselves, not by hangover."""
+        """Share of the frames since the gate opened that were speech, without the hangover."""
         return self._active_frames / self._frames if self._frames else 0.0
 
 
 class EventMaker:
     """Makes the events of one device and one model.
 
-    ``time`` is the wall clock when the event is made: an anchor taken at the start would stay wrong
-    for months on a board whose clock was set after boot. Intervals come from the stream alone.
+    ``time`` is read from the wall clock for each event, because a board may set its clock after the start.
+    ``start_seconds`` and ``end_seconds`` are stream time.
 
     Parameters
     ----------
@@ -78,7 +86,15 @@ class EventMaker:
     model : ModelFile
         The model in use.
     clock : callable
-        Seconds since the epoch; tests put their own here.
+        Seconds since the epoch.
+
+    Examples
+    --------
+    >>> from affectd.recognition.model_file import find_model, read_model
+    >>> events = EventMaker("kitchen", read_model(find_model()), clock=lambda: 0.0)
+    >>> event = events.emotion("start", Answer("sad", 0.9, {"sad": 0.9}), Utterance(1.5))
+    >>> event["device"], event["time"], event["phase"], event["label"], event["start_seconds"]
+    ('kitchen', '1970-01-01T00:00:00.000Z', 'start', 'sad', 1.5)
     """
 
     def __init__(self, device: str, model: ModelFile, clock: Callable[[], float] = time.time) -> None:
@@ -87,7 +103,7 @@ class EventMaker:
         self._clock = clock
 
     def emotion(self, phase: Phase, answer: Answer, utterance: Utterance) -> Event:
-        """Make the event that an utterance got its first label, another one, or ended."""
+        """Make the event for the first label of an utterance, a change of label, or its end."""
         level = utterance.level_dbfs
         return {
             **self._event("emotion"),
@@ -103,7 +119,7 @@ class EventMaker:
         }
 
     def status(self, state: str, reason: str) -> Event:
-        """Make the event that the microphone is in another state; see `affectd.audio.liveness` for both words."""
+        """Make the event for a change of state of the microphone; see `affectd.audio.liveness` for both values."""
         return {**self._event("status"), "state": state, "reason": reason}
 
     def _event(self, kind: str) -> Event:
@@ -118,11 +134,17 @@ class EventMaker:
 
 
 def utc(seconds: float) -> str:
-    """Write seconds since the epoch as the time in an event: RFC 3339, UTC, with milliseconds."""
+    """Format seconds since the epoch as RFC 3339, UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def event_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) every event obeys."""
+    """Return the JSON Schema (draft 2020-12) of the events.
+
+    Examples
+    --------
+    >>> event_schema()["properties"]["type"]
+    {'enum': ['emotion', 'status']}
+    """
     schema: dict[str, Any] = json.loads(resources.files(__package__).joinpath("event.schema.json").read_text("utf-8"))
     return schema

@@ -1,4 +1,4 @@
-"""Where events go."""
+"""Sinks of events: standard output, a file, several at once."""
 
 from __future__ import annotations
 
@@ -22,41 +22,48 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What may pass by itself: the disk is full or ailing. Everything else is a path that never works.
+# Temporary errors: the disk is full or failing. Any other error means a path that never works.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Sink(Protocol):
-    """Anything that takes events one by one."""
+    """An object that takes events one by one."""
 
     def write(self, event: Mapping[str, object]) -> None:
         """Take one event."""
 
 
 def as_line(event: Mapping[str, object]) -> str:
-    """Write an event, or anything else that is JSON, on one line, the same for every sink."""
+    """Return a JSON object on one line."""
     return json.dumps(event, ensure_ascii=False, allow_nan=False)
 
 
 class JsonLines:
-    """Writes one JSON object per line and flushes it, so that a reader has it at once."""
+    """Writes one JSON object per line and flushes it.
+
+    Examples
+    --------
+    >>> import sys
+    >>> JsonLines(sys.stdout).write({"label": "sad", "probability": 0.9})
+    {"label": "sad", "probability": 0.9}
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, event: Mapping[str, object]) -> None:
-        """Write one event, or anything else that is JSON, on one line; it fails as `write_text` does."""
+        """Write a JSON object on one line; raises what `write_text` raises."""
         self.write_text(as_line(event))
 
     def write_text(self, text: str) -> None:
-        """Write a result for people instead.
+        """Write a line of text.
 
         Raises
         ------
         BrokenPipeError
-            The reader has gone; `affectd.cli` ends quietly then.
+            The reader has closed the pipe.
         UnavailableError
-            Nothing can be written, for instance because the disk is full.
+            The stream cannot be written, for instance because the disk is full.
         """
         try:
             self._stream.write(text + "\n")
@@ -68,12 +75,19 @@ class JsonLines:
 
 
 class Several:
-    """Passes each event to several sinks; one that fails stops none of the others, and is tried again.
+    """Passes each event to several sinks; a sink that fails does not affect the others, and gets the next event.
 
     Parameters
     ----------
     sinks : sequence of (str, Sink)
         Each with its name in the log.
+
+    Examples
+    --------
+    >>> import sys
+    >>> Several([("first", JsonLines(sys.stdout)), ("second", JsonLines(sys.stdout))]).write({"label": "sad"})
+    {"label": "sad"}
+    {"label": "sad"}
     """
 
     def __init__(self, sinks: Sequence[tuple[str, Sink]]) -> None:
@@ -81,12 +95,12 @@ class Several:
         self._missed: dict[str, int] = {}  # events that a failing sink did not get
 
     def write(self, event: Mapping[str, object]) -> None:
-        """Take one event; only the first failure of a sink, and its end, are logged.
+        """Take one event; logs the first failure of a sink and its recovery.
 
         Raises
         ------
         BrokenPipeError
-            The last sink is unread: its reader has gone. Of several, such a one is given up.
+            The reader of the last sink has closed the pipe; of several sinks, such a sink is removed.
         """
         for name, sink in list(self._sinks):
             try:
@@ -95,7 +109,7 @@ class Several:
                 if len(self._sinks) == 1:
                     raise
                 self._sinks.remove((name, sink))
-                _log.warning("%s is unread, its reader has gone; events go on elsewhere", name)
+                _log.warning("the reader of %s has closed it; events go to the other sinks", name)
             except (AffectdError, OSError, ValueError) as error:
                 if name not in self._missed:
                     _log.warning("events do not reach %s: %s", name, error)
@@ -106,20 +120,10 @@ class Several:
 
 
 class Detached:
-    """Passes events on in a thread of its own: a sink that hangs, as a file does on a dying disk, holds up no other.
+    """Passes events on in its own thread, so that a sink that hangs, such as a failing disk, does not block the others.
 
-    Its ``with`` block ends when everything has been written, or after `patience_seconds`.
-
-    Parameters
-    ----------
-    name : str
-        What the sink is called in the log.
-    sink : Sink
-        Only that thread writes to it; its failures are logged as those of `Several` are.
-    patience_seconds : float
-        How long the end may take.
-    max_events : int
-        How many may wait.
+    Its ``with`` block ends when all events are written, or after `patience_seconds`. At most `max_events` wait.
+    Failures are logged with `name`, as in `Several`.
     """
 
     def __init__(self, name: str, sink: Sink, patience_seconds: float = 2.0, max_events: int = 1000) -> None:
@@ -143,7 +147,7 @@ class Detached:
         Raises
         ------
         UnavailableError
-            Too many wait already.
+            The queue is full.
         """
         if self._waiting.qsize() >= self._max_events:
             raise UnavailableError(f"it hangs, and {self._max_events} events wait for it")
@@ -155,24 +159,18 @@ class Detached:
 
 
 class RotatingFile:
-    """Appends one JSON object per line to a file; before that grows too big it is renamed and a new one begins.
+    """Appends one JSON object per line to a file, which is rotated before it grows too large.
 
-    The file is opened for each event. So it may be taken away, moved or unmounted at any time, and a
-    line is in it before `write` returns.
-
-    Parameters
-    ----------
-    config : FileConfig
-        The section ``[file]``.
+    The file is opened for each event, so it may be moved or unmounted at any time.
 
     Raises
     ------
     ConfigError
-        The file can never be written, for instance because its folder does not exist.
+        The file cannot be written, for instance because its folder does not exist.
     """
 
     def __init__(self, config: FileConfig) -> None:
-        # The file itself and not a link to it is renamed, or the next one would lie elsewhere.
+        # Resolved, because renaming a link would leave the file behind it in place.
         self._path = Path(os.path.realpath(config.path))
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
@@ -188,7 +186,7 @@ class RotatingFile:
         Raises
         ------
         UnavailableError
-            It cannot be written now; nothing of it is in the file.
+            It cannot be written now; no part of it is in the file.
         """
         line = (as_line(event) + "\n").encode("utf-8", "backslashreplace")
         try:
@@ -203,7 +201,7 @@ class RotatingFile:
                 self._rotate()
         with self._open() as file:
             size = os.fstat(file.fileno()).st_size
-            # A power cut may have left half a line: it spoils itself alone and not the next one too.
+            # After a power cut the file may end in half a line; end it, so that only that line is invalid.
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
                 line = b"\n" + line
             if file.write(line) != len(line):
@@ -212,16 +210,16 @@ class RotatingFile:
 
     def _open(self) -> FileIO:
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        # A pipe could hold up everything, and a device must not be renamed.
+        # A pipe could block, and a device must not be renamed.
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise OSError(errno.EINVAL, "it is not a regular file")
         return FileIO(file, "a+")
 
     def _rotate(self) -> None:
-        """Rename the file to ``.1``, what was ``.1`` to ``.2``, and so on; the last one goes."""
+        """Rename the file to ``.1``, ``.1`` to ``.2``, and so on; the last one is overwritten."""
         old = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
-        # Where a number is free the renaming ends: one that failed halfway must not push another file out.
+        # Only up to the first free number, so that a rotation that failed halfway does not drop another file.
         n_taken = next((n for n, path in enumerate(old) if not path.exists()), self._keep - 1)
         for n in range(n_taken, 0, -1):
             os.replace(old[n - 1], old[n])

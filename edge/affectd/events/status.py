@@ -1,4 +1,4 @@
-"""Status events: what became of the microphone, written between two blocks of sound."""
+"""Status events: changes of state of the microphone, written between two blocks of sound."""
 
 from __future__ import annotations
 
@@ -11,24 +11,18 @@ from affectd.events.sinks import Sink
 
 
 class Reports:
-    """Keeps status events until they can be written between two blocks, where no signal cuts them in half.
-
-    Parameters
-    ----------
-    make_event : callable
-        Makes the event of a state and a reason: ``EventMaker.status``.
-    """
+    """Keeps status events until they can be written between two blocks, where no signal interrupts the writing."""
 
     def __init__(self, make_event: Callable[[str, str], Event]) -> None:
         self._make_event = make_event
         self._waiting: deque[Event] = deque()
 
     def __call__(self, state: str, reason: str) -> None:
-        """Take a report, as `affectd.audio.supervisor.Supervisor` gives them."""
+        """Take a report of `affectd.audio.supervisor.Supervisor`."""
         self._waiting.append(self._make_event(state, reason))
 
     def between(self, blocks: Iterable[Float32], sink: Sink) -> Iterator[Float32]:
-        """Pass blocks on and write what was reported meanwhile."""
+        """Pass blocks on, and write the events reported meanwhile."""
         for block in blocks:
             self._write(sink)
             yield block

@@ -1,5 +1,5 @@
 """From samples to cepstra, with NumPy alone: the same code in training and on the device.
 
-`spec` says what an MFCC is, `framing` cuts frames, `mfcc` computes, `context` keeps what the network sees.
+`spec` defines the features, `framing` cuts frames, `mfcc` computes, `context` keeps the input of the network.
 May import `arrays` and nothing else of ours.
 """

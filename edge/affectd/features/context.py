@@ -1,4 +1,4 @@
-"""The frames the network sees."""
+"""The input of the network: the last frames of a stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from affectd.features.mfcc import Mfcc
 
 
 class Context:
-    """The last ``n_frames`` rows of a stream, always in order and in one piece.
+    """The last ``n_frames`` rows of a stream, in order and contiguous.
 
     Parameters
     ----------
@@ -18,13 +18,20 @@ class Context:
     n_bands : int
         Columns.
     fill : float
-        What the view shows for rows before the utterance; `Mfcc.floor`, as if silence came before.
+        Value of the rows before the utterance; `Mfcc.floor` stands for silence.
+
+    Examples
+    --------
+    >>> context = Context(n_frames=3, n_bands=1, fill=0.0)
+    >>> context.push(np.array([[1], [2]], np.float32))
+    >>> context.view().ravel().tolist()
+    [0.0, 1.0, 2.0]
     """
 
     def __init__(self, n_frames: int, n_bands: int, fill: float) -> None:
         self._n_frames = n_frames
         self._fill = fill
-        # Twice as long as the view: rows are moved to the front only every n_frames rows.
+        # Twice as long as the view, so that rows are moved to the front only every n_frames rows.
         self._rows = np.full((2 * n_frames, n_bands), fill, np.float32)
         self._end = n_frames
 
@@ -51,7 +58,7 @@ class Context:
 
 
 class CepstralContext:
-    """The cepstra of a `Context`: rows in it already are computed again only when its loudest band has changed.
+    """The cepstra of a `Context`; older rows are computed again only when its loudest band has changed.
 
     Parameters
     ----------
@@ -59,6 +66,15 @@ class CepstralContext:
         Rows of the view.
     mfcc : Mfcc
         Turns bands into cepstra.
+
+    Examples
+    --------
+    >>> from affectd.features.spec import FeatureSpec
+    >>> mfcc = Mfcc(FeatureSpec())
+    >>> context = CepstralContext(100, mfcc)
+    >>> context.push(mfcc.bands(mfcc.frames(np.ones(16000, np.float32))))
+    >>> context.view().shape
+    (100, 40)
     """
 
     def __init__(self, n_frames: int, mfcc: Mfcc) -> None:

@@ -1,4 +1,4 @@
-"""Cutting a signal into overlapping frames, whole or as it comes in."""
+"""Cutting a signal into overlapping frames: a whole clip or a stream."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ def frame_clip(samples: Float32, spec: FeatureSpec) -> Float32:
 
 
 class Framer:
-    """Cuts a stream that comes in blocks of any length into the frames `Mfcc.frames` cuts from the whole.
+    """Cuts a stream, in blocks of any length, into the same frames that `Mfcc.frames` cuts from the whole clip.
 
     Parameters
     ----------
     spec
-        The specification that says how frames lie.
+        Length, hop and padding of the frames.
+
+    Examples
+    --------
+    >>> framer = Framer(FeatureSpec(window_length=400, hop_length=160, n_fft=512))
+    >>> framer.push(np.zeros(16000, np.float32)).shape, framer.flush().shape
+    ((99, 400), (2, 400))
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -39,7 +45,7 @@ class Framer:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream; the next block begins a new one."""
+        """Begin a new stream."""
         self._n_kept = max(0, -self._spec.first_sample)
         self._kept[: self._n_kept] = 0
         self._skip = max(0, self._spec.first_sample)
@@ -53,12 +59,12 @@ class Framer:
         Parameters
         ----------
         block
-            Samples, shape (n,), any n including 0.
+            Samples, shape (n,), n >= 0.
 
         Returns
         -------
         ndarray, shape (k, window_length), float32
-            A read-only view of memory that is its own: later pushes do not change it.
+            Read-only; later pushes do not change it.
         """
         block = _samples(block)
         self._n_samples += block.size
@@ -66,11 +72,11 @@ class Framer:
         joined = np.concatenate((self._kept[: self._n_kept], block[self._skip :]))
         self._skip -= min(self._skip, block.size)
         complete = (joined.size - self._spec.window_length) // self._spec.hop_length + 1
-        # Without padding a frame counts once n_fft samples are there, even if its window is shorter.
+        # Without padding a frame needs n_fft samples, even if its window is shorter.
         return self._cut(joined, min(complete, self._spec.count_frames(self._n_samples) - self._n_frames))
 
     def flush(self) -> Float32:
-        """End the stream: return its remaining frames, completed with zeros as the specification says."""
+        """End the stream: return its remaining frames, padded with zeros as the specification says."""
         count = self._spec.count_frames(self._n_samples) - self._n_frames
         missing = (count - 1) * self._spec.hop_length + self._spec.window_length - self._n_kept
         joined = np.concatenate((self._kept[: self._n_kept], np.zeros(max(0, missing), dtype=np.float32)))
@@ -89,7 +95,7 @@ class Framer:
         count = max(0, count)
         used = count * self._spec.hop_length
         rest = joined[used:]
-        # A hop longer than the window leaves samples that no frame sees.
+        # If the hop is longer than the window, some samples are in no frame.
         self._skip += max(0, used - joined.size)
         self._n_kept = rest.size
         self._kept[: rest.size] = rest
@@ -104,7 +110,7 @@ def _samples(samples: Float32) -> Float32:
 
 
 def _preemphasis(samples: Float32, coefficient: float, before: np.float32) -> Float32:
-    # The difference of neighbors is small: taken in float32 it would lose five bits to rounding.
+    # In float64, because differences of neighbors are small and would lose five bits in float32.
     emphasized = samples.astype(np.float64)
     emphasized[1:] -= coefficient * emphasized[:-1]
     emphasized[0] -= coefficient * float(before)
@@ -121,9 +127,9 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
     Raises
     ------
     TypeError, ValueError
-        The last row would reach beyond the end.
+        The last row would end beyond the last value.
     """
-    # NumPy's own sliding_window_view does the same at ten times the price, which is felt several times per stride.
+    # NumPy's sliding_window_view takes ten times as long, several times per stride.
     if not count:
         return np.empty((0, length), values.dtype)
     size = values.itemsize
@@ -133,7 +139,7 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
 
 
 def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[], int]) -> Iterator[Float32]:
-    """Yield the frames of each stride of ``wanted()`` samples, and those that remain at the end of the stream."""
+    """Yield the frames of each stride of ``wanted()`` samples, at the end of the stream those of the rest."""
     stride = np.zeros(wanted(), np.float32)
     filled = 0
     for block in blocks:
@@ -151,15 +157,7 @@ def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[]
 
 
 class RecentFrames:
-    """The latest frames of a stream, as they are: nothing is computed before they are taken.
-
-    Parameters
-    ----------
-    n_frames : int
-        How many are kept.
-    window_length : int
-        Samples of a frame.
-    """
+    """The last `n_frames` frames of a stream, kept until they are taken."""
 
     def __init__(self, n_frames: int, window_length: int) -> None:
         self._n_frames = n_frames
@@ -168,14 +166,14 @@ class RecentFrames:
         self._count = 0
 
     def push(self, frames: Float32) -> None:
-        """Take ``(n, window_length)`` frames; they are not copied and must not change."""
+        """Append ``(n, window_length)`` frames, which are not copied and must not change."""
         self._parts.append(frames)
         self._count += len(frames)
         while self._count - len(self._parts[0]) >= self._n_frames:
             self._count -= len(self._parts.popleft())
 
     def take(self, n: int) -> Float32:
-        """Return the last `n` frames, or all there are, oldest first, and forget everything."""
+        """Return the last `n` frames, or all if there are fewer, oldest first, and clear the buffer."""
         frames = self._parts[0] if len(self._parts) == 1 else np.concatenate([self._nothing, *self._parts])
         self._parts.clear()
         self._count = 0

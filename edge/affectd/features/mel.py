@@ -1,4 +1,4 @@
-"""The constant matrices behind an MFCC: window, mel filters, cosines; and one that makes another voice of its bands."""
+"""The constant matrices of an MFCC: window, mel filters, DCT; and one that warps the bands to another vocal tract."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def taper(spec: FeatureSpec) -> Float64:
 
 
 def cosines(spec: FeatureSpec) -> Float64:
-    """Return the orthonormal type 2 DCT with the lifter in it, shape (n_mels, n_mfcc)."""
+    """Return the orthonormal type 2 DCT times the lifter, shape (n_mels, n_mfcc), float64."""
     n, k = spec.n_mels, np.arange(spec.n_mfcc)
     basis: Float64 = np.cos(np.pi / n * (np.arange(n)[:, None] + 0.5) * k) * math.sqrt(2 / n)
     basis[:, 0] = math.sqrt(1 / n)
@@ -38,7 +38,7 @@ def filter_bank(spec: FeatureSpec) -> Float64:
         points = np.floor((spec.n_fft + 1) * edges / spec.sample_rate)
         bins = np.arange(spec.n_fft // 2 + 1)
     low, center, high = points[:-2, None], points[1:-1, None], points[2:, None]
-    # Where two rounded edges coincide there is no slope; any divisor will do.
+    # Where two rounded edges coincide the slope is not used; 1 avoids a division by 0.
     rising = (bins - low) / np.where(center > low, center - low, 1)
     falling = (high - bins) / np.where(high > center, high - center, 1)
     if spec.floor_bins:
@@ -57,7 +57,7 @@ def mel_centers(spec: FeatureSpec) -> Float64:
 
 
 def warping(n_mels: int, factor: float) -> Float32:
-    """Return the matrix, shape (n_mels, n_mels), that moves band ``k`` to ``k / factor``: another vocal tract.
+    """Return the matrix, shape (n_mels, n_mels), that moves band ``k`` to ``k / factor``, as another vocal tract does.
 
     N. Jaitly and G. Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", 2013, with one linear
     piece on the mel scale.

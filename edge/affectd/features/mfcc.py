@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients from NumPy alone, the same for training and for the device.
+"""Mel-frequency cepstral coefficients with NumPy alone, for training and the device.
 
 Three stages, so that a stream computes every frame once:
 
@@ -23,9 +23,9 @@ from affectd.features.framing import frame_clip
 from affectd.features.mel import cosines, filter_bank, taper
 from affectd.features.spec import FeatureSpec
 
-# How many frames are windowed and transformed at once: the working set stays in a small core's L2 cache.
+# Frames transformed at once, so that the working set stays in the L2 cache of a small core.
 _BATCH = 32
-# How many neighboring filters share one product: most of the bank is zeros, and this leaves most of them out.
+# Neighboring filters in one matrix product, which leaves out most zeros of the bank.
 _GROUP = 16
 _NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
 
@@ -42,17 +42,16 @@ class Mfcc:
     ----------
     spec : FeatureSpec
     floor : float
-        Log of `FeatureSpec.log_floor`: what `bands` gives for silence, and what pads a short context.
+        Log of `FeatureSpec.log_floor`: the value of `bands` in silence, which also pads a short context.
 
     Notes
     -----
     Holds scratch memory, so one instance serves one thread.
 
-    Agrees with librosa 0.11 and python_speech_features 0.6 within 1e-3, except where they do not agree with
-    themselves: a lifter of 128 multiplies librosa's own float32 rounding to 3e-3, and a band in which a
-    periodic signal leaves exactly nothing holds the rounding noise of whichever FFT was used.
-    With ``top_db=None`` the spectrum is taken in float64 (a few percent slower), else in float32; the cosine
-    transform always sums in float64. Results are float32.
+    Agrees with librosa 0.11 and python_speech_features 0.6 within 1e-3, with two exceptions: a lifter of 128
+    multiplies librosa's float32 rounding to 3e-3, and bands in which a periodic signal has no energy hold the
+    rounding noise of the FFT. With ``top_db=None`` the spectrum is taken in float64 (a few percent slower), else in
+    float32; the cosine transform sums in float64. Results are float32.
 
     References
     ----------
@@ -60,15 +59,22 @@ class Mfcc:
     recognition in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980, eq. 1.
     M. Slaney, "Auditory Toolbox, version 2", Interval Research Corporation, 1998 (mel scale, filter norm).
     S. Young et al., "The HTK Book", version 3.4, 2009, section 5.4 and eq. 5.12 (mel scale, lifter).
+
+    Examples
+    --------
+    >>> mfcc = Mfcc(FeatureSpec(n_mfcc=13))
+    >>> tone = np.sin(2 * np.pi * 440 / 16000 * np.arange(16000)).astype(np.float32)
+    >>> mfcc.bands(mfcc.frames(tone)).shape, mfcc(tone).shape
+    ((63, 128), (63, 13))
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
         self._unit = 10 / math.log(10) if spec.log == "decibel" else 1.0
         self.floor = math.log(spec.log_floor) * self._unit
-        # No dynamic range hides rounding noise in weak bands if all of it is kept: transform in float64 then.
+        # With the full dynamic range, rounding noise of float32 would show in weak bands.
         self._dtype: Any = np.float32 if spec.top_db is not None else np.float64
-        # The transform is asked to divide by n_fft, see below; a power of two leaves no trace.
+        # Times n_fft, because the transform divides by it (see below); exact for a power of two.
         self._window = (taper(spec) * spec.full_scale * spec.n_fft).astype(self._dtype)
         self._power_scale = 1 / spec.n_fft if spec.periodogram else 1.0
         self._dct = cosines(spec)
@@ -117,8 +123,7 @@ class Mfcc:
 
         Notes
         -----
-        Rows do not influence one another, but BLAS picks its kernel by shape: to the last bit equal results
-        need equal batch shapes too.
+        BLAS picks its kernel by shape, so the last bit of a row depends on the number of rows.
         """
         spec = self.spec
         bands = np.empty((len(frames), spec.n_bands), dtype=np.float32)
@@ -137,8 +142,7 @@ class Mfcc:
         n = len(frames)
         windowed, spectrum, power = self._windowed[:n], self._spectrum[:n], self._power[:n]
         np.multiply(frames, self._window, out=windowed[:, : self.spec.window_length])
-        # NumPy 2 transforms float32 as such only if there is a norm to multiply with; without one it casts everything
-        # to float64 and back. NumPy 1 always transforms in float64; storing into our own array casts back.
+        # NumPy 2 transforms float32 in float32 only with a norm, else in float64; NumPy 1 always does in float64.
         if _NUMPY_2:
             np.fft.rfft(windowed, norm="forward", out=spectrum)
         else:
@@ -166,7 +170,7 @@ class Mfcc:
         bands
             Shape (n, n_bands), from `bands`; rows filled with `floor` count as silence.
         loudest
-            What `loudest` gives for the whole context; by default these rows are the whole.
+            The result of `loudest` for the whole context; by default that of these rows.
 
         Returns
         -------
@@ -181,8 +185,7 @@ class Mfcc:
             bands = np.maximum(bands, loudest - np.float32(spec.top_db / 10 * math.log(10) * self._unit))
         if spec.reference == "max":
             bands = bands - loudest
-        # In float32 the sum of 128 bands at -100 dB is already wrong by 1e-3, and a lifter multiplies that. What one
-        # row gives would also depend on how many are computed with it.
+        # In float32 the sum of 128 bands at -100 dB has an error of 1e-3, and a row would depend on the number of rows.
         cepstra: Float32 = (bands[:, : spec.n_mels].astype(np.float64) @ self._dct).astype(np.float32)
         if spec.energy:
             cepstra[:, 0] = bands[:, -1]

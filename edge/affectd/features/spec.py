@@ -1,4 +1,4 @@
-"""What decides what an MFCC is; its values live in the model file."""
+"""The parameters of an MFCC, which are stored in the model file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """Everything that decides what an MFCC is; the defaults are affectd's own front end.
+    """The parameters of an MFCC; the defaults are affectd's front end.
 
-    The fields are wide enough to reproduce ``librosa.feature.mfcc`` (type 2, orthonormal DCT, zero padding)
-    and ``python_speech_features.mfcc``.
+    They can reproduce ``librosa.feature.mfcc`` (type 2, orthonormal DCT, zero padding) and
+    ``python_speech_features.mfcc``.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class FeatureSpec:
     preemphasis
         Coefficient c of ``y[t] = x[t] - c * x[t-1]`` over the whole signal; 0 leaves it out.
     full_scale
-        What a full-scale sample (1.0) was called when the features were defined: 1.0, or 32768.0 for 16 bit.
+        Factor applied to the samples: 1.0, or 32768.0 for features defined on 16-bit integers.
     periodogram
         Whether the power spectrum is divided by ``n_fft``.
     n_mels
@@ -55,7 +55,7 @@ class FeatureSpec:
     replace_zeros
         Whether `log_floor` replaces exact zeros only (python_speech_features), not everything below it.
     reference
-        Band energy called 0: ``"one"``, or ``"max"``, the largest of the context, so that gain cancels.
+        Band energy at 0 dB: ``"one"``, or ``"max"``, the largest of the context, so that gain cancels.
     top_db
         Dynamic range kept below the largest band energy of the context, dB; None keeps all.
     n_mfcc
@@ -71,6 +71,15 @@ class FeatureSpec:
     ------
     ValueError
         A value is impossible; the message begins with the name of the field.
+
+    Examples
+    --------
+    >>> spec = FeatureSpec(sample_rate=8000, fmax=4000.0)
+    >>> spec.n_bands, spec.count_frames(8000)
+    (128, 32)
+    >>> FeatureSpec(fmax=9000.0)
+    Traceback (most recent call last):
+    ValueError: fmax = 9000.0 must not exceed half of 16000 Hz
     """
 
     sample_rate: int = 16000
@@ -132,7 +141,7 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FeatureSpec:
-        """Build a specification from `to_dict`'s result.
+        """Build a specification from the result of `to_dict`.
 
         Raises
         ------
@@ -147,8 +156,13 @@ class FeatureSpec:
         return cls(**values)
 
     @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
     def n_bands(self) -> int:
-        """Columns of `affectd.features.mfcc.Mfcc.bands`: the mel bands, then the log energy if it is asked for."""
+        """Columns of `affectd.features.mfcc.Mfcc.bands`: the mel bands, then the log energy if `energy` is set."""
         return self.n_mels + self.energy
 
     @property
@@ -182,7 +196,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(f"{name} = {value!r} must be {'a whole number' if hint is int else 'a boolean'}")
         return value
     choices = [choice for kind in kinds for choice in get_args(kind) or (kind,)]
-    # 1 == True == 1.0 in Python, but not in the file that asks for one of them.
+    # Compare types too, because 1 == True == 1.0 in Python.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} = {value!r} must be one of {choices}")
     return value

@@ -1,4 +1,4 @@
-"""Everything that is said over MQTT: `publisher` is the sink, `connection` the thread, `link` one attempt with paho.
+"""MQTT: `publisher` is the sink, `connection` the thread, `link` one connection with paho.
 
 May import `outbox`, `events`, `audio`, `recognition`, `config`, `board`, `arrays` and `errors`.
 """

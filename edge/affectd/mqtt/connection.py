@@ -1,8 +1,8 @@
-"""The connection to the broker: a thread that delivers what there is to deliver, and never gives up.
+"""The connection to the broker: a thread that delivers events and reconnects until it is closed.
 
-The pipeline only ever puts something down and rings (`Connection.event_made`, `Connection.publish`). Looking up,
-connecting, sending and waiting for answers is the affair of this thread; what may take half a minute, a name
-server above all, runs in a thread of its own, so that undelivered events reach the disk meanwhile.
+The pipeline only enqueues and wakes this thread (`Connection.event_made`, `Connection.publish`), which sends and waits
+for answers. Opening a connection may take half a minute, so it runs in another thread, while this one saves
+undelivered events to disk.
 """
 
 from __future__ import annotations
@@ -26,47 +26,43 @@ __all__ = ["Connection", "Publication"]
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
-# While the broker has everything there is only the connection to keep alive, and whatever comes up rings.
+# While everything is delivered there is only the keepalive; anything new wakes the thread.
 _IDLE_SECONDS = 5.0
 _FIRST_DELAY_SECONDS = 1.0
-# A connection that ended sooner did not work: two devices with the same client id throw each other out at once.
+# A shorter connection counts as failed: two devices with the same client id disconnect each other at once.
 _STEADY_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
 _NEVER = float("inf")
 
 
 class Connection:
-    """Everything this device says to the broker and hears from it.
+    """All communication of this device with the broker.
 
     Parameters
     ----------
-    config : MqttConfig
-        Which broker, and how.
-    device : str
-        The id of this device.
-    outbox : affectd.outbox.Outbox
-        The events; only this thread takes from it.
-    event_topic : str
-        Where they go.
+    config, device
+        The settings and the id of this device.
+    outbox, event_topic
+        The events, which only this thread takes, and their topic.
     last_will, farewell : Publication
-        What is published when the connection is lost, and when it is closed.
+        Published when the connection is lost, and when it is closed.
     greeting : callable
-        Returns what is published after every successful connect, before any event.
+        Returns what to publish after every successful connect, before any event.
     subscriptions : mapping
-        Topic to what is called with each payload and whether it is a retained one, in this thread.
+        Topic to a function that this thread calls with each payload and whether the message is retained.
     period_seconds : float
-        How often `periodic` is called while connected.
+        Interval of `periodic` while connected.
     periodic : callable
-        Returns what is published then.
+        Returns what to publish then.
 
     Attributes
     ----------
     connected : bool
-        Whether the broker has let us in.
+        Whether the broker has accepted the connection.
     reason : str
-        Why not; empty while connected. After `close` it is ``closed``, or why there was no connection to close.
+        Why not; empty while connected, ``closed`` after `close` unless there was no connection.
     n_connects : int
-        How often it did.
+        Successful connects.
 
     Raises
     ------
@@ -108,10 +104,10 @@ class Connection:
         self._period_seconds = period_seconds
         self._periodic = periodic
         self._thread: Thread | None = None
-        self._wake_end: socket.socket | None = None
+        self._wake_sender: socket.socket | None = None
 
         self._link: Link | None = None  # None while waiting for the next attempt
-        self._told: set[str] = set()  # the reasons given for this outage
+        self._logged: set[str] = set()  # the reasons logged in this outage
         self._delay_seconds = _FIRST_DELAY_SECONDS
         self._connected_at = 0.0
         self._try_at = 0.0
@@ -122,52 +118,52 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect."""
-        bell, self._wake_end = socket.socketpair()
-        for end in (bell, self._wake_end):
+        waker, self._wake_sender = socket.socketpair()
+        for end in (waker, self._wake_sender):
             end.setblocking(False)
-        self._thread = Thread(target=self._run, args=(bell, self._wake_end), name="mqtt", daemon=True)
+        self._thread = Thread(target=self._run, args=(waker, self._wake_sender), name="mqtt", daemon=True)
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
-        """Publish this now, or as soon as connected unless there is something newer on its topic; any thread."""
+        """Publish now, or once connected, unless superseded by a newer one on the topic; any thread."""
         self._delivery.publish(publication)
-        self._ring()
+        self._wake()
 
     def event_made(self) -> None:
-        """Tell that there is something in the outbox; any thread."""
+        """Notify that there is an event in the outbox; any thread."""
         self._delivery.event_made()
-        self._ring()
+        self._wake()
 
     def close(self, patience_seconds: float) -> None:
-        """Deliver what can be delivered in this time, take leave and disconnect; what is left stays in the outbox."""
+        """Deliver what is possible in this time, publish `farewell` and disconnect; the rest stays in the outbox."""
         if self._thread is not None:
             self._close_by = time.monotonic() + patience_seconds
-            self._ring()
+            self._wake()
             self._thread.join(patience_seconds + 2 * _FAREWELL_SECONDS)
 
-    def _ring(self) -> None:
-        if self._wake_end is not None:
-            with suppress(OSError):  # full: it is being woken already; closed: the thread has ended
-                self._wake_end.send(b"\0")
+    def _wake(self) -> None:
+        if self._wake_sender is not None:
+            with suppress(OSError):  # full: already being woken; closed: the thread has ended
+                self._wake_sender.send(b"\0")
 
-    def _run(self, bell: socket.socket, wake_end: socket.socket) -> None:
-        with bell, wake_end:
+    def _run(self, waker: socket.socket, wake_sender: socket.socket) -> None:
+        with waker, wake_sender:
             while True:
                 try:
                     self._advance()
                     if self._close_by < _NEVER and self._is_done():
                         break
-                    self._wait(bell)
-                except Exception as error:  # a fault of ours must not silence the device for good
+                    self._wait(waker)
+                except Exception as error:  # a bug must not end the thread
                     reason = f"a fault of affectd ({type(error).__name__}: {error})"
-                    if reason not in self._told:
+                    if reason not in self._logged:
                         _log.exception("please report this")
                     self._lose(reason)
                     time.sleep(_TICK_SECONDS)
             self._end()
 
     def _is_done(self) -> bool:
-        """Return whether a connection that is being closed has come to its end; say farewell shortly before."""
+        """Return whether closing is complete; publish `farewell` once all else is delivered or late."""
         now = time.monotonic()
         late = now >= self._close_by
         if not self.connected:
@@ -185,20 +181,20 @@ class Connection:
                 self._link.disconnect()
                 _log.info("disconnected from the broker %s", self._broker)
             else:
-                self._link.drop()  # the farewell did not arrive: let the broker publish the last will
+                self._link.drop()  # without a farewell the broker publishes the last will
         self.connected, self.reason = False, self.reason or "closed"
 
     def _advance(self) -> None:
-        """Do what is due, without waiting for anything."""
+        """Do what is due, without waiting."""
         link, now = self._link, time.monotonic()
         if link is None:
             if now >= self._try_at or self._close_by < _NEVER:
-                self._dial()
+                self._open_link()
         elif link.state == "lost":
             self._lose(link.reason)
         elif link.state == "connected":
             if not self.connected:
-                self._welcome(link)
+                self._on_connected(link)
             if now >= self._periodic_at:
                 self._periodic_at = now + self._period_seconds
                 self._delivery.gather(self._periodic)
@@ -209,11 +205,11 @@ class Connection:
         if not self._delivery.is_complete:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
 
-    def _wait(self, bell: socket.socket) -> None:
-        """Wait until `_ring` is called, the broker sends something, or something is due."""
+    def _wait(self, waker: socket.socket) -> None:
+        """Wait until `_wake` is called, the broker sends something, or something is due."""
         link = self._link
         poll = select.poll()
-        poll.register(bell, select.POLLIN)
+        poll.register(waker, select.POLLIN)
         at_once = link is not None and link.register(poll)
         now = time.monotonic()
         due = [self._settle_at, self._periodic_at] if self.connected else [now + _TICK_SECONDS]
@@ -221,35 +217,35 @@ class Connection:
             due.append(self._try_at)
         if self._close_by > now:
             due.append(self._close_by)
-        # Rounded up, else the last millisecond would be spent asking for the time.
+        # Rounded up, otherwise the last millisecond would be a busy loop.
         poll.poll(0 if at_once else int(max(0.0, min(due) - now) * 1000) + 1)
         with suppress(BlockingIOError):
-            bell.recv(4096)
+            waker.recv(4096)
         if link is not None:
             link.step()
 
-    def _dial(self) -> None:
+    def _open_link(self) -> None:
         link = Link(self._config, self._client_id, self._login, last_will=self._last_will, received=self._received)
         self._link = link
 
-        def open_and_ring() -> None:
+        def open_and_wake() -> None:
             link.open()
-            self._ring()
+            self._wake()
 
-        Thread(target=open_and_ring, name="mqtt-connect", daemon=True).start()
+        Thread(target=open_and_wake, name="mqtt-connect", daemon=True).start()
 
-    def _welcome(self, link: Link) -> None:
+    def _on_connected(self, link: Link) -> None:
         link.subscribe(self._subscriptions)
         self._delivery.begin()
         self._delivery.gather(self._greeting)
         self.n_connects += 1
         self.connected, self.reason = True, ""
         self._connected_at = time.monotonic()
-        self._told.clear()
+        self._logged.clear()
         _log.info("connected to the broker %s", self._broker)
 
     def _lose(self, reason: str) -> None:
-        """Forget the connection; try again later, and later each time."""
+        """Drop the connection; try again after a delay that doubles each time."""
         now = time.monotonic()
         if self._link is not None:
             self._link.drop()
@@ -257,12 +253,12 @@ class Connection:
         if self.connected and now - self._connected_at > _STEADY_SECONDS:
             self._delay_seconds = _FIRST_DELAY_SECONDS
         most = self._config.retry_seconds
-        # At random, or all devices of a house would come back in the same moment.
+        # At random, so that the devices of a house do not all reconnect at the same moment.
         self._try_at = now + random.uniform(0.5, 1.0) * min(self._delay_seconds, most)
         self._delay_seconds = min(2 * self._delay_seconds, most)
         self.connected, self.reason = False, reason
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._logged:
+            self._logged.add(reason)
             _log.warning("no connection to the broker %s: %s; trying again", self._broker, reason)
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:

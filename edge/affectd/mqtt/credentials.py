@@ -1,10 +1,10 @@
-"""What a broker is shown before it lets a client in: name and password, certificates."""
+"""User name, password and certificates for the broker."""
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,19 +15,19 @@ from affectd.errors import ConfigError
 
 _CREDENTIAL = "mqtt_password"
 _HANDSHAKE_SECONDS = 10.0
-_MOST_BYTES = 65535  # what fits into MQTT's field for it
+_MOST_BYTES = 65535  # the longest password in MQTT
 
 
 @dataclass(frozen=True)
 class Login:
-    """Who logs in; the password is never shown."""
+    """User name and password; the password is left out of the repr."""
 
     username: str | None
     password: str | None = field(repr=False)
 
 
 def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) -> Login:
-    """Return the name and the password.
+    """Return user name and password.
 
     Raises
     ------
@@ -37,17 +37,17 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
     password = _password(config, environment)
     if password is not None:
         if not config.username:
-            raise ConfigError("[mqtt] username is empty, but there is a password: say whose it is")
+            raise ConfigError("[mqtt] username is empty, but there is a password")
         if not config.tls and not config.allow_plain_password and not is_loopback(config.host):
             raise ConfigError(
                 f"[mqtt] the password would go to {config.host} without encryption: set tls = true,"
-                " or allow_plain_password = true if everybody on the network may read it"
+                " or allow_plain_password = true if the whole network may read it"
             )
     return Login(config.username or None, password)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, judged by its name alone."""
+    """Return whether a host name or address is that of this machine, without looking it up."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -81,7 +81,7 @@ def _first_line(path: Path, what: str) -> str:
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
-    """Return what checks the broker's certificate and its name, and shows ours; None without TLS.
+    """Return the context that checks the certificate of the broker and sends ours; None without TLS.
 
     Raises
     ------
@@ -95,10 +95,10 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
         return None
     if config.key_file and not config.cert_file:
         raise ConfigError("[mqtt] key_file is set, but cert_file is not")
-    # Not ssl.create_default_context: since Python 3.13 it asks more of a certificate (VERIFY_X509_STRICT)
-    # than what people make for their own brokers with openssl has. Names and dates are checked all the same.
+    # Not ssl.create_default_context: since Python 3.13 its VERIFY_X509_STRICT rejects certificates that people make
+    # with openssl for their own brokers. Names and dates are checked here too.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _PatientSocket
+    context.sslsocket_class = _Socket
     if config.ca_file:
         _load("ca_file", config.ca_file, lambda: context.load_verify_locations(config.ca_file))
     else:
@@ -110,8 +110,7 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _load(name: str, files: str, load: object) -> None:
-    assert callable(load)
+def _load(name: str, files: str, load: Callable[[], None]) -> None:
     try:
         load()
     except ssl.SSLError as error:
@@ -122,7 +121,7 @@ def _load(name: str, files: str, load: object) -> None:
 
 
 def _no_passphrase() -> str:
-    # OpenSSL would ask on a terminal, which a service does not have.
+    # Else OpenSSL asks on the terminal, which a service does not have.
     raise ConfigError("[mqtt] the key is encrypted; affectd needs one without a passphrase")
 
 
@@ -130,17 +129,17 @@ def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-class _PatientSocket(ssl.SSLSocket):
-    """A socket whose handshake ends, one way or the other, and which is closed if it fails.
+class _Socket(ssl.SSLSocket):
+    """A socket whose handshake has a timeout, and which is closed if that fails.
 
-    With TLS 1.3 the broker looks at the certificate of the client only afterwards; paho 2 keeps its complaint to
-    itself, so it is kept here.
+    With TLS 1.3 the broker checks the certificate of the client after the handshake; paho 2 hides the error that
+    follows, so it is kept in `failure`.
     """
 
     failure: ssl.SSLError | None = None
 
     def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(_HANDSHAKE_SECONDS)  # paho 1.6 would wait for the whole keepalive
+        self.settimeout(_HANDSHAKE_SECONDS)  # paho 1.6 waits for the whole keepalive
         try:
             super().do_handshake(block)
         except BaseException:

@@ -1,4 +1,4 @@
-"""What is on its way to the broker: events from the outbox, each of them, and news, of which the newest counts."""
+"""Delivery to the broker: all events of the outbox, and news, of which only the newest on each topic counts."""
 
 from __future__ import annotations
 
@@ -16,31 +16,24 @@ _MOST_EVENTS = 100
 
 
 class Outbox(Protocol):
-    """What is needed of `affectd.outbox.Outbox`."""
+    """The interface of `affectd.outbox.Outbox` that is used here."""
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
-        """Return up to n (sequence, payload) that follow this sequence, oldest first."""
+        """Return up to n (sequence, payload) after this sequence, oldest first."""
 
     def delivered(self, sequences: Iterable[int]) -> None:
-        """Forget these."""
+        """Delete these."""
 
     def settle(self, connected: bool) -> None:
-        """Move to the disk what has to be there."""
+        """Save to disk what must not be lost."""
 
     def __len__(self) -> int: ...
 
 
 class Delivery:
-    """Hands publications to a `Link` and waits for the broker to acknowledge them, over any number of links.
+    """Sends publications over a `Link` until the broker acknowledges them, over any number of links.
 
-    Parameters
-    ----------
-    outbox : Outbox
-        The events; each stays there until the broker has acknowledged it.
-    event_topic : str
-        Where they go.
-    retry_seconds : float
-        How long to wait after the broker has refused one.
+    An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
     """
 
     def __init__(self, outbox: Outbox, event_topic: str, retry_seconds: float) -> None:
@@ -48,37 +41,37 @@ class Delivery:
         self._event_topic = event_topic
         self._retry_seconds = retry_seconds
         self._lock = Lock()
-        self._news: dict[str, Publication] = {}  # topic to the newest that has not been sent
-        self._sent_news: dict[int, Publication] = {}  # number of a publication to what is not acknowledged
-        self._sent_events: dict[int, int] = {}  # the same to its sequence in the outbox
+        self._news: dict[str, Publication] = {}  # topic to the newest not sent
+        self._sent_news: dict[int, Publication] = {}  # packet number to what is not acknowledged
+        self._sent_events: dict[int, int] = {}  # packet number to the sequence in the outbox
         self._last_sequence = 0  # the last event that was sent over this link
         self._more = False  # whether there may be events after it
         self._events_from = 0.0  # no event before this moment
         self._refusals: set[str] = set()  # those of this link
 
     def publish(self, publication: Publication) -> None:
-        """Take news; what is newer on the same topic overtakes it. Any thread."""
+        """Take news, to be superseded by newer ones on the same topic. Any thread."""
         with self._lock:
             self._news[publication.topic] = publication
 
     def event_made(self) -> None:
-        """Look into the outbox at the next `advance`. Any thread."""
+        """Check the outbox at the next `advance`. Any thread."""
         self._more = True
 
     def gather(self, make: Callable[[], list[Publication]]) -> None:
-        """Make news, which overtake what was published before they were made, and nothing newer."""
+        """Make news, which supersede what was published before the call, but not what is published during it."""
         with self._lock:
             older, self._news = self._news, {}
         try:
             made = make()
         except Exception:
-            _log.exception("what is published regularly could not be made")
+            _log.exception("periodic messages could not be made")
             made = []
         with self._lock:
             self._news = {**older, **{publication.topic: publication for publication in made}, **self._news}
 
     def begin(self) -> None:
-        """Begin a new link: whatever was not acknowledged over the last one has to be sent again, in order."""
+        """Begin a new link: what was not acknowledged over the last one is sent again, in order."""
         with self._lock:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
@@ -86,11 +79,11 @@ class Delivery:
         self._refusals.clear()
 
     def hold_events(self) -> None:
-        """Send no event any more."""
+        """Stop sending events."""
         self._events_from = float("inf")
 
     def advance(self, link: Link) -> None:
-        """Note what was acknowledged, then send what may be sent; news first."""
+        """Process acknowledgements, then send what is allowed, news first."""
         self._take_acknowledgements(link)
         self._send_news(link)
         self._send_events(link)
@@ -119,14 +112,14 @@ class Delivery:
 
     def _refused(self, refusal: str, topic: str) -> None:
         if topic == self._event_topic:
-            # It stays, and is sent again when the broker may have changed its mind.
+            # The event stays in the outbox and is sent again later.
             self._events_from = max(self._events_from, time.monotonic() + self._retry_seconds)
         if topic not in self._refusals:
             self._refusals.add(topic)
             _log.warning("the broker refuses what is published to %s: %s", topic, refusal)
 
     def _send_news(self, link: Link) -> None:
-        # One publication per topic is under way at a time; meanwhile the newest waits and the rest is overtaken.
+        # One publication per topic at a time; meanwhile only the newest waits.
         busy = {publication.topic for publication in self._sent_news.values()}
         room = link.most_unacknowledged - self._n_unacknowledged
         with self._lock:
@@ -140,12 +133,12 @@ class Delivery:
 
     def _send_events(self, link: Link) -> None:
         if not self._sent_events and len(self._outbox):
-            # From the oldest: what was refused, or a disk that was away has brought back, comes first.
+            # Again from the oldest, because events may have been refused, or read from a disk that was missing.
             self._last_sequence, self._more = 0, True
         room = min(_MOST_EVENTS, link.most_unacknowledged) - self._n_unacknowledged
         if not self._more or room <= 0 or time.monotonic() < self._events_from:
             return
-        self._more = False  # before looking, as another thread may set it meanwhile
+        self._more = False  # before reading, because another thread may set it meanwhile
         events = self._outbox.pending(self._last_sequence, room)
         for sequence, payload in events:
             self._sent_events[link.publish(Publication(self._event_topic, payload))] = sequence

@@ -1,4 +1,4 @@
-"""How the device introduces itself to Home Assistant: one JSON object that describes it and all its entities.
+"""The discovery payload for Home Assistant, which describes the device and its entities.
 
 Source: Home Assistant, "MQTT", section "Device discovery payload"
 (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), 2024.11 and newer.
@@ -21,7 +21,7 @@ _ABOUT_LABEL = "{{ {'probability': value_json.probability, 'since': value_json.s
 _SPEAKING = "{{ 'ON' if value_json.speaking else 'OFF' }}"
 _MICROPHONE = "{% set m = value_json.microphone %}{{ None if m is none else 'ON' if m == 'healthy' else 'OFF' }}"
 _ABOUT_MICROPHONE = "{{ {'microphone': value_json.microphone} | tojson }}"
-# What is rendered to nothing is no transition: status events of the microphone are left out so.
+# An empty rendering is ignored, which leaves out status events.
 _TRANSITION = (
     "{% if value_json.type == 'emotion' %}{{ dict(value_json, event_type=value_json.phase) | tojson }}{% endif %}"
 )
@@ -32,21 +32,20 @@ _Component = dict[str, Any]
 def discovery(
     device: str, labels: tuple[str, ...], topics: Topics, *, listen: bool, period_seconds: float, version: str
 ) -> str:
-    """Return what is published on `Topics.discovery`, retained.
+    """Return the retained payload of `Topics.discovery`.
 
     Parameters
     ----------
     device : str
-        The id of the device, which is its name too.
+        The id of the device, also its name.
     labels : tuple of str
         Those of the model; ``uncertain`` is added.
     topics : Topics
-        Where the device publishes.
+        The topics of the device.
     listen : bool
-        Whether the device takes commands to listen or not: then it has a switch.
+        Whether the device takes the command ``listen``, which gives it a switch.
     period_seconds : float
-        The time between two reports; the state is published again with each. After three of them without one
-        the entities are no longer known.
+        Interval of telemetry and state; after three without a report the entities become unknown.
     version : str
         Of affectd.
     """
@@ -67,9 +66,9 @@ def discovery(
         "listen": _listen(topics) if listen else {"p": "switch"},
     }
     for name, component in components.items():
-        # A component that is nothing but its platform is one that is removed.
+        # A component with its platform alone is removed.
         if len(component) > 1:
-            # No name above has an underscore: those of two devices cannot be the same.
+            # Unique, because no name above has an underscore.
             component["unique_id"] = f"{identity}_{name}"
     return json.dumps(
         {
@@ -77,7 +76,7 @@ def discovery(
             "o": {"name": "affectd", "sw_version": version},
             "cmps": components,
             "availability_topic": topics.status,
-            # A template, for there are two words for not being there: stopped and offline.
+            # A template, because both "stopped" and "offline" mean unavailable.
             "availability_template": _AVAILABILITY,
         },
         ensure_ascii=False,
@@ -132,7 +131,7 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
         }
 
     return {
-        # Home Assistant's classes of sound levels do not know dBFS.
+        # Home Assistant's device class for sound levels has no dBFS.
         "level": sensor("Level", "level_dbfs", "dBFS", None),
         "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", None),
         "inference": sensor("Inference time", "inference_ms.max", "ms", "duration"),

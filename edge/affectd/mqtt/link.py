@@ -1,4 +1,4 @@
-"""One connection to a broker by paho-mqtt, 1.6 or 2.x, driven from outside and without a thread of its own."""
+"""One connection to a broker with paho-mqtt, 1.6 or 2.x, driven by the caller's thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectd.mqtt import reasons
 from affectd.mqtt.credentials import Login, tls_context
 
 _ANSWER_SECONDS = 10.0
-_REFUSED = 128  # from here on a reason of MQTT 5, or the answer to a subscription, is a refusal
+_REFUSED = 128  # reason codes of MQTT 5 from here on are refusals
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,25 @@ def address(config: MqttConfig) -> tuple[str, int]:
 
 
 class Link:
-    """A connection to the broker, from its opening to its end. It ends once; for another attempt make another one.
+    """One connection to the broker; each attempt needs a new instance.
 
     Parameters
     ----------
-    config : MqttConfig
-        Which broker, and how.
-    client_id : str
-        What the client calls itself.
-    login : Login
-        What `affectd.mqtt.credentials.read_login` gave.
+    config, client_id, login
+        The settings, and what `affectd.mqtt.credentials.read_login` returns.
     last_will : Publication, optional
-        What the broker publishes if the connection ends without `disconnect`.
+        Published by the broker if the connection ends without `disconnect`.
     received : callable, optional
-        Is called in `step` with the topic, the payload and whether it is a retained one, of every message.
+        Called in `step` for every message, with topic, payload and whether it is retained.
 
     Attributes
     ----------
     state : str
-        ``opening``, ``opened`` (the broker has not answered yet), ``connected``, and in the end ``lost``.
+        ``opening``, ``opened`` (the broker has not answered yet), ``connected``, finally ``lost``.
     reason : str
         Why it is lost.
     most_unacknowledged : int
-        How many publications the broker wants to have unacknowledged at most (MQTT 5).
+        Limit of unacknowledged publications, set by the broker (MQTT 5).
     """
 
     def __init__(
@@ -102,16 +98,16 @@ class Link:
         arguments = {
             "client_id": self._client_id,
             "protocol": mqtt.MQTTv5 if self._config.protocol == "5" else mqtt.MQTTv311,
-            "reconnect_on_failure": False,  # else it would try MQTT 3.1 by itself
+            "reconnect_on_failure": False,  # else paho tries MQTT 3.1 by itself
         }
-        # paho 2 asks which callbacks are meant, paho 1.6 does not know the question.
+        # paho 2 requires the version of the callbacks, paho 1.6 has no such argument.
         versions = getattr(mqtt, "CallbackAPIVersion", None)
         client = mqtt.Client(**arguments) if versions is None else mqtt.Client(versions.VERSION2, **arguments)
         if login.username is not None:
             client.username_pw_set(login.username, login.password)
         if last_will is not None:
             client.will_set(last_will.topic, last_will.payload, last_will.qos, last_will.retain)
-        client.max_inflight_messages_set(0)  # no limit but ours
+        client.max_inflight_messages_set(0)  # unlimited, because `Delivery` limits
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -119,12 +115,12 @@ class Link:
         return client
 
     def open(self) -> None:
-        """Look the broker up, connect, and introduce ourselves; this may take half a minute, and never raises.
+        """Look up the broker and connect; may take half a minute, never raises.
 
-        The only method that blocks, and that a thread of its own may call while `state` is ``opening``.
+        The only method that blocks; another thread may call it while `state` is ``opening``.
         """
         try:
-            context = tls_context(self._config)  # anew, as certificates are renewed while we run
+            context = tls_context(self._config)  # again, because certificates are renewed
             if context is not None:
                 self._client.tls_set_context(context)
             host, port = address(self._config)
@@ -132,7 +128,7 @@ class Link:
             self._client.reconnect()
             self._socket = self._client.socket()
             if self._socket is not None:
-                # An event is smaller than a packet; it should not wait for the next one to fill it.
+                # Send small packets at once.
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except Exception as error:
             self._lose(reasons.of_error(error, self._config))
@@ -143,16 +139,16 @@ class Link:
             self.drop()
 
     def register(self, poll: select.poll) -> bool:
-        """Enter the socket into `poll`; return whether `step` has something to do at once."""
+        """Register the socket with `poll`; return whether `step` has something to do at once."""
         connection = self._client.socket()
         if self.state not in ("opened", "connected") or connection is None:
             return False
         poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-        # What TLS has decrypted already no longer shows at the socket.
+        # poll does not report data that TLS has decrypted already.
         return bool(getattr(connection, "pending", lambda: 0)())
 
     def step(self) -> None:
-        """Read and write what is possible without waiting; to be called when the socket is ready, and every second."""
+        """Read and write without waiting; call it when the socket is ready, and every second."""
         if self.state not in ("opened", "connected"):
             return
         self._try(self._client.loop_read)
@@ -163,38 +159,38 @@ class Link:
             self._lose("the broker accepts the connection, but does not answer")
 
     def publish(self, publication: Publication) -> int:
-        """Send a publication and return the number under which it will be acknowledged."""
+        """Send a publication; return the packet number of its acknowledgement."""
         topic, payload = publication.topic, publication.payload
         sent = self._try(self._client.publish, topic, payload, publication.qos, publication.retain)
         return 0 if sent is None else int(sent.mid)
 
     def subscribe(self, topics: Iterable[str]) -> None:
-        """Ask for what is published to these topics."""
+        """Subscribe to these topics."""
         for topic in topics:
             self._try(self._client.subscribe, topic, 1)
 
     def acknowledged(self) -> list[tuple[int, str]]:
-        """Return the numbers acknowledged since the last call, each with why it was refused, empty if it was not.
+        """Return the packet numbers acknowledged since the last call, each with the reason of a refusal, or empty.
 
-        paho 1.6 does not tell of a refusal, nor does MQTT 3.1.1.
+        With paho 1.6 or MQTT 3.1.1 there are no refusals.
         """
         since, self._acknowledged = self._acknowledged, []
         return since
 
     def disconnect(self) -> None:
-        """Take leave, so that the broker keeps the last will to itself."""
+        """Disconnect; the broker does not publish the last will."""
         self._try(self._client.disconnect)
         self.drop()
 
     def drop(self) -> None:
-        """End the connection without a word."""
+        """Close the connection; the broker publishes the last will."""
         self._lose("dropped")
         connection = self._client.socket()
         if connection is not None:
             connection.close()
 
     def _try(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a method of paho's; what it raises (on TLS, or on bytes that are not MQTT) ends the connection."""
+        """Call a method of paho; an exception (of TLS, or for bytes that are not MQTT) ends the connection."""
         try:
             return method(*arguments)
         except Exception as error:
@@ -206,7 +202,7 @@ class Link:
             self.reason = reason
             self.state = "lost"
 
-    # paho calls with other arguments depending on its version and the protocol's: what is common comes first.
+    # paho's further arguments depend on its version and the protocol.
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
         if reasons.of_code(code):

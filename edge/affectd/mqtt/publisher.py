@@ -1,12 +1,12 @@
-"""Everything this device publishes over MQTT, and the one command it takes: the topics of one `Connection`.
+"""The sink that publishes over MQTT, and the topics of its `Connection`.
 
 ============  =================================  ==============================================
 topic         when                               what
 ============  =================================  ==============================================
-event         at each event                      the event, kept in the outbox until it arrived
-state         when it changes, and as telemetry  how people sound now (`affectd.mqtt.state`)
+event         at each event                      the event, kept in the outbox until acknowledged
+state         at a change, and with telemetry    the current label (`affectd.mqtt.state`)
 telemetry     periodically                       `affectd.mqtt.telemetry`
-status        at the two ends of a connection    online, stopped, offline
+status        connected, disconnected            online, stopped, offline
 listen        published by other clients         ON or OFF: `affectd.mqtt.mute`
 discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 ============  =================================  ==============================================
@@ -36,22 +36,10 @@ from affectd.outbox import Outbox
 
 
 class Publisher:
-    """The sink that publishes events; within its ``with`` block it is connected, or tries to be.
+    """The sink that publishes events; connects and reconnects within its ``with`` block.
 
-    Parameters
-    ----------
-    config : Config
-        The settings.
-    labels : tuple of str
-        The labels of the model.
-    meter : Meter
-        What the pipeline measures.
-    losses : Losses
-        What the microphone lost.
-    mute : Mute or None
-        What the command ``listen`` switches; None if there is no such command.
-    patience_seconds : callable
-        How long the broker is waited for at the end.
+    `mute` is set by the command ``listen``, and None if that is disabled; `patience_seconds` returns how long to wait
+    for the broker at the end.
 
     Raises
     ------
@@ -82,10 +70,10 @@ class Publisher:
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
         self._telemetry = Telemetry(device, meter, losses, self._outbox, lambda: mute is not None and mute.is_muted)
-        # Without discovery nothing is left of an earlier introduction.
-        introduction = ""
+        # Empty without discovery, which deletes an earlier one.
+        announcement = ""
         if mqtt.discovery:
-            introduction = discovery(
+            announcement = discovery(
                 device,
                 labels,
                 topics,
@@ -93,7 +81,7 @@ class Publisher:
                 period_seconds=config.telemetry.period_seconds,
                 version=__version__,
             )
-        self._introduction = Publication(topics.discovery, introduction, retain=True)
+        self._announcement = Publication(topics.discovery, announcement, retain=True)
         subscriptions: dict[str, Callable[[bytes, bool], None]] = {}
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
@@ -123,7 +111,7 @@ class Publisher:
         self._outbox.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
-        """Take an event; returns at once, for everything else happens in the thread of the connection."""
+        """Enqueue an event; the thread of the connection sends it."""
         self._outbox.put(as_line(event))
         self._connection.event_made()
         if self._state.push(event):
@@ -134,10 +122,10 @@ class Publisher:
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
-        return [self._introduction, online, self._now(), *self._listening()]
+        return [self._announcement, online, self._now(), *self._listening()]
 
     def _report(self) -> list[Publication]:
-        # The state again: a client that gets none for some time knows that something is wrong.
+        # The state again, so that clients can detect that it is stale.
         return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
 
     def _listening(self) -> list[Publication]:
@@ -146,7 +134,7 @@ class Publisher:
         return [Publication(self._topics.listen_state, "OFF" if self._mute.is_muted else "ON", retain=True)]
 
     def _on_birth(self, payload: bytes, retained: bool) -> None:
-        # A retained one says only that Home Assistant had started before; the greeting was for it too.
+        # A retained message means that Home Assistant started earlier and has got the greeting.
         if payload == b"online" and not retained:
             for publication in self._greeting():
                 self._connection.publish(publication)
@@ -158,14 +146,14 @@ class Publisher:
 
 
 def forget(config: Config, patience_seconds: float = 10.0) -> None:
-    """Delete what the broker keeps of this device, so that its entities leave Home Assistant.
+    """Delete the retained messages of this device, which removes its entities from Home Assistant.
 
-    A device that is still running would only introduce itself again.
+    A device that is running publishes them again.
 
     Raises
     ------
     UnavailableError
-        The broker cannot be reached in this time.
+        There is no connection within this time.
     ConfigError
         As for `Publisher`.
     """
@@ -173,7 +161,7 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     kept = (topics.discovery, topics.state, topics.listen_state)
     gone = Publication(topics.status, "", retain=True)
     connection = Connection(
-        # Another name, or the broker would throw the one out that has it.
+        # Another client id, because the broker would disconnect the service.
         replace(config.mqtt, client_id=f"{config.mqtt.client_id or config.device.id}-forget"),
         config.device.id,
         Outbox(None, None, max_events=1, max_bytes=1),

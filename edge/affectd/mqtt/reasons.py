@@ -1,4 +1,4 @@
-"""Why there is no connection to the broker, in plain words."""
+"""Reasons for a missing connection, in plain words."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _OTHER_NAME = (62, 64)
 
 
 def of_code(code: Any) -> int:
-    """Return the number of a reason; paho gives numbers or objects, depending on its version and the protocol's."""
+    """Return a reason code as a number; paho gives numbers or objects, depending on version and protocol."""
     return int(getattr(code, "value", code))
 
 
 def of_refusal(code: Any, config: MqttConfig, client_id: str) -> str:
-    """Say why the broker refuses a connection: MQTT 3.1.1 table 3.1, MQTT 5 table 3-1."""
+    """Describe why the broker refuses a connection: MQTT 3.1.1 table 3.1, MQTT 5 table 3-1."""
     sentences = {
         1: f"the broker does not speak MQTT {config.protocol}",
         2: f"the broker refuses the client id {client_id}",
@@ -38,7 +38,7 @@ def of_refusal(code: Any, config: MqttConfig, client_id: str) -> str:
 
 
 def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
-    """Say why a connection ended: a number of paho's own, or a reason of MQTT 5, table 3-13."""
+    """Describe why a connection ended: an error code of paho, or a reason code of MQTT 5, table 3-13."""
     number = of_code(code)
     if number in (2, 130) and not answered:
         return f"the broker does not speak MQTT {config.protocol}, or that is no broker"
@@ -57,7 +57,7 @@ def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
 
 
 def of_error(error: Exception, config: MqttConfig) -> str:
-    """Say what an exception means that came from looking up, connecting, TLS, or reading."""
+    """Describe an exception of name lookup, connecting, TLS, or reading."""
     host = config.host
     match error:
         case AffectdError():
@@ -112,5 +112,5 @@ def _words(reason: str) -> str:
 
 
 def _name(code: Any) -> str:
-    """Return paho's words for a reason, else its number."""
+    """Return paho's text for a reason code, else its number."""
     return str(code).lower() if hasattr(code, "value") else f"reason {code}"

@@ -1,7 +1,6 @@
-"""How people sound now, for those who ask now and have not followed the events.
+"""The current state, for clients that have not followed the events.
 
-It is made from the events alone and published on the topic ``state``, retained; ``state.schema.json`` beside this
-module describes it.
+Derived from the events and published on the topic ``state``, retained; ``state.schema.json`` describes it.
 """
 
 from __future__ import annotations
@@ -24,22 +23,14 @@ class _State:
 
 
 class CurrentState:
-    """What the last events amount to.
-
-    One thread may push while others read: what they read is always one whole state.
-
-    Parameters
-    ----------
-    device : str
-        The name of this device.
-    """
+    """The state after the last event; one thread may push while others read."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._state = _State()
 
     def push(self, event: Mapping[str, Any]) -> bool:
-        """Take an event; return whether the state is another one now."""
+        """Take an event; return whether the state has changed."""
         before = self._state
         self._state = _after_status(before, event) if event["type"] == "status" else _after_emotion(before, event)
         return self._state != before
@@ -52,13 +43,13 @@ class CurrentState:
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:
     if event["state"] == "healthy":
         return replace(state, microphone="healthy")
-    # Who hears nothing does not know how people sound, not even how they did a moment ago.
+    # Without sound the label is unknown.
     return _State(microphone=event["state"])
 
 
 def _after_emotion(state: _State, event: Mapping[str, Any]) -> _State:
     if state.microphone not in (None, "healthy"):
-        # What ends now was heard before the microphone was lost.
+        # The event is about sound before the fault.
         return state
     return replace(
         state,

@@ -1,4 +1,4 @@
-"""What the device tells about itself: how loud it is, what it costs, what it lost."""
+"""Telemetry: level, cost and losses of this device."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from affectd.audio.microphone import Losses
     from affectd.recognition.classifier import Network
 
-# A little more than the floor, for that was computed in float32.
+# Slightly above the floor, because that is computed in float32.
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
-# The median is that of the last ones: a period may be a day.
+# The median is over this many last times, because a period may be a day.
 _KEPT_TIMES = 1000
-# Levels are added up so many at a time, for each call into NumPy has its price.
+# Levels are summed in batches, because each call of NumPy has an overhead.
 _KEPT_LEVELS = 64
 
 
 class Backlog(Protocol):
-    """What waits for the broker; `affectd.outbox.Outbox` is one."""
+    """The interface of `affectd.outbox.Outbox` that is used here."""
 
     n_dropped: int
 
@@ -38,7 +38,7 @@ class Backlog(Protocol):
 
 
 class Meter:
-    """Measures between two reports, in constant memory; one thread pushes, another may take."""
+    """Measurements between two reports, in constant memory; one thread pushes, another may take."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Meter:
             self._n_active += int(np.count_nonzero(actives))
 
     def timed(self, network: Network) -> Network:
-        """Return the same network, which now is timed whenever it is asked."""
+        """Return a network that measures the time of each call."""
         return _Timed(network, self._add_time)
 
     def _add_time(self, seconds: float) -> None:
@@ -76,9 +76,9 @@ class Meter:
             self._longest = max(self._longest, seconds)
 
     def take(self) -> dict[str, Any]:
-        """Return what was measured since the last call: ``level_dbfs``, ``speech_ratio``, ``inference_ms``.
+        """Return the measurements since the last call: ``level_dbfs``, ``speech_ratio``, ``inference_ms``.
 
-        The level is None for digital silence, and the times are None if the network was not asked.
+        The level is None for digital silence, the times are None if the network was not run.
         """
         with self._lock:
             self._add_up()
@@ -110,23 +110,7 @@ class _Timed:
 
 
 class Telemetry:
-    """Makes one report per call, as a dict for JSON.
-
-    Parameters
-    ----------
-    device : str
-        The name of this device.
-    meter : Meter
-        Is emptied by each report.
-    losses : Losses
-        Sound that was lost since the start.
-    backlog : Backlog
-        The outbox.
-    muted : callable
-        Whether the microphone is to be closed.
-    root : Path
-        Where ``sys`` is; tests put their own here.
-    """
+    """Makes one report per call, as a JSON object, and resets the meter; `root` is where ``sys`` and ``proc`` are."""
 
     def __init__(
         self,
@@ -147,7 +131,7 @@ class Telemetry:
         self._cpu_before = time.process_time()
 
     def __call__(self) -> dict[str, Any]:
-        """Report, on the time since the last report where that matters."""
+        """Return the report; rates are over the time since the last one."""
         now, cpu = time.monotonic(), time.process_time()
         passed = max(now - self._before, 1e-3)
         celsius = hottest_celsius(self._root)

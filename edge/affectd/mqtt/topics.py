@@ -15,6 +15,12 @@ class Topics:
         The id of the device: letters, digits, ``_`` and ``-``.
     discovery_prefix : str
         The first level of the topics of Home Assistant.
+
+    Examples
+    --------
+    >>> topics = Topics("kitchen")
+    >>> topics.event, topics.discovery
+    ('affectd/kitchen/event', 'homeassistant/device/affectd_kitchen/config')
     """
 
     device: str
@@ -22,42 +28,42 @@ class Topics:
 
     @property
     def status(self) -> str:
-        """Whether the device is there; retained."""
+        """``online``, ``stopped`` or ``offline``; retained."""
         return self._of_device("status")
 
     @property
     def event(self) -> str:
-        """Every event; never retained."""
+        """Every event; not retained."""
         return self._of_device("event")
 
     @property
     def state(self) -> str:
-        """How people sound now; retained."""
+        """The current state; retained."""
         return self._of_device("state")
 
     @property
     def telemetry(self) -> str:
-        """What the device tells about itself; not retained."""
+        """Telemetry; not retained."""
         return self._of_device("telemetry")
 
     @property
     def listen(self) -> str:
-        """Where the device takes the command to listen or not."""
+        """Commands to listen (``ON``) or not (``OFF``)."""
         return self._of_device("listen")
 
     @property
     def listen_state(self) -> str:
-        """Whether it listens; retained."""
+        """Whether the device listens; retained."""
         return self._of_device("listen/state")
 
     @property
     def discovery(self) -> str:
-        """Where the device introduces itself to Home Assistant; retained."""
+        """Description of the device for Home Assistant; retained."""
         return f"{self.discovery_prefix}/device/affectd_{self.device}/config"
 
     @property
     def birth(self) -> str:
-        """Where Home Assistant says that it has started."""
+        """Start of Home Assistant."""
         return f"{self.discovery_prefix}/status"
 
     def _of_device(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The network on the device: int8 in, int8 out, on whichever TFLite interpreter works here."""
+"""The int8 network on the device, run by the first TFLite interpreter that works."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from affectd.features.mfcc import Mfcc
 from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
 from affectd.stdio import quiet
 
-# Distribution name to module, in order of preference. TensorFlow is never one: it does not fit on the device.
+# Distribution name to module, in order of preference; without TensorFlow, which does not fit on the device.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-# Largest deviations from the golden vectors that different processors and NumPy versions may explain.
+# Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
 STEPS_LIMIT = 1
 
 
 class Network(Protocol):
-    """What the pipeline needs of a `Classifier`."""
+    """The interface of `Classifier` that the pipeline uses."""
 
     model: ModelFile
 
@@ -41,23 +41,30 @@ class Classifier:
     model : ModelFile
         The network with its normalization, labels and temperature.
     runtime : str, optional
-        A key of `RUNTIMES`; the first one that works by default.
+        A key of `RUNTIMES`; by default the first one that works.
     threads : int
-        How many the interpreter may use; so small a network is no faster on several.
+        Threads of the interpreter; a small network is not faster on several.
 
     Attributes
     ----------
     model : ModelFile
-        The model given.
+        As given.
     runtime_name, runtime_version : str
         The interpreter in use.
 
     Raises
     ------
     UnavailableError
-        No interpreter can run this model; says for each why.
+        No interpreter can run this model; the message gives the reason for each.
     ModelFileError
-        The network's input or output is not what the model file says; names the field.
+        The network's input or output does not match the model file; the message names the field.
+
+    Examples
+    --------
+    >>> model = read_model(find_model())
+    >>> probabilities = Classifier(model)(np.zeros((model.n_frames, model.spec.n_mfcc), np.float32))
+    >>> probabilities.shape == (len(model.labels),), round(float(probabilities.sum()), 3)
+    (True, 1.0)
     """
 
     def __init__(self, model: ModelFile, runtime: str | None = None, threads: int = 1) -> None:
@@ -68,7 +75,7 @@ class Classifier:
         for name in RUNTIMES if runtime is None else (runtime,):
             try:
                 self._interpreter, self.runtime_version = _construct(name, model.tflite, threads)
-            # A wheel built for another NumPy, C library or processor may raise anything at all.
+            # A wheel built for another NumPy, C library or processor may raise any exception.
             except Exception as error:
                 reasons.append(f"{name}: {_reason(error)}")
             else:
@@ -87,20 +94,15 @@ class Classifier:
         Raises
         ------
         UnavailableError
-            A value is not finite; as int8 it would be a label like any other.
+            A value is not finite.
         """
-        # All sound is finite, so only NumPy's own arithmetic can have made it. The check costs 2 microseconds.
+        # Samples are finite, so only faulty arithmetic of NumPy can cause this. The check takes 2 microseconds.
         if not np.isfinite(cepstra).all():
             raise UnavailableError(
                 f"NumPy {np.__version__} does not compute on this processor: the features of finite sound came out as"
                 " NaN or infinite; affectd model --self-test shows whether another version of NumPy does."
             )
-        logits = dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale)
-        logits /= np.float32(self.model.temperature)
-        # The largest becomes exp(0): no overflow, whatever the logits.
-        exponentials = np.exp(logits - logits.max())
-        probabilities: Float32 = exponentials / exponentials.sum()
-        return probabilities
+        return softmax(dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale), self.model.temperature)
 
     def quantize(self, cepstra: Float32) -> Int8:
         """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
@@ -108,7 +110,7 @@ class Classifier:
 
     def invoke(self, quantized: Int8) -> Int8:
         """Run the network alone: int8 (n_frames, n_mfcc) in, int8 logits (n_labels,) out."""
-        # set_tensor is half the price of a view through tensor(); get_tensor returns a copy of a few bytes.
+        # set_tensor takes half the time of a view through tensor().
         self._interpreter.set_tensor(self._input, quantized[np.newaxis])
         self._interpreter.invoke()
         output: Int8 = self._interpreter.get_tensor(self._output)[0]
@@ -118,8 +120,7 @@ class Classifier:
 def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
     """Quantize real numbers as TFLite does: ``round(x / scale) + zero_point``, clipped to -128..127.
 
-    Halves are rounded away from zero. The arithmetic is float64, in which quotients of two float32
-    are never rounded to a half and adding a half is exact: in float32 0.49999997 would become 1.
+    Halves are rounded away from zero, in float64: in float32 0.49999997 would become 1.
 
     Parameters
     ----------
@@ -128,32 +129,58 @@ def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
     scale : float
         Above 0.
     zero_point : int
-        The int8 that stands for 0.
+        The int8 value of 0.
 
     References
     ----------
     B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
     inference", 2018, equation 1.
+
+    Examples
+    --------
+    >>> quantize([0.0, 0.25, -0.25, 1e9], scale=0.5, zero_point=10).tolist()
+    [10, 11, 9, 127]
     """
     steps = np.asarray(x, dtype=np.float64) / scale
     steps = np.trunc(steps + np.copysign(0.5, steps)) + zero_point
-    # A cast alone would wrap: 130 becomes -126.
+    # Clipped first, because a cast wraps: 130 becomes -126.
     return np.asarray(np.clip(steps, -128, 127)).astype(np.int8)
 
 
 def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
-    """Return the float32 real numbers ``scale * (q - zero_point)`` that int8 values stand for."""
+    """Return the real numbers ``scale * (q - zero_point)`` of int8 values, float32 of the same shape.
+
+    Examples
+    --------
+    >>> dequantize(np.array([10, 11, 127], np.int8), scale=0.5, zero_point=10).tolist()
+    [0.0, 0.5, 58.5]
+    """
     return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
+def softmax(logits: Float32, temperature: float = 1.0) -> Float32:
+    """Return the probabilities of logits ``(..., n_labels)`` divided by a temperature.
+
+    Examples
+    --------
+    >>> softmax(np.zeros(4, np.float32))
+    array([0.25, 0.25, 0.25, 0.25], dtype=float32)
+    """
+    scaled = logits / np.float32(temperature)
+    # The largest becomes exp(0): no overflow, whatever the logits.
+    exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
+    probabilities: Float32 = exponentials / exponentials.sum(-1, keepdims=True)
+    return probabilities
+
+
 def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
-    """Return what every stage makes of a clip, for `ModelFile.golden`.
+    """Return the output of every stage for one clip, as in `ModelFile.golden`.
 
     Parameters
     ----------
     samples : (n,) int16
         PCM at the model's sample rate, taken as one utterance: of a longer clip the last n_frames
-        count, a shorter one is padded in front as the device pads.
+        are used, a shorter one is padded in front.
     classifier : Classifier
         The model to run.
     """
@@ -175,12 +202,18 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     -------
     dict
         ``cepstra_difference`` (largest absolute difference), ``input_steps`` and ``output_steps`` (largest
-        difference in int8 steps; the network is given the stored input, so each stage is judged alone).
+        difference in int8 steps; each stage gets the stored input, so it is tested alone).
 
     Raises
     ------
     ModelFileError
-        A difference above `CEPSTRA_LIMIT` or `STEPS_LIMIT`; names the golden vector.
+        A difference above `CEPSTRA_LIMIT` or `STEPS_LIMIT`; the message names the golden vector.
+
+    Examples
+    --------
+    >>> model = read_model(find_model())
+    >>> self_test(model, Classifier(model))["output_steps"] <= 1
+    True
     """
     golden = model.golden
     here = golden_vectors(golden["samples"], classifier)
@@ -193,7 +226,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     ):
         # float64: the difference of two int8 may not fit an int8.
         difference = float(np.abs(here[field].astype(np.float64) - golden[field]).max())
-        # Written so that NaN fails too.
+        # Not "difference > limit", which is false for NaN.
         if not difference <= limit:
             raise ModelFileError(
                 f"golden.{field}: expected within {limit:g} of the stored values, found {difference:g} away"
@@ -206,7 +239,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
 def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
     """Return an interpreter that has run this network once, and its version.
 
-    Importing proves nothing: tflite-runtime 2.14 beside NumPy 2 imports and fails when constructed.
+    Importing is not enough: tflite-runtime 2.14 beside NumPy 2 imports and fails when constructed.
     """
     with quiet():
         module = importlib.import_module(f"{RUNTIMES[name]}.interpreter")
@@ -220,14 +253,14 @@ def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return "not installed"
-    # What an extension module compiled against NumPy 1 raises when NumPy 2 refuses it.
+    # An extension module compiled against NumPy 1 raises this beside NumPy 2.
     if "numpy.core.multiarray" in str(error.__cause__):
         return f"built for NumPy 1, fails beside NumPy {np.__version__}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -> tuple[int, tuple[float, int]]:
-    """Return (index, (scale, zero_point)) of the only input or output, which must be int8 of this shape."""
+    """Check that there is one tensor, int8 of this shape; return its index and (scale, zero_point)."""
     if len(details) != 1:
         raise ModelFileError(f"{field}: expected one tensor, found {len(details)}")
     tensor = details[0]
@@ -235,19 +268,25 @@ def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -
     if tensor["dtype"] is not np.int8 or found != shape:
         raise ModelFileError(f"{field}: expected int8 {shape}, found {np.dtype(tensor['dtype'])} {found}")
     scale, zero_point = tensor["quantization"]
-    # TFLite says 0 where a tensor has no scale, or one per channel.
+    # TFLite gives 0 for a tensor without a scale, or with one per channel.
     if not 0 < scale < np.inf:
         raise ModelFileError(f"{field}: expected one quantization scale above 0, found {scale}")
     return tensor["index"], (float(scale), int(zero_point))
 
 
 def load_classifier(config: ModelConfig) -> Classifier:
-    """Read the configured model file, or the one that came with affectd, and make it ready to run."""
+    """Load the configured model file, or the packaged one.
+
+    Examples
+    --------
+    >>> load_classifier(ModelConfig()).runtime_name in RUNTIMES
+    True
+    """
     return Classifier(read_model(find_model(config.path)))
 
 
 def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
-    """Say what a model file is, and on which interpreter it runs here."""
+    """Describe a model file and the interpreter that runs it."""
     model = classifier.model
     return {
         "path": str(path),

@@ -1,17 +1,16 @@
-"""The model file: a ``.tflite`` with a zip appended that holds everything else the device must know.
+"""The model file: a ``.tflite`` with a zip appended that holds everything else the device needs.
 
-TFLite's own convention for associated files: the interpreter ignores the tail, ``zipfile`` reads it.
+This is TFLite's convention for associated files: the interpreter ignores the zip.
 
 =============== ==========================================================================
 ``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds
-``labels.txt``  the labels again, one per line, where generic TFLite tools look for them
+``labels.txt``  the labels again, one per line, for generic TFLite tools
 ``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
 
-The arrays of ``golden.npz`` are deflated: the rows before the clip are all alike. Everything else is stored.
-The last 64 bytes (the end of the zip comment) are the SHA-256 in hex of all bytes before
-them, the zip's own end record included, so that no byte of the file is left unguarded.
+The arrays of ``golden.npz`` are deflated, everything else is stored. The last 64 bytes (the end of the zip comment)
+are the SHA-256 in hex of all bytes before them.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelFile:
-    """Everything a model file holds; an instance is always valid.
+    """The content of a model file; an instance is always valid.
 
     Parameters
     ----------
     spec : FeatureSpec
         The front end the network was trained on.
     n_frames : int
-        Frames of cepstra the network sees.
+        Frames of cepstra in the input of the network.
     mean, std : (n_mfcc,) float32
         Normalization: the network's input is ``(cepstra - mean) / std``.
     labels : tuple of str
@@ -74,7 +73,13 @@ class ModelFile:
     Raises
     ------
     ModelFileError
-        The first field that cannot be right, what was expected and what was found.
+        A field is invalid; the message says what was expected and what was found.
+
+    Examples
+    --------
+    >>> model = read_model(find_model())
+    >>> model.mean.shape == (model.spec.n_mfcc,), model.golden["cepstra"].shape[0] == model.n_frames
+    (True, True)
     """
 
     spec: FeatureSpec
@@ -94,7 +99,7 @@ class ModelFile:
                 raise ModelFileError(f"{field}: expected {expected}, found {_describe(found)}")
 
     def _checks(self) -> Iterator[tuple[str, bool, str, object]]:
-        """Yield (field, is it valid, what is expected, what was found); each may rely on those before it."""
+        """Yield (field, is valid, expected, found); each check may rely on those before it."""
         n_mfcc, labels, temperature = self.spec.n_mfcc, self.labels, self.temperature
         yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
         yield "n_frames", _is_count(self.n_frames), "a whole number above 0", self.n_frames
@@ -124,12 +129,18 @@ class ModelFile:
 
 
 def model_id(model: ModelFile) -> str:
-    """Name a model by its content: the first 12 hex digits of the SHA-256 of the network."""
+    """Return the id of a model: the first 12 hex digits of the SHA-256 of the network."""
     return hashlib.sha256(model.tflite).hexdigest()[:12]
 
 
 def find_model(configured: str | Path = "") -> Path:
-    """Return the path of the configured model file, or of the one that came with affectd if none is configured."""
+    """Return the path of the configured model file, or of the packaged one if none is configured.
+
+    Examples
+    --------
+    >>> find_model().name, str(find_model("mine.tflite"))
+    ('affectd.tflite', 'mine.tflite')
+    """
     if configured:
         return Path(configured)
     packaged = Path(__file__).parents[1] / "affectd.tflite"
@@ -142,8 +153,13 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     Raises
     ------
     ModelFileError
-        The file is missing, unreadable, damaged, of another format, or holds an impossible value; the
-        message names the path and the field.
+        The file is missing, damaged, of another format, or invalid; the message names the path and the field.
+
+    Examples
+    --------
+    >>> model = read_model(find_model())
+    >>> model.spec.sample_rate, "uncertain" in model.thresholds
+    (16000, True)
     """
     try:
         if Path(path).exists() and not Path(path).is_file():
@@ -158,12 +174,18 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
-    """Write a model file: same model and same zlib, same bytes; a power cut leaves the old file or the new.
+    """Write a model file atomically; the bytes depend only on the model and the version of zlib.
 
     Raises
     ------
     ModelFileError
         The card is not JSON, the network has a zip appended already, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> write_model("copy.tflite", read_model(find_model()))
+    >>> Path("copy.tflite").read_bytes() == find_model().read_bytes()
+    True
     """
     target = Path(path)
     data = _encode(model)
@@ -218,7 +240,7 @@ def _decode(data: bytes) -> ModelFile:
     spec = _parse("spec.json", lambda: json.loads(archive.read("spec.json")))
     if not isinstance(spec, dict):
         raise ModelFileError(f"spec.json: expected an object, found {_describe(spec)}")
-    # The version comes first: of a later format nothing else can be judged.
+    # The version first, because a later format may differ in everything else.
     if type(spec.get("format")) is not int or spec["format"] != FORMAT:
         raise ModelFileError(f"format: expected {FORMAT}, found {_describe(spec.get('format'))}")
     _check_keys("spec.json", _SPEC_KEYS, spec)
@@ -252,7 +274,7 @@ def _append_zip(
     buffer = io.BytesIO(front)
     with zipfile.ZipFile(buffer, "a" if front else "w") as archive:
         for name, content in members.items():
-            # ZipInfo's date of 1980: the clock does not change the bytes.
+            # ZipInfo's default date, so that the clock does not change the bytes.
             member = zipfile.ZipInfo(name)
             member.create_system = 3
             member.external_attr = 0o644 << 16
@@ -263,7 +285,7 @@ def _append_zip(
 
 def _npy(array: Array) -> bytes:
     buffer = io.BytesIO()
-    # Row by row and little-endian, however the array lies in memory here.
+    # C order and little-endian, whatever the array has in memory.
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     np.lib.format.write_array(buffer, little, version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
@@ -286,7 +308,7 @@ def _vector(field: str, values: object) -> Float32:
 def _parse(field: str, parse: Callable[[], Value]) -> Value:
     try:
         return parse()
-    # zipfile, json and NumPy answer damage with a dozen kinds of exceptions, RecursionError among them.
+    # zipfile, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
     except Exception as error:
         raise ModelFileError(f"{field}: cannot be read: {error}") from error
 
@@ -300,7 +322,7 @@ def _check_keys(field: str, expected: Collection[str], found: Collection[str]) -
 
 
 def _is_number(value: object) -> bool:
-    # The comparison is also false for NaN, and exact for whole numbers too large for a float.
+    # The comparison is false for NaN, and exact for integers too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
 
 

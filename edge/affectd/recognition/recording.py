@@ -1,4 +1,4 @@
-"""One recording, one answer: what ``affectd classify`` prints and what the training side evaluates."""
+"""Classification of whole recordings, for ``affectd classify`` and the evaluation of training."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from affectd.recognition.classifier import Network
 from affectd.recognition.vad import Speech, band_level, find_speech
 
 FRAMES_BEFORE_END = 16
-"""Of a recording, contexts end at each of this many frames before speech does, and at all that the gate hangs over."""
+"""Contexts end at each of the last this many frames of speech, and at each frame of the hangover after it."""
 
 VOCAL_TRACTS = (1.0, 0.97, 1.03, 0.94, 1.06)
-"""Its contexts are heard in turn as if the speaker's vocal tract had these lengths: `affectd.features.mel.warping`.
+"""Relative vocal tract lengths to which contexts are warped in turn (`affectd.features.mel.warping`).
 
-The network was trained on such voices. What it is not sure of, and how int8 rounds, is another thing in each.
+The network was trained on such voices; averaging over them reduces its errors and those of int8 rounding.
 """
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording sounds like.
+    """The classification of a recording.
 
     Attributes
     ----------
     label : str or None
-        The most probable label, however improbable: who reads a list of results draws the line himself.
-        None when the gate found no speech.
+        The most probable label, never ``uncertain``; None if the gate found no speech.
     probability : float or None
         Of the label; None without speech.
     probabilities : dict of str to float
@@ -42,7 +41,7 @@ class Recording:
     seconds : float
         Length of the recording.
     speech_seconds : float
-        How long the gate was open.
+        Time in which the gate was open.
     """
 
     label: str | None
@@ -55,20 +54,25 @@ class Recording:
 def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
     """Classify a whole recording.
 
-    Only the log mel energies are kept, not the samples: 115 MB for an hour.
+    Keeps the log mel energies of the whole recording: 115 MB for an hour.
 
     Parameters
     ----------
     blocks : iterable of ndarray
-        float32 mono samples in [-1, 1] at the model's sample rate, in pieces of any length; ``[samples]``
-        for an array.
+        float32 mono samples in [-1, 1] at the model's sample rate, in blocks of any length.
     classifier : Network
         The network.
     config : Config
         ``[gate]`` and ``[model] stride_frames`` are used.
+
+    Examples
+    --------
+    >>> from affectd.recognition.classifier import load_classifier
+    >>> config = Config()
+    >>> classify_recording([np.zeros(16000, np.float32)], load_classifier(config.model), config)
+    Recording(label=None, probability=None, probabilities={}, seconds=1.0, speech_seconds=0.0)
     """
     model, spec, gate = classifier.model, classifier.model.spec, config.gate
-    frame_rate = spec.sample_rate / spec.hop_length
     mfcc = Mfcc(spec)
     n_samples = 0
 
@@ -83,7 +87,7 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
         levels.append(band_level(frames, spec.sample_rate))
         rows.append(mfcc.bands(frames))
     level, bands = np.concatenate(levels), np.concatenate(rows)
-    speech = find_speech(level, gate, frame_rate)
+    speech = find_speech(level, gate, spec.frame_rate)
     seconds = n_samples / spec.sample_rate
     if speech is None:
         return Recording(None, None, {}, round(seconds, 3), 0.0)
@@ -91,15 +95,12 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     mean = classify_speech(speech, bands, classifier, config.model.stride_frames)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
     label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
-    speech_seconds = int(speech.opened.sum()) / frame_rate
+    speech_seconds = int(speech.opened.sum()) / spec.frame_rate
     return Recording(label, probabilities[label], probabilities, round(seconds, 3), round(speech_seconds, 3))
 
 
 def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_frames: int) -> Float64:
-    """Return the probabilities ``(n_labels,)`` of a recording's bands ``(n, n_bands)``.
-
-    The mean over `context_spans`, in voices of `VOCAL_TRACTS`.
-    """
+    """Return the mean probabilities ``(n_labels,)`` of bands ``(n, n_bands)`` over their `context_spans`."""
     model, n_mels = classifier.model, classifier.model.spec.n_mels
     mfcc = Mfcc(model.spec)
     total = np.zeros(len(model.labels))
@@ -115,15 +116,14 @@ def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_
 
 
 def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tuple[int, int]]:
-    """List the contexts that cover the speech of a recording, each the first frame and one past the last.
+    """List the contexts that cover the speech of a recording, each as (first frame, one past the last).
 
-    They begin every ``stride_frames``, and around the end of speech there is one for every frame: all of these hold
-    nearly all of the last words, and their mean depends less on chance, and on how int8 rounds, than one of them does.
-    Those in which the gate was closed for more than half of the time are left out. One shorter than ``n_frames`` is to
-    be padded at its front.
+    They begin every ``stride_frames``. Around the end of speech there is one for every frame, because their mean
+    depends less on int8 rounding than a single one. Contexts with the gate closed for more than half of the time are
+    left out. A context shorter than ``n_frames`` is to be padded in front.
     """
     start, stop = speech.start, speech.stop
     spans = [(first, first + n_frames) for first in range(start, stop - n_frames, stride_frames)]
-    first_end = max((start + speech.end + 1) // 2, speech.end - FRAMES_BEFORE_END)  # of a short word no more than half
+    first_end = max((start + speech.end + 1) // 2, speech.end - FRAMES_BEFORE_END)  # at most half of a short word
     spans += [(max(start, end - n_frames), end) for end in range(first_end, stop + 1)]
     return [(first, end) for first, end in spans if speech.opened[first:end].mean() >= 0.5] or [spans[-1]]

@@ -1,8 +1,8 @@
-"""From classifications that flicker to a label that stays.
+"""Smoothing of successive classifications into a stable label.
 
 Averages over about a second and waits for a minimum count before the first answer, as TensorFlow's
-``recognize_commands`` does; then a new label needs a lead (hysteresis), for several classifications in a
-row (patience), and the current one its time (dwell).
+``recognize_commands`` does. A change of label then needs a lead (hysteresis) for several classifications
+in a row (patience), and a minimum time since the last change (dwell).
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ UNCERTAIN = "uncertain"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the device says: the label, its probability, and those of all labels.
+    """A label, its probability, and the probabilities of all labels.
 
-    When the label is ``uncertain``, the probability is that of the best label, which was not enough.
+    If the label is ``uncertain``, the probability is that of the best label.
+
+    Examples
+    --------
+    >>> Answer("uncertain", 0.5, {"angry": 0.5, "sad": 0.5}).probability
+    0.5
     """
 
     label: str
@@ -35,8 +40,7 @@ class Answer:
 class Smoother:
     """Turns the classifications of one utterance into answers.
 
-    ``uncertain`` takes part like a class whose probability is always ``threshold``: a label must exceed it
-    to be named, and leaving or entering it needs the same lead and patience as any other change.
+    ``uncertain`` is treated as a class whose probability is always ``threshold``, with the same lead and patience.
 
     Parameters
     ----------
@@ -48,6 +52,14 @@ class Smoother:
         Time between two classifications.
     threshold : float
         Probability below which the answer is ``uncertain``.
+
+    Examples
+    --------
+    >>> config = SmoothingConfig(average_seconds=0.5, minimum_count=2)
+    >>> smoother = Smoother(config, ("angry", "sad"), stride_seconds=0.25, threshold=0.6)
+    >>> smoother.push(np.array([0.75, 0.25], np.float32))  # None before the minimum count
+    >>> smoother.push(np.array([0.75, 0.25], np.float32))
+    Answer(label='angry', probability=0.75, probabilities={'angry': 0.75, 'sad': 0.25})
     """
 
     def __init__(
@@ -80,7 +92,7 @@ class Smoother:
 
         Returns
         -------
-        The answer in force now, or None before the minimum count.
+        The current answer; None before the minimum count.
         """
         self._recent.append(probabilities)
         self._sum += probabilities
@@ -95,7 +107,7 @@ class Smoother:
         return self._answer(self._current, mean)
 
     def overall(self) -> Answer | None:
-        """Answer for the whole utterance, every classification counted alike; None if it gave no answer."""
+        """Return the answer for the mean of the whole utterance; None if `push` gave none."""
         if self._current is None:
             return None
         mean = self._sum / self._count

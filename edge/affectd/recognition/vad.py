@@ -1,20 +1,15 @@
-"""The voice gate: says for every frame whether it may be speech, so that silence costs nothing.
+"""The voice gate: decides for every frame whether it may be speech, so that the network does not run in silence.
 
-Energy alone opens for a fan that is switched on, and a slow noise estimate opens
-for noise that fades in. Speech differs from both in that its level also *falls*
-within a syllable. So a frame counts as speech when
+An energy threshold opens for a fan that is switched on, and a slow noise estimate for noise that fades in. The level
+of speech also *falls* within a syllable. So a frame counts as speech when
 
-1. it stands ``margin_db`` above the lowest level of the last ``floor_seconds``
-   (which includes the frame itself: stationary noise closes the gate by itself), and
-2. the level fell by ``fall_db`` at some moment of the last 0.4 s, which a
-   step of noise, a fade-in, hum or DC never does.
+1. its level is ``margin_db`` above the lowest of the last ``floor_seconds``, the frame included, and
+2. the level fell by ``fall_db`` within the last 0.4 s, which a step of noise, a fade-in, hum or DC does not.
 
-Whatever is quieter than ``minimum_dbfs`` counts as that loud. It is the only number here that depends on the gain of
-the microphone, so it is as low as 16 bits allow: their rounding noise measures -104 dBFS in the band of speech, with
-triangular dither -99.
+Levels below ``minimum_dbfs`` are raised to it. It is the only value here that depends on the gain of the microphone,
+so it is as low as the rounding noise of 16 bits allows: -104 dBFS in the band of speech, with triangular dither -99.
 
-The price is that the gate opens at the end of the first syllable instead of its
-beginning; the pre-roll hands the frames before it to the network all the same.
+The gate opens at the end of the first syllable; the pre-roll gives the network the frames before.
 """
 
 from __future__ import annotations
@@ -28,36 +23,36 @@ from affectd.config.sections import GateConfig
 from affectd.features.framing import overlapping
 
 LEVEL_FLOOR_DBFS = -120.0
-"""The level of digital silence. Far below 16-bit rounding noise (-101 dBFS), and never 0 or -inf."""
+"""The level of digital silence, far below 16-bit rounding noise (-101 dBFS)."""
 
 PEAK_SECONDS = 0.25
-"""A fall is measured from the loudest frame of the last this many seconds: about one syllable."""
+"""A fall is measured from the loudest frame of this many last seconds, about one syllable."""
 
 FALL_SECONDS = 0.4
-"""A fall vouches for the frames of this many seconds after it: speech has two to eight syllables a second."""
+"""Frames count as speech for this long after a fall; speech has two to eight syllables a second."""
 
 HELD_FRAMES = 5
-"""A peak is held for this many frames; a click lives in four (window_length / hop_length)."""
+"""A peak must last this many frames; a click spans four (window_length / hop_length)."""
 
 RANGE_DB = 30.0
-"""Of a recording, what is this far below the loudest sound around it is silence: in a quiet studio the gate would stay
-open for what the rounding to 16 bits leaves of a breath, which is another sound at another gain."""
+"""In a recording, sound this far below the loudest sound around it is silence; otherwise the gate would open for
+breaths near the rounding noise of 16 bits, and depend on the gain."""
 
 TRIM_RANGE_DB = 40.0
-"""The same for what networks learn from: live, it is unknown how loud it will get, and they hear quieter ends too."""
+"""The same for training, which needs the quieter ends that the live gate passes."""
 
 RANGE_SECONDS = 5.0
-"""How far around a frame its loudest sound is looked for: another speaker's shout a minute later does not count."""
+"""The loudest sound is searched for this far around each frame."""
 
 COMB_HZ = 4000.0
-"""The level is measured through a comb: deaf at 0 Hz and at this frequency, most sensitive at half of it."""
+"""The level is measured through a comb filter with zeros at 0 Hz and at this frequency."""
 
 
 def band_level(frames: Float32, sample_rate: int) -> Float32:
-    """Measure each frame in the band of speech, blind to DC and nearly blind to rumble.
+    """Measure the level of each frame in the band of speech, without DC and rumble.
 
-    The frame passes the comb ``y[t] = (x[t] - x[t - d]) / 2`` with ``d`` the number of
-    samples in one period of 4 kHz: 0 at 0 Hz, -28 dB at 50 Hz, 0 dB at 2 kHz.
+    The comb filter is ``y[t] = (x[t] - x[t - d]) / 2`` with ``d`` the samples of one period of 4 kHz:
+    0 at 0 Hz, -28 dB at 50 Hz, 0 dB at 2 kHz.
 
     Parameters
     ----------
@@ -93,7 +88,14 @@ class Gate:
     is_open : bool
         Whether the gate was open at the last frame pushed.
     active : ndarray
-        ``(n,)`` bool, which of the frames pushed last were speech by themselves, not by hangover.
+        ``(n,)`` bool, which of the frames pushed last were speech, without the hangover.
+
+    Examples
+    --------
+    >>> gate = Gate(GateConfig(hangover_seconds=0.1), frame_rate=62.5)
+    >>> syllable = np.float32([-60] * 20 + [-20] * 10 + [-40] * 5 + [-60] * 20)
+    >>> gate.push(syllable).nonzero()[0].tolist(), gate.is_open
+    ([30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40], False)
     """
 
     def __init__(self, config: GateConfig, frame_rate: float) -> None:
@@ -108,8 +110,8 @@ class Gate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard; the gate is closed."""
-        # NaN is neither a minimum nor a peak: the time before the first frame does not count.
+        """Close the gate and forget all levels."""
+        # NaN, because fmin and fmax ignore the time before the first frame then.
         history = max(self._floor_frames, self._peak_frames + HELD_FRAMES) - 1
         self._levels = np.full(history, np.nan, np.float32)
         self._falls = np.zeros(self._fall_frames - 1, np.float32)
@@ -118,7 +120,7 @@ class Gate:
         self.is_open = False
 
     def push(self, level: Float32) -> Bool:
-        """Judge the next frames.
+        """Process the levels of the next frames.
 
         Parameters
         ----------
@@ -141,7 +143,7 @@ class Gate:
     def _speech_like(self, level: Float32) -> Bool:
         if not len(level):
             return np.zeros(0, np.bool_)
-        # Below the minimum the rounding noise of a sound card comes and goes, sample by sample.
+        # Below the minimum, rounding noise of the sound card would look like falls.
         level = np.maximum(level, np.float32(self._config.minimum_dbfs))
         levels = np.concatenate([self._levels, level])
         self._levels = levels[len(level) :].copy()
@@ -157,14 +159,9 @@ class Gate:
         return stands_out
 
 
-def open_frames(level: Float32, config: GateConfig, frame_rate: float) -> Bool:
-    """Say for each frame of a whole recording whether the gate is open."""
-    return Gate(config, frame_rate).push(level)
-
-
 @dataclass(frozen=True)
 class Speech:
-    """Where the speech of a whole recording is.
+    """The position of speech in a recording.
 
     Attributes
     ----------
@@ -173,9 +170,9 @@ class Speech:
     start : int
         The first frame, pre-roll included.
     end : int
-        One past the last frame that is speech by itself.
+        One past the last frame of speech, without the hangover.
     stop : int
-        One past the last open frame, hangover included.
+        One past the last frame at which the gate is open.
     """
 
     opened: Bool
@@ -185,7 +182,7 @@ class Speech:
 
 
 def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db: float = RANGE_DB) -> Speech | None:
-    """Find the speech of a recording with the device's own gate, which knows the loudest sounds beforehand here.
+    """Find the speech of a recording with the gate, levels limited to `range_db` below the loudest nearby.
 
     Parameters
     ----------
@@ -196,14 +193,14 @@ def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db:
     frame_rate : float
         Frames per second.
     range_db : float
-        How far below the loudest sound within `RANGE_SECONDS` silence begins.
+        Frames this far below the loudest sound within `RANGE_SECONDS` are silence.
 
     Returns
     -------
-    None when the gate never opens.
+    None if the gate never opens.
     """
     if len(level):
-        held = min(HELD_FRAMES, len(level))  # not a click
+        held = min(HELD_FRAMES, len(level))  # excludes clicks
         steady = overlapping(level, held, 1, len(level) - held + 1).min(axis=1)
         around = min(round(RANGE_SECONDS * frame_rate), len(level))
         padded = np.pad(steady, (around, around + held - 1), constant_values=-np.inf)
@@ -219,16 +216,16 @@ def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db:
 
 
 def trim(level: Float32, config: GateConfig, frame_rate: float) -> tuple[int, int] | None:
-    """Return the frames of `find_speech` within `TRIM_RANGE_DB`: the first one, and one past the last."""
+    """Return the first frame of speech within `TRIM_RANGE_DB`, and one past the last; None without speech."""
     speech = find_speech(level, config, frame_rate, TRIM_RANGE_DB)
     return (speech.start, speech.stop) if speech else None
 
 
 def preroll_frames(config: GateConfig, frame_rate: float) -> int:
-    """Count the frames before the opening of the gate that belong to the utterance."""
+    """Return the number of frames before the opening of the gate that belong to the utterance."""
     return round(config.preroll_seconds * frame_rate)
 
 
 def _last(values: Float32, length: int, n: int) -> Float32:
-    """For each of the last ``n`` values, the ``length`` values that end with it: ``(n, length)``."""
+    """Return, for each of the last ``n`` values, the ``length`` values that end with it: ``(n, length)``."""
     return overlapping(values, length, 1, n, len(values) - n - length + 1)

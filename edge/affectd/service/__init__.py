@@ -1,4 +1,4 @@
-"""The process among others: systemd's notifications and watchdog, and signals that end or reload.
+"""systemd's notifications and watchdog, and the signals that end or reload the service.
 
 May import `config`, `arrays` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""Ending on SIGTERM and SIGINT between two blocks, never in the middle of an event."""
+"""Stopping on SIGTERM and SIGINT between two blocks, not in the middle of an event."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from affectd.errors import AffectdError
 
 
 class _Stopped(BaseException):
-    """Raised by the signal handler, only while waiting for sound or for what the start needs."""
+    """Raised by the signal handler, but only during the start or while waiting for sound."""
 
 
 class StoppableBlocks:
-    """Blocks that end when a signal asks for it, and also when their source fails.
+    """Blocks that end on a signal (`was_stopped`), or when their source fails.
 
-    However the sound ends, the pipeline closes its open utterance first; then `raise_failure` tells.
-
-    Attributes
-    ----------
-    was_stopped : bool
-        Whether a signal asked for the end.
+    The pipeline closes an open utterance first; then `raise_failure` raises the failure of the source.
     """
 
     def __init__(self) -> None:
@@ -34,7 +29,7 @@ class StoppableBlocks:
         self._waiting = False
 
     def open(self, source: Callable[[], Iterator[Block]]) -> None:
-        """Set what opens the source; it is called when the first block is wanted, for it may wait too."""
+        """Set the function that opens the source; called for the first block, because it may wait too."""
         self._source = source
 
     def __iter__(self) -> Iterator[Block]:
@@ -58,7 +53,7 @@ class StoppableBlocks:
             raise StopIteration from None
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal; a second one ends the process the default way, should writing an event hang."""
+        """Handle a signal; a second one has its default action, in case writing an event hangs."""
         signal.signal(number, signal.SIG_DFL)
         self.was_stopped = True
         if self._waiting:
@@ -66,20 +61,20 @@ class StoppableBlocks:
             raise _Stopped
 
     def starting(self) -> None:
-        """Let a signal end the start: a file that it reads may be a pipe without a writer."""
+        """Let a signal end the start, which may hang reading a pipe without a writer."""
         self._waiting = True
 
     def raise_failure(self) -> None:
-        """Raise what ended the source, if it failed."""
+        """Raise the failure that ended the source, if any."""
         if self._failure is not None:
             raise self._failure
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StoppableBlocks]:
-    """Give blocks that SIGTERM and SIGINT end; the handlers before come back at the end.
+    """Give blocks that SIGTERM and SIGINT end; restore the previous handlers at the end.
 
-    Until the first block is wanted, a signal ends the ``with`` block itself, as if it were done.
+    Before the first block is requested, a signal ends the ``with`` block itself.
     """
     blocks = StoppableBlocks()
     numbers = (signal.SIGTERM, signal.SIGINT)

@@ -1,9 +1,8 @@
-"""Living under systemd: telling it the truth about the sound, and reading new thresholds on SIGHUP.
+"""Notifications to systemd, and new thresholds on SIGHUP.
 
-The watchdog is fed by nothing but blocks that the pipeline has finished. A timer, a thread or a heartbeat
-of its own could go on while the pipeline hangs; this cannot.
+The watchdog is fed only by blocks that the pipeline has processed; a timer or thread could go on while it hangs.
 
-Source: Linux manual pages sd_notify(3) and sd_watchdog_enabled(3). Without systemd all of it does nothing.
+Source: Linux manual pages sd_notify(3) and sd_watchdog_enabled(3). Without systemd it does nothing.
 """
 
 from __future__ import annotations
@@ -24,29 +23,22 @@ from affectd.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-# What SIGHUP changes; the rest decides which device, model and connections there are.
+# The sections that SIGHUP changes; the others need a restart.
 RELOADED_SECTIONS = ("gate", "smoothing")
 _PATIENCE_SECONDS = 1.0
 
 
 class ServiceManager:
-    """The one that started this process, if it wants to be told how it goes.
-
-    Parameters
-    ----------
-    environment : mapping
-        ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` as systemd sets them.
-    clock : callable
-        Monotonic seconds; tests put their own here.
+    """The service manager that started this process, if ``NOTIFY_SOCKET`` in the environment names one.
 
     Attributes
     ----------
     is_present : bool
-        Whether there is a service manager to tell.
+        Whether there is one.
     watchdog_seconds : float or None
-        After this long without a sign of life the process is killed; None: never.
+        After this long without `alive` the process is killed; None: never.
     has_status : bool
-        Whether there was something to show in ``systemctl status``.
+        Whether `status` was called.
     """
 
     def __init__(
@@ -62,7 +54,7 @@ class ServiceManager:
         self.has_status = False
 
     def ready(self) -> None:
-        """Tell that the start, or a reload, is complete."""
+        """Notify that the start, or a reload, is complete."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
@@ -71,20 +63,20 @@ class ServiceManager:
         self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
-        """Feed the watchdog, at most ten times per interval: systemd wakes for each."""
+        """Feed the watchdog, at most ten times per interval, because systemd wakes for each."""
         now = self._clock()
         if self.watchdog_seconds is not None and now - self._fed_at >= self.watchdog_seconds / 10:
             self._fed_at = now
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """Tell that a reload begins; `ready` ends it."""
-        # systemd tells by the time whether this answers its own signal.
+        """Notify that a reload begins; `ready` ends it."""
+        # systemd compares the time with that of its own signal.
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
 
     def stopping(self) -> None:
-        """Tell that the end begins."""
+        """Notify that the process is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
@@ -92,17 +84,17 @@ class ServiceManager:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                # Its queue is short, and it may be busy with itself; the sound does not wait for it.
+                # The queue is short, and systemd may be busy; sound must not wait for long.
                 channel.settimeout(_PATIENCE_SECONDS)
                 channel.connect(self._address)
                 channel.sendall(message.encode())
         except OSError as error:
-            # Hearing goes on. If it was a sign of life, and the next ones fail too, systemd acts.
-            _log.debug("the service manager cannot be told %s: %s", message.partition("\n")[0], error)
+            # Not fatal: if the watchdog is not fed for long, systemd restarts the service.
+            _log.debug("the service manager cannot be notified of %s: %s", message.partition("\n")[0], error)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
-    """Return the watchdog's interval if there is one and it is meant for this process and not its parent."""
+    """Return the interval of the watchdog; None if there is none for this process."""
     try:
         seconds = int(environment["WATCHDOG_USEC"]) / 1e6
         mine = int(environment.get("WATCHDOG_PID", os.getpid())) == os.getpid()
@@ -112,10 +104,10 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
 
 
 def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Float32]:
-    """Pass blocks on, and tell `manager` about each one when the next is asked for: then it was processed.
+    """Pass blocks on, and notify `manager` of each when the next is requested, because then it is processed.
 
-    A block may be empty: a source that tries to get its microphone back yields one after every attempt, and
-    so an absent microphone restarts nothing, while an attempt that never returns does.
+    Empty blocks count: a source yields one after every attempt to reopen its microphone, so that an absent
+    microphone does not trigger the watchdog, but an attempt that hangs does.
     """
     ready = False
     for block in blocks:
@@ -123,7 +115,7 @@ def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Floa
         if not ready:
             manager.ready()
             ready = True
-        # Of a microphone that was in trouble, more than one block has to tell that it hears.
+        # Not after a fault of the microphone, whose recovery is reported by its supervisor.
         if len(block) and not manager.has_status:
             manager.status("listening")
         manager.alive()
@@ -131,17 +123,7 @@ def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Floa
 
 
 class Reload:
-    """The thresholds, read again when SIGHUP asks for it.
-
-    Parameters
-    ----------
-    read : callable
-        Reads the settings; may raise `ConfigError`.
-    config : Config
-        The settings in force.
-    manager : ServiceManager
-        Is told.
-    """
+    """The thresholds, read again after SIGHUP by `read`, which may raise `ConfigError`; `manager` is notified."""
 
     def __init__(self, read: Callable[[], Config], config: Config, manager: ServiceManager) -> None:
         self._read = read
@@ -150,13 +132,13 @@ class Reload:
         self._asked = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGHUP: only make a note of it, for the pipeline is in the middle of a block."""
+        """Handle SIGHUP: only note it, because the pipeline is in the middle of a block."""
         self._asked = True
 
     def __call__(self) -> Config | None:
-        """Return the new settings if they were asked for since the last call and are good, else None.
+        """Return the new settings if SIGHUP came since the last call and they are valid, else None.
 
-        Only `RELOADED_SECTIONS` change. A broken file is refused as a whole, with one line in the log.
+        Only `RELOADED_SECTIONS` change. An invalid file is refused as a whole, with one line in the log.
         """
         if not self._asked:
             return None
@@ -171,7 +153,7 @@ class Reload:
         try:
             wanted = self._read()
         except ConfigError as error:
-            _log.error("the old settings stay: %s", error)
+            _log.error("keeping the old settings: %s", error)
             return None
         self._config = replace(self._config, **{name: getattr(wanted, name) for name in RELOADED_SECTIONS})
         later = [
@@ -185,7 +167,7 @@ class Reload:
 def reload_on_hangup(
     read: Callable[[], Config], config: Config, manager: ServiceManager
 ) -> Iterator[Callable[[], Config | None]]:
-    """Give a `Reload` that SIGHUP asks; without a service manager SIGHUP stays what it is, a lost terminal."""
+    """Give a `Reload` for SIGHUP; without a service manager SIGHUP keeps its meaning of a lost terminal."""
     reload = Reload(read, config, manager)
     if not manager.is_present:
         yield reload

@@ -107,7 +107,7 @@ def found(device: Device, check: str) -> Finding:
 
 def says(finding: Finding, grade: str, *words: str) -> None:
     assert finding.grade == grade, finding
-    assert bool(finding.mend) == (grade != "ok"), "whoever reads of a fault must read how to mend it"
+    assert bool(finding.mend) == (grade != "ok"), "a fault without a fix"
     for word in words:
         assert word in finding.found + finding.mend
 
@@ -264,9 +264,25 @@ def install_unit(root: Path) -> None:
 def test_the_microphone_is_tried_as_the_user_of_the_service(device: Any, tmp_path: Path) -> None:
     install_unit(tmp_path)
     finding = found(device(config_path=None), "service user")
-    # There is no sound card for tests, or nobody may not even read this source tree: both are true faults.
+    # There is no sound card for tests, or that user may not read this source tree: both are true faults.
     says(finding, "fault")
     assert "microphone" in finding.found or "does not start" in finding.found
+
+
+def test_what_the_user_of_the_service_runs_gives_a_finding(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_unit(tmp_path)
+    run = subprocess.run
+
+    def run_as_this_user(command: Sequence[str], **options: Any) -> Any:
+        for option in ("user", "group", "extra_groups"):
+            del options[option]
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run_as_this_user)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "does not start" not in found(device(config_path=None), "service user").found
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can become another user")
@@ -286,7 +302,7 @@ def test_a_model_that_the_service_may_not_read_is_a_fault(device: Any, model: Pa
     patient = device(model_path=copy)
     says(found(patient, "permissions"), "ok")
     copy.chmod(0o600)
-    says(found(patient, "permissions"), "ok")  # without a service this is nobody's business
+    says(found(patient, "permissions"), "ok")  # without a service other users need no access
     install_unit(tmp_path)
     for mode in (0o600, 0o601):
         copy.chmod(mode)
@@ -297,7 +313,7 @@ def test_a_model_that_the_service_may_not_read_is_a_fault(device: Any, model: Pa
     says(found(patient, "permissions"), "fault", str(tmp_path / "opt"), "chmod")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become somebody without access")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without access")
 def test_a_sound_card_that_the_user_may_not_use_is_a_fault(device: Any, tmp_path: Path) -> None:
     card = put(tmp_path, "dev/snd/pcmC0D0c", "")
     card.chmod(0o600)

@@ -90,7 +90,7 @@ def test_a_reader_that_has_gone_is_given_up_and_the_last_one_ends_it_all(
     for n in range(1, 50):
         several.write({"n": n})
     assert lines(Path(config.path)) == [{"n": n} for n in range(50)]
-    assert messages(caplog) == ["the first is unread, its reader has gone; events go on elsewhere"]
+    assert messages(caplog) == ["the reader of the first has closed it; events go to the other sinks"]
 
     last = Several([("the second", JsonLines(streams[1]))])
     os.close(ends[1][0])

@@ -76,7 +76,7 @@ def test_without_a_place_to_keep_it_it_works_and_says_once_that_a_restart_ends_i
         mute.set(muted)
         assert mute.is_muted is muted
     assert warnings(caplog) == [
-        "after a restart it will not be known whether it was muted: there is no state directory"
+        "whether it is muted cannot be saved and is lost at a restart: there is no state directory"
     ]
 
 
@@ -90,7 +90,7 @@ def test_a_disk_that_fails_for_some_time_is_complained_of_once_and_then_tried_ag
         mute.set(muted)
         assert mute.is_muted is muted
     assert len(warnings(caplog)) == 1
-    assert "it will not be known" in warnings(caplog)[0]
+    assert "lost at a restart" in warnings(caplog)[0]
     folder.unlink()
     mute.set(True)  # nothing new, but it is not kept yet
     assert Mute(folder).is_muted

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from affectd.config.sections import GateConfig
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.vad import Gate, band_level, open_frames, preroll_frames, trim
+from affectd.recognition.vad import Gate, band_level, preroll_frames, trim
 from sounds import as_int16, gain, noise, recording, recordings, silence, syllables
 
 SPEC = FeatureSpec()
@@ -27,7 +27,7 @@ def level_of(samples: np.ndarray) -> np.ndarray:
 
 
 def opened(samples: np.ndarray) -> np.ndarray:
-    return open_frames(level_of(samples), CONFIG, FRAME_RATE)
+    return Gate(CONFIG, FRAME_RATE).push(level_of(samples))
 
 
 def seconds_open(samples: np.ndarray) -> float:
@@ -178,8 +178,8 @@ def test_nothing_is_speech_that_does_not_stand_above_the_minimum() -> None:
     level = level_of(np.concatenate([silence(1), syllables(2)]))
     threshold = CONFIG.minimum_dbfs + CONFIG.margin_db
     quiet = np.maximum(level - level.max() + threshold - 0.1, -120).astype(np.float32)
-    assert not open_frames(quiet, CONFIG, FRAME_RATE).any()
-    assert open_frames(quiet + 10, CONFIG, FRAME_RATE).any()
+    assert not Gate(CONFIG, FRAME_RATE).push(quiet).any()
+    assert Gate(CONFIG, FRAME_RATE).push(quiet + 10).any()
 
 
 @settings(deadline=None)
@@ -207,7 +207,7 @@ def test_reset_forgets_everything() -> None:
 
 def test_trim_is_what_the_gate_opens_with_the_pre_roll_before_it() -> None:
     level = level_of(np.concatenate([silence(2), syllables(2), silence(2)]))
-    gate_open = np.flatnonzero(open_frames(level, CONFIG, FRAME_RATE))
+    gate_open = np.flatnonzero(Gate(CONFIG, FRAME_RATE).push(level))
     span = trim(level, CONFIG, FRAME_RATE)
     assert span == (gate_open[0] - preroll_frames(CONFIG, FRAME_RATE), gate_open[-1] + 1)
 

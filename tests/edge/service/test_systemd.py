@@ -163,7 +163,7 @@ def test_sound_does_not_wait_for_a_service_manager_that_does_not_read(
         manager.status(str(n))
         if caplog.messages:
             break
-    assert caplog.messages[0].startswith("the service manager cannot be told STATUS=")
+    assert caplog.messages[0].startswith("the service manager cannot be notified of STATUS=")
 
 
 def test_no_block_feeds_nothing_and_an_attempt_to_reopen_does(
@@ -232,7 +232,7 @@ def test_a_broken_file_is_refused_with_one_line_and_the_old_settings_stay(
     reload = Reload(settings(ConfigError("unknown key margn_db"), NEW), OLD, manager)
     reload.ask(signal.SIGHUP, None)
     assert reload() is None
-    assert caplog.messages == ["the old settings stay: unknown key margn_db"]
+    assert caplog.messages == ["keeping the old settings: unknown key margn_db"]
     assert systemd.heard()[-1] == "READY=1"
     reload.ask(signal.SIGHUP, None)
     assert reload() == NEW
@@ -283,5 +283,5 @@ def test_the_program_tells_its_whole_life(systemd: Systemd, tmp_path: Path) -> N
     events = [json.loads(line) for line in out.splitlines()]
     assert {event["phase"] for event in events} >= {"start", "end"}
     assert events[-1]["phase"] == "end"
-    [line] = [line for line in log.decode().splitlines() if "old settings stay" in line]
+    [line] = [line for line in log.decode().splitlines() if "keeping the old settings" in line]
     assert "did you mean uncertain?" in line
