@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import librosa as typed_librosa
 import numpy as np
-from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
+from affectd_train.files import in_parallel, written_whole
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`
 
@@ -106,23 +103,14 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
     file = cache / f"{name}-{digest}.npy"
     if not file.exists():
         jobs = [(clip, name, n_copies) for clip in clips]
-        rows = list(tqdm(_in_parallel(jobs), f"{name} of {len(clips)} clips", len(jobs)))
+        # librosa takes seconds to import in every process.
+        parallel = in_parallel(_features_of, jobs, f"{name} of {len(clips)} clips") if len(clips) >= 100 else None
+        rows = list(parallel or map(_features_of, jobs))
         cache.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial.npy")
-        np.save(beside, np.stack(rows, axis=1))
-        beside.replace(file)
+        with written_whole(file) as beside:
+            np.save(beside, np.stack(rows, axis=1))
     stored: Float32 = np.load(file)
     return stored
-
-
-def _in_parallel(jobs: Sequence[_Job]) -> Iterable[Float32]:
-    if len(jobs) < 100:  # librosa takes seconds to import in every process
-        yield from map(_features_of, jobs)
-        return
-    # Not fork: the parent may already run TensorFlow's threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        yield from pool.map(_features_of, jobs, chunksize=8)
 
 
 def _features_of(job: _Job) -> Float32:
