@@ -45,12 +45,8 @@ class Calibration(TypedDict):
 def cross_fitted(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Sharpen or soften every speaker's predictions with the temperature that suits all the others best.
 
-    One temperature fitted on the very recordings it is judged on would flatter it.
-
-    Parameters
-    ----------
-    predictions
-        Of the int8 network at temperature 1; with a single speaker they stay as they are.
+    One temperature fitted on the very recordings it is judged on would flatter it. Predictions are those of the int8
+    network at temperature 1; of a single speaker they stay as they are.
     """
     speakers = sorted({p["speaker"] for p in predictions})
     if len(speakers) < 2:
@@ -93,13 +89,7 @@ def calibration_figures(predictions: Sequence[Prediction]) -> Calibration:
 
 
 def reliability(sure: Array, right: Array) -> list[Bin]:
-    """Compare probability and share of right answers in `N_BINS` bins of equal width; empty ones are left out.
-
-    Examples
-    --------
-    >>> reliability(np.array([0.75, 0.75]), np.array([True, False]))
-    [{'probability': 0.75, 'right': 0.5, 'n': 2}]
-    """
+    """Compare probability and share of right answers in `N_BINS` bins of equal width; empty ones are left out."""
     bins = np.minimum((sure * N_BINS).astype(int), N_BINS - 1)
     return [
         {"probability": float(sure[bins == b].mean()), "right": float(right[bins == b].mean()), "n": int(n)}
@@ -123,14 +113,7 @@ def expected_calibration_error(sure: Array, right: Array) -> float:
 
 
 def coverage(sure: Array, right: Array, truth: Array) -> list[Covered]:
-    """Draw the line of ``uncertain`` so that 5, 10, ... 100 % of the recordings are answered.
-
-    Examples
-    --------
-    >>> curve = coverage(np.array([0.9, 0.6]), np.array([True, False]), np.array(["sad", "calm"]))
-    >>> curve[9]["threshold"], curve[9]["weighted"], curve[-1]["weighted"]
-    (0.9, 1.0, 0.5)
-    """
+    """Draw the line of ``uncertain`` so that 5, 10, ... 100 % of the recordings are answered."""
     order = np.argsort(-sure, kind="stable")
     curve: list[Covered] = []
     for share in np.linspace(0.05, 1.0, 20):
@@ -150,12 +133,8 @@ def coverage(sure: Array, right: Array, truth: Array) -> list[Covered]:
 def calibrate(predictions: Sequence[Prediction]) -> float:
     """Find the temperature at which the probabilities of the int8 network are those of being right.
 
+    Predictions are made with temperature 1, of clips that were not trained on.
     C. Guo et al., "On calibration of modern neural networks", 2017: minimize the negative log-likelihood.
-
-    Parameters
-    ----------
-    predictions
-        Made with temperature 1, of clips that were not trained on.
 
     Examples
     --------
@@ -184,12 +163,6 @@ def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, c
     """Find the probability that the best label of this share of held-out clips exceeds.
 
     With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
-
-    Examples
-    --------
-    >>> cases = [{"int8": {"calm": p, "sad": 1 - p}} for p in (0.6, 0.7, 0.9)]
-    >>> round(uncertain_threshold(cases, temperature=1.0), 3)
-    0.7
     """
     best = [max(soften(p["int8"], temperature).values()) for p in predictions if p["int8"]]
     return float(np.quantile(best, 1 - coverage))

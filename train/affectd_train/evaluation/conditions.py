@@ -121,8 +121,7 @@ def pink(n_samples: int) -> Float32:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(n_samples))
     hertz = np.fft.rfftfreq(n_samples, 1 / _RATE)
     samples = np.fft.irfft(spectrum / np.sqrt(np.maximum(hertz, 20)), n_samples)
-    noise: Float32 = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
-    return noise
+    return np.asarray(0.5 * samples / np.abs(samples).max(), np.float32)
 
 
 def seed_of(path: str, condition: Condition) -> int:
@@ -132,7 +131,5 @@ def seed_of(path: str, condition: Condition) -> int:
 
 def _as_long_as(samples: Float32, changed: Float32) -> Float32:
     """Cut or pad what a filter or codec made longer or shorter."""
-    result = np.zeros_like(samples)
-    n = min(len(samples), len(changed))
-    result[:n] = changed[:n]
-    return quantized(result)
+    cut = changed[: len(samples)].astype(np.float32)
+    return quantized(np.pad(cut, (0, len(samples) - len(cut))))

@@ -44,8 +44,7 @@ def denoise(bands: Float32, frame_rate: float) -> Float32:
     smooth = _trailing(power, SMOOTHING_FRAMES).mean(axis=-1)
     noise = _trailing(smooth, round(NOISE_SECONDS * frame_rate)).min(axis=-1) * 10 ** (BIAS_DB / 10)
     gain = np.maximum(1.0 - noise / np.maximum(power, 1e-20), 10 ** (FLOOR_DB / 10))
-    lowered: Float32 = (bands + 10.0 * np.log10(gain)).astype(np.float32)
-    return lowered
+    return np.asarray(bands + 10.0 * np.log10(gain), np.float32)
 
 
 def normalize_level(level: Float32, bands: Float32, target_dbfs: float = -20.0) -> tuple[Float32, Float32]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,6 +15,8 @@ from tqdm import tqdm
 from affectd.arrays import Float32
 from affectd.config.sections import Config, ModelConfig
 from affectd.errors import NoInputError
+from affectd.events.event import Event
+from affectd.events.sinks import JsonLines
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
@@ -22,9 +26,6 @@ from affectd_train.files import audio_files
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BLOCK = 4096  # samples
-
-Event = Mapping[str, Any]
-"""What the device writes for an utterance."""
 
 
 class EventRates(TypedDict):
@@ -47,22 +48,12 @@ Everyday = dict[str, float | EventRates | list[dict[str, float]]]
 """
 
 
-class Heard:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def write(self, event: Event) -> None:
-        """Take one event."""
-        self.events.append(event)
-
-
 def listen(samples: Float32, network: Network, config: Config) -> list[Event]:
     """Run the whole device over a recording and return its events."""
-    sink = Heard()
-    run((samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK)), network, sink, config)
-    return sink.events
+    blocks = (samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK))
+    lines = StringIO()
+    run(blocks, network, JsonLines(lines), config)
+    return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
 def configured(stride_frames: int = ModelConfig().stride_frames, **smoothing: Any) -> Config:
@@ -95,16 +86,13 @@ def everyday(network: Classifier, data: Path) -> Everyday:
         If neither is under ``data``.
     """
     rate = network.model.spec.sample_rate
-    noise = recordings_under(data / "noise", rate)
-    recordings = {
-        "speech": speech_for_tests(data, rate),
-        "noise": {name: samples for name, samples in noise.items() if "impulse_resp" not in name},
-    }
-    recordings = {kind: found for kind, found in recordings.items() if found}
+    noise = {name: sound for name, sound in _under(data / "noise", rate).items() if "impulse_resp" not in name}
+    both = (("speech", speech_for_tests(data, rate)), ("noise", noise))
+    recordings = {kind: found for kind, found in both if found}
     if not recordings:
         raise NoInputError(f"{data}: neither speech nor noise in it")
     kinds = dict(recordings)
-    for name, samples in recordings.get("noise", {}).items():
+    for name, samples in noise.items():
         kinds.setdefault(f"noise {name.split('/')[0]}", {})[name] = samples
     figures: Everyday = {"threshold": network.model.thresholds["uncertain"]}
     for kind, found in kinds.items():
@@ -122,10 +110,10 @@ def everyday(network: Classifier, data: Path) -> Everyday:
 
 def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
     """Read the half of the everyday speech that never trains; `affectd_train.data.everyday_speech` says which."""
-    speech = recordings_under(data / "speech", sample_rate)
+    speech = _under(data / "speech", sample_rate)
     return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
 
 
-def recordings_under(folder: Path, sample_rate: int) -> dict[str, Float32]:
+def _under(folder: Path, sample_rate: int) -> dict[str, Float32]:
     """Read every recording under a folder, by its path in it; none where there is no folder."""
     return {p.relative_to(folder).as_posix(): read_audio(p, sample_rate) for p in audio_files(folder)}

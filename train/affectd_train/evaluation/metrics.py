@@ -19,6 +19,7 @@ from affectd_train.data.speakers import age_group
 from affectd_train.evaluation.predictions import NETWORKS, NetworkName, Prediction, best_label
 
 Shares = dict[str, float]
+"""Accuracies and the like by name."""
 
 
 class OfNetwork(TypedDict):
@@ -37,17 +38,14 @@ class OfNetwork(TypedDict):
     by_corpus: NotRequired[Shares]
 
 
-class _Tested(TypedDict):
+class Metrics(TypedDict):
+    """The figures of a test; ``same_label`` is the share of clips to which both networks give the same label."""
+
     protocol: str
     clips: int
     speakers: int
     labels: list[str]
     same_label: NotRequired[float]
-
-
-class Metrics(_Tested):
-    """The figures of a test; ``same_label`` is the share of clips to which both networks give the same label."""
-
     int8: NotRequired[OfNetwork]
     float: NotRequired[OfNetwork]
 
@@ -61,9 +59,6 @@ def metrics(
     """Compute every figure that is reported, intervals by `speaker_bootstrap`."""
     truth = np.array([p["truth"] for p in predictions])
     speakers = np.array([p["speaker"] for p in predictions])
-    genders = np.array([p["gender"] for p in predictions])
-    ages = np.array([age_group(speaker) for speaker in speakers])
-    corpora = np.array([p["corpus"] for p in predictions])
     labels = [label for label in LABELS if label in truth]
     figures: Metrics = {
         "protocol": protocol,
@@ -80,11 +75,11 @@ def metrics(
             "weighted": float((truth == given).mean()),
             "per_class": {label: report[label] for label in labels},
             "confusion": confusion_matrix(truth, given, labels=labels).tolist(),
-            "by_gender": by_group(truth, given, genders),
+            "by_gender": by_group(truth, given, [p["gender"] for p in predictions]),
         }
-        if len(by_age := by_group(truth, given, ages)) > 1:
+        if len(by_age := by_group(truth, given, [age_group(speaker) for speaker in speakers])) > 1:
             figures[name]["by_age"] = by_age
-        if len(by_corpus := by_group(truth, given, corpora)) > 1:
+        if len(by_corpus := by_group(truth, given, [p["corpus"] for p in predictions])) > 1:
             figures[name]["by_corpus"] = by_corpus
     if len(networks) == 2:
         first, second = answers.values()
@@ -103,18 +98,16 @@ def unweighted_accuracy(truth: Array, given: Array) -> float:
     return float(recall_score(truth, given, labels=sorted(set(truth)), average="macro", zero_division=0))
 
 
-def recalls(predictions: Sequence[Prediction]) -> dict[NetworkName, float]:
+def recalls(predictions: Sequence[Prediction]) -> Shares:
     """Unweighted accuracy of each of the networks."""
     truth = np.array([p["truth"] for p in predictions])
     return {name: unweighted_accuracy(truth, _answers(predictions, name)) for name in NETWORKS}
 
 
-def by_group(truth: Array, given: Array, groups: Array) -> Shares:
+def by_group(truth: Array, given: Array, groups: Sequence[str]) -> Shares:
     """Unweighted accuracy of each group by its name; clips of the group "" have none."""
-    return {
-        str(group): unweighted_accuracy(truth[groups == group], given[groups == group])
-        for group in sorted(set(groups) - {""})
-    }
+    masks = {group: np.array(groups) == group for group in sorted({*groups} - {""})}
+    return {group: unweighted_accuracy(truth[mask], given[mask]) for group, mask in masks.items()}
 
 
 def speaker_bootstrap(truth: Array, given: Array, speakers: Array, n_resamples: int) -> tuple[float, float]:
@@ -129,17 +122,14 @@ def speaker_bootstrap(truth: Array, given: Array, speakers: Array, n_resamples: 
     >>> speaker_bootstrap(truth, given, np.array(["a", "a", "b", "b"]), 100)
     (0.0, 1.0)
     """
-    classes, truth_index = np.unique(truth, return_inverse=True)
-    names, speaker_index = np.unique(speakers, return_inverse=True)
+    of_speaker = (np.unique(speakers)[:, None] == speakers).astype(float)
+    of_class = (truth[:, None] == np.unique(truth)).astype(float)
     # Clips and hits per speaker and class: a resample is then a sum of rows.
-    clips = np.zeros((len(names), len(classes)))
-    hits = np.zeros_like(clips)
-    np.add.at(clips, (speaker_index, truth_index), 1)
-    np.add.at(hits, (speaker_index, truth_index), truth == given)
+    clips, hits = of_speaker @ of_class, of_speaker @ (of_class * (truth == given)[:, None])
     rng = np.random.default_rng(0)
     values = []
     for _ in range(n_resamples):
-        drawn = rng.integers(0, len(names), len(names))
+        drawn = rng.integers(0, len(clips), len(clips))
         n, right = clips[drawn].sum(0), hits[drawn].sum(0)
         values.append(np.mean(right[n > 0] / n[n > 0]))
     low, high = np.percentile(values, [2.5, 97.5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Required, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from tqdm import tqdm
@@ -24,35 +24,20 @@ from affectd_train.files import needed, write_json
 
 SHIPPED = FRONT_ENDS[0]
 
-OfFrontEnd = TypedDict(
-    "OfFrontEnd", {"unweighted": float, "share of clean": float, "same_label": float, "unheard": float}
-)
+Figures = TypedDict("Figures", {"unweighted": float, "share of clean": float, "same_label": float, "unheard": float})
 """Unweighted accuracy, its share of that in clean sound, and the shares of labels as in clean sound and of none."""
 
+_Heard = TypedDict("_Heard", {"as it is": Figures, "denoised": Figures, "level normalized": Figures}, total=False)
 
-class Clipped(TypedDict):
-    """How many recordings reach full scale at a gain, and their unchanged labels apart from those of all others."""
 
+class Row(_Heard, total=False):
+    """A condition, what each front end makes of it, and for gains how many recordings clip and what that changes."""
+
+    group: str
+    name: str
     clipped: int
     same_label_clipped: float | None
     same_label_unclipped: float | None
-
-
-Row = TypedDict(
-    "Row",
-    {
-        "group": Required[str],
-        "name": Required[str],
-        "as it is": OfFrontEnd,
-        "denoised": OfFrontEnd,
-        "level normalized": OfFrontEnd,
-        "clipped": int,
-        "same_label_clipped": float | None,
-        "same_label_unclipped": float | None,
-    },
-    total=False,
-)
-"""A condition, what each front end makes of it, and of gains what `Clipped` says."""
 
 
 class Robustness(TypedDict):
@@ -95,7 +80,7 @@ class Degraded:
                 "unheard": float((labels == "").mean()),
             }
         if self.condition.group == "gain":
-            row = {**row, **clipped_apart(self.labels[SHIPPED], clean.labels[SHIPPED], self.clipped)}
+            row |= clipped_apart(self.labels[SHIPPED], clean.labels[SHIPPED], self.clipped)
         return row
 
 
@@ -125,7 +110,7 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
     return figures
 
 
-def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> Clipped:
+def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> Row:
     """Count unchanged labels of recordings that clip, which is another sound, apart from those that do not."""
     same, apart = np.array(labels) == np.array(clean), np.array(clipped)
     return {

@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd.config.sections import Config, GateConfig
+from affectd.events.event import Event
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Network
 from affectd.recognition.vad import band_level, trim
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
-from affectd_train.evaluation.event_rates import Event, listen
+from affectd_train.evaluation.event_rates import listen
 
 WITHIN_SECONDS = 1.0
 N_SEGMENTS = 6
@@ -28,18 +29,10 @@ RECORDINGS_A_SEGMENT = 2
 
 
 class Detections(NamedTuple):
-    """What was detected of the transitions in a `Joined`.
+    """Counts of transitions in a `Joined`, changes of label announced, and transitions found within `WITHIN_SECONDS`.
 
-    Attributes
-    ----------
-    transitions, changes
-        How many there were, and how many changes of label were announced.
-    found
-        Transitions with an announcement within `WITHIN_SECONDS`.
-    right
-        Transitions whose first announcement before the next one named the new emotion.
-    delays
-        Seconds from each transition to that announcement.
+    ``delays`` are seconds from a transition to the first announcement before the next one; ``right`` counts those that
+    named the new emotion.
     """
 
     transitions: int

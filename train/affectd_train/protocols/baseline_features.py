@@ -32,8 +32,7 @@ _Job = tuple[Clip, str, int]
 
 def mfcc_mean(samples: Float32) -> Float32:
     """40 MFCCs, mean over the clip: ``(40, 1)``, a one-dimensional input of one channel."""
-    mean: Float32 = mfcc_frames(samples).mean(axis=0)[:, None]
-    return mean
+    return np.asarray(mfcc_frames(samples).mean(axis=0)[:, None])
 
 
 def mfcc_frames(samples: Float32) -> Float32:
@@ -62,8 +61,7 @@ def five_means(samples: Float32) -> Float32:
         librosa.feature.rms(y=samples),
         librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE),
     )
-    means: Float32 = np.concatenate([feature.mean(axis=1, dtype=np.float32) for feature in features])[:, None]
-    return means
+    return np.concatenate([feature.mean(axis=1, dtype=np.float32) for feature in features])[:, None]
 
 
 FEATURES: dict[str, Callable[[Float32], Float32]] = {
@@ -78,8 +76,7 @@ FEATURES: dict[str, Callable[[Float32], Float32]] = {
 def noisy(samples: Float32, rng: np.random.Generator) -> Float32:
     """Add white noise of at most 3.5 % of the peak."""
     noise = 0.035 * rng.uniform() * np.abs(samples).max(initial=0.0) * rng.standard_normal(len(samples))
-    sum_: Float32 = (samples + noise).astype(np.float32)
-    return sum_
+    return np.asarray(samples + noise, np.float32)
 
 
 def slow_and_higher(samples: Float32, rng: np.random.Generator) -> Float32:

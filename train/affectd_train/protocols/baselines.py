@@ -6,7 +6,7 @@ Small student projects, trained and tested on a random split: the same people sp
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,22 +47,13 @@ def seed_network(name: str, shape: tuple[int, int], n_labels: int) -> keras.Mode
     return keras.Sequential([layers.Input(shape), *inner, layers.Dense(n_labels)])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SeedSystem:
-    """A recipe in full.
+    """A recipe in full: a key of `affectd_train.protocols.baseline_features.FEATURES`, one of `NETWORKS`, and numbers.
 
-    Attributes
-    ----------
-    features
-        A key of `affectd_train.protocols.baseline_features.FEATURES`.
-    network
-        A key of `NETWORKS`.
-    published
-        The accuracy that was published, and what is known of how; None where none is known.
-    n_copies
-        How many synthetic copies of every recording train too.
-    leak
-        Whether recordings and their copies were split at random together, so that copies of a tested recording train.
+    ``published`` is the accuracy that was published, and what is known of how; None where none is known. ``n_copies``
+    synthetic copies of every recording train too. With ``leak`` they are split at random together with the recordings,
+    so that copies of a tested recording train.
     """
 
     features: str
@@ -76,36 +67,21 @@ class SeedSystem:
     seed: int = 0
 
 
+_OF_COPIES = SeedSystem("five_means", "four_convolutions", "up to 96 %", n_copies=2, epochs=30)
+
 SEED_SYSTEMS: dict[str, dict[str, SeedSystem]] = {
     "ravdess": {
-        "Conv1D on mean MFCCs (1-D)": SeedSystem(
-            features="mfcc_mean", network="three_convolutions", published="62 %, 3 Conv1D + dense"
-        ),
-        "Conv1D on MFCC frames (2-D)": SeedSystem(
-            features="mfcc_frames", network="three_convolutions", published="62 %, 3 Conv1D + dense"
-        ),
-        "Conv1D on MFCC, pitch and energy": SeedSystem(
-            features="mfcc_pitch_energy", network="three_convolutions", published=None
-        ),
+        "Conv1D on mean MFCCs (1-D)": SeedSystem("mfcc_mean", "three_convolutions", "62 %, 3 Conv1D + dense"),
+        "Conv1D on MFCC frames (2-D)": SeedSystem("mfcc_frames", "three_convolutions", "62 %, 3 Conv1D + dense"),
+        "Conv1D on MFCC, pitch and energy": SeedSystem("mfcc_pitch_energy", "three_convolutions", None),
     },
     "tess": {
-        "Conv1D on MFCC, chroma, ZCR, RMS and mel": SeedSystem(
-            features="five_means", network="four_convolutions", published="98.8 %", epochs=40
-        ),
-        "LSTM on MFCC": SeedSystem(features="mfcc_frames", network="long_short_term_memory", published=None, epochs=30),
+        "Conv1D on MFCC, chroma, ZCR, RMS and mel": SeedSystem("five_means", "four_convolutions", "98.8 %", epochs=40),
+        "LSTM on MFCC": SeedSystem("mfcc_frames", "long_short_term_memory", None, epochs=30),
     },
     "pooled": {
-        "Conv1D on five features, copies of training recordings": SeedSystem(
-            features="five_means", network="four_convolutions", published="up to 96 %", n_copies=2, epochs=30
-        ),
-        "the same, recordings and copies split together": SeedSystem(
-            features="five_means",
-            network="four_convolutions",
-            published="up to 96 %",
-            n_copies=2,
-            leak=True,
-            epochs=30,
-        ),
+        "Conv1D on five features, copies of training recordings": _OF_COPIES,
+        "the same, recordings and copies split together": replace(_OF_COPIES, leak=True),
     },
 }
 """Seed protocol -> its systems by name."""

@@ -14,16 +14,8 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
-from affectd_train.evaluation.metrics import Metrics, metrics, recalls
-from affectd_train.evaluation.predictions import (
-    NETWORKS,
-    NetworkName,
-    Prediction,
-    among,
-    predict,
-    read_predictions,
-    write_predictions,
-)
+from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
+from affectd_train.evaluation.predictions import Prediction, among, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
@@ -40,7 +32,7 @@ class Restricted(Metrics):
     ``any_label`` is the unweighted accuracy when every label may be answered.
     """
 
-    any_label: dict[NetworkName, float]
+    any_label: Shares
 
 
 class Summary(Restricted):
@@ -52,8 +44,8 @@ class Summary(Restricted):
     name: str
     trained_on: list[str]
     published: str | None
-    folds: dict[str, dict[NetworkName, float]]
-    fold_mean: dict[NetworkName, float]
+    folds: dict[str, Shares]
+    fold_mean: Shares
     calibration: Calibration
 
 
@@ -101,24 +93,24 @@ def run_folds(
     """
     unrestricted: list[Prediction] = []
     predictions: list[Prediction] = []
-    folds = {}
+    folds: dict[str, Shares] = {}
     for fold, split in splits.items():
         run = out / f"fold-{fold}"
         tested = run_split(split, recipe, data, run, out / "cache")
         restricted = among(tested, labels)
-        figures = metrics(restricted, split.name)
-        write_json(run / "metrics.json", figures)
-        folds[fold] = {network: figures[network]["unweighted"] for network in NETWORKS}
+        write_json(run / "metrics.json", metrics(restricted, split.name))
+        folds[fold] = recalls(restricted)
         unrestricted += tested
         predictions += restricted
+    any_label = recalls(unrestricted)
     summary: Summary = {
         **metrics(predictions, protocol),
         "name": name,
         "trained_on": sorted({clip.corpus for split in splits.values() for clip in split.train}),
         "published": PUBLISHED.get(name),
         "folds": folds,
-        "fold_mean": {network: float(np.mean([fold[network] for fold in folds.values()])) for network in NETWORKS},
-        "any_label": recalls(unrestricted),
+        "fold_mean": {network: float(np.mean([fold[network] for fold in folds.values()])) for network in any_label},
+        "any_label": any_label,
         "calibration": calibration_figures(predictions),
     }
     write_predictions(out / "predictions.jsonl", predictions)
