@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,8 +159,9 @@ def protocol(name: str) -> Protocol:
     """Find the experiment behind one of `PROTOCOLS`."""
     from affectd_train.protocols import random_splits, speaker_independent
 
-    module = random_splits if name.endswith("-random") else speaker_independent
-    found: Protocol = getattr(module, name.replace("-", "_"))
+    if name.endswith("-random"):
+        return partial(random_splits.seed_protocol, name.removesuffix("-random"))
+    found: Protocol = getattr(speaker_independent, name.replace("-", "_"))
     return found
 
 

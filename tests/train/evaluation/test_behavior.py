@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import write_model
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.everyday_speech import trained_on
-from affectd_train.evaluation.behavior import SETTINGS, behavior, changed
+from affectd_train.evaluation.behavior import behavior
 from affectd_train.evaluation.denoise import FRONT_ENDS
-from affectd_train.evaluation.event_rates import event_rates, listen, speech_for_tests, with_threshold
+from affectd_train.evaluation.event_rates import configured, event_rates, listen, speech_for_tests
 from affectd_train.evaluation.predictions import about, write_predictions
 from affectd_train.evaluation.robustness import bars, clipped_apart, folds, robustness
-from affectd_train.evaluation.transitions import Joined, count, detections, join, spoken
+from affectd_train.evaluation.transitions import Detections, Joined, count, detections, join, spoken
 from fake_network import FakeNetwork
 from sounds import noise, silence, syllables
 from tiny_corpora import ravdess, voice, write
@@ -39,7 +40,7 @@ def test_named_events_are_counted_by_the_hour() -> None:
 
 
 def test_uncertain_is_no_named_event_and_silence_none_at_all() -> None:
-    sure = with_threshold(Config(), 0.9)
+    sure = configured(uncertain=0.9)
     rates = event_rates({"a": TALK}, FakeNetwork("h"), sure)  # type: ignore[arg-type]
     assert rates["labels"] == {"uncertain": 1}
     assert rates["named_per_hour"] == rates["named_with_ends_per_hour"] == 0
@@ -71,7 +72,7 @@ def test_transitions_of_a_case_worked_by_hand() -> None:
         event("end", 12.0, "happy"),
     ]
     result = detections(JOINED, heard)
-    assert result == {"transitions": 2, "changes": 3, "found": 1, "right": 1, "delays": [0.5, 1.5]}
+    assert result == Detections(transitions=2, changes=3, found=1, right=1, delays=[0.5, 1.5])
     figures = count([result])
     assert figures["precision"] == pytest.approx(1 / 3)
     assert figures["recall"] == pytest.approx(1 / 2)
@@ -89,8 +90,8 @@ def test_a_new_utterance_announces_a_change_only_with_another_label() -> None:
         event("end", 8.0, "happy"),
         event("start", 8.5, "happy"),
     ]
-    assert detections(JOINED, heard)["delays"] == [pytest.approx(0.6)]
-    assert detections(JOINED, heard)["changes"] == 1
+    assert detections(JOINED, heard).delays == [pytest.approx(0.6)]
+    assert detections(JOINED, heard).changes == 1
 
 
 def test_a_silent_device_finds_nothing() -> None:
@@ -199,7 +200,8 @@ def test_recordings_that_clip_are_counted_apart() -> None:
 
 
 def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affectd_train.evaluation.behavior.SETTINGS", {"as shipped": {}, "patience 1": {"patience": 1}})
+    settings = {"as shipped": Config(), "patience 1": configured(patience=1)}
+    monkeypatch.setattr("affectd_train.evaluation.behavior.SETTINGS", settings)
     monkeypatch.setattr("affectd_train.evaluation.event_rates.THRESHOLDS", (0.0, 1.0))
     model = evaluation / "run/fold-1/affectd.tflite"
     clips = read_corpus("ravdess", evaluation / "ravdess").clips
@@ -212,9 +214,8 @@ def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.Monkey
     assert figures["everyday"]["noise car"]["events_per_hour"] == 0
 
 
-def test_settings_are_those_of_the_device() -> None:
-    for changes in SETTINGS.values():
-        config = changed(changes)
-        assert config.audio == Config().audio
-    assert changed({"stride_frames": 8, "patience": 4}).model.stride_frames == 8
-    assert changed({"stride_frames": 8, "patience": 4}).smoothing.patience == 4
+def test_settings_are_those_of_the_device_but_for_what_is_named() -> None:
+    assert configured() == Config()
+    config = configured(stride_frames=8, patience=4)
+    assert (config.model.stride_frames, config.smoothing.patience) == (8, 4)
+    assert config.smoothing == replace(Config().smoothing, patience=4)

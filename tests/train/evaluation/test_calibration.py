@@ -48,16 +48,16 @@ def test_temperature_makes_any_network_honest(sharpness: float) -> None:
     assert figures["recordings"] == 4000
 
 
-def test_a_speaker_has_no_say_in_the_temperature_of_his_own() -> None:
+def test_the_temperature_of_a_speaker_does_not_depend_on_that_speaker() -> None:
     cases = simulated(400, 1.0, speakers=4)
-    mine = [case for case in cross_fitted(cases, "int8") if case["speaker"] == "0"]
+    mine = [case for case in cross_fitted(cases) if case["speaker"] == "0"]
     liar = [case | {"truth": "sad"} if case["speaker"] == "0" else case for case in cases]
     assert mine == [
         case | {"truth": before["truth"]}
-        for case, before in zip((c for c in cross_fitted(liar, "int8") if c["speaker"] == "0"), mine, strict=True)
+        for case, before in zip((c for c in cross_fitted(liar) if c["speaker"] == "0"), mine, strict=True)
     ]
-    others = [case["int8"] for case in cross_fitted(cases, "int8") if case["speaker"] == "1"]
-    assert others != [case["int8"] for case in cross_fitted(liar, "int8") if case["speaker"] == "1"]
+    others = [case["int8"] for case in cross_fitted(cases) if case["speaker"] == "1"]
+    assert others != [case["int8"] for case in cross_fitted(liar) if case["speaker"] == "1"]
 
 
 def test_answers_get_better_as_fewer_are_given() -> None:

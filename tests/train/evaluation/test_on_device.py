@@ -23,13 +23,13 @@ from tiny_model import tiny_model
 def test_the_same_probabilities_as_the_device(seconds: float) -> None:
     network = Classifier(tiny_model())
     samples = np.concatenate([silence(0.5), 0.2 * syllables(seconds), silence(0.9)]).astype(np.float32)
-    level, bands = level_and_bands(samples, FeatureSpec(), Config())
-    assert hear_bands(level, bands, network, Config()) == classify_recording([samples], network, Config()).probabilities
+    level, bands = level_and_bands(samples, FeatureSpec())
+    assert hear_bands(level, bands, network) == classify_recording([samples], network, Config()).probabilities
 
 
 def test_nothing_is_said_of_silence() -> None:
-    level, bands = level_and_bands(silence(2.0), FeatureSpec(), Config())
-    assert hear_bands(level, bands, Classifier(tiny_model()), Config()) == {}
+    level, bands = level_and_bands(silence(2.0), FeatureSpec())
+    assert hear_bands(level, bands, Classifier(tiny_model())) == {}
 
 
 def test_a_log_mel_clip_is_heard_as_its_sound(tmp_path: Path) -> None:

@@ -62,8 +62,10 @@ def speakers(side: list[Clip]) -> set[str]:
 
 
 def test_the_command_offers_every_protocol() -> None:
-    for name in cli.PROTOCOLS:
-        assert cli.protocol(name).__name__ == name.replace("-", "_")
+    strangers = [name for name in cli.PROTOCOLS if not name.endswith("-random")]
+    assert [cli.protocol(name).__name__ for name in strangers] == [name.replace("-", "_") for name in strangers]
+    assert {f"{name}-random" for name in random_splits.CORPORA} == {*cli.PROTOCOLS} - {*strangers}
+    assert random_splits.CORPORA.keys() == SEED_SYSTEMS.keys()
 
 
 def test_emodb_leaves_each_speaker_out_once(
@@ -132,7 +134,7 @@ def test_across_corpora_nothing_of_the_tested_one_trains(
     assert set(splits) == {"all-but-ravdess", "all-but-emodb", "all-but-cremad"}
     for split, _ in splits.values():
         assert not {clip.corpus for clip in split.test} & {clip.corpus for clip in split.train}
-    # Neither EmoDB nor CREMA-D has calm or surprised, so nobody can be blamed for missing them.
+    # Neither EmoDB nor CREMA-D has calm or surprised, so no network can be blamed for missing them.
     assert figures["experiments"]["all-but-ravdess: ravdess"]["labels"] == [
         *("neutral", "happy", "sad", "angry", "fearful", "disgust")
     ]
@@ -227,7 +229,7 @@ def test_the_recurrent_network_runs_on_frames(clips: list[Clip], tmp_path: Path)
 @pytest.mark.parametrize("name", baselines.NETWORKS)
 def test_seed_networks_end_in_one_logit_a_label(name: str) -> None:
     shape = (162, 1) if name == "four_convolutions" else (94, 42)
-    assert baselines.NETWORKS[name](shape, 7).output_shape == (None, 7)
+    assert baselines.seed_network(name, shape, 7).output_shape == (None, 7)
 
 
 def test_ours_trains_on_neither_side_of_a_random_split_what_it_is_tested_on(

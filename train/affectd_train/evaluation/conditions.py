@@ -16,6 +16,7 @@ from scipy.signal import butter, resample_poly, sosfilt
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import add_noise, add_room
 from affectd_train.data.recordings import read_audio
+from affectd_train.files import audio_files
 
 Degradation = Callable[[Float32, int], Float32]
 """From samples and a seed, different for every clip, to samples of the same length."""
@@ -38,12 +39,12 @@ class Condition:
 def conditions(noise_dir: Path, sample_rate: int) -> list[Condition]:
     """List every condition that the recordings under ``noise_dir`` allow; the first is the clean sound."""
     listed = [Condition("clean", "clean", lambda samples, seed: samples)]
-    kinds = {kind: [read_audio(p, sample_rate) for p in _audio(noise_dir / kind)] for kind in NOISE_KINDS}
+    kinds = {kind: [read_audio(p, sample_rate) for p in audio_files(noise_dir / kind)] for kind in NOISE_KINDS}
     kinds["pink (not in training)"] = [pink(60 * sample_rate)]
     for kind, recordings in kinds.items():
         if recordings:
             listed += [Condition(f"noise {kind}", f"{snr} dB", noisy(recordings, snr)) for snr in SNR_DB]
-    for path in _audio(noise_dir / "impulse_responses"):
+    for path in audio_files(noise_dir / "impulse_responses"):
         listed.append(Condition("room", path.stem, in_room(read_audio(path, sample_rate))))
     listed += [Condition("gain", f"{gain:+} dB", amplified(gain)) for gain in GAIN_DB]
     listed.append(Condition("band", "telephone, 300 to 3400 Hz", telephone))
@@ -120,8 +121,7 @@ def pink(n_samples: int) -> Float32:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(n_samples))
     hertz = np.fft.rfftfreq(n_samples, 1 / _RATE)
     samples = np.fft.irfft(spectrum / np.sqrt(np.maximum(hertz, 20)), n_samples)
-    noise: Float32 = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
-    return noise
+    return np.asarray(0.5 * samples / np.abs(samples).max(), np.float32)
 
 
 def seed_of(path: str, condition: Condition) -> int:
@@ -131,12 +131,5 @@ def seed_of(path: str, condition: Condition) -> int:
 
 def _as_long_as(samples: Float32, changed: Float32) -> Float32:
     """Cut or pad what a filter or codec made longer or shorter."""
-    result = np.zeros_like(samples)
-    n = min(len(samples), len(changed))
-    result[:n] = changed[:n]
-    return quantized(result)
-
-
-def _audio(folder: Path) -> list[Path]:
-    suffixes = {".wav", ".flac", ".ogg", ".opus"}
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes) if folder.is_dir() else []
+    cut = changed[: len(samples)].astype(np.float32)
+    return quantized(np.pad(cut, (0, len(samples) - len(cut))))

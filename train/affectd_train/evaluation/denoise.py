@@ -6,13 +6,15 @@ Causal, NumPy alone, a few operations a frame. Whether they help is what `robust
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from affectd.arrays import Float32
+from affectd.arrays import Float32, Float64
 
-FRONT_ENDS = ("as it is", "denoised", "level normalized")
+FrontEnd = Literal["as it is", "denoised", "level normalized"]
+FRONT_ENDS: tuple[FrontEnd, ...] = ("as it is", "denoised", "level normalized")
 """What `robustness` puts between microphone and network, by name; the first is what is shipped."""
 
 NOISE_SECONDS = 1.5
@@ -42,8 +44,7 @@ def denoise(bands: Float32, frame_rate: float) -> Float32:
     smooth = _trailing(power, SMOOTHING_FRAMES).mean(axis=-1)
     noise = _trailing(smooth, round(NOISE_SECONDS * frame_rate)).min(axis=-1) * 10 ** (BIAS_DB / 10)
     gain = np.maximum(1.0 - noise / np.maximum(power, 1e-20), 10 ** (FLOOR_DB / 10))
-    lowered: Float32 = (bands + 10.0 * np.log10(gain)).astype(np.float32)
-    return lowered
+    return np.asarray(bands + 10.0 * np.log10(gain), np.float32)
 
 
 def normalize_level(level: Float32, bands: Float32, target_dbfs: float = -20.0) -> tuple[Float32, Float32]:
@@ -52,7 +53,7 @@ def normalize_level(level: Float32, bands: Float32, target_dbfs: float = -20.0) 
     return level + change, bands + change
 
 
-def _trailing(rows: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def _trailing(rows: Float64, n: int) -> Float64:
     """View the last ``n`` rows up to each row, ``(n_rows, n_columns, n)``; before the first there are copies of it."""
     padded = np.concatenate([np.repeat(rows[:1], n - 1, axis=0), rows])
     return sliding_window_view(padded, n, axis=0)

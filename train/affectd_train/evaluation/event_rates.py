@@ -2,93 +2,83 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.config.sections import Config
+from affectd.config.sections import Config, ModelConfig
 from affectd.errors import NoInputError
+from affectd.events.event import Event
+from affectd.events.sinks import JsonLines
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd_train.data.everyday_speech import trained_on
 from affectd_train.data.recordings import read_audio
+from affectd_train.files import audio_files
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
+_BLOCK = 4096  # samples
 
 
-class Heard:
-    """A sink that keeps everything."""
+class EventRates(TypedDict):
+    """Events an hour: with a label besides ``neutral`` and ``uncertain``, the same with the ``end`` events, and all.
 
-    def __init__(self) -> None:
-        self.events: list[Mapping[str, Any]] = []
-
-    def write(self, event: Mapping[str, object]) -> None:
-        """Take one event."""
-        self.events.append(event)
-
-
-def listen(samples: Float32, network: Network, config: Config) -> list[Mapping[str, Any]]:
-    """Run the whole device over a recording and return its events."""
-    sink = Heard()
-    run(_blocks(samples), network, sink, config)
-    return sink.events
-
-
-def with_threshold(config: Config, uncertain: float | None) -> Config:
-    """Return the configuration with another threshold of ``uncertain``; None for that of the model file."""
-    return replace(config, smoothing=replace(config.smoothing, uncertain=uncertain))
-
-
-def event_rates(recordings: Mapping[str, Float32], network: Network, config: Config) -> dict[str, Any]:
-    """Count the events of recordings, each listened to by itself.
-
-    Returns
-    -------
-    ``hours``; ``named_per_hour``, the ``start`` and ``change`` events with a label besides ``neutral`` and
-    ``uncertain``; ``named_with_ends_per_hour``, with the ``end`` events too; ``events_per_hour`` of any label; and
-    ``labels``, how often each was said by a ``start`` or ``change``.
+    The first counts ``start`` and ``change`` events alone, as does ``labels``: how often each was said.
     """
-    rate = network.model.spec.sample_rate
-    hours = sum(map(len, recordings.values())) / rate / 3600
-    said: Counter[str] = Counter()
-    with_ends = 0
-    events = 0
-    for samples in recordings.values():
-        for event in listen(samples, network, config):
-            events += 1
-            with_ends += named(event)
-            if event["phase"] != "end":
-                said[str(event["label"])] += 1
-    named_events = sum(n for label, n in said.items() if label not in ("neutral", UNCERTAIN))
+
+    hours: float
+    named_per_hour: float
+    named_with_ends_per_hour: float
+    events_per_hour: float
+    labels: dict[str, int]
+
+
+Everyday = dict[str, float | EventRates | list[dict[str, float]]]
+"""``speech`` (see `speech_for_tests`), ``noise`` (all kinds together) and ``noise KIND``: the `EventRates` of each.
+
+``threshold`` is the model file's; ``by_threshold`` has the named events an hour of speech and of noise at others.
+"""
+
+
+def listen(samples: Float32, network: Network, config: Config) -> list[Event]:
+    """Run the whole device over a recording and return its events."""
+    blocks = (samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK))
+    lines = StringIO()
+    run(blocks, network, JsonLines(lines), config)
+    return [json.loads(line) for line in lines.getvalue().splitlines()]
+
+
+def configured(stride_frames: int = ModelConfig().stride_frames, **smoothing: Any) -> Config:
+    """Return the default configuration with another ``[model] stride_frames`` and other keys of ``[smoothing]``."""
+    config = Config()
+    model = replace(config.model, stride_frames=stride_frames)
+    return replace(config, model=model, smoothing=replace(config.smoothing, **smoothing))
+
+
+def event_rates(recordings: Mapping[str, Float32], network: Network, config: Config) -> EventRates:
+    """Count the events of recordings, each listened to by itself."""
+    hours = sum(map(len, recordings.values())) / network.model.spec.sample_rate / 3600
+    events = [event for samples in recordings.values() for event in listen(samples, network, config)]
+    named = [event for event in events if event["label"] not in ("neutral", UNCERTAIN)]
     return {
         "hours": round(hours, 3),
-        "named_per_hour": round(named_events / hours, 1),
-        "named_with_ends_per_hour": round(with_ends / hours, 1),
-        "events_per_hour": round(events / hours, 1),
-        "labels": dict(said.most_common()),
+        "named_per_hour": round(sum(event["phase"] != "end" for event in named) / hours, 1),
+        "named_with_ends_per_hour": round(len(named) / hours, 1),
+        "events_per_hour": round(len(events) / hours, 1),
+        "labels": dict(Counter(str(event["label"]) for event in events if event["phase"] != "end").most_common()),
     }
 
 
-def named(event: Mapping[str, Any]) -> bool:
-    """Say whether an event claims to have heard an emotion."""
-    return event["label"] not in ("neutral", UNCERTAIN)
-
-
-def everyday(network: Classifier, data: Path) -> dict[str, Any]:
-    """Measure the events an hour of everyday speech and of every kind of noise cost at default settings.
-
-    Returns
-    -------
-    ``speech`` (see `speech_for_tests`) and ``noise`` (all kinds together, then each) as from `event_rates`;
-    ``by_threshold``, how many named events an hour of either there would be with other thresholds of ``uncertain``;
-    ``threshold``, the model file's.
+def everyday(network: Classifier, data: Path) -> Everyday:
+    """Measure the events an hour of everyday speech and of every kind of noise at default settings.
 
     Raises
     ------
@@ -96,26 +86,22 @@ def everyday(network: Classifier, data: Path) -> dict[str, Any]:
         If neither is under ``data``.
     """
     rate = network.model.spec.sample_rate
-    speech = speech_for_tests(data, rate)
-    noise = {
-        name: samples for name, samples in recordings_under(data / "noise", rate).items() if "impulse_resp" not in name
-    }
-    if not speech and not noise:
+    noise = {name: sound for name, sound in _under(data / "noise", rate).items() if "impulse_resp" not in name}
+    both = (("speech", speech_for_tests(data, rate)), ("noise", noise))
+    recordings = {kind: found for kind, found in both if found}
+    if not recordings:
         raise NoInputError(f"{data}: neither speech nor noise in it")
-    figures: dict[str, Any] = {"threshold": network.model.thresholds["uncertain"]}
-    if speech:
-        figures["speech"] = event_rates(speech, network, Config())
-    if noise:
-        figures["noise"] = event_rates(noise, network, Config())
-        for kind in sorted({name.split("/")[0] for name in noise}):
-            of_kind = {name: samples for name, samples in noise.items() if name.split("/")[0] == kind}
-            figures[f"noise {kind}"] = event_rates(of_kind, network, Config())
+    kinds = dict(recordings)
+    for name, samples in noise.items():
+        kinds.setdefault(f"noise {name.split('/')[0]}", {})[name] = samples
+    figures: Everyday = {"threshold": network.model.thresholds["uncertain"]}
+    for kind, found in kinds.items():
+        figures[kind] = event_rates(found, network, Config())
     figures["by_threshold"] = [
         {"threshold": threshold}
         | {
-            name: event_rates(recordings, network, with_threshold(Config(), threshold))["named_per_hour"]
-            for name, recordings in (("speech", speech), ("noise", noise))
-            if recordings
+            kind: event_rates(found, network, configured(uncertain=threshold))["named_per_hour"]
+            for kind, found in recordings.items()
         }
         for threshold in tqdm(THRESHOLDS, "thresholds of uncertain")
     ]
@@ -124,16 +110,10 @@ def everyday(network: Classifier, data: Path) -> dict[str, Any]:
 
 def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
     """Read the half of the everyday speech that never trains; `affectd_train.data.everyday_speech` says which."""
-    speech = recordings_under(data / "speech", sample_rate)
+    speech = _under(data / "speech", sample_rate)
     return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
 
 
-def recordings_under(folder: Path, sample_rate: int) -> dict[str, Float32]:
+def _under(folder: Path, sample_rate: int) -> dict[str, Float32]:
     """Read every recording under a folder, by its path in it; none where there is no folder."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
-    return {p.relative_to(folder).as_posix(): read_audio(p, sample_rate) for p in paths}
-
-
-def _blocks(samples: Float32, n: int = 4096) -> Iterator[Float32]:
-    for start in range(0, len(samples), n):
-        yield samples[start : start + n]
+    return {p.relative_to(folder).as_posix(): read_audio(p, sample_rate) for p in audio_files(folder)}

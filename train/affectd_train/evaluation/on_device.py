@@ -23,25 +23,25 @@ def hear(clip: Clip, network: Network) -> dict[str, float]:
     if not clip.is_logmel:
         return classify_recording([load_audio(clip, spec.sample_rate)], network, Config()).probabilities
     bands = load_logmel(clip)
-    return hear_bands(logmel_level(bands, spec), bands, network, Config())
+    return hear_bands(logmel_level(bands, spec), bands, network)
 
 
-def level_and_bands(samples: Float32, spec: FeatureSpec, config: Config) -> tuple[Float32, Float32]:
+def level_and_bands(samples: Float32, spec: FeatureSpec) -> tuple[Float32, Float32]:
     """Compute what the gate and the network are given, ``(n_frames,)`` dBFS and ``(n_frames, n_bands)``, as the device.
 
     In strides, for the last bit of a matrix product depends on its shape.
     """
     mfcc = Mfcc(spec)
-    strides = [*frame_strides([samples], Framer(spec), lambda: config.model.stride_frames * spec.hop_length)]
+    strides = [*frame_strides([samples], Framer(spec), lambda: Config().model.stride_frames * spec.hop_length)]
     level = np.concatenate([band_level(frames, spec.sample_rate) for frames in strides])
     return level, np.concatenate([mfcc.bands(frames) for frames in strides])
 
 
-def hear_bands(level: Float32, bands: Float32, network: Network, config: Config) -> dict[str, float]:
+def hear_bands(level: Float32, bands: Float32, network: Network) -> dict[str, float]:
     """Classify a recording from its levels and bands, as `affectd.recognition.recording.classify_recording` does."""
-    model, spec = network.model, network.model.spec
-    speech = find_speech(level, config.gate, spec.sample_rate / spec.hop_length)
+    config = Config()
+    speech = find_speech(level, config.gate, network.model.spec.frame_rate)
     if speech is None:
         return {}
     mean = classify_speech(speech, bands, network, config.model.stride_frames)
-    return dict(zip(model.labels, mean.round(4).tolist(), strict=True))
+    return dict(zip(network.model.labels, mean.round(4).tolist(), strict=True))

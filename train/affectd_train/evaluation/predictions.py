@@ -5,26 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.recognition.classifier import Classifier, Network
+from affectd.arrays import Float32
+from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.evaluation.on_device import hear
 from affectd_train.files import write_text
 
 if TYPE_CHECKING:
-    import keras
+    from affectd_train.backend import keras
 
-NETWORKS = ("int8", "float")
+NetworkName = Literal["int8", "float"]
+NETWORKS: tuple[NetworkName, ...] = ("int8", "float")
+
+Probabilities = dict[str, float]
+"""Label -> probability; empty where the gate heard no speech."""
 
 
-Prediction = dict[str, Any]
-"""``path``, ``corpus``, ``speaker``, ``gender``, ``truth``; ``int8`` and ``float``: probabilities of every label."""
+class Prediction(TypedDict):
+    """What networks answered to a clip, a line of ``predictions.jsonl``; seed systems have a float network alone."""
+
+    path: str
+    corpus: str
+    speaker: str
+    gender: str
+    truth: str
+    int8: NotRequired[Probabilities]
+    float: NotRequired[Probabilities]
 
 
 class FloatNetwork:
@@ -33,31 +44,20 @@ class FloatNetwork:
     def __init__(self, model: ModelFile, network: keras.Model) -> None:
         self.model, self._network = model, network
 
-    def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, cepstra: Float32) -> Float32:
         """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
         context = (cepstra - self.model.mean) / self.model.std
         logits = self._network.predict_on_batch(context[None])[0]  # compiled: many times as fast as a call
-        exponentials = np.exp((logits - logits.max()) / self.model.temperature)
-        probabilities: NDArray[np.float32] = exponentials / exponentials.sum()
-        return probabilities
+        return softmax(logits, self.model.temperature)
 
 
 def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: str) -> list[Prediction]:
     """Classify clips with a model file and with the float network it came from."""
-    import keras  # not at the top: what reads predictions does without
+    from affectd_train.backend import keras  # not at the top: what reads predictions does without
 
     model = read_model(model_path)
-    networks: dict[str, Network] = {
-        "int8": Classifier(model),
-        "float": FloatNetwork(model, keras.models.load_model(float_path, compile=False)),
-    }
-    predictions = []
-    for clip in tqdm(clips, title):
-        prediction = about(clip)
-        for name, network in networks.items():
-            prediction[name] = hear(clip, network)
-        predictions.append(prediction)
-    return predictions
+    int8, as_float = Classifier(model), FloatNetwork(model, keras.models.load_model(float_path, compile=False))
+    return [about(clip) | {"int8": hear(clip, int8), "float": hear(clip, as_float)} for clip in tqdm(clips, title)]
 
 
 def about(clip: Clip) -> Prediction:
@@ -72,10 +72,17 @@ def about(clip: Clip) -> Prediction:
 
 
 def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:
-    """Let networks answer with these labels alone: those of the corpus they are tested on."""
+    """Let networks answer with these labels alone: those of the corpus they are tested on.
+
+    Examples
+    --------
+    >>> case = {"truth": "sad", "int8": {"calm": 0.5, "sad": 0.25, "happy": 0.25}, "float": {}}
+    >>> among([case], ["sad", "happy"])[0]["int8"]
+    {'sad': 0.5, 'happy': 0.5}
+    """
     restricted = []
     for prediction in predictions:
-        allowed = dict(prediction)
+        allowed = prediction.copy()
         for network in NETWORKS:
             kept = {label: p for label, p in prediction[network].items() if label in labels}
             if len(kept) < len(prediction[network]):
@@ -85,9 +92,14 @@ def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Pr
     return restricted
 
 
-def answer(prediction: Prediction, network: str) -> str:
-    """Return the most probable label, or "" where the gate heard no speech, which counts as wrong."""
-    probabilities: dict[str, float] = prediction[network]
+def best_label(probabilities: Probabilities) -> str:
+    """Return the most probable label, or "" where the gate heard no speech, which counts as wrong.
+
+    Examples
+    --------
+    >>> best_label({"calm": 0.2, "sad": 0.8})
+    'sad'
+    """
     return max(probabilities, key=probabilities.__getitem__) if probabilities else ""
 
 

@@ -2,87 +2,115 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.config.sections import Config
 from affectd.errors import NoInputError
-from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.conditions import Condition, conditions, reaches_full_scale, seed_of
-from affectd_train.evaluation.denoise import FRONT_ENDS, denoise, normalize_level
+from affectd_train.evaluation.denoise import FRONT_ENDS, FrontEnd, denoise, normalize_level
 from affectd_train.evaluation.metrics import unweighted_accuracy
 from affectd_train.evaluation.on_device import hear_bands, level_and_bands
-from affectd_train.evaluation.predictions import about, read_predictions
-from affectd_train.files import needed, write_text
+from affectd_train.evaluation.predictions import about, best_label, read_predictions
+from affectd_train.files import needed, write_json
+
+SHIPPED = FRONT_ENDS[0]
+
+Figures = TypedDict("Figures", {"unweighted": float, "share of clean": float, "same_label": float, "unheard": float})
+"""Unweighted accuracy, its share of that in clean sound, and the shares of labels as in clean sound and of none."""
+
+_Heard = TypedDict("_Heard", {"as it is": Figures, "denoised": Figures, "level normalized": Figures}, total=False)
 
 
-def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int = 1) -> dict[str, Any]:
+class Row(_Heard, total=False):
+    """A condition, what each front end makes of it, and for gains how many recordings clip and what that changes."""
+
+    group: str
+    name: str
+    clipped: int
+    same_label_clipped: float | None
+    same_label_unclipped: float | None
+
+
+class Robustness(TypedDict):
+    """What ``robustness.json`` holds."""
+
+    every: int
+    recordings: int
+    conditions: list[Row]
+    bars: dict[str, float]
+
+
+class Degraded:
+    """The labels that recordings are given under a condition, by each front end."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+        self.labels: dict[FrontEnd, list[str]] = {front_end: [] for front_end in FRONT_ENDS}
+        self.clipped: list[bool] = []
+
+    def hear(self, samples: Float32, path: str, network: Network) -> None:
+        """Degrade a clean recording and classify it."""
+        degraded = self.condition.apply(samples, seed_of(path, self.condition))
+        self.clipped.append(reaches_full_scale(degraded))
+        spec = network.model.spec
+        level, bands = level_and_bands(degraded, spec)
+        heard = (level, bands), (level, denoise(bands, spec.frame_rate)), normalize_level(level, bands)
+        for labels, sound in zip(self.labels.values(), heard, strict=True):
+            labels.append(best_label(hear_bands(*sound, network)))
+
+    def row(self, truth: Sequence[str], clean: Degraded) -> Row:
+        """Compare with the truth and with the labels in clean sound."""
+        row: Row = {"group": self.condition.group, "name": self.condition.name}
+        for front_end in FRONT_ENDS:
+            labels, before = np.array(self.labels[front_end]), np.array(clean.labels[front_end])
+            right = unweighted_accuracy(np.array(truth), labels)
+            row[front_end] = {
+                "unweighted": right,
+                "share of clean": right / max(1e-9, unweighted_accuracy(np.array(truth), before)),
+                "same_label": float((labels == before).mean()),
+                "unheard": float((labels == "").mean()),
+            }
+        if self.condition.group == "gain":
+            row |= clipped_apart(self.labels[SHIPPED], clean.labels[SHIPPED], self.clipped)
+        return row
+
+
+def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int = 1) -> Robustness:
     """Test the network of every fold on its own strangers, under each of `conditions`.
 
     Parameters
     ----------
     evaluation
-        Folder of a finished ``affectd-train evaluate``.
+        Folder of a finished ``affectd-train evaluate``; ``robustness.json`` is written there.
     every
         Take every n-th recording alone, to be n times as fast.
-
-    Returns
-    -------
-    What ``evaluation/robustness.json`` holds: ``every``; ``recordings``, how many were tested; ``conditions``, a list
-    of ``group``, ``name`` and per front end ``unweighted`` accuracy, its ``share of clean``, ``same_label`` as in clean
-    sound by the same front end, and ``unheard``, the share of recordings for which the gate stayed shut; of gains
-    ``clipped``, how many recordings
-    reach full scale, and ``same_label_clipped`` and ``same_label_unclipped`` of the front end as it is, None where
-    there are no such recordings; and ``bars``.
     """
-    listed: list[Condition] = []
-    answers: list[dict[str, list[str]]] = []
+    table: list[Degraded] = []
     truth: list[str] = []
-    clipped: dict[Condition, list[bool]] = {}
     for model, tested in folds(evaluation, clips):
         network = Classifier(model)
-        listed = listed or conditions(data / "noise", model.spec.sample_rate)
-        answers = answers or [{front_end: [] for front_end in FRONT_ENDS} for _ in listed]
+        table = table or [Degraded(condition) for condition in conditions(data / "noise", model.spec.sample_rate)]
         for clip in tqdm(tested[::every], "degraded recordings"):
             truth.append(clip.emotion)
             samples = load_audio(clip, model.spec.sample_rate)
-            for condition, given in zip(listed, answers, strict=True):
-                degraded = condition.apply(samples, seed_of(about(clip)["path"], condition))
-                if condition.group == "gain":
-                    clipped.setdefault(condition, []).append(reaches_full_scale(degraded))
-                for front_end, label in _labels(degraded, network).items():
-                    given[front_end].append(label)
-    rows = []
-    for condition, given in zip(listed, answers, strict=True):
-        row: dict[str, Any] = {"group": condition.group, "name": condition.name}
-        for front_end in FRONT_ENDS:
-            labels, clean = np.array(given[front_end]), np.array(answers[0][front_end])
-            right = unweighted_accuracy(np.array(truth), labels)
-            row[front_end] = {
-                "unweighted": right,
-                "share of clean": right / max(1e-9, unweighted_accuracy(np.array(truth), clean)),
-                "same_label": float((labels == clean).mean()),
-                "unheard": float((labels == "").mean()),
-            }
-        if condition in clipped:
-            row |= clipped_apart(given[FRONT_ENDS[0]], answers[0][FRONT_ENDS[0]], clipped[condition])
-        rows.append(row)
-    figures = {"every": every, "recordings": len(truth), "conditions": rows, "bars": bars(rows)}
-    write_text(evaluation / "robustness.json", json.dumps(figures, indent=1))
+            for degraded in table:
+                degraded.hear(samples, about(clip)["path"], network)
+    rows = [degraded.row(truth, table[0]) for degraded in table]
+    figures: Robustness = {"every": every, "recordings": len(truth), "conditions": rows, "bars": bars(rows)}
+    write_json(evaluation / "robustness.json", figures)
     return figures
 
 
-def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> dict[str, Any]:
+def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> Row:
     """Count unchanged labels of recordings that clip, which is another sound, apart from those that do not."""
     same, apart = np.array(labels) == np.array(clean), np.array(clipped)
     return {
@@ -92,21 +120,17 @@ def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence
     }
 
 
-def bars(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def bars(rows: Sequence[Row]) -> dict[str, float]:
     """Sum the table up in what the project asks of it."""
-    shipped = FRONT_ENDS[0]
-    at_10 = [
-        row[shipped]["share of clean"] for row in rows if row["group"].startswith("noise") and row["name"] == "10 dB"
-    ]
+    at_10 = [r[SHIPPED]["share of clean"] for r in rows if r["group"].startswith("noise") and r["name"] == "10 dB"]
     moderate = [row for row in rows if row["group"] == "gain" and row["name"] != "-30 dB"]
     unclipped = [same for row in moderate if (same := row["same_label_unclipped"]) is not None]
+    gain = "labels that a gain of -20 to +10 dB changes, worst gain"
     return {
         "share of clean accuracy at 10 dB, mean over the noises": float(np.mean(at_10)),
         "share of clean accuracy at 10 dB, worst noise": min(at_10),
-        "labels that a gain of -20 to +10 dB changes, worst gain": 1.0
-        - min(row[shipped]["same_label"] for row in moderate),
-        "labels that a gain of -20 to +10 dB changes, worst gain, without what clips": 1.0
-        - min(unclipped, default=1.0),
+        gain: 1.0 - min(row[SHIPPED]["same_label"] for row in moderate),
+        f"{gain}, without what clips": 1.0 - min(unclipped, default=1.0),
     }
 
 
@@ -129,14 +153,3 @@ def folds(evaluation: Path, clips: Iterable[Clip]) -> list[tuple[ModelFile, list
             f"{evaluation}: no fold that was tested on recordings at hand; affectd-train evaluate makes them"
         )
     return found
-
-
-def _labels(samples: Float32, network: Network) -> dict[str, str]:
-    spec: FeatureSpec = network.model.spec
-    level, bands = level_and_bands(samples, spec, Config())
-    given = {
-        "as it is": hear_bands(level, bands, network, Config()),
-        "denoised": hear_bands(level, denoise(bands, spec.sample_rate / spec.hop_length), network, Config()),
-        "level normalized": hear_bands(*normalize_level(level, bands), network, Config()),
-    }
-    return {name: max(p, key=p.__getitem__) if p else "" for name, p in given.items()}

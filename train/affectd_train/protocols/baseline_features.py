@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import librosa as typed_librosa
 import numpy as np
-from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
+from affectd_train.files import in_parallel, written_whole
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`
 
@@ -35,8 +32,7 @@ _Job = tuple[Clip, str, int]
 
 def mfcc_mean(samples: Float32) -> Float32:
     """40 MFCCs, mean over the clip: ``(40, 1)``, a one-dimensional input of one channel."""
-    mean: Float32 = mfcc_frames(samples).mean(axis=0)[:, None]
-    return mean
+    return np.asarray(mfcc_frames(samples).mean(axis=0)[:, None])
 
 
 def mfcc_frames(samples: Float32) -> Float32:
@@ -65,8 +61,7 @@ def five_means(samples: Float32) -> Float32:
         librosa.feature.rms(y=samples),
         librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE),
     )
-    means: Float32 = np.concatenate([feature.mean(axis=1, dtype=np.float32) for feature in features])[:, None]
-    return means
+    return np.concatenate([feature.mean(axis=1, dtype=np.float32) for feature in features])[:, None]
 
 
 FEATURES: dict[str, Callable[[Float32], Float32]] = {
@@ -81,8 +76,7 @@ FEATURES: dict[str, Callable[[Float32], Float32]] = {
 def noisy(samples: Float32, rng: np.random.Generator) -> Float32:
     """Add white noise of at most 3.5 % of the peak."""
     noise = 0.035 * rng.uniform() * np.abs(samples).max(initial=0.0) * rng.standard_normal(len(samples))
-    sum_: Float32 = (samples + noise).astype(np.float32)
-    return sum_
+    return np.asarray(samples + noise, np.float32)
 
 
 def slow_and_higher(samples: Float32, rng: np.random.Generator) -> Float32:
@@ -106,23 +100,14 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
     file = cache / f"{name}-{digest}.npy"
     if not file.exists():
         jobs = [(clip, name, n_copies) for clip in clips]
-        rows = list(tqdm(_in_parallel(jobs), f"{name} of {len(clips)} clips", len(jobs)))
+        # librosa takes seconds to import in every process.
+        parallel = in_parallel(_features_of, jobs, f"{name} of {len(clips)} clips") if len(clips) >= 100 else None
+        rows = list(parallel or map(_features_of, jobs))
         cache.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial.npy")
-        np.save(beside, np.stack(rows, axis=1))
-        beside.replace(file)
+        with written_whole(file) as beside:
+            np.save(beside, np.stack(rows, axis=1))
     stored: Float32 = np.load(file)
     return stored
-
-
-def _in_parallel(jobs: Sequence[_Job]) -> Iterable[Float32]:
-    if len(jobs) < 100:  # librosa takes seconds to import in every process
-        yield from map(_features_of, jobs)
-        return
-    # Not fork: the parent may already run TensorFlow's threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        yield from pool.map(_features_of, jobs, chunksize=8)
 
 
 def _features_of(job: _Job) -> Float32:

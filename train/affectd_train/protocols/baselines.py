@@ -6,92 +6,54 @@ Small student projects, trained and tested on a random split: the same people sp
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from keras import layers
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.arrays import Float32
-from affectd_train.data.clips import Clip
+from affectd.arrays import Array, Float32
+from affectd.recognition.classifier import softmax
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
+from affectd_train.files import write_json
 from affectd_train.protocols.baseline_features import seed_features
 
+if TYPE_CHECKING:
+    from affectd_train.backend import keras
 
-def three_convolutions(shape: tuple[int, int], n_labels: int) -> keras.Model:
-    """Three Conv1D and a dense layer, over the coefficients of a mean or over frames."""
-    return keras.Sequential(
-        [
-            layers.Input(shape),
-            layers.Conv1D(128, 5, padding="same", activation="relu"),
-            layers.Dropout(0.1),
-            layers.MaxPooling1D(4),
-            layers.Conv1D(128, 5, padding="same", activation="relu"),
-            layers.Dropout(0.1),
-            layers.Conv1D(128, 5, padding="same", activation="relu"),
-            layers.Dropout(0.1),
-            layers.Flatten(),
-            layers.Dense(n_labels),
-        ]
-    )
+NETWORKS = ("three_convolutions", "four_convolutions", "long_short_term_memory")
 
 
-def four_convolutions(shape: tuple[int, int], n_labels: int) -> keras.Model:
-    """Four Conv1D with pooling and two dense layers, over a vector of means."""
-    convolutions = []
-    for filters in (128, 128, 64, 64):
-        convolutions += [
-            layers.Conv1D(filters, 5, padding="same", activation="relu"),
-            layers.MaxPooling1D(5, strides=2, padding="same"),
-        ]
-    head = [layers.Dropout(0.2), layers.Flatten(), layers.Dense(32, activation="relu"), layers.Dropout(0.3)]
-    return keras.Sequential([layers.Input(shape), *convolutions, *head, layers.Dense(n_labels)])
+def seed_network(name: str, shape: tuple[int, int], n_labels: int) -> keras.Model:
+    """Make one of `NETWORKS`, untrained, for inputs of a shape: Conv1D or LSTM and dense layers, one logit a label."""
+    from affectd_train.backend import keras, layers
+
+    def convolution(filters: int) -> Any:
+        return layers.Conv1D(filters, 5, padding="same", activation="relu")
+
+    inner: list[Any] = []
+    if name == "three_convolutions":
+        inner += [convolution(128), layers.Dropout(0.1), layers.MaxPooling1D(4)]
+        inner += [convolution(128), layers.Dropout(0.1), convolution(128), layers.Dropout(0.1), layers.Flatten()]
+    elif name == "four_convolutions":
+        for filters in (128, 128, 64, 64):
+            inner += [convolution(filters), layers.MaxPooling1D(5, strides=2, padding="same")]
+        inner += [layers.Dropout(0.2), layers.Flatten(), layers.Dense(32, activation="relu"), layers.Dropout(0.3)]
+    else:
+        inner += [layers.LSTM(128), layers.Dropout(0.2), layers.Dense(64, activation="relu"), layers.Dropout(0.2)]
+    return keras.Sequential([layers.Input(shape), *inner, layers.Dense(n_labels)])
 
 
-def long_short_term_memory(shape: tuple[int, int], n_labels: int) -> keras.Model:
-    """An LSTM over frames and two dense layers."""
-    return keras.Sequential(
-        [
-            layers.Input(shape),
-            layers.LSTM(128),
-            layers.Dropout(0.2),
-            layers.Dense(64, activation="relu"),
-            layers.Dropout(0.2),
-            layers.Dense(n_labels),
-        ]
-    )
-
-
-NETWORKS: dict[str, Callable[[tuple[int, int], int], keras.Model]] = {
-    "three_convolutions": three_convolutions,
-    "four_convolutions": four_convolutions,
-    "long_short_term_memory": long_short_term_memory,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SeedSystem:
-    """A recipe in full.
+    """A recipe in full: a key of `affectd_train.protocols.baseline_features.FEATURES`, one of `NETWORKS`, and numbers.
 
-    Attributes
-    ----------
-    features
-        A key of `affectd_train.protocols.baseline_features.FEATURES`.
-    network
-        A key of `NETWORKS`.
-    published
-        The accuracy that was published, and what is known of how; None where none is known.
-    n_copies
-        How many synthetic copies of every recording train too.
-    leak
-        Whether recordings and their copies were split at random together, so that copies of a tested recording train.
+    ``published`` is the accuracy that was published, and what is known of how; None where none is known. ``n_copies``
+    synthetic copies of every recording train too. With ``leak`` they are split at random together with the recordings,
+    so that copies of a tested recording train.
     """
 
     features: str
@@ -105,36 +67,21 @@ class SeedSystem:
     seed: int = 0
 
 
+_OF_COPIES = SeedSystem("five_means", "four_convolutions", "up to 96 %", n_copies=2, epochs=30)
+
 SEED_SYSTEMS: dict[str, dict[str, SeedSystem]] = {
     "ravdess": {
-        "Conv1D on mean MFCCs (1-D)": SeedSystem(
-            features="mfcc_mean", network="three_convolutions", published="62 %, 3 Conv1D + dense"
-        ),
-        "Conv1D on MFCC frames (2-D)": SeedSystem(
-            features="mfcc_frames", network="three_convolutions", published="62 %, 3 Conv1D + dense"
-        ),
-        "Conv1D on MFCC, pitch and energy": SeedSystem(
-            features="mfcc_pitch_energy", network="three_convolutions", published=None
-        ),
+        "Conv1D on mean MFCCs (1-D)": SeedSystem("mfcc_mean", "three_convolutions", "62 %, 3 Conv1D + dense"),
+        "Conv1D on MFCC frames (2-D)": SeedSystem("mfcc_frames", "three_convolutions", "62 %, 3 Conv1D + dense"),
+        "Conv1D on MFCC, pitch and energy": SeedSystem("mfcc_pitch_energy", "three_convolutions", None),
     },
     "tess": {
-        "Conv1D on MFCC, chroma, ZCR, RMS and mel": SeedSystem(
-            features="five_means", network="four_convolutions", published="98.8 %", epochs=40
-        ),
-        "LSTM on MFCC": SeedSystem(features="mfcc_frames", network="long_short_term_memory", published=None, epochs=30),
+        "Conv1D on MFCC, chroma, ZCR, RMS and mel": SeedSystem("five_means", "four_convolutions", "98.8 %", epochs=40),
+        "LSTM on MFCC": SeedSystem("mfcc_frames", "long_short_term_memory", None, epochs=30),
     },
     "pooled": {
-        "Conv1D on five features, copies of training recordings": SeedSystem(
-            features="five_means", network="four_convolutions", published="up to 96 %", n_copies=2, epochs=30
-        ),
-        "the same, recordings and copies split together": SeedSystem(
-            features="five_means",
-            network="four_convolutions",
-            published="up to 96 %",
-            n_copies=2,
-            leak=True,
-            epochs=30,
-        ),
+        "Conv1D on five features, copies of training recordings": _OF_COPIES,
+        "the same, recordings and copies split together": replace(_OF_COPIES, leak=True),
     },
 }
 """Seed protocol -> its systems by name."""
@@ -148,52 +95,46 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
     Predictions with ``float`` probabilities; with `SeedSystem.leak` of tested copies too.
     """
     file, note = run / "predictions.jsonl", run / "system.json"
-    asked = json.dumps(asdict(system) | {"split": split.name, "clips": len(split.train)}, indent=1)
-    if file.exists() and note.exists() and note.read_text() == asked:
+    asked = asdict(system) | {"split": split.name, "clips": len(split.train)}
+    if file.exists() and note.exists() and json.loads(note.read_text()) == asked:
         return read_predictions(file)
     clips = [*split.train, *split.test]
     features = seed_features(clips, system.features, system.n_copies, cache)
-    n_rows, n_clips = features.shape[:2]
-    rows = features.reshape(n_rows * n_clips, *features.shape[2:])
-    owners = [clips[i % n_clips] for i in range(len(rows))]
+    rows = features.reshape(-1, *features.shape[2:])
+    owners = np.tile(np.arange(len(clips)), len(features))
     if system.leak:
-        tests = np.random.default_rng(system.seed).random(len(rows)) < len(split.test) / n_clips
+        tests = np.random.default_rng(system.seed).random(len(rows)) < len(split.test) / len(clips)
         trains = ~tests
     else:
-        is_test = np.arange(n_clips) >= len(split.train)
-        trains = np.tile(~is_test, n_rows)
-        tests = np.arange(len(rows)) < n_clips
-        tests &= np.tile(is_test, n_rows)
+        trains = owners < len(split.train)
+        tests = ~trains
+        tests[len(clips) :] = False  # copies
     labels = [label for label in LABELS if any(clip.emotion == label for clip in clips)]
-    answers = _indices(owners, trains, labels)
-    probabilities = train_and_predict(system, rows[trains], answers, rows[tests], len(labels))
+    truth = np.array([labels.index(clip.emotion) for clip in clips])[owners]
+    probabilities = train_and_predict(system, rows[trains], truth[trains], rows[tests], len(labels))
     predictions: list[Prediction] = [
-        about(owners[i]) | {"float": dict(zip(labels, p.round(4).tolist(), strict=True))}
-        for i, p in zip(np.flatnonzero(tests).tolist(), probabilities, strict=True)
+        about(clips[owner]) | {"float": dict(zip(labels, p.round(4).tolist(), strict=True))}
+        for owner, p in zip(owners[tests], probabilities, strict=True)
     ]
     run.mkdir(parents=True, exist_ok=True)
-    note.write_text(asked)
+    write_json(note, asked)
     write_predictions(file, predictions)
     return predictions
 
 
-def train_and_predict(system: SeedSystem, x: Float32, y: NDArray[np.int64], x_test: Float32, n_labels: int) -> Float32:
+def train_and_predict(system: SeedSystem, x: Float32, y: Array, x_test: Float32, n_labels: int) -> Float32:
     """Train for a fixed number of epochs, none of which is chosen on the test; return its probabilities."""
+    from affectd_train.backend import keras
+
     keras.utils.set_random_seed(system.seed)
     # Per coefficient of a frame; every entry of a vector is a coefficient of its own.
     axes = (0,) if x.shape[2] == 1 else (0, 1)
     mean, std = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64) + 1e-6
     x, x_test = (((part - mean) / std).astype(np.float32) for part in (x, x_test))
-    network = NETWORKS[system.network]((x.shape[1], x.shape[2]), n_labels)
+    network = seed_network(system.network, (x.shape[1], x.shape[2]), n_labels)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(system.rate), loss=loss, jit_compile=False)
     with tqdm(total=system.epochs, desc=system.network, unit="epoch") as progress:
         show: Any = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress.update())
         network.fit(x, y, batch_size=system.batch_size, epochs=system.epochs, verbose=0, callbacks=[show])
-    logits = network.predict(x_test, verbose=0)
-    probabilities: Float32 = np.asarray(keras.ops.softmax(logits))
-    return probabilities
-
-
-def _indices(owners: Sequence[Clip], chosen: NDArray[np.bool_], labels: Sequence[str]) -> NDArray[np.int64]:
-    return np.array([labels.index(owners[i].emotion) for i in np.flatnonzero(chosen).tolist()])
+    return softmax(network.predict(x_test, verbose=0))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,40 @@ from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
-from affectd_train.evaluation.calibration import calibration_figures
-from affectd_train.evaluation.metrics import metrics, recalls
-from affectd_train.evaluation.predictions import (
-    NETWORKS,
-    Prediction,
-    among,
-    predict,
-    read_predictions,
-    write_predictions,
-)
+from affectd_train.evaluation.calibration import Calibration, calibration_figures
+from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
+from affectd_train.evaluation.predictions import Prediction, among, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
-from affectd_train.files import write_text
+from affectd_train.files import write_json
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
+
+Protocol = Callable[[Sequence[Clip], Recipe, Path, Path], Mapping[str, Any]]
+"""From clips, recipe, data and output folder to the figures, which are also written to ``metrics.json`` there."""
+
+
+class Restricted(Metrics):
+    """Figures of networks that answer with the labels of the tested corpus alone.
+
+    ``any_label`` is the unweighted accuracy when every label may be answered.
+    """
+
+    any_label: Shares
+
+
+class Summary(Restricted):
+    """Figures over all folds together, and ``folds``, the unweighted accuracy of each, with ``fold_mean``, their mean.
+
+    ``trained_on`` are corpora, ``published`` is from `PUBLISHED`.
+    """
+
+    name: str
+    trained_on: list[str]
+    published: str | None
+    folds: dict[str, Shares]
+    fold_mean: Shares
+    calibration: Calibration
 
 
 def run_split(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) -> list[Prediction]:
@@ -53,56 +71,50 @@ def run_split(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) 
 
 
 def run_folds(
-    splits: dict[str, Split], recipe: Recipe, data: Path, out: Path
-) -> dict[str, tuple[Split, list[Prediction]]]:
-    """Run splits that share what does not depend on the split, each in ``out/fold-NAME``."""
-    return {
-        name: (split, run_split(split, recipe, data, out / f"fold-{name}", out / "cache"))
-        for name, split in splits.items()
-    }
-
-
-def summarize(
     name: str,
-    folds: dict[str, tuple[Split, list[Prediction]]],
     protocol: str,
+    splits: Mapping[str, Split],
+    recipe: Recipe,
+    data: Path,
     out: Path,
-    labels: frozenset[str] = frozenset(LABELS),
-) -> dict[str, Any]:
-    """Write the figures of every fold and of all of them.
+    labels: Collection[str] = LABELS,
+) -> Summary:
+    """Run splits that share what does not depend on the split, and write the figures of every one and of all of them.
 
     Parameters
     ----------
-    name
-        What the command line calls the protocol.
+    name, protocol
+        What the command line calls the protocol, and what the figures are said to be of.
+    splits
+        Fold -> split, which is run in ``out/fold-FOLD``.
     labels
         Those of the tested corpus. Where they are fewer than the network's, the figures are of a network that answers
         with them alone.
-
-    Returns
-    -------
-    What ``out/metrics.json`` holds: `metrics` over all folds together, ``name``, ``trained_on`` (corpora),
-    ``published`` (from `PUBLISHED`), ``folds``, the unweighted accuracy of each, ``fold_mean``, their mean, and
-    ``any_label``, the unweighted accuracy when every label may be answered, as int8 and as float; and ``calibration``.
     """
+    unrestricted: list[Prediction] = []
     predictions: list[Prediction] = []
-    per_fold = {}
-    for fold, (split, tested) in folds.items():
+    folds: dict[str, Shares] = {}
+    for fold, split in splits.items():
+        run = out / f"fold-{fold}"
+        tested = run_split(split, recipe, data, run, out / "cache")
         restricted = among(tested, labels)
-        figures = metrics(restricted, split.name)
-        write_text(out / f"fold-{fold}" / "metrics.json", json.dumps(figures, indent=1))
-        per_fold[fold] = {network: figures[network]["unweighted"] for network in NETWORKS}
+        write_json(run / "metrics.json", metrics(restricted, split.name))
+        folds[fold] = recalls(restricted)
+        unrestricted += tested
         predictions += restricted
-    summary = metrics(predictions, protocol)
-    summary["name"] = name
-    summary["trained_on"] = sorted({clip.corpus for split, _ in folds.values() for clip in split.train})
-    summary["published"] = PUBLISHED.get(name)
-    summary["folds"] = per_fold
-    summary["fold_mean"] = {n: float(np.mean([f[n] for f in per_fold.values()])) for n in NETWORKS}
-    summary["any_label"] = recalls([p for _, tested in folds.values() for p in tested])
-    summary["calibration"] = calibration_figures(predictions)
+    any_label = recalls(unrestricted)
+    summary: Summary = {
+        **metrics(predictions, protocol),
+        "name": name,
+        "trained_on": sorted({clip.corpus for split in splits.values() for clip in split.train}),
+        "published": PUBLISHED.get(name),
+        "folds": folds,
+        "fold_mean": {network: float(np.mean([fold[network] for fold in folds.values()])) for network in any_label},
+        "any_label": any_label,
+        "calibration": calibration_figures(predictions),
+    }
     write_predictions(out / "predictions.jsonl", predictions)
-    write_text(out / "metrics.json", json.dumps(summary, indent=1))
+    write_json(out / "metrics.json", summary)
     return summary
 
 
@@ -113,9 +125,9 @@ def of_corpus(name: str, clips: Iterable[Clip], data: Path) -> list[Clip]:
     return mine
 
 
-def with_others(split: Split, corpus: str, clips: Iterable[Clip]) -> Split:
+def with_others(split: Split, corpora: Collection[str], clips: Iterable[Clip]) -> Split:
     """Let every other corpus train too."""
-    return replace(split, train=[*split.train, *(clip for clip in clips if clip.corpus != corpus)])
+    return replace(split, train=[*split.train, *(clip for clip in clips if clip.corpus not in corpora)])
 
 
 PUBLISHED = {
@@ -124,7 +136,3 @@ PUBLISHED = {
     "cremad-speakers": "76.5 % weighted, the best of EmoBox (speakers on both sides)",
 }
 """protocol -> what others reached on the corpus, and how; unweighted accuracy where nothing else is said."""
-
-
-Protocol = Callable[[Sequence[Clip], Recipe, Path, Path], dict[str, Any]]
-"""From clips, recipe, data and output folder to the figures, which are also written to ``metrics.json`` there."""
