@@ -418,7 +418,7 @@ def test_a_certificate_that_is_renewed_is_used_without_a_restart(
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_the_benchmark_measures(protocol: str) -> None:
-    command = [sys.executable, "-W", "error", str(TESTS.parent / "scripts" / "benchmark_mqtt.py")]
+    command = [sys.executable, "-W", "error", str(TESTS / "benchmark_mqtt.py")]
     done = subprocess.run(
         [*command, "--seconds", "1", "--rate", "200", "--json", "--protocol", protocol],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

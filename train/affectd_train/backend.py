@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from affectd.stdio import quiet
 
@@ -15,5 +16,8 @@ with quiet():
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # where there is no GPU, looking for one is reported as an error
+        # Its logger was made with the standard error of `quiet`, which is closed by now.
+        for handler in tensorflow.get_logger().handlers:
+            handler.stream = sys.__stderr__
 
 __all__ = ["keras", "layers", "ops"]

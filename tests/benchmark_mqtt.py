@@ -5,19 +5,16 @@ The pipeline runs all the time in real time: first without events, then with the
 events into the outbox, and the connection sends them; another process records when they arrive. The time of a stride
 is the time from yielding it to the pipeline until it requests the next.
 
-    python scripts/benchmark_mqtt.py                  # a minute of 1000 events per second
-    python scripts/benchmark_mqtt.py --seconds 2      # only to see that it works
+    python tests/benchmark_mqtt.py                  # a minute of 1000 events per second
+    python tests/benchmark_mqtt.py --seconds 2      # only to see that it works
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import platform
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -41,38 +38,10 @@ from affectd.outbox.outbox import Outbox
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
+from broker import Broker
 
 TOPIC = "affectd/benchmark/event"
-DEMO = Path(__file__).parents[1] / "tests" / "data" / "demo.wav"
-MOSQUITTO = shutil.which("mosquitto", path=f"/usr/sbin:/usr/local/sbin:{os.environ.get('PATH', '')}")
-
-
-@contextmanager
-def mosquitto(folder: Path) -> Iterator[int]:
-    """Run a broker on the loopback interface; give its port."""
-    if MOSQUITTO is None or not shutil.which("mosquitto_sub"):
-        sys.exit("benchmark_mqtt: mosquitto and mosquitto-clients are needed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = folder / "mosquitto.conf"
-    # Without set_tcp_nodelay the broker delays messages to send several in one packet.
-    lines = [f"user {getpass.getuser()}", "max_queued_messages 0", "set_tcp_nodelay true"]
-    lines += [f"listener {port} 127.0.0.1", "allow_anonymous true"]
-    config.write_text("\n".join(lines) + "\n")
-    with subprocess.Popen([MOSQUITTO, "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
-        try:
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    if broker.poll() is not None:
-                        sys.exit("benchmark_mqtt: mosquitto does not start")
-                    time.sleep(0.01)
-            yield port
-        finally:
-            broker.terminate()
+DEMO = Path(__file__).parent / "data" / "demo.wav"
 
 
 @contextmanager
@@ -174,12 +143,14 @@ def measure(folder: Path, runtime: Path, options: argparse.Namespace) -> dict[st
     listening = Listening(samples, stride, period_seconds)
     n_events = round(options.rate * options.seconds)
     outbox = Outbox(folder / "state", runtime, max_events=max(10_000, n_events), max_bytes=10**9)
-    with mosquitto(folder) as port, arrivals(port, folder / "arrivals"):
+    # Without set_tcp_nodelay the broker delays messages to send several in one packet.
+    broker = Broker(folder, "allow_anonymous true", "set_tcp_nodelay true")
+    with broker, arrivals(broker.port, folder / "arrivals"):
         status = [
             Publication("affectd/benchmark/status", word, retain=True) for word in ("online", "stopped", "offline")
         ]
         connection = Connection(
-            MqttConfig(port=port, host="127.0.0.1", protocol=options.protocol),
+            MqttConfig(port=broker.port, host="127.0.0.1", protocol=options.protocol),
             "benchmark",
             outbox,
             event_topic=TOPIC,
