@@ -50,7 +50,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_evaluation_prints_what_it_stores_and_tests_nobody_it_trained_on(road: Path) -> None:
+def test_evaluation_prints_what_it_stores_and_tests_no_speaker_it_trained_on(road: Path) -> None:
     figures = json.loads((road / "printed.json").read_text())
     assert figures == json.loads((road / "runs/ravdess-emobox/metrics.json").read_text())
     assert figures["clips"] == 4 * 8 * 2
