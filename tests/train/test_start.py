@@ -15,7 +15,7 @@ from affectd_train.training.network import build_network
 
 MODEL = Path(__file__).parents[2] / "models" / "affectd.tflite"
 WATCHED = """
-import json, re, sys, time
+import json, re, sys
 from pathlib import Path
 from affectd_train.cli import main
 try:
@@ -23,31 +23,29 @@ try:
 finally:
     mebibytes = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
     modules = sorted({name.partition(".")[0] for name in sys.modules} & {"keras", "tensorflow", "librosa", "sklearn"})
-    print(json.dumps([modules, time.process_time(), mebibytes]), file=sys.stderr)
+    print(json.dumps([modules, mebibytes]), file=sys.stderr)
 """
 
 
-def watched(*words: str | Path) -> tuple[list[str], float, float]:
-    """Run a command; return the heavy modules it imported, its seconds of CPU and its MiB of memory."""
+def watched(*words: str | Path) -> tuple[list[str], float]:
+    """Run a command; return the heavy modules it imported and its MiB of memory."""
     program = [sys.executable, "-c", WATCHED, *map(str, words)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ | {"LANG": "C"})
-    modules, seconds, mebibytes = json.loads(done.stderr.splitlines()[-1])
-    return modules, seconds, mebibytes
+    modules, mebibytes = json.loads(done.stderr.splitlines()[-1])
+    return modules, mebibytes
 
 
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["evaluate", "--protocol", "none"]])
 def test_arguments_are_read_without_keras(words: list[str]) -> None:
-    modules, seconds, mebibytes = watched(*words)
+    modules, mebibytes = watched(*words)
     assert modules == []
-    assert seconds < 1.5
     assert mebibytes < 150
 
 
 def test_the_report_is_written_without_keras(tmp_path: Path) -> None:
-    modules, seconds, mebibytes = watched("report", MODEL, "--out", tmp_path / "README.md")
+    modules, mebibytes = watched("report", MODEL, "--out", tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text().startswith("# Model card")
     assert modules == []
-    assert seconds < 1.5
     assert mebibytes < 150
 
 
@@ -64,3 +62,9 @@ def test_tensorflow_starts_and_converts_in_silence(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'int8.tflite'}\n"
     assert done.stderr == ""
+
+
+def test_what_tensorflow_warns_of_later_is_heard() -> None:
+    code = "from affectd_train.backend import keras; import tensorflow; tensorflow.get_logger().warning('later')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "WARNING:tensorflow:later\n"
