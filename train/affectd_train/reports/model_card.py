@@ -1,7 +1,6 @@
 """The model card: what the file was trained on, how right it is, and what it must not be used for.
 
-The card lives inside the model file as JSON; ``models/README.md`` is rendered from it and
-from nothing else, so file and page cannot disagree.
+The card lives inside the model file as JSON; ``models/README.md`` is rendered from it alone, so that they agree.
 """
 
 from __future__ import annotations
@@ -9,18 +8,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile
 from affectd_train.data.terms import OPEN_TERMS, TERMS
 from affectd_train.files import needed
-from affectd_train.reports.card_sections import measured, rounded, sections, table
+from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
+from affectd_train.reports.records import NETWORKS, Card, Evaluation
 from affectd_train.training.recipe import options_of
 
+FAILURES = """\
+- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and of course other people's talk open it; the network then mostly, but not always, says `uncertain`.
+- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than acted emotion: expect worse than the figures above.
+- Children and languages other than English and German were not trained on, people over 60 hardly.
+- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it."""
 
-def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, Any]:
-    """Collect what `affectd_train.export.pack.pack` stores as ``card.json``.
+PROHIBITED = (
+    "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
+    "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
+    "informed of it (Article 50(3)). Do not base a decision about a person on its output."
+)
+
+
+def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
+    """Collect what `affectd_train.export.pack.pack` stores as ``card.json``: a `Card` without ``training``.
 
     Parameters
     ----------
@@ -29,26 +41,26 @@ def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, An
     run
         The run whose network the file holds.
     also
-        Evaluations by other protocols, whose figures stand beside.
+        Evaluations by other protocols, whose figures are listed too.
 
     Raises
     ------
     NoInputError
         If one of them is not finished.
     """
-    figures: dict[str, Any] = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+    figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
     clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
     limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
-    return {
+    use = f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else "any, with attribution of CREMA-D"
+    content: Card = {
         "name": "affectd",
         "data": [{"corpus": TERMS[c][0], "clips": n, "terms": TERMS[c][1]} for c, n in sorted(clips.items())],
-        "use": f"non-commercial only, as {' and '.join(limiting)} demand"
-        if limiting
-        else "any, with attribution of CREMA-D",
+        "use": use,
         "evaluation": rounded(figures),
         "measured": measured(evaluation, also),
     }
+    return {**content}
 
 
 def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
@@ -64,89 +76,86 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     DataError
         If the card holds no evaluation and training, as in the files of single folds.
     """
-    content = model.card
-    if missing := sorted({"evaluation", "training"} - content.keys()):
+    if missing := sorted({"evaluation", "training"} - model.card.keys()):
         raise DataError(f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them")
-    figures = content["evaluation"]
-    measurements = content.get("measured", {})
-    training = content["training"]
-    int8 = figures["int8"]
-    labels = figures["labels"]
+    content = cast(Card, model.card)
+    figures, training, measurements = content["evaluation"], content["training"], content.get("measured", {})
+    recipe, every = training["recipe"], measurements["robustness"]["every"] if "robustness" in measurements else 1
     any_use = not content["use"].startswith("non-commercial")
-    name = "affectd-commercial" if any_use else "affectd"
     parts = [
-        f"# Model card: {name}.tflite",
+        f"# Model card: {'affectd-commercial' if any_use else 'affectd'}.tflite",
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
-        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {model.spec.n_mfcc} MFCCs "
-        f"({model.n_frames * model.spec.hop_length / model.spec.sample_rate:.1f} s of sound at {model.spec.sample_rate} Hz) in, "
+        _network(model),
+        *_data(content, any_use),
+        *_accuracy(model, figures),
+        *sections(measurements),
+        *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
+        "## Known failures",
+        known_failures(figures["labels"], figures["int8"]["confusion"]),
+        FAILURES,
+        "## What it must not be used for",
+        PROHIBITED,
+        "## Commands",
+        commands(
+            figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", {}), options_of(recipe), every
+        ),
+        f"Trained on {len(training['speakers'])} speakers; recipe: seed {recipe['seed']}, "
+        f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _network(model: ModelFile) -> str:
+    spec = model.spec
+    return (
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {spec.n_mfcc} MFCCs "
+        f"({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
         f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} "
         f"the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, "
-        "after the fact: the figures are at temperature 1 and without a threshold.",
+        "after the fact: the figures are at temperature 1 and without a threshold."
+    )
+
+
+def _data(content: Card, any_use: bool) -> list[str]:
+    taught = content["training"]["recipe"].get("teacher")
+    open_terms = (
+        f" `affectd-train fit --corpora {','.join(OPEN_TERMS)}` trains on the two corpora that allow commercial use."
+    )
+    return [
         "## Data and terms",
         table(
-            ["corpus", "clips", "terms"],
-            [[d["corpus"], str(d["clips"]), d["terms"]] for d in content["data"]],
+            dict.fromkeys(("corpus", "clips", "terms"), ""),
+            [(d["corpus"], d["clips"], d["terms"]) for d in content["data"]],
         ),
         "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
-        "half of `speech/` (Apache-2.0), which has no labels, as speech that nobody acted."
-        + (
-            " The encoder of Moonshine base (MIT license) taught the network."
-            if training["recipe"].get("teacher")
-            else ""
-        ),
-        f"Use of the weights: {content['use']}. The code is Apache-2.0."
-        + (
-            ""
-            if any_use
-            else f" `affectd-train fit --corpora {','.join(OPEN_TERMS)}` trains on the two corpora that allow commercial use."
-        ),
+        "half of `speech/` (Apache-2.0), which has no labels, as speech that is not acted."
+        + (" The encoder of Moonshine base (MIT license) taught the network." if taught else ""),
+        f"Use of the weights: {content['use']}. The code is Apache-2.0." + ("" if any_use else open_terms),
+    ]
+
+
+def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
+    int8, labels = figures["int8"], figures["labels"]
+    columns = {"label": "", "precision": ".3f", "recall": ".3f", "F1": ".3f", "clips": ".0f"}
+    of_class = ("precision", "recall", "f1-score", "support")
+    published = [f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []
+    return [
         "## How right it is about strangers",
         f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks "
         "trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % "
         "bootstrap over speakers.",
-        *([f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []),
+        *published,
         accuracy_table(model),
         f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings "
         f"({figures['speakers']} speakers).",
         "Per class, int8:",
-        table(
-            ["label", "precision", "recall", "F1", "clips"],
-            [
-                [label, *(f"{c[k]:.3f}" for k in ("precision", "recall", "f1-score")), f"{c['support']:.0f}"]
-                for label, c in int8["per_class"].items()
-            ],
-        ),
+        table(columns, [(label, *(c[key] for key in of_class)) for label, c in int8["per_class"].items()]),
         "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
         table(
-            ["", *labels],
-            [[f"**{t}**", *map(str, row)] for t, row in zip(labels, int8["confusion"], strict=True)],
+            dict.fromkeys(("", *labels), ""),
+            [(f"**{truth}**", *row) for truth, row in zip(labels, int8["confusion"], strict=True)],
         ),
-        *sections(measurements),
-        *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
-        "## Known failures",
-        known_failures(labels, int8["confusion"]),
-        "- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and "
-        "of course other people's talk open it; the network then mostly, but not always, says `uncertain`.\n"
-        "- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than "
-        "acted emotion: expect worse than the figures above.\n"
-        "- Children and languages other than English and German were not trained on, people over 60 hardly.\n"
-        "- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it.",
-        "## What it must not be used for",
-        "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
-        "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
-        "informed of it (Article 50(3)). Do not base a decision about a person on its output.",
-        "## Commands",
-        commands(
-            figures.get("name", "ravdess-emobox"),
-            any_use,
-            measurements.get("also", {}),
-            options_of(training["recipe"]),
-            measurements["robustness"]["every"] if "robustness" in measurements else 1,
-        ),
-        f"Trained on {len(training['speakers'])} speakers; recipe: seed {training['recipe']['seed']}, "
-        f"{training['recipe']['pretrain_steps']} + {training['recipe']['finetune_steps']} steps of {training['recipe']['batch_size']}.",
     ]
-    return "\n\n".join(parts)
 
 
 def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "", every: int = 1) -> str:
@@ -187,34 +196,39 @@ def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str
 
 
 def accuracy_table(model: ModelFile) -> str:
-    """Render the accuracy of a model file; the README shows the same table."""
-    figures = model.card["evaluation"]
-    names = ("int8", "float")
-
-    def interval(name: str) -> str:
-        low, high = figures[name]["unweighted_interval"]
-        return f"{figures[name]['unweighted']:.3f} ({low:.3f} to {high:.3f})"
-
+    """Render the accuracy of a model file; the documents show the same table."""
+    figures = cast(Card, model.card)["evaluation"]
+    int8, other = figures["int8"], figures["float"]
+    both = (int8, other)
+    groups = [(f"fold {name}", fold["int8"], fold["float"]) for name, fold in figures["folds"].items()]
+    groups += [(f"{name} speakers", right, other["by_gender"][name]) for name, right in int8["by_gender"].items()]
+    groups += [(f"speakers aged {age}", right, other["by_age"][age]) for age, right in int8.get("by_age", {}).items()]
+    groups += [(TERMS[c][0], right, other["by_corpus"][c]) for c, right in int8.get("by_corpus", {}).items()]
     rows = [
-        ["unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][n]:.3f}**" for n in names)],
-        ["unweighted, all folds together (95 % interval)", *map(interval, names)],
-        ["weighted, all folds together", *(f"{figures[n]['weighted']:.3f}" for n in names)],
+        ("unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][name]:.3f}**" for name in NETWORKS)),
+        (
+            "unweighted, all folds together (95 % interval)",
+            *(interval(n["unweighted"], n["unweighted_interval"]) for n in both),
+        ),
+        ("weighted, all folds together", *(f"{n['weighted']:.3f}" for n in both)),
+        *((f"unweighted, {name}", *(f"{right:.3f}" for right in rights)) for name, *rights in groups),
     ]
-    rows += [[f"unweighted, fold {k}", *(f"{fold[n]:.3f}" for n in names)] for k, fold in figures["folds"].items()]
-    for key, words in (("by_gender", "{} speakers"), ("by_age", "speakers aged {}"), ("by_corpus", "{}")):
-        for group in figures["int8"].get(key, {}):
-            title = TERMS[group][0] if key == "by_corpus" else words.format(group)
-            rows.append([f"unweighted, {title}", *(f"{figures[n][key][group]:.3f}" for n in names)])
-    return table(["", *names], rows)
+    return table(dict.fromkeys(("", *NETWORKS), ""), rows)
 
 
 def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:
-    """List the commonest confusions of a matrix, as shares of the recordings of each class."""
+    """List the commonest confusions of a matrix, as shares of the recordings of each class.
+
+    Example
+    -------
+    >>> print(known_failures(["sad", "calm"], [[3, 1], [0, 2]], most=1))
+    - 25% of sad recordings are heard as calm.
+    """
     pairs = [
-        (confusion[i][j] / max(1, sum(confusion[i])), labels[i], labels[j])
-        for i in range(len(labels))
-        for j in range(len(labels))
-        if i != j
+        (n / max(1, sum(row)), truth, given)
+        for truth, row in zip(labels, confusion, strict=True)
+        for given, n in zip(labels, row, strict=True)
+        if given != truth
     ]
     worst = sorted(pairs, reverse=True)[:most]
     return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)

@@ -1,4 +1,4 @@
-"""Pictures beside the figures of an evaluation: drawn from the files it wrote and from nothing else."""
+"""Pictures of an evaluation's figures, drawn from the files that it wrote; matplotlib is imported by the first one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 
 from affectd.errors import NoInputError, UnavailableError
 from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.files import needed
 
 DOTS_PER_INCH = 80
 N_COLORS = 64
 
 
 def figure(width: float, height: float) -> Any:
-    """Make an empty matplotlib figure, inches, that needs no display.
+    """Make an empty matplotlib figure, in inches, that needs no display.
 
     Raises
     ------
@@ -31,7 +32,7 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(picture: Any, path: Path) -> Path:
-    """Write a figure as PNG of 64 colors, a third as large as one of all, the same bytes for the same figures."""
+    """Write a figure as PNG of 64 colors, a third of the size; the same figures give the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     picture.savefig(drawn, dpi=DOTS_PER_INCH)
@@ -41,7 +42,7 @@ def save(picture: Any, path: Path) -> Path:
 
 
 def pictures(evaluation: Path, out: Path) -> list[Path]:
-    """Draw whatever an evaluation has figures of.
+    """Draw the figures that an evaluation has.
 
     Returns
     -------
@@ -53,10 +54,7 @@ def pictures(evaluation: Path, out: Path) -> list[Path]:
     NoInputError
         If the evaluation has no ``metrics.json``.
     """
-    file = evaluation / "metrics.json"
-    if not file.is_file():
-        raise NoInputError(f"{file}: no such file; affectd-train evaluate writes it")
-    figures = json.loads(file.read_text())
+    figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
     if "int8" not in figures:
         raise NoInputError(f"{evaluation}: pictures are of evaluations on strangers, this is {figures['protocol']}")
     drawn = [save(confusion(figures), out / "confusion.png")]

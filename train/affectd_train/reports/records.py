@@ -1,0 +1,129 @@
+"""What a model card holds (``card.json`` of a model file), and of the files of an evaluation what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+Shares = dict[str, float]
+Network = Literal["int8", "float"]
+NETWORKS: tuple[Network, Network] = ("int8", "float")
+Accuracy = tuple[float, tuple[float, float], float]
+"""Unweighted accuracy, its 95 % interval, weighted accuracy."""
+
+
+class OfNetwork(TypedDict):
+    """How right one network is; ``confusion`` has a row per true label."""
+
+    unweighted: float
+    unweighted_interval: tuple[float, float]
+    weighted: float
+    per_class: dict[str, Shares]
+    confusion: list[list[int]]
+    by_gender: Shares
+    by_age: NotRequired[Shares]
+    by_corpus: NotRequired[Shares]
+
+
+class Evaluation(TypedDict):
+    """``metrics.json`` of a protocol with disjoint speakers; the values of ``Shares`` are unweighted accuracies."""
+
+    name: NotRequired[str]
+    protocol: str
+    published: NotRequired[str | None]
+    clips: int
+    speakers: int
+    labels: list[str]
+    same_label: float
+    folds: dict[str, Shares]
+    fold_mean: Shares
+    any_label: Shares
+    int8: OfNetwork
+    float: OfNetwork
+
+
+class Calibration(TypedDict):
+    """Error and coverage curve: share answered, and unweighted and weighted accuracy of those."""
+
+    ece: float
+    coverage: list[tuple[float, float, float]]
+
+
+class Robustness(TypedDict):
+    """Accuracy under every condition.
+
+    A row has group, name, unweighted accuracy, share of labels as in clean sound, and the accuracy with every other
+    front end. A row of ``gain`` has name, share of labels as in clean sound, number of recordings that clip, and the
+    share of labels as in clean sound among these and among all others.
+    """
+
+    every: int
+    recordings: int
+    bars: Shares
+    rows: list[tuple[str, str, *tuple[float, ...]]]
+    gain: list[tuple[str, float, int, float | None, float | None]]
+
+
+class Behavior(TypedDict):
+    """Events per hour by kind of sound, and how transitions between emotions are followed, at default settings."""
+
+    everyday: dict[str, Shares]
+    transitions: dict[str, Any]
+
+
+class Strangers(TypedDict):
+    """Another protocol with disjoint speakers; ``any`` is the int8 network's accuracy if any label may be answered."""
+
+    protocol: str
+    published: NotRequired[str]
+    clips: int
+    speakers: int
+    any: float
+    groups: Shares
+    int8: Accuracy
+    float: Accuracy
+
+
+class Seeds(TypedDict):
+    """A random split; a row has the name of a system, the published figure, weighted and unweighted accuracy."""
+
+    protocol: str
+    systems: list[tuple[str, str | None, float, float]]
+
+
+class Measured(TypedDict, total=False):
+    """What was measured besides accuracy; ``also`` has the recipe's options of every further evaluation."""
+
+    calibration: Calibration
+    robustness: Robustness
+    behavior: Behavior
+    also: dict[str, str]
+    strangers: list[Strangers]
+    seeds: list[Seeds]
+
+
+class Corpus(TypedDict):
+    """A corpus of the training data."""
+
+    corpus: str
+    clips: int
+    terms: str
+
+
+class Training(TypedDict):
+    """What `affectd_train.export.pack.pack` adds; ``recipe`` may be that of an earlier version."""
+
+    recipe: Mapping[str, Any]
+    clips: dict[str, int]
+    speakers: list[str]
+
+
+class Card(TypedDict):
+    """The whole card; the files of single folds lack most of it."""
+
+    name: str
+    data: list[Corpus]
+    use: str
+    evaluation: Evaluation
+    measured: NotRequired[Measured]
+    training: NotRequired[Training]
