@@ -39,15 +39,7 @@ class Resampler:
     A clip of n samples becomes ceil(n * rate_out / rate_in) samples, the first at time 0. The output does not depend
     on the lengths of the blocks.
 
-    Parameters
-    ----------
-    rate_in, rate_out : int
-        Sample rates in Hz. The pass band reaches to 0.92 of half the lower one.
-
-    Raises
-    ------
-    ValueError
-        If a rate is below 1.
+    Rates are in Hz, at least 1, else ValueError. The pass band reaches to 0.92 of half the lower one.
 
     Examples
     --------

@@ -20,18 +20,9 @@ _SHOWN_LENGTH = 60
 def setting(
     default: Any, low: float = -math.inf, high: float = math.inf, *, pattern: str = ".*", words: str = "text"
 ) -> Any:
-    """Declare one key of a section.
+    """Declare one key of a section: its default and its range.
 
-    Parameters
-    ----------
-    default : str, bool, int, float or None
-        Default value.
-    low, high : float
-        Smallest and largest number.
-    pattern : str
-        Regular expression for the whole text.
-    words : str
-        The pattern in words, to follow "must be".
+    Numbers lie from `low` to `high`; text matches `pattern` as a whole, which `words` describe, to follow "must be".
     """
     return field(default=default, metadata={"low": low, "high": high, "pattern": pattern, "words": words})
 

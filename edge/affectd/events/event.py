@@ -27,15 +27,8 @@ Phase = Literal["start", "change", "end"]
 class Utterance:
     """Measurements between the opening and the closing of the gate, in constant memory.
 
-    Parameters
-    ----------
-    start_seconds : float
-        Stream time of its first frame, pre-roll included.
-
-    Attributes
-    ----------
-    end_seconds : float
-        Stream time of the last frame so far; set by the pipeline.
+    `start_seconds` is the stream time of its first frame, pre-roll included; the pipeline sets `end_seconds`, that of
+    the last frame so far.
 
     Examples
     --------
@@ -78,15 +71,6 @@ class EventMaker:
 
     ``time`` is read from the wall clock for each event, because a board may set its clock after the start.
     ``start_seconds`` and ``end_seconds`` are stream time.
-
-    Parameters
-    ----------
-    device : str
-        The name of this device.
-    model : ModelFile
-        The model in use.
-    clock : callable
-        Seconds since the epoch.
 
     Examples
     --------

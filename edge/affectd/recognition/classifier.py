@@ -38,19 +38,10 @@ class Classifier:
 
     Parameters
     ----------
-    model : ModelFile
-        The network with its normalization, labels and temperature.
     runtime : str, optional
-        A key of `RUNTIMES`; by default the first one that works.
+        A key of `RUNTIMES`; by default the first one that works, named by ``runtime_name`` and ``runtime_version``.
     threads : int
         Threads of the interpreter; a small network is not faster on several.
-
-    Attributes
-    ----------
-    model : ModelFile
-        As given.
-    runtime_name, runtime_version : str
-        The interpreter in use.
 
     Raises
     ------
@@ -122,19 +113,8 @@ def quantize(x: ArrayLike, scale: float, zero_point: int) -> Int8:
 
     Halves are rounded away from zero, in float64: in float32 0.49999997 would become 1.
 
-    Parameters
-    ----------
-    x : float32, any shape
-        Without NaN; infinities are clipped.
-    scale : float
-        Above 0.
-    zero_point : int
-        The int8 value of 0.
-
-    References
-    ----------
-    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-    inference", 2018, equation 1.
+    `x` may have any shape, without NaN; infinities are clipped. Source: B. Jacob et al., "Quantization and training of
+    neural networks for efficient integer-arithmetic-only inference", 2018, equation 1.
 
     Examples
     --------
@@ -176,13 +156,8 @@ def softmax(logits: Float32, temperature: float = 1.0) -> Float32:
 def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     """Return the output of every stage for one clip, as in `ModelFile.golden`.
 
-    Parameters
-    ----------
-    samples : (n,) int16
-        PCM at the model's sample rate, taken as one utterance: of a longer clip the last n_frames
-        are used, a shorter one is padded in front.
-    classifier : Classifier
-        The model to run.
+    The clip, ``(n,)`` int16 at the model's sample rate, is taken as one utterance: of a longer one the last n_frames
+    are used, a shorter one is padded in front.
     """
     model = classifier.model
     mfcc = Mfcc(model.spec)

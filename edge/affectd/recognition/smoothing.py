@@ -40,18 +40,8 @@ class Answer:
 class Smoother:
     """Turns the classifications of one utterance into answers.
 
-    ``uncertain`` is treated as a class whose probability is always ``threshold``, with the same lead and patience.
-
-    Parameters
-    ----------
-    config : SmoothingConfig
-        The section ``[smoothing]``.
-    labels : tuple of str
-        The classes, in the order of the probabilities.
-    stride_seconds : float
-        Time between two classifications.
-    threshold : float
-        Probability below which the answer is ``uncertain``.
+    ``uncertain`` is treated as a class whose probability is always `threshold`, with the same lead and patience.
+    `labels` are in the order of the probabilities; `stride_seconds` lie between two classifications.
 
     Examples
     --------
@@ -83,17 +73,7 @@ class Smoother:
         self._rival_count = 0
 
     def push(self, probabilities: Float32) -> Answer | None:
-        """Take the next classification.
-
-        Parameters
-        ----------
-        probabilities : ndarray
-            ``(n_labels,)`` float32, sum 1.
-
-        Returns
-        -------
-        The current answer; None before the minimum count.
-        """
+        """Take the next classification, ``(n_labels,)`` of sum 1; return the answer, None before the minimum count."""
         self._recent.append(probabilities)
         self._sum += probabilities
         self._count += 1

@@ -52,18 +52,8 @@ def band_level(frames: Float32, sample_rate: int) -> Float32:
     """Measure the level of each frame in the band of speech, without DC and rumble.
 
     The comb filter is ``y[t] = (x[t] - x[t - d]) / 2`` with ``d`` the samples of one period of 4 kHz:
-    0 at 0 Hz, -28 dB at 50 Hz, 0 dB at 2 kHz.
-
-    Parameters
-    ----------
-    frames : ndarray
-        ``(n, frame_length)`` float32, samples in [-1, 1].
-    sample_rate : int
-        Hz.
-
-    Returns
-    -------
-    ``(n,)`` float32, dBFS of the mean square, at least -120.
+    0 at 0 Hz, -28 dB at 50 Hz, 0 dB at 2 kHz. Of ``(n, frame_length)`` float32 samples in [-1, 1] it gives ``(n,)``
+    float32, dBFS of the mean square, at least -120.
     """
     delay = max(1, round(sample_rate / COMB_HZ))
     difference = frames[:, delay:] - frames[:, :-delay]
@@ -74,14 +64,7 @@ def band_level(frames: Float32, sample_rate: int) -> Float32:
 
 
 class Gate:
-    """Open while there may be speech.
-
-    Parameters
-    ----------
-    config : GateConfig
-        The section ``[gate]``.
-    frame_rate : float
-        Frames per second: ``sample_rate / hop_length``.
+    """Open while there may be speech; `frame_rate` is ``sample_rate / hop_length``, in frames per second.
 
     Attributes
     ----------
@@ -120,16 +103,9 @@ class Gate:
         self.is_open = False
 
     def push(self, level: Float32) -> Bool:
-        """Process the levels of the next frames.
+        """Process the levels ``(n,)`` of the next frames, from `band_level`.
 
-        Parameters
-        ----------
-        level : ndarray
-            ``(n,)`` float32, dBFS, from `band_level`.
-
-        Returns
-        -------
-        ``(n,)`` bool, whether the gate is open at each frame; independent of how the frames are grouped.
+        Returns ``(n,)`` bool, whether the gate is open at each frame; independent of how the frames are grouped.
         """
         n = len(level)
         opened = np.zeros(n, np.bool_)
@@ -161,43 +137,19 @@ class Gate:
 
 @dataclass(frozen=True)
 class Speech:
-    """The position of speech in a recording.
+    """The position of speech in a recording, in frames."""
 
-    Attributes
-    ----------
-    opened : ndarray
-        ``(n,)`` bool, whether the gate is open at each frame.
-    start : int
-        The first frame, pre-roll included.
-    end : int
-        One past the last frame of speech, without the hangover.
-    stop : int
-        One past the last frame at which the gate is open.
-    """
-
-    opened: Bool
-    start: int
-    end: int
-    stop: int
+    opened: Bool  # (n,), whether the gate is open at each frame
+    start: int  # the first frame, pre-roll included
+    end: int  # one past the last frame of speech, without the hangover
+    stop: int  # one past the last frame at which the gate is open
 
 
 def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db: float = RANGE_DB) -> Speech | None:
-    """Find the speech of a recording with the gate, levels limited to `range_db` below the loudest nearby.
+    """Find the speech of a recording with the gate; None if it never opens.
 
-    Parameters
-    ----------
-    level : ndarray
-        ``(n,)`` float32, dBFS, from `band_level`.
-    config : GateConfig
-        The section ``[gate]``.
-    frame_rate : float
-        Frames per second.
-    range_db : float
-        Frames this far below the loudest sound within `RANGE_SECONDS` are silence.
-
-    Returns
-    -------
-    None if the gate never opens.
+    `level` is ``(n,)`` float32 dBFS from `band_level`, `frame_rate` in frames per second. Frames more than `range_db`
+    below the loudest sound within `RANGE_SECONDS` are silence.
     """
     if len(level):
         held = min(HELD_FRAMES, len(level))  # excludes clicks
