@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,13 @@ def test_pictures_are_shown_where_they_were_drawn(tmp_path: Path) -> None:
     for name in ("robustness.png", "confusion.png", "other.png"):
         (tmp_path / name).touch()
     assert pictures_beside(tmp_path) == ["confusion.png", "robustness.png"]
+
+
+def test_a_report_imports_no_training_library_and_draws_nothing() -> None:
+    code = (
+        "import sys, affectd_train.reports.model_card, affectd_train.reports.plots, affectd_train.reports.corpus_plots"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert not {"keras", "tensorflow", "sklearn", "matplotlib"} & set(done.stdout.split())

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.files import needed
-from affectd_train.reports.records import NETWORKS, Behavior, Calibration, Measured, Robustness, Seeds, Strangers
+from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
 from affectd_train.training.recipe import options_of
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
 """What ``affectd-train pictures`` draws, in the order of the page."""
+
+RATES = ("hours", "named_per_hour", "events_per_hour")
 
 
 def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
@@ -38,33 +40,22 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
     if robustness := _read(evaluation / "robustness.json"):
         short["robustness"] = _robustness(robustness)
     if behavior := _read(evaluation / "behavior.json"):
-        keys = ("hours", "named_per_hour", "events_per_hour")
         everyday = {name: rates for name, rates in behavior["everyday"].items() if isinstance(rates, dict)}
-        short["behavior"] = {
-            "everyday": {name: {key: rates[key] for key in keys} for name, rates in everyday.items()},
-            "transitions": behavior["transitions"]["as shipped"],
-        }
+        rates_of = {name: {key: rates[key] for key in RATES} for name, rates in everyday.items()}
+        short["behavior"] = {"everyday": rates_of, "transitions": behavior["transitions"]["as shipped"]}
     return cast(Measured, rounded(short))
 
 
 def _robustness(figures: Any) -> Robustness:
-    shipped, *others = FRONT_ENDS
-    rows = figures["conditions"]
+    (shipped, *others), conditions = FRONT_ENDS, figures["conditions"]
+    heard = [(c["group"], c["name"], c[shipped]["unweighted"], c[shipped]["same_label"]) for c in conditions]
     clipped = ("clipped", "same_label_clipped", "same_label_unclipped")
     return {
         "every": figures["every"],
         "recordings": figures["recordings"],
         "bars": figures["bars"],
-        "rows": [
-            (
-                r["group"],
-                r["name"],
-                *(r[shipped][k] for k in ("unweighted", "same_label")),
-                *(r[n]["unweighted"] for n in others),
-            )
-            for r in rows
-        ],
-        "gain": [(r["name"], r[shipped]["same_label"], *(r[k] for k in clipped)) for r in rows if "clipped" in r],
+        "rows": [(*row, *(c[k]["unweighted"] for k in others)) for row, c in zip(heard, conditions, strict=True)],
+        "gain": [(c["name"], c[shipped]["same_label"], *map(c.get, clipped)) for c in conditions if "clipped" in c],
     }
 
 
@@ -74,19 +65,14 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
     for evaluation in evaluations:
         figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
         if "table" in figures:
-            rows = figures["table"].items()
-            systems = [(name, row.get("published"), row["weighted"], row["unweighted"]) for name, row in rows]
+            keys = ("published", "weighted", "unweighted")
+            systems = [(name, *map(row.get, keys)) for name, row in figures["table"].items()]
             seeds.append({"protocol": figures["protocol"], "systems": systems})
         else:
             strangers += map(_strangers, figures.get("experiments", {"": figures}).values())
-    short: Measured = {}
-    if evaluations:
-        short["also"] = {evaluation.name: _options(evaluation) for evaluation in evaluations}
-    if strangers:
-        short["strangers"] = strangers
-    if seeds:
-        short["seeds"] = seeds
-    return short
+    names = {evaluation.name: _options(evaluation) for evaluation in evaluations}
+    rows = (("also", names), ("strangers", strangers), ("seeds", seeds))
+    return cast(Measured, {key: row for key, row in rows if row})
 
 
 def _options(evaluation: Path) -> str:
@@ -96,20 +82,14 @@ def _options(evaluation: Path) -> str:
 
 def _strangers(figures: Any) -> Strangers:
     row = {key: figures[key] for key in ("protocol", "published", "clips", "speakers") if figures.get(key) is not None}
-    for network in NETWORKS:
+    for network in ("int8", "float"):
         row[network] = tuple(figures[network][key] for key in ("unweighted", "unweighted_interval", "weighted"))
     groups = figures["int8"]["by_gender"] | figures["int8"].get("by_age", {})
     return cast(Strangers, row | {"any": figures["any_label"]["int8"], "groups": groups})
 
 
 def rounded(figures: Any) -> Any:
-    """Round every float in nested lists and dicts to three decimals, as the page shows them.
-
-    Example
-    -------
-    >>> rounded({"ece": 0.03456, "share": 1.0})
-    {'ece': 0.035, 'share': 1}
-    """
+    """Round every float in nested lists and dicts to the three decimals that the page shows, 1.0 to 1."""
     if isinstance(figures, dict):
         return {key: rounded(value) for key, value in figures.items()}
     if isinstance(figures, list | tuple):
@@ -126,7 +106,7 @@ def pictures_beside(folder: Path) -> list[str]:
 
 
 def sections(short: Measured) -> list[str]:
-    """Render what `measured` returned as sections of the page."""
+    """Render the sections of the page that show what `measured` returned."""
     parts: list[str] = []
     if calibration := short.get("calibration"):
         parts += _calibration_section(calibration)
@@ -164,7 +144,7 @@ def _robustness_section(robustness: Robustness) -> list[str]:
     if gain := robustness.get("gain"):
         columns = {"gain": "", "labels as in clean sound": ".1%", "recordings that clip": ""}
         parts += [
-            "The gain is applied before rounding to 16 bits. Clipping changes the sound: recordings that clip are counted apart:",
+            "The gain is applied before rounding to 16 bits; recordings that clip are counted apart:",
             table(columns | {"of these": ".1%", "of all others": ".1%"}, gain),
         ]
     return parts
@@ -178,13 +158,7 @@ def _behavior_section(behavior: Behavior) -> list[str]:
         "## Events an hour, and transitions between emotions",
         "Events of the running device at its default settings; named ones have a label other than `neutral` or "
         "`uncertain`:",
-        table(
-            columns,
-            [
-                (name, rates["hours"], rates["named_per_hour"], rates["events_per_hour"])
-                for name, rates in behavior["everyday"].items()
-            ],
-        ),
+        table(columns, [(name, *map(rates.get, RATES)) for name, rates in behavior["everyday"].items()]),
         f"Recordings of one stranger joined without a pause, {followed['transitions']} transitions: "
         f"F1 within 1 s {followed['f1']:.2f} (precision {followed['precision']:.2f}, recall {followed['recall']:.2f}); "
         f"{followed['noticed']:.0%} are followed by a change before the next one"
@@ -194,16 +168,8 @@ def _behavior_section(behavior: Behavior) -> list[str]:
 
 
 def _strangers_section(strangers: Sequence[Strangers]) -> list[str]:
-    columns = {
-        "protocol": "",
-        "recordings (speakers)": "",
-        "int8, unweighted": "",
-        "int8, accuracy": ".3f",
-        "float, unweighted": ".3f",
-        "int8, any label": ".3f",
-        "groups, int8, unweighted": "",
-        "published": "",
-    }
+    columns = {"protocol": "", "recordings (speakers)": "", "int8, unweighted": "", "int8, accuracy": ".3f"}
+    columns |= {"float, unweighted": ".3f", "int8, any label": ".3f", "groups, int8, unweighted": "", "published": ""}
     rows = []
     for row in strangers:
         right, bounds, weighted = row["int8"]
@@ -237,13 +203,7 @@ def _read(path: Path) -> Any:
 
 
 def interval(value: float, bounds: tuple[float, float]) -> str:
-    """Write a value and the interval around it.
-
-    Example
-    -------
-    >>> interval(0.82, (0.7, 0.9))
-    '0.820 (0.700 to 0.900)'
-    """
+    """Write a value and the interval around it, such as ``0.820 (0.700 to 0.900)``."""
     return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
 
 

@@ -1,4 +1,4 @@
-"""What a corpus sounds like: counts, and for one recording of each emotion what the front end makes of it."""
+"""Pictures of a corpus: counts, and for one recording of each emotion its waveform, spectrogram, bands and MFCC."""
 
 from __future__ import annotations
 
@@ -78,33 +78,32 @@ def counts(clips: Sequence[Clip], n_skipped: int) -> Any:
 
 
 def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
-    """Draw one recording per emotion, of one speaker where somebody has them all: a row each, from sound to MFCC.
+    """Draw one recording per emotion, of one speaker where one has them all: a row each, from waveform to MFCC.
 
     A corpus of log-mel spectrograms has neither waveform nor spectrogram to draw.
     """
     spec = spec or FeatureSpec()
     mfcc = Mfcc(spec)
     chosen = one_of_each(clips)
-    columns = ["mel bands, dB", "MFCC 1 and up"]
-    if not chosen[0].is_logmel:
-        columns = ["waveform", "spectrogram, dB", *columns]
+    columns = [] if chosen[0].is_logmel else ["waveform", "spectrogram, dB"]
+    columns += ["mel bands, dB", "MFCC 1 and up"]
     picture = figure(3 * len(columns), 1.5 * len(chosen) + 0.5)
     grid = picture.subplots(len(chosen), len(columns), squeeze=False)
     for clip, row in zip(chosen, grid, strict=True):
-        drawn = list(row)
+        *sound, bands_axes, mfcc_axes = row
         if clip.is_logmel:
             bands = load_logmel(clip)
         else:
             samples = load_audio(clip, spec.sample_rate)
             frames = mfcc.frames(samples)
             bands = mfcc.bands(frames)
-            waveform, spectrogram = drawn.pop(0), drawn.pop(0)
+            waveform, spectrogram = sound
             waveform.plot(np.arange(len(samples)) / spec.sample_rate, samples, linewidth=0.3)
             power = np.abs(np.fft.rfft(frames * np.hanning(spec.window_length), spec.n_fft)) ** 2
             _image(spectrogram, _below_maximum(10 * np.log10(power + 1e-12)), spec, spec.sample_rate / 2000)
-        _image(drawn[0], _below_maximum(bands), spec, bands.shape[1])
+        _image(bands_axes, _below_maximum(bands), spec, bands.shape[1])
         # The zeroth is the level; beside it the others would all be one color.
-        _image(drawn[1], mfcc.cepstra(bands)[:, 1:], spec, spec.n_mfcc)
+        _image(mfcc_axes, mfcc.cepstra(bands)[:, 1:], spec, spec.n_mfcc)
         row[0].set_ylabel(clip.emotion)
     for axes, title in zip(grid[0], columns, strict=True):
         axes.set_title(title, fontsize=9)
@@ -134,7 +133,7 @@ def _image(axes: Any, rows: NDArray[Any], spec: FeatureSpec, top: float) -> None
     axes.imshow(rows.T, origin="lower", aspect="auto", extent=(0, seconds, 0, top), cmap="magma", vmin=low, vmax=high)
 
 
-def _below_maximum(decibel: NDArray[Any], span: float = 80.0) -> NDArray[Any]:
-    """Show the loudest 80 dB alone."""
-    limited: NDArray[Any] = np.maximum(decibel - decibel.max(), -span)
+def _below_maximum(decibel: NDArray[Any]) -> NDArray[Any]:
+    """Limit decibels to the loudest 80, below the maximum."""
+    limited: NDArray[Any] = np.maximum(decibel - decibel.max(), -80.0)
     return limited

@@ -15,7 +15,7 @@ from affectd.recognition.model_file import ModelFile
 from affectd_train.data.terms import OPEN_TERMS, TERMS
 from affectd_train.files import needed
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
-from affectd_train.reports.records import NETWORKS, Card, Evaluation
+from affectd_train.reports.records import Card, Evaluation
 from affectd_train.training.recipe import options_of
 
 FAILURES = """\
@@ -24,11 +24,7 @@ FAILURES = """\
 - Children and languages other than English and German were not trained on, people over 60 hardly.
 - It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it."""
 
-PROHIBITED = (
-    "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or "
-    "safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be "
-    "informed of it (Article 50(3)). Do not base a decision about a person on its output."
-)
+PROHIBITED = "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be informed of it (Article 50(3)). Do not base a decision about a person on its output."
 
 
 def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
@@ -52,11 +48,11 @@ def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, ob
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
     clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
     limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
-    use = f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else "any, with attribution of CREMA-D"
+    limited = f"non-commercial only, as {' and '.join(limiting)} demand"
     content: Card = {
         "name": "affectd",
         "data": [{"corpus": TERMS[c][0], "clips": n, "terms": TERMS[c][1]} for c, n in sorted(clips.items())],
-        "use": use,
+        "use": limited if limiting else "any, with attribution of CREMA-D",
         "evaluation": rounded(figures),
         "measured": measured(evaluation, also),
     }
@@ -81,6 +77,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     content = cast(Card, model.card)
     figures, training, measurements = content["evaluation"], content["training"], content.get("measured", {})
     recipe, every = training["recipe"], measurements["robustness"]["every"] if "robustness" in measurements else 1
+    protocol = figures.get("name", "ravdess-emobox")
     any_use = not content["use"].startswith("non-commercial")
     parts = [
         f"# Model card: {'affectd-commercial' if any_use else 'affectd'}.tflite",
@@ -96,9 +93,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "## What it must not be used for",
         PROHIBITED,
         "## Commands",
-        commands(
-            figures.get("name", "ravdess-emobox"), any_use, measurements.get("also", {}), options_of(recipe), every
-        ),
+        _commands(protocol, any_use, measurements.get("also", {}), options_of(recipe), every),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {recipe['seed']}, "
         f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]
@@ -108,27 +103,20 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
 def _network(model: ModelFile) -> str:
     spec = model.spec
     return (
-        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {spec.n_mfcc} MFCCs "
-        f"({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
-        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} "
-        f"the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, "
-        "after the fact: the figures are at temperature 1 and without a threshold."
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {spec.n_mfcc} MFCCs ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
+        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
     )
 
 
 def _data(content: Card, any_use: bool) -> list[str]:
+    columns = ("corpus", "clips", "terms")
     taught = content["training"]["recipe"].get("teacher")
-    open_terms = (
-        f" `affectd-train fit --corpora {','.join(OPEN_TERMS)}` trains on the two corpora that allow commercial use."
-    )
+    corpora = ",".join(OPEN_TERMS)
+    open_terms = f" `affectd-train fit --corpora {corpora}` trains on the two corpora that allow commercial use."
     return [
         "## Data and terms",
-        table(
-            dict.fromkeys(("corpus", "clips", "terms"), ""),
-            [(d["corpus"], d["clips"], d["terms"]) for d in content["data"]],
-        ),
-        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
-        "half of `speech/` (Apache-2.0), which has no labels, as speech that is not acted."
+        table(dict.fromkeys(columns, ""), [map(row.get, columns) for row in content["data"]]),
+        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and half of `speech/` (Apache-2.0), which has no labels, as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if taught else ""),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + ("" if any_use else open_terms),
     ]
@@ -138,42 +126,23 @@ def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
     int8, labels = figures["int8"], figures["labels"]
     columns = {"label": "", "precision": ".3f", "recall": ".3f", "F1": ".3f", "clips": ".0f"}
     of_class = ("precision", "recall", "f1-score", "support")
+    confusion = [(f"**{truth}**", *row) for truth, row in zip(labels, int8["confusion"], strict=True)]
     published = [f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []
     return [
         "## How right it is about strangers",
-        f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks "
-        "trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % "
-        "bootstrap over speakers.",
+        f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % bootstrap over speakers.",
         *published,
         accuracy_table(model),
-        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings "
-        f"({figures['speakers']} speakers).",
+        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings ({figures['speakers']} speakers).",
         "Per class, int8:",
         table(columns, [(label, *(c[key] for key in of_class)) for label, c in int8["per_class"].items()]),
         "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
-        table(
-            dict.fromkeys(("", *labels), ""),
-            [(f"**{truth}**", *row) for truth, row in zip(labels, int8["confusion"], strict=True)],
-        ),
+        table(dict.fromkeys(("", *labels), ""), confusion),
     ]
 
 
-def commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str = "", every: int = 1) -> str:
-    """Say how to make the file and the page again.
-
-    Parameters
-    ----------
-    protocol
-        Of the evaluation that the card is about.
-    any_use
-        Whether the file is trained on the corpora of open terms alone.
-    also
-        Folders of the further evaluations whose figures the card has, each with the options of its recipe.
-    options
-        Of the recipe of the file, from `affectd_train.training.recipe.options_of`.
-    every
-        Of how many recordings ``robustness`` took one.
-    """
+def _commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str, every: int) -> str:
+    """Say how to make the file and the page again; ``also`` maps further evaluations to the options of their recipes."""
     options = f" {options}" if options else ""
     corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
     run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
@@ -199,21 +168,19 @@ def accuracy_table(model: ModelFile) -> str:
     """Render the accuracy of a model file; the documents show the same table."""
     figures = cast(Card, model.card)["evaluation"]
     int8, other = figures["int8"], figures["float"]
-    both = (int8, other)
+    names, both = ("int8", "float"), (int8, other)
+    intervals = (interval(network["unweighted"], network["unweighted_interval"]) for network in both)
     groups = [(f"fold {name}", fold["int8"], fold["float"]) for name, fold in figures["folds"].items()]
     groups += [(f"{name} speakers", right, other["by_gender"][name]) for name, right in int8["by_gender"].items()]
     groups += [(f"speakers aged {age}", right, other["by_age"][age]) for age, right in int8.get("by_age", {}).items()]
     groups += [(TERMS[c][0], right, other["by_corpus"][c]) for c, right in int8.get("by_corpus", {}).items()]
     rows = [
-        ("unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][name]:.3f}**" for name in NETWORKS)),
-        (
-            "unweighted, all folds together (95 % interval)",
-            *(interval(n["unweighted"], n["unweighted_interval"]) for n in both),
-        ),
+        ("unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][name]:.3f}**" for name in names)),
+        ("unweighted, all folds together (95 % interval)", *intervals),
         ("weighted, all folds together", *(f"{n['weighted']:.3f}" for n in both)),
         *((f"unweighted, {name}", *(f"{right:.3f}" for right in rights)) for name, *rights in groups),
     ]
-    return table(dict.fromkeys(("", *NETWORKS), ""), rows)
+    return table(dict.fromkeys(("", *names), ""), rows)
 
 
 def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:

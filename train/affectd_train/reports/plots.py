@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +57,17 @@ def pictures(evaluation: Path, out: Path) -> list[Path]:
     figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
     if "int8" not in figures:
         raise NoInputError(f"{evaluation}: pictures are of evaluations on strangers, this is {figures['protocol']}")
-    drawn = [save(confusion(figures), out / "confusion.png")]
-    if "calibration" in figures:
-        drawn.append(save(reliability(figures["calibration"]), out / "reliability.png"))
-        drawn.append(save(coverage(figures["calibration"]), out / "coverage.png"))
-    logs = [*sorted((evaluation / "cache").glob("*-loss.jsonl")), *sorted(evaluation.glob("fold-*/*-loss.jsonl"))]
-    if logs:
-        drawn.append(save(learning(logs), out / "learning.png"))
+    drawn = {"confusion": confusion(figures)}
+    if calibration := figures.get("calibration"):
+        drawn |= {"reliability": reliability(calibration), "coverage": coverage(calibration)}
+    if logs := [*sorted((evaluation / "cache").glob("*-loss.jsonl")), *sorted(evaluation.glob("fold-*/*-loss.jsonl"))]:
+        drawn["learning"] = learning(logs)
     if (file := evaluation / "robustness.json").exists():
-        drawn.append(save(robustness_curves(json.loads(file.read_text())), out / "robustness.png"))
-    return drawn
+        drawn["robustness"] = robustness_curves(json.loads(file.read_text()))
+    return [save(picture, out / f"{name}.png") for name, picture in drawn.items()]
 
 
-def confusion(figures: dict[str, Any]) -> Any:
+def confusion(figures: Mapping[str, Any]) -> Any:
     """Draw both confusion matrices, as shares of each row."""
     picture = figure(11, 5)
     labels = figures["labels"]
@@ -78,70 +76,65 @@ def confusion(figures: dict[str, Any]) -> Any:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for i, row in enumerate(shares):
             for j, share in enumerate(row):
-                axes.text(
-                    j, i, f"{share:.0%}", ha="center", va="center", color="white" if share > 0.5 else "black", size=8
-                )
+                color = "white" if share > 0.5 else "black"
+                axes.text(j, i, f"{share:.0%}", ha="center", va="center", color=color, size=8)
         axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
         axes.set_yticks(range(len(labels)), labels)
-        axes.set_xlabel("heard")
-        axes.set_ylabel("acted")
-        axes.set_title(f"{network}: unweighted accuracy {figures[network]['unweighted']:.3f}")
+        title = f"{network}: unweighted accuracy {figures[network]['unweighted']:.3f}"
+        axes.set(xlabel="heard", ylabel="acted", title=title)
     return picture
 
 
-def reliability(calibration: dict[str, Any]) -> Any:
-    """Draw how often answers of each probability are right; honest ones lie on the diagonal."""
-    picture = figure(5, 4.5)
+def _single(title: str, xlabel: str, ylabel: str, width: float = 5, **limits: Any) -> tuple[Any, Any]:
+    picture = figure(width, 4.5)
     axes = picture.subplots()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, **limits)
+    return picture, axes
+
+
+def reliability(calibration: Mapping[str, Any]) -> Any:
+    """Draw how often answers of each probability are right; honest ones lie on the diagonal."""
     bins = calibration["reliability"]
+    title = f"Expected calibration error {calibration['ece']:.3f}, {calibration['network']}"
+    xlabel, ylabel = "probability of the label", "share of right answers"
+    picture, axes = _single(title, xlabel, ylabel, xlim=(0, 1), ylim=(0, 1.05))
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
     axes.bar([b["probability"] for b in bins], [b["right"] for b in bins], width=0.06, alpha=0.6)
     for b in bins:
         axes.text(b["probability"], b["right"] + 0.01, str(b["n"]), ha="center", size=7)
-    axes.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="probability of the label", ylabel="share of right answers")
-    axes.set_title(f"Expected calibration error {calibration['ece']:.3f}, {calibration['network']}")
     return picture
 
 
-def coverage(calibration: dict[str, Any]) -> Any:
+def coverage(calibration: Mapping[str, Any]) -> Any:
     """Draw how right the answers are when the less certain ones are called uncertain."""
-    picture = figure(5, 4.5)
-    axes = picture.subplots()
     curve = calibration["coverage"]
+    xlabel, ylabel = "share of recordings that get a label", "accuracy of those"
+    picture, axes = _single("Coverage and accuracy", xlabel, ylabel, xlim=(0, 1), ylim=(0, 1))
     for key in ("unweighted", "weighted"):
         axes.plot([point["coverage"] for point in curve], [point[key] for point in curve], label=f"{key} accuracy")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of recordings that get a label", ylabel="accuracy of those")
     axes.grid(alpha=0.3)
     axes.legend()
-    axes.set_title("Coverage and accuracy")
     return picture
 
 
 def learning(logs: Sequence[Path]) -> Any:
     """Draw the training loss of every phase that was logged."""
-    picture = figure(6, 4.5)
-    axes = picture.subplots()
+    picture, axes = _single("Learning curves", "step", "loss of one batch, nats", width=6)
     for log in logs:
         lines = [json.loads(line) for line in log.read_text().splitlines() if line]
-        # Folds that hold out people of the pretraining corpora pretrain anew: all of these are one kind of line.
+        # A fold that holds out speakers of the pretraining corpora pretrains again: all pretraining has one legend.
         pretraining = not log.parent.name.startswith("fold-")
         name = "pretraining" if pretraining else log.parent.name
         known = {line.get_label() for line in axes.lines}
-        axes.plot(
-            [line["step"] for line in lines],
-            [line["loss"] for line in lines],
-            color="gray" if pretraining else None,
-            label=None if name in known else name,
-            linewidth=1,
-        )
-    axes.set(xlabel="step", ylabel="loss of one batch, nats")
+        steps, losses = ([line[key] for line in lines] for key in ("step", "loss"))
+        color = "gray" if pretraining else None
+        axes.plot(steps, losses, color=color, label=None if name in known else name, linewidth=1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    axes.set_title("Learning curves")
     return picture
 
 
-def robustness_curves(figures: dict[str, Any]) -> Any:
+def robustness_curves(figures: Mapping[str, Any]) -> Any:
     """Draw accuracy over the signal-to-noise ratio, and under everything that has no such ratio."""
     picture = figure(12, 5)
     left, right = picture.subplots(1, 2)
@@ -159,13 +152,12 @@ def robustness_curves(figures: dict[str, Any]) -> Any:
     left.axhline(0.85 * clean, color="gray", linewidth=1, linestyle="--")
     left.invert_xaxis()
     left.set(xlabel="signal-to-noise ratio, dB (dotted: denoised)", ylabel="unweighted accuracy", ylim=(0, None))
-    left.legend(fontsize=8)
     left.set_title("Noise; gray: clean, and 85 % of it")
+    left.legend(fontsize=8)
     others = [row for row in rows if not row["group"].startswith("noise")]
     right.barh([f"{r['group']}: {r['name']}" for r in others], [r[FRONT_ENDS[0]]["unweighted"] for r in others])
     right.axvline(clean, color="gray", linewidth=1)
     right.invert_yaxis()
-    right.set(xlabel="unweighted accuracy", xlim=(0, None))
+    right.set(xlabel="unweighted accuracy", xlim=(0, None), title=f"{figures['recordings']} recordings of strangers")
     right.tick_params(axis="y", labelsize=8)
-    right.set_title(f"{figures['recordings']} recordings of strangers")
     return picture

@@ -1,13 +1,11 @@
-"""What a model card holds (``card.json`` of a model file), and of the files of an evaluation what it is made from."""
+"""What a model card holds: ``card.json`` of a model file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 Shares = dict[str, float]
-Network = Literal["int8", "float"]
-NETWORKS: tuple[Network, Network] = ("int8", "float")
 Accuracy = tuple[float, tuple[float, float], float]
 """Unweighted accuracy, its 95 % interval, weighted accuracy."""
 
@@ -26,7 +24,7 @@ class OfNetwork(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """``metrics.json`` of a protocol with disjoint speakers; the values of ``Shares`` are unweighted accuracies."""
+    """``metrics.json`` of disjoint speakers, as far as the page shows it; ``Shares`` are unweighted accuracies."""
 
     name: NotRequired[str]
     protocol: str
@@ -37,7 +35,6 @@ class Evaluation(TypedDict):
     same_label: float
     folds: dict[str, Shares]
     fold_mean: Shares
-    any_label: Shares
     int8: OfNetwork
     float: OfNetwork
 
@@ -50,11 +47,10 @@ class Calibration(TypedDict):
 
 
 class Robustness(TypedDict):
-    """Accuracy under every condition.
+    """Accuracy under every condition, of one in ``every`` recordings.
 
-    A row has group, name, unweighted accuracy, share of labels as in clean sound, and the accuracy with every other
-    front end. A row of ``gain`` has name, share of labels as in clean sound, number of recordings that clip, and the
-    share of labels as in clean sound among these and among all others.
+    ``rows``: group, name, unweighted accuracy, share of labels as in clean sound, accuracy with the other front ends.
+    ``gain``: name, share of labels as in clean sound, recordings that clip, the share among these and among the others.
     """
 
     every: int
@@ -68,7 +64,7 @@ class Behavior(TypedDict):
     """Events per hour by kind of sound, and how transitions between emotions are followed, at default settings."""
 
     everyday: dict[str, Shares]
-    transitions: dict[str, Any]
+    transitions: Mapping[str, Any]
 
 
 class Strangers(TypedDict):
@@ -85,7 +81,7 @@ class Strangers(TypedDict):
 
 
 class Seeds(TypedDict):
-    """A random split; a row has the name of a system, the published figure, weighted and unweighted accuracy."""
+    """A random split; of every system name, published figure, weighted and unweighted accuracy."""
 
     protocol: str
     systems: list[tuple[str, str | None, float, float]]
@@ -102,19 +98,10 @@ class Measured(TypedDict, total=False):
     seeds: list[Seeds]
 
 
-class Corpus(TypedDict):
-    """A corpus of the training data."""
-
-    corpus: str
-    clips: int
-    terms: str
-
-
 class Training(TypedDict):
     """What `affectd_train.export.pack.pack` adds; ``recipe`` may be that of an earlier version."""
 
     recipe: Mapping[str, Any]
-    clips: dict[str, int]
     speakers: list[str]
 
 
@@ -122,7 +109,7 @@ class Card(TypedDict):
     """The whole card; the files of single folds lack most of it."""
 
     name: str
-    data: list[Corpus]
+    data: list[Mapping[str, str | int]]
     use: str
     evaluation: Evaluation
     measured: NotRequired[Measured]
