@@ -142,16 +142,8 @@ def open_microphone(
     Tries `sample_rate` and few channels first; many USB microphones refuse that, so what they offer comes next.
     PortAudio is started each time because it looks for devices only at its start.
 
-    Parameters
-    ----------
-    sample_rate : int
-        Preferred rate, Hz.
-    device : str
-        A stable name (`affectd.audio.cards`), or empty for PortAudio's default.
-    channel : int or str
-        The channel to listen to, from 0, or ``mix`` for the mean of all.
-    losses : Losses, optional
-        Counts lost sound, which is then logged too.
+    `device` is a stable name (`affectd.audio.cards`) or empty for PortAudio's default, `channel` a number from 0 or
+    ``mix`` for the mean of all. `losses` counts lost sound, which is then logged too.
 
     Raises
     ------

@@ -77,18 +77,12 @@ class Supervisor:
     ----------
     open_stream : callable
         Opens the microphone; may raise `affectd.errors.MicrophoneError`.
-    sample_rate : int
-        Output rate, Hz.
-    liveness : Liveness
-        Detects faults in the sound.
     report : callable
         Called with state and reason at each change of state.
     patient : bool
         Wait also for a microphone that cannot be opened at the start.
     muted : callable
         Returns whether to keep the microphone closed.
-    clock, wait : callable
-        Monotonic seconds, and sleep.
     """
 
     def __init__(

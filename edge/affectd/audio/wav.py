@@ -53,23 +53,10 @@ class WavReader:
     Blocks are float32, shape (n, n_channels), n at most 4,096. Integers are divided by their full scale; floats
     are clipped to [-1, 1].
 
-    Parameters
-    ----------
-    path : path-like
-        A regular file.
-
     Attributes
     ----------
-    path : Path
-        The file.
-    sample_rate : int
-        Hz.
-    n_channels : int
-        Interleaved channels.
-    n_samples : int
-        Samples per channel.
-    bits : int
-        Bits per sample as stored.
+    sample_rate, n_channels, n_samples, bits : int
+        Hz, interleaved channels, samples per channel, bits per sample as stored.
 
     Raises
     ------

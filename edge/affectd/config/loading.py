@@ -47,12 +47,7 @@ Settings = dict[str, dict[str, Sourced]]
 def load_config(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Config:
     """Read all settings, anew at each call.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        The file, in place of ``/etc/affectd/affectd.toml``.
-    options : mapping, optional
-        Values from the command line.
+    `path` is read in place of ``/etc/affectd/affectd.toml``; `options` are values from the command line.
 
     Raises
     ------

@@ -77,10 +77,7 @@ class JsonLines:
 class Several:
     """Passes each event to several sinks; a sink that fails does not affect the others, and gets the next event.
 
-    Parameters
-    ----------
-    sinks : sequence of (str, Sink)
-        Each with its name in the log.
+    Each sink comes with its name in the log.
 
     Examples
     --------

@@ -22,17 +22,8 @@ _SHOWN_BYTES = 20
 class Mute:
     """Whether to keep the microphone closed; `affectd.audio.supervisor` follows it.
 
-    Kept as an empty file ``muted``, which exists or not even after a power cut.
-
-    Parameters
-    ----------
-    directory : Path or None
-        Where it is kept; None: not kept. If the directory cannot be read the microphone stays muted, for privacy.
-
-    Attributes
-    ----------
-    is_muted : bool
-        Whether it is muted; any thread may read.
+    Kept as an empty file ``muted`` in `directory`, which exists or not even after a power cut; None: not kept.
+    If the directory cannot be read the microphone stays muted, for privacy. Any thread may read ``is_muted``.
     """
 
     def __init__(self, directory: Path | None, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,13 +9,6 @@ from dataclasses import dataclass
 class Topics:
     """The topics of a device.
 
-    Parameters
-    ----------
-    device : str
-        The id of the device: letters, digits, ``_`` and ``-``.
-    discovery_prefix : str
-        The first level of the topics of Home Assistant.
-
     Examples
     --------
     >>> topics = Topics("kitchen")
@@ -23,8 +16,8 @@ class Topics:
     ('affectd/kitchen/event', 'homeassistant/device/affectd_kitchen/config')
     """
 
-    device: str
-    discovery_prefix: str = "homeassistant"
+    device: str  # letters, digits, _ and -
+    discovery_prefix: str = "homeassistant"  # the first level of the topics of Home Assistant
 
     @property
     def status(self) -> str:

@@ -28,27 +28,13 @@ The network was trained on such voices; averaging over them reduces its errors a
 
 @dataclass(frozen=True)
 class Recording:
-    """The classification of a recording.
+    """The classification of a recording."""
 
-    Attributes
-    ----------
-    label : str or None
-        The most probable label, never ``uncertain``; None if the gate found no speech.
-    probability : float or None
-        Of the label; None without speech.
-    probabilities : dict of str to float
-        Of every label, mean over the recording; empty without speech.
-    seconds : float
-        Length of the recording.
-    speech_seconds : float
-        Time in which the gate was open.
-    """
-
-    label: str | None
-    probability: float | None
-    probabilities: dict[str, float]
-    seconds: float
-    speech_seconds: float
+    label: str | None  # the most probable, never ``uncertain``; None if the gate found no speech
+    probability: float | None  # of the label; None without speech
+    probabilities: dict[str, float]  # of every label, mean over the recording; empty without speech
+    seconds: float  # length of the recording
+    speech_seconds: float  # time in which the gate was open
 
 
 def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
@@ -56,14 +42,8 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
 
     Keeps the log mel energies of the whole recording: 115 MB for an hour.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray
-        float32 mono samples in [-1, 1] at the model's sample rate, in blocks of any length.
-    classifier : Network
-        The network.
-    config : Config
-        ``[gate]`` and ``[model] stride_frames`` are used.
+    Blocks may be of any length: float32 mono samples in [-1, 1] at the model's sample rate. Of `config`, ``[gate]`` and
+    ``[model] stride_frames`` are used.
 
     Examples
     --------

@@ -58,13 +58,8 @@ def shift_time(samples: Float32, sample_rate: int, seconds: float) -> Float32:
 def add_room(samples: Float32, response: Float32) -> Float32:
     """Put the recording into a room, keeping its length and its mean power.
 
-    Parameters
-    ----------
-    samples
-        (n,) float32.
-    response
-        The room's impulse response at the same rate, (m,) float32. Its strongest sample counts as the
-        direct sound and becomes time 0, so that speech begins when it began.
+    The strongest sample of the room's impulse response ``(m,)``, of the same rate, counts as the direct sound and
+    becomes time 0, so that speech begins when it began.
     """
     direct = int(np.argmax(np.abs(response)))
     wet = np.asarray(fftconvolve(samples, response)[direct : direct + len(samples)], np.float32)
@@ -106,20 +101,13 @@ class Augmenter:
 
     Files are decoded once per process, when first drawn; an augmenter sent to another process carries paths.
 
-    Parameters
-    ----------
-    noise_dir
-        Folder of noises, at any depth, or None for no noise. Those of `impulse_response_dir` inside it are
-        not taken for noise.
-    impulse_response_dir
-        Folder of room responses, at any depth, or None for no rooms.
+    Both folders are read at any depth; None is for no noise or no rooms. Room responses inside the folder of noises are
+    not taken for noise.
 
     Raises
     ------
-    NoInputError
-        If a folder is not there.
-    DataError
-        If a folder holds no audio file.
+    NoInputError, DataError
+        If a folder is not there; if it holds no audio file.
     """
 
     def __init__(self, noise_dir: Path | str | None, impulse_response_dir: Path | str | None) -> None:

@@ -11,36 +11,19 @@ from typing import NamedTuple
 class Clip:
     """One labeled recording.
 
-    Attributes
-    ----------
-    corpus
-        One of `CORPORA`.
-    path
-        The audio file or, for a log-mel clip, the file that holds the spectrograms of the whole corpus.
-    speaker
-        Unique across corpora, such as "ravdess-01".
-    gender
-        "female", "male", or "" where unknown.
-    emotion
-        One of `LABELS`.
-    text
-        The corpus's id of the spoken sentence or word.
-    first_frame, n_frames
-        For a log-mel clip, its columns in the file; None for audio.
-
     Examples
     --------
     >>> Clip("emodb", Path("03a01Fa.wav"), "emodb-03", "male", "happy", "a01").is_logmel
     False
     """
 
-    corpus: str
-    path: Path
-    speaker: str
-    gender: str
-    emotion: str
-    text: str
-    first_frame: int | None = None
+    corpus: str  # one of `CORPORA`
+    path: Path  # the audio file or, for a log-mel clip, the file with the spectrograms of the whole corpus
+    speaker: str  # unique across corpora, such as "ravdess-01"
+    gender: str  # "female", "male", or "" where unknown
+    emotion: str  # one of `LABELS`
+    text: str  # the corpus's id of the spoken sentence or word
+    first_frame: int | None = None  # of a log-mel clip in its file; None for audio
     n_frames: int | None = None
 
     @property

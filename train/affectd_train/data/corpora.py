@@ -52,13 +52,6 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
     finite), misnamed, a copy of another one, or without a label here is listed in `Corpus.skipped` with the
     reason.
 
-    Parameters
-    ----------
-    name
-        One of `CORPORA`.
-    root
-        The folder the official download was unpacked into.
-
     Raises
     ------
     ValueError

@@ -16,24 +16,12 @@ class Misnamed(Exception):
 
 
 class Named(NamedTuple):
-    """What a file name says, in the corpus's own codes.
-
-    Attributes
-    ----------
-    speaker
-        The speaker's code within the corpus.
-    gender
-        "female" or "male".
-    code
-        The emotion code, a key of `labels.LABEL_OF_CODE`.
-    text
-        Which sentence or word is spoken.
-    """
+    """What a file name says, in the corpus's own codes."""
 
     speaker: str
-    gender: str
-    code: str
-    text: str
+    gender: str  # "female" or "male"
+    code: str  # of the emotion, a key of `labels.LABEL_OF_CODE`
+    text: str  # which sentence or word is spoken
 
 
 _MODALITY = {"01": "picture and sound", "02": "picture", "03": "sound"}

@@ -18,16 +18,8 @@ from affectd_train.files import needed, read_fitted
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
     """Write the model file of a run, and check that it replays its own golden vectors.
 
-    Parameters
-    ----------
-    run
-        A folder with ``fit.json`` and ``int8.tflite``.
-    out
-        The file to write.
-    card
-        Data, terms and figures; what training knows is added.
-    temperature, uncertain
-        From `calibrate` and `uncertain_threshold` of `affectd_train.evaluation.calibration`.
+    `run` has ``fit.json`` and ``int8.tflite``. What training knows is added to `card`; `temperature` and `uncertain`
+    are those of `affectd_train.evaluation.calibration`.
 
     Raises
     ------

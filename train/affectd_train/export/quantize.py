@@ -32,19 +32,8 @@ class NotInteger(DataError):
 def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
     """Quantize a network after training: int8 weights per channel, int8 activations, int8 input and output.
 
-    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-    inference", 2018.
-
-    Parameters
-    ----------
-    network
-        From ``(batch, n_frames, n_mfcc)`` to logits.
-    contexts
-        A few hundred normalized contexts, ``(n_frames, n_mfcc)`` float32: they show the range of each tensor.
-
-    Returns
-    -------
-    The file's bytes.
+    A few hundred normalized contexts, ``(n_frames, n_mfcc)`` float32, show the range of each tensor. Source: B. Jacob
+    et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", 2018.
 
     Raises
     ------

@@ -21,12 +21,7 @@ RATES = ("hours", "named_per_hour", "events_per_hour")
 def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
     """Shorten what ``evaluate``, ``robustness`` and ``behavior`` wrote; a file that is not there has no entry.
 
-    Parameters
-    ----------
-    evaluation
-        The one the card is about.
-    also
-        Further ones, of which only the figures are kept.
+    Of further evaluations, `also`, only the figures are kept.
 
     Raises
     ------
@@ -208,14 +203,7 @@ def interval(value: float, bounds: tuple[float, float]) -> str:
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> str:
-    """Render a Markdown table.
-
-    Parameters
-    ----------
-    columns
-        The format specification of every column by its title.
-    rows
-        Their values; None is shown as a dash.
+    """Render a Markdown table of columns, each a title and a format specification; None is shown as a dash.
 
     Example
     -------

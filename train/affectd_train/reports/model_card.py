@@ -30,14 +30,7 @@ PROHIBITED = "Inferring the emotions of people at work or in education is prohib
 def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
     """Collect what `affectd_train.export.pack.pack` stores as ``card.json``: a `Card` without ``training``.
 
-    Parameters
-    ----------
-    evaluation
-        The evaluation that the card is about.
-    run
-        The run whose network the file holds.
-    also
-        Evaluations by other protocols, whose figures are listed too.
+    The card is about `evaluation` and holds the network of `run`; of `also`, other protocols, the figures are listed too.
 
     Raises
     ------
@@ -62,10 +55,7 @@ def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, ob
 def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     """Render the card of a model file.
 
-    Parameters
-    ----------
-    pictures
-        Files beside the page, to be shown on it.
+    `pictures` are files beside the page, to be shown on it.
 
     Raises
     ------

@@ -80,16 +80,8 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
 class BandStore:
     """The bands of many clips, one after the other, float16 to halve the memory.
 
-    Attributes
-    ----------
-    clips
-        What each entry is.
-    rows
-        ``(total_frames, n_bands)`` float16.
-    starts, ends
-        ``(len(clips),)`` int64; entry ``i`` is ``rows[starts[i] : ends[i]]``.
-    copies
-        Which copy of the clip each entry is of; 0 for the clip itself.
+    Entry ``i`` is ``rows[starts[i] : ends[i]]`` of ``(total_frames, n_bands)``, of the copy ``copies[i]`` of
+    ``clips[i]``; copy 0 is the clip itself.
     """
 
     clips: tuple[Clip, ...]
@@ -130,12 +122,8 @@ def load_bands(
 ) -> BandStore:
     """Compute the bands of clips on all cores, or read them from an earlier call's cache.
 
-    Parameters
-    ----------
-    cache
-        A folder for the results; the file's name is a digest of everything they depend on.
-    augmenter, copy
-        With an augmenter, the bands are of an augmented copy; each ``copy`` draws anew. Log-mel clips stay as they are.
+    The name of the file in `cache` is a digest of everything the bands depend on. With an augmenter they are of an
+    augmented copy; each `copy` draws anew. Log-mel clips stay as they are.
 
     Raises
     ------

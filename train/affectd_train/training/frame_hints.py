@@ -59,14 +59,8 @@ def frame_hints(
 ) -> list[Float16]:
     """Hear clips of one corpus on all cores, or read what an earlier call heard.
 
-    Parameters
-    ----------
-    encoder
-        ``encoder_model.onnx`` of Moonshine base.
-    everyday
-        A folder of speech that the components are found on.
-    augmenter, copy
-        With an augmenter, the voices of copies are heard; see `affectd_train.training.bands.load_bands`.
+    `encoder` is ``encoder_model.onnx`` of Moonshine base, `everyday` a folder of speech that the components are found
+    on. With an augmenter, the voices of copies are heard; see `affectd_train.training.bands.load_bands`.
 
     Returns
     -------

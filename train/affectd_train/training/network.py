@@ -23,21 +23,14 @@ FRAMES_PER_STEP = 4
 def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0) -> keras.Model:
     """Make the untrained network.
 
-    Batch normalization disappears into the convolutions at conversion, and the
-    output has no softmax: int8 logits keep their resolution, and the device
-    divides them by the temperature before its own softmax.
+    Batch normalization disappears into the convolutions at conversion, and the output has no softmax: int8 logits keep
+    their resolution, and the device divides them by the temperature before its own softmax.
 
     Parameters
     ----------
-    n_frames, n_mfcc
-        The shape of one context of normalized cepstra.
-    n_labels
-        Classes.
-    n_hints
-        Numbers that a teacher knows of every context, which the network learns to guess behind the logits; `deployed`
-        takes them off again.
-    n_frame_hints
-        Numbers that it knows of every `FRAMES_PER_STEP` frames.
+    n_hints, n_frame_hints
+        Numbers that a teacher knows of every context, and of every `FRAMES_PER_STEP` frames. The network learns to
+        guess them behind the logits; `deployed` takes them off again.
 
     Returns
     -------

@@ -140,16 +140,8 @@ def invert(bands: Float32) -> Float32:
     """Make a recording that has such log-mel bands as CREMA-D comes in.
 
     The powers of the bins are found by multiplicative updates (D. Lee and S. Seung, "Algorithms for non-negative matrix
-    factorization", 2001), the phases by D. Griffin and J. Lim's iteration.
-
-    Parameters
-    ----------
-    bands
-        ``(n_frames, 128)`` decibel below the maximum, of frames of 1024 samples every 256.
-
-    Returns
-    -------
-    ``((n_frames - 1) * 256,)`` float32.
+    factorization", 2001), the phases by D. Griffin and J. Lim's iteration. Of ``(n_frames, 128)`` decibel below the
+    maximum, of frames of 1024 samples every 256, it makes ``((n_frames - 1) * 256,)`` float32.
     """
     bank, inverse = _filters()
     power = np.where(bands > bands.max() - 79.5, 10 ** (bands / 10), 0).astype(np.float32)
@@ -163,38 +155,20 @@ def invert(bands: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """What the teacher makes of some clips, as targets.
+    """What the teacher makes of some clips, as targets."""
 
-    Attributes
-    ----------
-    probabilities
-        ``(n_clips, n_labels)`` float32, by a classifier that was not trained on the clip's speaker; NaN where unknown.
-    hints
-        ``(n_clips, N_HINTS)`` float32, the largest principal components of the embedding, each of variance 1.
-    """
-
-    probabilities: Float32
-    hints: Float32
+    probabilities: Float32  # (n_clips, n_labels), by a classifier not trained on the clip's speaker; NaN where unknown
+    hints: Float32  # (n_clips, N_HINTS), the largest principal components of the embedding, each of variance 1
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components of embeddings.
+    """Principal components of embeddings."""
 
-    Attributes
-    ----------
-    mean, std
-        ``(d,)`` float32, what is subtracted first, and divided by.
-    axes
-        ``(d, k)`` float32.
-    spread
-        ``(k,)`` float32, the standard deviation along each axis.
-    """
-
-    mean: Float32
-    std: Float32
-    axes: Float32
-    spread: Float32
+    mean: Float32  # (d,), subtracted first
+    std: Float32  # (d,), divided by then
+    axes: Float32  # (d, k)
+    spread: Float32  # (k,), the standard deviation along each axis
 
     @classmethod
     def of(cls, x: Float32) -> Basis:
@@ -213,18 +187,9 @@ class Basis:
 def soft_targets(
     x: Float32, basis: Basis, labels: NDArray[np.int64], n_labels: int, weights: Float32, speakers: Sequence[str]
 ) -> SoftTargets:
-    """Classify every clip by a classifier that was not trained on its speaker.
+    """Classify every clip, of embeddings `x` ``(n, d)``, by a classifier that was not trained on its speaker.
 
-    Parameters
-    ----------
-    x
-        ``(n, d)`` embeddings.
-    labels, n_labels
-        ``(n,)`` the right answers, and how many there may be.
-    weights
-        ``(n,)`` float32, how much a clip counts; those of 0 do not train.
-    speakers
-        The speaker of each.
+    `weights` ``(n,)`` say how much a clip counts; those of 0 do not train.
     """
     z = basis(x)
     names = sorted(set(speakers))
@@ -240,12 +205,7 @@ def soft_targets(
 
 
 def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Float32) -> Float32:
-    """Fit a multinomial logistic regression.
-
-    Returns
-    -------
-    ``(d + 1, n_labels)``, the last row for the offsets.
-    """
+    """Fit a multinomial logistic regression: ``(d + 1, n_labels)``, the last row for the offsets."""
     right = np.eye(n_labels, dtype=np.float32)[labels]
     shape = (z.shape[1] + 1, n_labels)
 
