@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from affectd_train.evaluation.metrics import OfNetwork  # not at run time: it needs scikit-learn
 
 Shares = dict[str, float]
 Accuracy = tuple[float, tuple[float, float], float]
 """Unweighted accuracy, its 95 % interval, weighted accuracy."""
-
-
-class OfNetwork(TypedDict):
-    """How right one network is; ``confusion`` has a row per true label."""
-
-    unweighted: float
-    unweighted_interval: tuple[float, float]
-    weighted: float
-    per_class: dict[str, Shares]
-    confusion: list[list[int]]
-    by_gender: Shares
-    by_age: NotRequired[Shares]
-    by_corpus: NotRequired[Shares]
 
 
 class Evaluation(TypedDict):
