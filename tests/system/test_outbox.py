@@ -21,21 +21,11 @@ from affectd.outbox import journal
 from affectd.outbox.outbox import Outbox
 from faulty_disk import Step, after_a_power_cut, faulty_disk
 from outbox_life import Witness, live, open_outbox, what_is_left
+from outboxes import EVENT, Clock
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 120
 needs_ext4 = pytest.mark.skipif(not shutil.which("mkfs.ext4"), reason="mkfs.ext4 is not installed")
-EVENT = '{"type": "emotion", "label": "happy", "note": "' + "x" * 550 + '"}'
-
-
-class Clock:
-    """Goes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
