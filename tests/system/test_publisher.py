@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,3 +226,27 @@ def test_events_go_to_a_file_as_well(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert path.read_text() == result.stdout
     assert result.stdout
+
+
+HUGE_MB = 100
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_retained_message_of_any_size_does_not_grow_it_and_commands_go_on(
+    broker: Broker, tmp_path: Path, protocol: str
+) -> None:
+    listen, told = f"{DEVICE}/listen", f"{DEVICE}/listen/state"
+    for topic in (listen, "homeassistant/status"):
+        broker.publish(topic, "x" * (HUGE_MB * 10**6), retain=True)
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, MQTT_PROTOCOL=protocol)
+    with Subscriber(broker.port, told) as subscriber, device.listening() as program:
+        subscriber.wait_for(told, "ON")
+        broker.publish(listen, "OFF")
+        subscriber.wait_for(told, "OFF")
+        broker.publish(listen, "y" * (HUGE_MB * 10**6))
+        broker.publish(listen, "ON")
+        wait_until(lambda: subscriber.payloads(told)[-1] == "ON")
+        peak_mb = int(re.findall(r"VmHWM:\s*(\d+)", Path(f"/proc/{program.pid}/status").read_text())[0]) / 1000
+        log = finish(program)
+    assert peak_mb < 100, log
+    assert log.count("connected to the broker") == 1, log

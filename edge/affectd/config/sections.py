@@ -124,7 +124,8 @@ class MqttConfig(Section):
     key_file: str = setting("")
     """The key of that certificate, PEM; empty if it is in the same file."""
     keepalive_seconds: int = setting(30, 5, 3600)
-    """After this long without traffic the broker is asked whether it is still there."""
+    """After this long without traffic the broker is asked whether it is there; after as long without an answer, to this
+    or to a message, the connection is made anew."""
     retry_seconds: float = setting(60.0, 1.0, 3600.0)
     """The longest time between two attempts to connect."""
     outbox_events: int = setting(10000, 1, 1000000)

@@ -69,7 +69,14 @@ class Publisher:
             max_events=mqtt.outbox_events,
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
-        self._telemetry = Telemetry(device, meter, losses, self._outbox, lambda: mute is not None and mute.is_muted)
+        self._telemetry = Telemetry(
+            device,
+            meter,
+            losses,
+            self._outbox,
+            muted=lambda: mute is not None and mute.is_muted,
+            refused=lambda: self._connection.refused,
+        )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
         if mqtt.discovery:
@@ -98,6 +105,7 @@ class Publisher:
             subscriptions=subscriptions,
             period_seconds=config.telemetry.period_seconds,
             periodic=self._report,
+            answered=self._on_answer,
         )
 
     def __enter__(self) -> Publisher:
@@ -118,7 +126,7 @@ class Publisher:
             self._connection.publish(self._now())
 
     def _now(self) -> Publication:
-        return Publication(self._topics.state, self._state.payload(), retain=True)
+        return Publication(self._topics.state, self._state.payload(self._connection.refused), retain=True)
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
@@ -129,9 +137,18 @@ class Publisher:
         return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
 
     def _listening(self) -> list[Publication]:
-        if self._mute is None:
+        """Say whether it listens, or that no command can be received; nothing while the broker has not answered."""
+        listen = self._topics.listen
+        if self._mute is None or listen not in self._connection.granted | self._connection.refused:
             return []
-        return [Publication(self._topics.listen_state, "OFF" if self._mute.is_muted else "ON", retain=True)]
+        word = "OFF" if self._mute.is_muted else "ON"
+        if listen not in self._connection.granted:
+            word = "unavailable"
+        return [Publication(self._topics.listen_state, word, retain=True)]
+
+    def _on_answer(self) -> None:
+        for publication in [self._now(), *self._listening()]:
+            self._connection.publish(publication)
 
     def _on_birth(self, payload: bytes, retained: bool) -> None:
         # A retained message means that Home Assistant started earlier and has got the greeting.
