@@ -250,3 +250,53 @@ def test_a_retained_message_of_any_size_does_not_grow_it_and_commands_go_on(
         log = finish(program)
     assert peak_mb < 100, log
     assert log.count("connected to the broker") == 1, log
+
+
+OWN = ("status", "event", "state", "telemetry", "listen/state")
+
+
+def locked(folder: Path, *denied: str) -> Broker:
+    """Return a broker that lets any client write the topics of the device, but for these."""
+    access = folder / "access"
+    lines = [f"topic write {DEVICE}/{name}" for name in OWN if name not in denied]
+    lines += [f"topic write {DISCOVERY}", "topic read homeassistant/status", f"topic read {DEVICE}/listen"]
+    access.write_text("\n".join(lines) + "\n")
+    access.chmod(0o600)
+    return Broker(folder, "allow_anonymous true", f"acl_file {access}")
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("denied", [(), ("event",)])
+def test_the_doctor_finds_a_topic_that_the_broker_acknowledges_and_drops(
+    tmp_path: Path, protocol: str, denied: tuple[str, ...]
+) -> None:
+    with locked(tmp_path, *denied) as broker, Subscriber(broker.observer_port, f"{DEVICE}/#") as subscriber:
+        device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, MQTT_PROTOCOL=protocol)
+        result = device.run("doctor", "--json")
+        (found,) = [one for one in map(json.loads, result.stdout.splitlines()) if one["check"] == "broker"]
+        assert found["grade"] == ("fault" if denied else "ok"), found
+        assert (f"{DEVICE}/event (not authorized)" in found["found"]) is bool(denied)
+        assert {json.loads(message.payload)["type"] for message in subscriber.messages} == (
+            set() if denied else {"test"}
+        )
+
+
+def test_what_an_mqtt_5_broker_refuses_is_in_the_state_and_events_are_kept(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path, "event") as broker,
+        Subscriber(broker.observer_port, f"{DEVICE}/#") as subscriber,
+        Device(tmp_path, broker.port, MQTT_PROTOCOL=5).listening() as program,
+    ):
+        subscriber.wait_for(f"{DEVICE}/status", "online")
+        assert program.stdin is not None
+        program.stdin.write(DEMO.read_bytes()[44:])
+        program.stdin.flush()
+        # Mosquitto 2.0.11 also closes the connection after each refusal.
+        refused = [f"{DEVICE}/event"]
+        wait_until(lambda: json.loads(subscriber.payloads(f"{DEVICE}/state")[-1])["refused"] == refused)
+        log = finish(program)
+    schema("state.schema.json").validate(json.loads(subscriber.payloads(f"{DEVICE}/state")[-1]))
+    assert log.count("refuses what is published") == 1
+    with Broker(tmp_path) as broker, Subscriber(broker.port, f"{DEVICE}/event") as subscriber:
+        Device(tmp_path, broker.port).run("run", "--source", str(DEMO))
+        assert len(subscriber.messages) > 10, "what was refused was kept"

@@ -206,6 +206,7 @@ class Connection:
             if now >= self._try_at or self._close_by < _NEVER:
                 self._open_link()
         elif link.state == "lost":
+            self._delivery.take_acknowledgements(link)
             self._lose(link.reason)
         elif link.state == "connected":
             if not self.connected:

@@ -81,7 +81,6 @@ class Delivery:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
         self._sent_events.clear()
-        self.refused.clear()
 
     def hold_events(self) -> None:
         """Stop sending events."""
@@ -89,7 +88,7 @@ class Delivery:
 
     def advance(self, link: Link) -> None:
         """Process acknowledgements, then send what is allowed, news first."""
-        self._take_acknowledgements(link)
+        self.take_acknowledgements(link)
         self._send_news(link)
         self._send_events(link)
 
@@ -103,11 +102,14 @@ class Delivery:
         """Whether the broker has acknowledged everything."""
         return not (self.has_news or self._sent_events or len(self._outbox))
 
-    def _take_acknowledgements(self, link: Link) -> None:
+    def take_acknowledgements(self, link: Link) -> None:
+        """Process acknowledgements; also those of a link that was lost after them."""
         delivered = []
         for number, refusal in link.acknowledged():
             news = self._sent_news.pop(number, None)
             sequence = self._sent_events.pop(number, None)
+            if news is None and sequence is None:  # at QoS 0 paho acknowledges what it has sent
+                continue
             topic = self._event_topic if news is None else news.topic
             if refusal:
                 self._refuse(refusal, topic)
