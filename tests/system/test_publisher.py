@@ -300,3 +300,61 @@ def test_what_an_mqtt_5_broker_refuses_is_in_the_state_and_events_are_kept(tmp_p
     with Broker(tmp_path) as broker, Subscriber(broker.port, f"{DEVICE}/event") as subscriber:
         Device(tmp_path, broker.port).run("run", "--source", str(DEMO))
         assert len(subscriber.messages) > 10, "what was refused was kept"
+
+
+def test_two_devices_of_one_user_are_muted_apart_and_one_device_runs_once(broker: Broker, tmp_path: Path) -> None:
+    one = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    two = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, DEVICE_ID="kiosk-4")
+    with Subscriber(broker.port, "affectd/+/listen/state") as subscriber:
+        with one.listening() as program, two.listening() as neighbor:
+            for name in ("kiosk-3", "kiosk-4"):
+                subscriber.wait_for(f"affectd/{name}/listen/state", "ON")
+            twice = one.run("run", "--source", str(DEMO))
+            assert (twice.returncode, twice.stdout) == (69, "")
+            assert "Another affectd with the id kiosk-3" in twice.stderr
+            assert len(twice.stderr.splitlines()) == 1
+            broker.publish("affectd/kiosk-3/listen", "OFF")
+            subscriber.wait_for("affectd/kiosk-3/listen/state", "OFF")
+            finish(program)
+            finish(neighbor)
+        with two.listening() as neighbor, one.listening() as program:
+            wait_until(lambda: subscriber.payloads("affectd/kiosk-4/listen/state") == ["ON", "ON"])
+            wait_until(lambda: subscriber.payloads("affectd/kiosk-3/listen/state")[2:] == ["OFF"])
+            finish(program)
+            finish(neighbor)
+
+
+def test_events_of_a_renamed_device_are_not_published_as_those_of_the_new_name(tmp_path: Path) -> None:
+    with Broker(tmp_path, running=False) as broker:
+        old = Device(tmp_path, broker.port)
+        alone = old.run("run", "--source", str(DEMO))
+        broker.start()
+        with Subscriber(broker.port, "affectd/+/event") as subscriber:
+            renamed = Device(tmp_path, broker.port, DEVICE_ID="kiosk-4").run("run", "--source", str(DEMO))
+            wait_until(lambda: len(subscriber.messages) >= len(renamed.stdout.splitlines()))
+            assert subscriber.payloads("affectd/kiosk-4/event") == renamed.stdout.splitlines()
+            assert subscriber.payloads(f"{DEVICE}/event") == []
+            old.run("run", "--source", str(DEMO))
+            assert subscriber.payloads(f"{DEVICE}/event")[: len(alone.stdout.splitlines())] == alone.stdout.splitlines()
+
+
+def test_home_assistant_may_use_other_topics(broker: Broker, tmp_path: Path) -> None:
+    settings = {"MQTT_DISCOVERY_PREFIX": "home/ha", "MQTT_BIRTH_TOPIC": "home/born"}
+    device = Device(tmp_path, broker.port, **settings)
+    discovery = "home/ha/device/affectd_kiosk-3/config"
+    with Subscriber(broker.port, "home/#") as subscriber:
+        with device.listening() as program:
+            subscriber.wait_for(discovery)
+            wait_until(lambda: broker.log.count("Sending SUBACK to affectd-kiosk-3"))
+            broker.publish("home/born", "online")
+            wait_until(lambda: len(subscriber.payloads(discovery)) == 2)
+            finish(program)
+        assert device.run("forget").returncode == 0
+        assert broker.retained(discovery) is None
+
+
+def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path) -> None:
+    with locked(tmp_path, "state") as broker:
+        result = Device(tmp_path, broker.port).run("forget")
+        assert result.returncode == 69
+        assert result.stderr.splitlines()[-1] == f"affectd: The broker refuses to delete {DEVICE}/state."

@@ -29,7 +29,7 @@ def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> F
     """
     if not config.enabled:
         return ok("no broker configured")
-    topics = Topics(device, config.discovery_prefix)
+    topics = Topics(device, config.discovery_prefix, config.birth_topic)
     wanted = [topics.birth] * config.discovery + [topics.listen] * config.listen_command
     # Not the client id of the service, which the broker would disconnect.
     client_id = f"{config.client_id or f'affectd-{device}'}-doctor"

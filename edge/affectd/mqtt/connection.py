@@ -131,6 +131,11 @@ class Connection:
         """The topics that the broker refuses, to subscribe to or to publish to; any thread."""
         return frozenset(self._denied.copy() | self._delivery.refused.copy())
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the broker has acknowledged everything; any thread."""
+        return self._delivery.is_complete
+
     def start(self) -> None:
         """Begin to connect."""
         waker, self._wake_sender = socket.socketpair()

@@ -22,8 +22,8 @@ from typing import Any
 
 from affectd import __version__
 from affectd.audio.microphone import Losses
-from affectd.config.directories import runtime_directory, state_directory
 from affectd.config.sections import Config
+from affectd.config.state import Folders
 from affectd.errors import UnavailableError
 from affectd.events.sinks import as_line
 from affectd.mqtt.connection import Connection, Publication
@@ -38,8 +38,8 @@ from affectd.outbox.outbox import Outbox
 class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
-    `mute` is set by the command ``listen``, and None if that is disabled; `patience_seconds` returns how long to wait
-    for the broker at the end.
+    `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
+    `patience_seconds` returns how long to wait for the broker at the end.
 
     Raises
     ------
@@ -56,16 +56,17 @@ class Publisher:
         meter: Meter,
         losses: Losses,
         mute: Mute | None,
+        folders: Folders,
         patience_seconds: Callable[[], float] = lambda: 5.0,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
-        self._topics = topics = Topics(device, mqtt.discovery_prefix)
+        self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
         self._mute = mute
         self._patience_seconds = patience_seconds
         self._state = CurrentState(device)
         self._outbox = Outbox(
-            state_directory(),
-            runtime_directory(),
+            folders.state,
+            folders.runtime,
             max_events=mqtt.outbox_events,
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
@@ -170,16 +171,31 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     Raises
     ------
     UnavailableError
-        There is no connection within this time.
+        There is no connection within this time, or the broker does not delete them.
     ConfigError
         As for `Publisher`.
     """
+    # MQTT 3.1.1 acknowledges what the broker drops; MQTT 5 has the same permissions, and tells.
+    connection = _forget(config, "5", patience_seconds)
+    if not connection.n_connects and config.mqtt.protocol != "5":
+        connection = _forget(config, config.mqtt.protocol, patience_seconds)
+    if not connection.n_connects:
+        raise UnavailableError(f"The broker could not be told to forget this device: {connection.reason}.")
+    if connection.refused:
+        raise UnavailableError(f"The broker refuses to delete {', '.join(sorted(connection.refused))}.")
+    if not connection.is_complete:
+        raise UnavailableError("The broker has not acknowledged that it forgets this device.")
+
+
+def _forget(config: Config, protocol: str, patience_seconds: float) -> Connection:
+    """Connect once, delete what can be deleted, and return the connection, closed."""
     topics = Topics(config.device.id, config.mqtt.discovery_prefix)
     kept = (topics.discovery, topics.state, topics.listen_state)
     gone = Publication(topics.status, "", retain=True)
+    client_id = config.mqtt.client_id or config.device.id
     connection = Connection(
         # Another client id, because the broker would disconnect the service.
-        replace(config.mqtt, client_id=f"{config.mqtt.client_id or config.device.id}-forget"),
+        replace(config.mqtt, client_id=f"{client_id}-forget", protocol=protocol),
         config.device.id,
         Outbox(None, None, max_events=1, max_bytes=1),
         event_topic=topics.event,
@@ -192,5 +208,4 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     )
     connection.start()
     connection.close(patience_seconds)
-    if not connection.n_connects:
-        raise UnavailableError("The broker could not be told to forget this device.")
+    return connection

@@ -14,7 +14,9 @@ class Topics:
     device : str
         The id of the device: letters, digits, ``_`` and ``-``.
     discovery_prefix : str
-        The first level of the topics of Home Assistant.
+        The first levels of the topics of Home Assistant.
+    birth_topic : str
+        Where Home Assistant says that it has started; empty for ``status`` below the prefix.
 
     Examples
     --------
@@ -25,6 +27,7 @@ class Topics:
 
     device: str
     discovery_prefix: str = "homeassistant"
+    birth_topic: str = ""
 
     @property
     def status(self) -> str:
@@ -64,7 +67,7 @@ class Topics:
     @property
     def birth(self) -> str:
         """Start of Home Assistant."""
-        return f"{self.discovery_prefix}/status"
+        return self.birth_topic or f"{self.discovery_prefix}/status"
 
     def _of_device(self, name: str) -> str:
         return f"affectd/{self.device}/{name}"
