@@ -118,6 +118,8 @@ class Publisher:
     ) -> None:
         self._connection.close(self._patience_seconds())
         self._outbox.close()
+        if self._mute is not None:
+            self._mute.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
