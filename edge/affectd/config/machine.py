@@ -6,7 +6,6 @@ Source: Linux manual page machine-id(5), which asks to hash it before it is show
 from __future__ import annotations
 
 import hashlib
-import uuid
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +21,8 @@ def machine_name(root: Path = Path("/")) -> str:
     """
     ids = [_read(root / path) for path in ("etc/machine-id", "proc/device-tree/serial-number")]
     if not any(ids):
+        import uuid  # takes as long as reading all settings
+
         ids = [b"%012x" % uuid.getnode()]
     return f"affectd-{hashlib.sha256(b'affectd' + b' '.join(ids)).hexdigest()[:8]}"
 
