@@ -357,4 +357,6 @@ def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path)
     with locked(tmp_path, "state") as broker:
         result = Device(tmp_path, broker.port).run("forget")
         assert result.returncode == 69
-        assert result.stderr.splitlines()[-1] == f"affectd: The broker refuses to delete {DEVICE}/state."
+        # Mosquitto 2.0.11 closes the connection after a refusal, which may overtake it.
+        last = result.stderr.splitlines()[-1]
+        assert re.search(f"refuses to delete {DEVICE}/state|has not acknowledged that it forgets", last), result.stderr
