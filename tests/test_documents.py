@@ -150,7 +150,7 @@ def test_the_events_in_the_documents_have_the_fields_of_the_schema(page: str, ki
     assert event["type"] == kind
     schema = event_schema()
     jsonschema.validate(event, schema)
-    assert set(event) == {*schema["required"], *schema["then" if kind == "emotion" else "else"]["required"]}
+    assert set(event) == {*schema["required"], *(schema if kind == "emotion" else schema["else"])["then"]["required"]}
 
 
 def test_the_answer_to_a_recording_in_the_user_guide_is_the_one_of_the_demo() -> None:

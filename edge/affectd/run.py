@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source
-from affectd.config.directories import state_directory
 from affectd.config.sections import Config
+from affectd.config.state import Folders, claimed_folders
 from affectd.events.event import EventMaker
 from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
@@ -30,12 +30,13 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
     AffectdError
         The start failed, or the source did.
     """
-    with stop_on_signals() as blocks:
+    with stop_on_signals() as blocks, ExitStack() as claims:
         config = read_config()
+        folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
         classifier = load_classifier(config.model)
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
-        meter, losses, mute = Meter(), Losses(), _mute(config)
+        meter, losses, mute = Meter(), Losses(), _mute(config, folders)
 
         def report(state: str, reason: str) -> None:
             manager.status(f"microphone {state}: {reason}")
@@ -59,12 +60,12 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             if config.file.path:
                 file = Detached(config.file.path, RotatingFile(config.file))
                 sinks.append((config.file.path, stack.enter_context(file)))
-            if config.mqtt.enabled:
+            if folders is not None:
                 # Imported only here: it costs memory and start time that only MQTT needs.
                 from affectd.mqtt.publisher import Publisher
 
                 labels = classifier.model.labels
-                publisher = Publisher(config, labels, meter, losses, mute, lambda: _patience_seconds(blocks))
+                publisher = Publisher(config, labels, meter, losses, mute, folders, lambda: _patience_seconds(blocks))
                 sinks.append(("the outbox", stack.enter_context(publisher)))
             sink = Several(sinks) if len(sinks) > 1 else out
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
@@ -73,9 +74,9 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
     blocks.raise_failure()
 
 
-def _mute(config: Config) -> Mute | None:
+def _mute(config: Config, folders: Folders | None) -> Mute | None:
     """Return the switch behind the command ``listen``; None if it is disabled."""
-    return Mute(state_directory()) if config.mqtt.enabled and config.mqtt.listen_command else None
+    return Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TextIO
 
 from affectd.errors import UnavailableError
+
+_MOST_RECORDS = 10
+_MINUTE_SECONDS = 60.0
 
 
 @contextmanager
@@ -61,4 +65,29 @@ def log_to_stderr() -> None:
             os.close(nothing)
     # A duplicate: `quiet` redirects number 2 for all threads.
     log = os.fdopen(os.dup(2), "w", errors="backslashreplace", closefd=False)
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", stream=log)
+    handler = logging.StreamHandler(log)
+    handler.addFilter(PerMinute())
+    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", handlers=[handler])
+
+
+class PerMinute(logging.Filter):
+    """Lets ten records of a kind pass in a minute, so that nothing outside can fill the log.
+
+    A kind is a logger and a message before its arguments are filled in. The last record before the pause says so.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}  # when the minute began, how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is written."""
+        kind, now = (record.name, str(record.msg)), self._clock()
+        began, n = self._seen.get(kind, (now, 0))
+        if now - began >= _MINUTE_SECONDS:
+            began, n = now, 0
+        self._seen[kind] = began, n + 1
+        if n + 1 == _MOST_RECORDS:
+            record.msg = f"{record.msg} (more like this are left out for a minute)"
+        return n < _MOST_RECORDS

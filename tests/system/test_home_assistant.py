@@ -282,6 +282,18 @@ def test_the_switch_sends_commands_that_are_not_retained_and_follows_the_answer(
     assert house.broker.retained(device.topics.listen) is None
 
 
+def test_the_switch_is_not_available_while_commands_cannot_arrive(house: House, device: Device) -> None:
+    with Changes(house.broker, device.name) as changes:
+        device.listening("unavailable")
+        changes.wait_for("switch.listen", "unavailable")
+        device.listening("OFF")
+        changes.wait_for("switch.listen", "off")
+        device.say("offline")
+        changes.wait_for("switch.listen", "unavailable")
+        device.say("online")
+        changes.wait_for("switch.listen", "off")
+
+
 def test_an_introduction_of_another_model_changes_the_labels_and_may_take_the_switch_away(
     house: House, device: Device
 ) -> None:

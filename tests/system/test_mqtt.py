@@ -257,13 +257,14 @@ class TestHearing:
         for key, value in {"ENABLED": "true", "PORT": "0", "KEEPALIVE_SECONDS": "5", "RETRY_SECONDS": "2"}.items():
             room.environment[f"AFFECTD_MQTT_{key}"] = value
         room.environment["AFFECTD_TELEMETRY_PERIOD_SECONDS"] = "1"
+        room.environment["AFFECTD_DEVICE_ID"] = "kitchen"
         room.environment["STATE_DIRECTORY"] = str(tmp_path / "state")
         with Broker(tmp_path) as broker, Subscriber(broker.port, "affectd/#") as subscriber:
             room.environment["AFFECTD_MQTT_PORT"] = str(broker.port)
             with Program(room) as program:
                 program.wait_for_state("healthy", PATIENCE_SECONDS)
                 room.play(speech)
-                subscriber.wait_for("affectd/affectd/event")
+                subscriber.wait_for("affectd/kitchen/event")
                 before = resident_mb(program.process.pid)
                 broker.freeze()
                 frozen_at = time.monotonic()
@@ -273,10 +274,10 @@ class TestHearing:
                     heard.append(program.wait_for(lambda event: event.get("phase") == "end", PATIENCE_SECONDS))
                 assert resident_mb(program.process.pid) < before + 10.0
                 broker.thaw()
-                subscriber.wait_for("affectd/affectd/event", json.dumps(heard[-1], ensure_ascii=False))
-                telemetry = json.loads(subscriber.payloads("affectd/affectd/telemetry")[-1])
+                subscriber.wait_for("affectd/kitchen/event", json.dumps(heard[-1], ensure_ascii=False))
+                telemetry = json.loads(subscriber.payloads("affectd/kitchen/telemetry")[-1])
                 program.stop()
-            arrived = [json.loads(payload)["id"] for payload in subscriber.payloads("affectd/affectd/event")]
+            arrived = [json.loads(payload)["id"] for payload in subscriber.payloads("affectd/kitchen/event")]
         assert {event["id"] for event in heard} <= set(arrived)
         assert (telemetry["dropped_seconds"], telemetry["overflows"]) == (0, 0)
         # An utterance begins when it did, not when somebody got around to it.

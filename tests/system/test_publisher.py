@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,3 +226,137 @@ def test_events_go_to_a_file_as_well(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert path.read_text() == result.stdout
     assert result.stdout
+
+
+HUGE_MB = 100
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_retained_message_of_any_size_does_not_grow_it_and_commands_go_on(
+    broker: Broker, tmp_path: Path, protocol: str
+) -> None:
+    listen, told = f"{DEVICE}/listen", f"{DEVICE}/listen/state"
+    for topic in (listen, "homeassistant/status"):
+        broker.publish(topic, "x" * (HUGE_MB * 10**6), retain=True)
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, MQTT_PROTOCOL=protocol)
+    with Subscriber(broker.port, told) as subscriber, device.listening() as program:
+        subscriber.wait_for(told, "ON")
+        broker.publish(listen, "OFF")
+        subscriber.wait_for(told, "OFF")
+        broker.publish(listen, "y" * (HUGE_MB * 10**6))
+        broker.publish(listen, "ON")
+        wait_until(lambda: subscriber.payloads(told)[-1] == "ON")
+        peak_mb = int(re.findall(r"VmHWM:\s*(\d+)", Path(f"/proc/{program.pid}/status").read_text())[0]) / 1000
+        log = finish(program)
+    assert peak_mb < 100, log
+    assert log.count("connected to the broker") == 1, log
+
+
+OWN = ("status", "event", "state", "telemetry", "listen/state")
+
+
+def locked(folder: Path, *denied: str) -> Broker:
+    """Return a broker that lets any client write the topics of the device, but for these."""
+    access = folder / "access"
+    lines = [f"topic write {DEVICE}/{name}" for name in OWN if name not in denied]
+    lines += [f"topic write {DISCOVERY}", "topic read homeassistant/status", f"topic read {DEVICE}/listen"]
+    access.write_text("\n".join(lines) + "\n")
+    access.chmod(0o600)
+    return Broker(folder, "allow_anonymous true", f"acl_file {access}")
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("denied", [(), ("event",)])
+def test_the_doctor_finds_a_topic_that_the_broker_acknowledges_and_drops(
+    tmp_path: Path, protocol: str, denied: tuple[str, ...]
+) -> None:
+    with locked(tmp_path, *denied) as broker, Subscriber(broker.observer_port, f"{DEVICE}/#") as subscriber:
+        device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, MQTT_PROTOCOL=protocol)
+        result = device.run("doctor", "--json")
+        (found,) = [one for one in map(json.loads, result.stdout.splitlines()) if one["check"] == "broker"]
+        assert found["grade"] == ("fault" if denied else "ok"), found
+        assert (f"{DEVICE}/event (not authorized)" in found["found"]) is bool(denied)
+        assert {json.loads(message.payload)["type"] for message in subscriber.messages} == (
+            set() if denied else {"test"}
+        )
+
+
+def test_what_an_mqtt_5_broker_refuses_is_in_the_state_and_events_are_kept(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path, "event") as broker,
+        Subscriber(broker.observer_port, f"{DEVICE}/#") as subscriber,
+        Device(tmp_path, broker.port, MQTT_PROTOCOL=5).listening() as program,
+    ):
+        subscriber.wait_for(f"{DEVICE}/status", "online")
+        assert program.stdin is not None
+        program.stdin.write(DEMO.read_bytes()[44:])
+        program.stdin.flush()
+        # Mosquitto 2.0.11 also closes the connection after each refusal.
+        refused = [f"{DEVICE}/event"]
+        wait_until(lambda: json.loads(subscriber.payloads(f"{DEVICE}/state")[-1])["refused"] == refused)
+        log = finish(program)
+    schema("state.schema.json").validate(json.loads(subscriber.payloads(f"{DEVICE}/state")[-1]))
+    assert log.count("refuses what is published") == 1
+    with Broker(tmp_path) as broker, Subscriber(broker.port, f"{DEVICE}/event") as subscriber:
+        Device(tmp_path, broker.port).run("run", "--source", str(DEMO))
+        assert len(subscriber.messages) > 10, "what was refused was kept"
+
+
+def test_two_devices_of_one_user_are_muted_apart_and_one_device_runs_once(broker: Broker, tmp_path: Path) -> None:
+    one = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    two = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, DEVICE_ID="kiosk-4")
+    with Subscriber(broker.port, "affectd/+/listen/state") as subscriber:
+        with one.listening() as program, two.listening() as neighbor:
+            for name in ("kiosk-3", "kiosk-4"):
+                subscriber.wait_for(f"affectd/{name}/listen/state", "ON")
+            twice = one.run("run", "--source", str(DEMO))
+            assert (twice.returncode, twice.stdout) == (69, "")
+            assert "Another affectd with the id kiosk-3" in twice.stderr
+            assert len(twice.stderr.splitlines()) == 1
+            broker.publish("affectd/kiosk-3/listen", "OFF")
+            subscriber.wait_for("affectd/kiosk-3/listen/state", "OFF")
+            finish(program)
+            finish(neighbor)
+        with two.listening() as neighbor, one.listening() as program:
+            wait_until(lambda: subscriber.payloads("affectd/kiosk-4/listen/state") == ["ON", "ON"])
+            wait_until(lambda: subscriber.payloads("affectd/kiosk-3/listen/state")[2:] == ["OFF"])
+            finish(program)
+            finish(neighbor)
+
+
+def test_events_of_a_renamed_device_are_not_published_as_those_of_the_new_name(tmp_path: Path) -> None:
+    with Broker(tmp_path, running=False) as broker:
+        old = Device(tmp_path, broker.port)
+        alone = old.run("run", "--source", str(DEMO))
+        broker.start()
+        with Subscriber(broker.port, "affectd/+/event") as subscriber:
+            renamed = Device(tmp_path, broker.port, DEVICE_ID="kiosk-4").run("run", "--source", str(DEMO))
+            wait_until(lambda: len(subscriber.messages) >= len(renamed.stdout.splitlines()))
+            assert subscriber.payloads("affectd/kiosk-4/event") == renamed.stdout.splitlines()
+            assert subscriber.payloads(f"{DEVICE}/event") == []
+            old.run("run", "--source", str(DEMO))
+            assert subscriber.payloads(f"{DEVICE}/event")[: len(alone.stdout.splitlines())] == alone.stdout.splitlines()
+
+
+def test_home_assistant_may_use_other_topics(broker: Broker, tmp_path: Path) -> None:
+    settings = {"MQTT_DISCOVERY_PREFIX": "home/ha", "MQTT_BIRTH_TOPIC": "home/born"}
+    device = Device(tmp_path, broker.port, **settings)
+    discovery = "home/ha/device/affectd_kiosk-3/config"
+    with Subscriber(broker.port, "home/#") as subscriber:
+        with device.listening() as program:
+            subscriber.wait_for(discovery)
+            wait_until(lambda: broker.log.count("Sending SUBACK to affectd-kiosk-3"))
+            broker.publish("home/born", "online")
+            wait_until(lambda: len(subscriber.payloads(discovery)) == 2)
+            finish(program)
+        assert device.run("forget").returncode == 0
+        assert broker.retained(discovery) is None
+
+
+def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path) -> None:
+    with locked(tmp_path, "state") as broker:
+        result = Device(tmp_path, broker.port).run("forget")
+        assert result.returncode == 69
+        # Mosquitto 2.0.11 closes the connection after a refusal, which may overtake it.
+        last = result.stderr.splitlines()[-1]
+        assert re.search(f"refuses to delete {DEVICE}/state|has not acknowledged that it forgets", last), result.stderr

@@ -25,6 +25,7 @@ SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 """Read if it exists and no other file is named."""
 
 _PREFIX = "AFFECTD_"
+_OLD_ID = "affectd"
 # Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
 
@@ -67,13 +68,28 @@ def load_config(path: str | Path | None = None, options: Mapping[Key, object] | 
 def load_settings(path: str | Path | None = None, options: Mapping[Key, object] | None = None) -> Settings:
     """Read all settings with their origins; parameters and exceptions as `load_config`."""
     settings = {
-        name: {key.name: Sourced(key.default, "default") for key in fields(section)}
+        name: {key.name: Sourced(getattr(section(), key.name), "default") for key in fields(section)}
         for name, section in SECTIONS.items()
     }
     for layer in (_from_file(path), _from_environment(os.environ), _from_options(options or {})):
         for (section, key), sourced in layer:
             settings[section][key] = sourced
+    name = settings["device"]["id"]
+    if name.origin == "default" and _is_old(path):
+        settings["device"]["id"] = name._replace(value=_OLD_ID)
     return settings
+
+
+def _is_old(path: str | Path | None) -> bool:
+    """Return whether the file was installed when every device without an id was ``affectd``, as a comment in it says.
+
+    Its topics and its entities in Home Assistant stay what they are.
+    """
+    try:
+        content = Path(SYSTEM_FILE if path is None else path).read_text("utf-8-sig")
+    except (OSError, ValueError):
+        return False
+    return re.search(rf'^#\s*id = "{_OLD_ID}"$', content, re.MULTILINE) is not None
 
 
 def as_toml(settings: Settings) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from affectd.config.fields import Section, setting
+from affectd.config.machine import machine_name
+
+_TOPIC = r"[^\s+#/\0]+(/[^\s+#/\0]+)*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +19,13 @@ class DeviceConfig(Section):
     """The name of this device."""
 
     name = "device"
-    id: str = setting("affectd", pattern="[A-Za-z0-9_-]+", words="letters, digits, _ and -")
-    """The name in every event."""
+    id: str = setting(None, pattern="[A-Za-z0-9_-]+", words="letters, digits, _ and -")
+    """The name in every event; none: ``affectd-`` and eight digits that are different on every machine."""
+
+    def __post_init__(self) -> None:
+        if self.id is None:
+            object.__setattr__(self, "id", machine_name())
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +132,8 @@ class MqttConfig(Section):
     key_file: str = setting("")
     """The key of that certificate, PEM; empty if it is in the same file."""
     keepalive_seconds: int = setting(30, 5, 3600)
-    """After this long without traffic the broker is asked whether it is still there."""
+    """After this long without traffic the broker is asked whether it is there; after as long without an answer, to this
+    or to a message, the connection is made anew."""
     retry_seconds: float = setting(60.0, 1.0, 3600.0)
     """The longest time between two attempts to connect."""
     outbox_events: int = setting(10000, 1, 1000000)
@@ -133,8 +142,10 @@ class MqttConfig(Section):
     """How much space the kept events may take, MB."""
     discovery: bool = setting(True)
     """Whether to announce the device to Home Assistant."""
-    discovery_prefix: str = setting("homeassistant", pattern=r"[^\s+#/]+", words="one level of a topic")
+    discovery_prefix: str = setting("homeassistant", pattern=_TOPIC, words="a topic of one or more levels")
     """Where Home Assistant looks for devices."""
+    birth_topic: str = setting("", pattern=f"({_TOPIC})?", words="a topic of one or more levels, or empty")
+    """Where Home Assistant says that it has started; empty for ``status`` below ``discovery_prefix``."""
     listen_command: bool = setting(False)
     """Whether clients that may publish to the topic ``listen`` can close and open the microphone."""
 

@@ -50,6 +50,8 @@ class Connection:
         Returns what to publish after every successful connect, before any event.
     subscriptions : mapping
         Topic to a function that this thread calls with each payload and whether the message is retained.
+    answered : callable
+        Called by this thread when `granted` or `refused` may have changed.
     period_seconds : float
         Interval of `periodic` while connected.
     periodic : callable
@@ -63,6 +65,8 @@ class Connection:
         Why not; empty while connected, ``closed`` after `close` unless there was no connection.
     n_connects : int
         Successful connects.
+    granted : set of str
+        The topics whose subscription the broker has granted over this connection.
 
     Raises
     ------
@@ -85,6 +89,7 @@ class Connection:
         subscriptions: Mapping[str, Callable[[bytes, bool], None]],
         period_seconds: float,
         periodic: Callable[[], list[Publication]],
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         paho()
         tls_context(config)
@@ -92,6 +97,8 @@ class Connection:
         self.connected = False
         self.reason = "not tried yet"
         self.n_connects = 0
+        self.granted: set[str] = set()
+        self._denied: set[str] = set()  # the subscriptions that the broker has refused
         self._config = config
         self._client_id = config.client_id or f"affectd-{device}"
         self._broker = "{}:{}".format(*address(config))
@@ -101,6 +108,9 @@ class Connection:
         self._farewell = farewell
         self._greeting = greeting
         self._subscriptions = subscriptions
+        self._answered = answered
+        self._refused_before: frozenset[str] = frozenset()
+        self._subscribe_at = _NEVER
         self._period_seconds = period_seconds
         self._periodic = periodic
         self._thread: Thread | None = None
@@ -115,6 +125,16 @@ class Connection:
         self._settle_at = 0.0
         self._close_by = _NEVER
         self._leaving = False
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The topics that the broker refuses, to subscribe to or to publish to; any thread."""
+        return frozenset(self._denied.copy() | self._delivery.refused.copy())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the broker has acknowledged everything; any thread."""
+        return self._delivery.is_complete
 
     def start(self) -> None:
         """Begin to connect."""
@@ -191,6 +211,7 @@ class Connection:
             if now >= self._try_at or self._close_by < _NEVER:
                 self._open_link()
         elif link.state == "lost":
+            self._delivery.take_acknowledgements(link)
             self._lose(link.reason)
         elif link.state == "connected":
             if not self.connected:
@@ -199,11 +220,31 @@ class Connection:
                 self._periodic_at = now + self._period_seconds
                 self._delivery.gather(self._periodic)
             self._delivery.advance(link)
+            self._take_answers(link, now)
         if not self.connected or now >= self._settle_at:
             self._outbox.settle(self.connected)
             self._settle_at = now + min(_IDLE_SECONDS, self._config.keepalive_seconds / 5)
         if not self._delivery.is_complete:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
+
+    def _take_answers(self, link: Link, now: float) -> None:
+        """Note which subscriptions are granted; try the others again, because permissions change."""
+        answers = link.subscribed()
+        for topic, refusal in answers:
+            if refusal and topic not in self._denied:
+                _log.warning("the broker refuses the subscription to %s: %s; nothing is received there", topic, refusal)
+            elif not refusal and topic in self._denied:
+                _log.info("the broker grants the subscription to %s now", topic)
+            (self._denied if refusal else self.granted).add(topic)
+            (self.granted if refusal else self._denied).discard(topic)
+        if answers:
+            self._subscribe_at = now + self._config.retry_seconds if self._denied else _NEVER
+        elif now >= self._subscribe_at:
+            self._subscribe_at = _NEVER
+            link.subscribe(sorted(self._denied))
+        if answers or self.refused != self._refused_before:
+            self._refused_before = self.refused
+            self._answered()
 
     def _wait(self, waker: socket.socket) -> None:
         """Wait until `_wake` is called, the broker sends something, or something is due."""
@@ -212,7 +253,7 @@ class Connection:
         poll.register(waker, select.POLLIN)
         at_once = link is not None and link.register(poll)
         now = time.monotonic()
-        due = [self._settle_at, self._periodic_at] if self.connected else [now + _TICK_SECONDS]
+        due = [self._settle_at, self._periodic_at, self._subscribe_at] if self.connected else [now + _TICK_SECONDS]
         if link is None:
             due.append(self._try_at)
         if self._close_by > now:
@@ -235,6 +276,8 @@ class Connection:
         Thread(target=open_and_wake, name="mqtt-connect", daemon=True).start()
 
     def _on_connected(self, link: Link) -> None:
+        self.granted.clear()
+        self._subscribe_at = _NEVER
         link.subscribe(self._subscriptions)
         self._delivery.begin()
         self._delivery.gather(self._greeting)

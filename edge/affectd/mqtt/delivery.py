@@ -34,6 +34,11 @@ class Delivery:
     """Sends publications over a `Link` until the broker acknowledges them, over any number of links.
 
     An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
+
+    Attributes
+    ----------
+    refused : set of str
+        The topics whose last publication the broker has refused; any thread may read.
     """
 
     def __init__(self, outbox: Outbox, event_topic: str, retry_seconds: float) -> None:
@@ -47,7 +52,7 @@ class Delivery:
         self._last_sequence = 0  # the last event that was sent over this link
         self._more = False  # whether there may be events after it
         self._events_from = 0.0  # no event before this moment
-        self._refusals: set[str] = set()  # those of this link
+        self.refused: set[str] = set()
 
     def publish(self, publication: Publication) -> None:
         """Take news, to be superseded by newer ones on the same topic. Any thread."""
@@ -76,7 +81,6 @@ class Delivery:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
         self._sent_events.clear()
-        self._refusals.clear()
 
     def hold_events(self) -> None:
         """Stop sending events."""
@@ -84,7 +88,7 @@ class Delivery:
 
     def advance(self, link: Link) -> None:
         """Process acknowledgements, then send what is allowed, news first."""
-        self._take_acknowledgements(link)
+        self.take_acknowledgements(link)
         self._send_news(link)
         self._send_events(link)
 
@@ -98,24 +102,30 @@ class Delivery:
         """Whether the broker has acknowledged everything."""
         return not (self.has_news or self._sent_events or len(self._outbox))
 
-    def _take_acknowledgements(self, link: Link) -> None:
+    def take_acknowledgements(self, link: Link) -> None:
+        """Process acknowledgements; also those of a link that was lost after them."""
         delivered = []
         for number, refusal in link.acknowledged():
             news = self._sent_news.pop(number, None)
             sequence = self._sent_events.pop(number, None)
+            if news is None and sequence is None:  # at QoS 0 paho acknowledges what it has sent
+                continue
+            topic = self._event_topic if news is None else news.topic
             if refusal:
-                self._refused(refusal, self._event_topic if news is None else news.topic)
-            elif sequence is not None:
+                self._refuse(refusal, topic)
+                continue
+            self.refused.discard(topic)
+            if sequence is not None:
                 delivered.append(sequence)
         if delivered:
             self._outbox.delivered(delivered)
 
-    def _refused(self, refusal: str, topic: str) -> None:
+    def _refuse(self, refusal: str, topic: str) -> None:
         if topic == self._event_topic:
             # The event stays in the outbox and is sent again later.
             self._events_from = max(self._events_from, time.monotonic() + self._retry_seconds)
-        if topic not in self._refusals:
-            self._refusals.add(topic)
+        if topic not in self.refused:
+            self.refused.add(topic)
             _log.warning("the broker refuses what is published to %s: %s", topic, refusal)
 
     def _send_news(self, link: Link) -> None:
@@ -128,7 +138,7 @@ class Delivery:
                 del self._news[publication.topic]
         for publication in ready:
             number = link.publish(publication)
-            if publication.qos:
+            if publication.qos or number < 0:
                 self._sent_news[number] = publication
 
     def _send_events(self, link: Link) -> None:

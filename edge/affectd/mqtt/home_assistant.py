@@ -16,6 +16,7 @@ _STALE_PERIODS = 3
 _STALE_SECONDS = 10.0
 
 _AVAILABILITY = "{{ 'online' if value == 'online' else 'offline' }}"
+_COMMANDS_ARRIVE = "{{ 'online' if value in ('ON', 'OFF') else 'offline' }}"
 _LABEL = "{{ value_json.label }}"
 _ABOUT_LABEL = "{{ {'probability': value_json.probability, 'since': value_json.since} | tojson }}"
 _SPEAKING = "{{ 'ON' if value_json.speaking else 'OFF' }}"
@@ -75,9 +76,7 @@ def discovery(
             "dev": {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": version},
             "o": {"name": "affectd", "sw_version": version},
             "cmps": components,
-            "availability_topic": topics.status,
-            # A template, because both "stopped" and "offline" mean unavailable.
-            "availability_template": _AVAILABILITY,
+            "availability": _availability(topics),
         },
         ensure_ascii=False,
     )
@@ -146,6 +145,11 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
     }
 
 
+def _availability(topics: Topics) -> list[dict[str, str]]:
+    # A template, because both "stopped" and "offline" mean unavailable.
+    return [{"topic": topics.status, "value_template": _AVAILABILITY}]
+
+
 def _listen(topics: Topics) -> _Component:
     return {
         "p": "switch",
@@ -153,5 +157,10 @@ def _listen(topics: Topics) -> _Component:
         "icon": "mdi:microphone",
         "command_topic": topics.listen,
         "state_topic": topics.listen_state,
+        "availability": [
+            *_availability(topics),
+            {"topic": topics.listen_state, "value_template": _COMMANDS_ARRIVE},
+        ],
+        "availability_mode": "all",
         "qos": 1,
     }

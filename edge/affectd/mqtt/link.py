@@ -14,6 +14,7 @@ from affectd.config.sections import MqttConfig
 from affectd.errors import UnavailableError
 from affectd.mqtt import reasons
 from affectd.mqtt.credentials import Login, tls_context
+from affectd.mqtt.incoming import MOST_BYTES, Incoming
 
 _ANSWER_SECONDS = 10.0
 _REFUSED = 128  # reason codes of MQTT 5 from here on are refusals
@@ -69,8 +70,8 @@ class Link:
         ``opening``, ``opened`` (the broker has not answered yet), ``connected``, finally ``lost``.
     reason : str
         Why it is lost.
-    most_unacknowledged : int
-        Limit of unacknowledged publications, set by the broker (MQTT 5).
+    most_unacknowledged, most_bytes : int
+        Limits of unacknowledged publications and of one packet, set by the broker (MQTT 5).
     """
 
     def __init__(
@@ -84,11 +85,15 @@ class Link:
     ) -> None:
         self.state: Literal["opening", "opened", "connected", "lost"] = "opening"
         self.reason = ""
-        self.most_unacknowledged = 65535
+        self.most_unacknowledged, self.most_bytes = 65535, 2**28
         self._config = config
         self._client_id = client_id
         self._received = received
         self._acknowledged: list[tuple[int, str]] = []
+        self._subscribed: list[tuple[str, str]] = []
+        self._unanswered: dict[int, str] = {}  # packet number to topic, in the order in which they were sent
+        self._unanswered_since = self._asked_since = 0.0
+        self._n_too_long = 0
         self._answer_by = float("inf")
         self._socket: Any = None
         self._client = self._new_client(login, last_will)
@@ -111,6 +116,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         return client
 
@@ -124,12 +130,14 @@ class Link:
             if context is not None:
                 self._client.tls_set_context(context)
             host, port = address(self._config)
-            self._client.connect_async(host, port, self._config.keepalive_seconds)
+            self._client.connect_async(host, port, self._config.keepalive_seconds, properties=self._limits())
             self._client.reconnect()
-            self._socket = self._client.socket()
-            if self._socket is not None:
+            connection = self._client.socket()
+            if connection is not None:
                 # Send small packets at once.
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                # paho has no public way to limit what it reads; versions 1.6 to 2.x read from this attribute.
+                self._socket = self._client._sock = Incoming(connection, self._config.protocol)
         except Exception as error:
             self._lose(reasons.of_error(error, self._config))
         self._answer_by = time.monotonic() + _ANSWER_SECONDS
@@ -138,41 +146,87 @@ class Link:
         elif self.state == "lost":
             self.drop()
 
+    def _limits(self) -> Any:
+        """Return the properties of CONNECT."""
+        if self._config.protocol != "5":
+            return None
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = MOST_BYTES
+        return properties
+
     def register(self, poll: select.poll) -> bool:
         """Register the socket with `poll`; return whether `step` has something to do at once."""
         connection = self._client.socket()
         if self.state not in ("opened", "connected") or connection is None:
             return False
-        poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        if self._client.want_write():
+            poll.register(connection, select.POLLOUT)
+            return False
+        poll.register(connection, select.POLLIN)
         # poll does not report data that TLS has decrypted already.
-        return bool(getattr(connection, "pending", lambda: 0)())
+        return bool(connection.pending())
 
     def step(self) -> None:
         """Read and write without waiting; call it when the socket is ready, and every second."""
         if self.state not in ("opened", "connected"):
             return
-        self._try(self._client.loop_read)
         if self._client.want_write():
             self._try(self._client.loop_write)
+        if not self._client.want_write():  # else answers would pile up in paho
+            self._try(self._client.loop_read)
         self._try(self._client.loop_misc)
         if self.state == "opened" and time.monotonic() > self._answer_by:
             self._lose("the broker accepts the connection, but does not answer")
+        self._lose_if_unanswered()
+
+    def _lose_if_unanswered(self) -> None:
+        """End a connection whose broker owes an answer for too long, though it may send other things."""
+        now, patience_seconds = time.monotonic(), self._config.keepalive_seconds
+        if not (self._socket and self._socket.is_asked):
+            self._asked_since = now
+        if self._unanswered and now - self._unanswered_since > patience_seconds:
+            topic = next(iter(self._unanswered.values()))
+            self._lose(f"the broker has not answered on the topic {topic} for {patience_seconds} seconds")
+        if now - self._asked_since > patience_seconds:
+            self._lose("the broker does not answer any more")
 
     def publish(self, publication: Publication) -> int:
-        """Send a publication; return the packet number of its acknowledgement."""
-        topic, payload = publication.topic, publication.payload
+        """Send a publication; return the packet number of its acknowledgement.
+
+        What is longer than the broker takes is not sent; it has a number of its own, which `acknowledged` refuses.
+        """
+        topic, payload = publication.topic, publication.payload.encode("utf-8", "surrogatepass")
+        # At most 5 bytes before it, the length of the topic, the packet number, no properties.
+        if len(topic) + len(payload) + 10 > self.most_bytes:
+            self._n_too_long += 1
+            self._acknowledged.append((-self._n_too_long, f"the broker takes {self.most_bytes} bytes at most"))
+            return -self._n_too_long
         sent = self._try(self._client.publish, topic, payload, publication.qos, publication.retain)
-        return 0 if sent is None else int(sent.mid)
+        if sent is None:
+            return 0
+        if publication.qos:
+            self._expect(int(sent.mid), topic)
+        return int(sent.mid)
 
     def subscribe(self, topics: Iterable[str]) -> None:
-        """Subscribe to these topics."""
+        """Subscribe to these topics; `subscribed` has the answers."""
         for topic in topics:
-            self._try(self._client.subscribe, topic, 1)
+            sent = self._try(self._client.subscribe, topic, 1)
+            if sent is not None and sent[1] is not None:
+                self._expect(int(sent[1]), topic)
+
+    def subscribed(self) -> list[tuple[str, str]]:
+        """Return the topics whose subscription was answered since the last call, each with a refusal, or empty."""
+        since, self._subscribed = self._subscribed, []
+        return since
 
     def acknowledged(self) -> list[tuple[int, str]]:
         """Return the packet numbers acknowledged since the last call, each with the reason of a refusal, or empty.
 
-        With paho 1.6 or MQTT 3.1.1 there are no refusals.
+        MQTT 3.1.1 has no refusals.
         """
         since, self._acknowledged = self._acknowledged, []
         return since
@@ -209,6 +263,7 @@ class Link:
             self._lose(reasons.of_refusal(code, self._config, self._client_id))
             return
         self.most_unacknowledged = getattr(properties, "ReceiveMaximum", self.most_unacknowledged)
+        self.most_bytes = getattr(properties, "MaximumPacketSize", self.most_bytes)
         if self.state == "opened":
             self.state = "connected"
 
@@ -220,8 +275,27 @@ class Link:
         self._lose(reasons.of_loss(code, self._config, answered=self.state == "connected"))
 
     def _on_publish(self, client: Any, userdata: Any, number: int, code: Any = 0, properties: Any = None) -> None:
-        refusal = "" if reasons.of_code(code) < _REFUSED else str(code).lower()
-        self._acknowledged.append((number, refusal))
+        self._answered(number)
+        # Not `code`, which paho 1.6 does not have.
+        refusal = self._socket.refusals.pop(number, 0)
+        self._acknowledged.append((number, reasons.of_number(refusal) if refusal else ""))
+
+    def _on_subscribe(self, client: Any, userdata: Any, number: int, codes: Any, properties: Any = None) -> None:
+        topic = self._answered(number)
+        if topic is not None:
+            code = max(map(reasons.of_code, codes), default=_REFUSED)
+            self._subscribed.append((topic, reasons.of_number(code) if code >= _REFUSED else ""))
+
+    def _expect(self, number: int, topic: str) -> None:
+        if not self._unanswered:
+            self._unanswered_since = time.monotonic()
+        self._unanswered[number] = topic
+
+    def _answered(self, number: int) -> str | None:
+        # A broker answers in order: as long as the oldest is answered, it is slow, not silent.
+        if next(iter(self._unanswered), None) == number:
+            self._unanswered_since = time.monotonic()
+        return self._unanswered.pop(number, None)
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         self._received(message.topic, bytes(message.payload), bool(message.retain))

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,13 +18,18 @@ _COMMANDS = {b"ON": False, b"OFF": True}
 # Limits the log lines that a client can cause.
 _LOG_SECONDS = 60.0
 _SHOWN_BYTES = 20
+# Limits the writes that a client can cause, which wear an SD card out.
+_MOST_WRITES = 10
+_WRITES_SECONDS = 60.0
 
 
 class Mute:
     """Whether to keep the microphone closed; `affectd.audio.supervisor` follows it.
 
     Kept as an empty file ``muted`` in `directory`, which exists or not even after a power cut; None: not kept.
-    If the directory cannot be read the microphone stays muted, for privacy. Any thread may read ``is_muted``.
+    After ten writes in a minute an opening is written later, so that a restart finds the microphone closed; a
+    closing is always written at once. If the directory cannot be read the microphone stays muted, for privacy.
+    Any thread may read ``is_muted``.
     """
 
     def __init__(self, directory: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,29 +37,58 @@ class Mute:
         self._clock = clock
         self._lock = threading.Lock()
         self._warned = False
+        self._writes: deque[float] = deque(maxlen=_MOST_WRITES)  # when they were made
+        self._later: threading.Timer | None = None
         self._next_log = -float("inf")
         self._kept: bool | None = None  # what the directory says; None: unknown
         self._kept = self._read()
         self.is_muted = self._kept is not False
 
     def set(self, muted: bool) -> None:
-        """Mute or not, now and after a restart; returns when it is on disk, never fails. Any thread.
+        """Mute or not, now and after a restart; never fails. Any thread.
 
         If it cannot be saved it holds until the end of the process, and a warning is logged.
         """
         self.is_muted = muted
         with self._lock:
-            wanted = self.is_muted  # read again, because another thread may have changed it
-            if self._kept == wanted:  # no write without a change
-                return
-            try:
-                self._write(wanted)
-            except OSError as error:
-                if not self._warned:
-                    _log.warning("whether it is muted cannot be saved and is lost at a restart: %s", error)
-                self._warned, self._kept = True, None
-            else:
-                self._warned, self._kept = False, wanted
+            self._keep(at_once=False)
+
+    def close(self) -> None:
+        """Write what was to be written later."""
+        with self._lock:
+            self._keep(at_once=True)
+
+    def _keep(self, *, at_once: bool) -> None:
+        wanted = self.is_muted  # read again, because another thread may have changed it
+        if self._later is not None and (at_once or self._kept == wanted):
+            self._later.cancel()
+            self._later = None
+        if self._kept == wanted:  # no write without a change
+            return
+        now = self._clock()
+        is_full = len(self._writes) == _MOST_WRITES and now < self._writes[0] + _WRITES_SECONDS
+        # The disk has not been told that it is closed: that cannot wait.
+        must_be_now = wanted and self._kept is False
+        if is_full and not at_once and not must_be_now:
+            if self._later is None:
+                self._later = threading.Timer(self._writes[0] + _WRITES_SECONDS - now, self._keep_now)
+                self._later.daemon = True
+                self._later.start()
+            return
+        self._writes.append(now)
+        try:
+            self._write(wanted)
+        except OSError as error:
+            if not self._warned:
+                _log.warning("whether it is muted cannot be saved and is lost at a restart: %s", error)
+            self._warned, self._kept = True, None
+        else:
+            self._warned, self._kept = False, wanted
+
+    def _keep_now(self) -> None:
+        with self._lock:
+            self._later = None
+            self._keep(at_once=True)
 
     def command(self, payload: bytes, retained: bool) -> bool:
         """Execute a message on the topic ``listen``, ``ON`` or ``OFF``; return whether it was valid.

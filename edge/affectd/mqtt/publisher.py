@@ -22,8 +22,8 @@ from typing import Any
 
 from affectd import __version__
 from affectd.audio.microphone import Losses
-from affectd.config.directories import runtime_directory, state_directory
 from affectd.config.sections import Config
+from affectd.config.state import Folders
 from affectd.errors import UnavailableError
 from affectd.events.sinks import as_line
 from affectd.mqtt.connection import Connection, Publication
@@ -38,8 +38,8 @@ from affectd.outbox.outbox import Outbox
 class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
-    `mute` is set by the command ``listen``, and None if that is disabled; `patience_seconds` returns how long to wait
-    for the broker at the end.
+    `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
+    `patience_seconds` returns how long to wait for the broker at the end.
 
     Raises
     ------
@@ -56,20 +56,28 @@ class Publisher:
         meter: Meter,
         losses: Losses,
         mute: Mute | None,
+        folders: Folders,
         patience_seconds: Callable[[], float] = lambda: 5.0,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
-        self._topics = topics = Topics(device, mqtt.discovery_prefix)
+        self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
         self._mute = mute
         self._patience_seconds = patience_seconds
         self._state = CurrentState(device)
         self._outbox = Outbox(
-            state_directory(),
-            runtime_directory(),
+            folders.state,
+            folders.runtime,
             max_events=mqtt.outbox_events,
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
-        self._telemetry = Telemetry(device, meter, losses, self._outbox, lambda: mute is not None and mute.is_muted)
+        self._telemetry = Telemetry(
+            device,
+            meter,
+            losses,
+            self._outbox,
+            muted=lambda: mute is not None and mute.is_muted,
+            refused=lambda: self._connection.refused,
+        )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
         if mqtt.discovery:
@@ -98,6 +106,7 @@ class Publisher:
             subscriptions=subscriptions,
             period_seconds=config.telemetry.period_seconds,
             periodic=self._report,
+            answered=self._on_answer,
         )
 
     def __enter__(self) -> Publisher:
@@ -109,6 +118,8 @@ class Publisher:
     ) -> None:
         self._connection.close(self._patience_seconds())
         self._outbox.close()
+        if self._mute is not None:
+            self._mute.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
@@ -118,7 +129,7 @@ class Publisher:
             self._connection.publish(self._now())
 
     def _now(self) -> Publication:
-        return Publication(self._topics.state, self._state.payload(), retain=True)
+        return Publication(self._topics.state, self._state.payload(self._connection.refused), retain=True)
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
@@ -129,9 +140,18 @@ class Publisher:
         return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
 
     def _listening(self) -> list[Publication]:
-        if self._mute is None:
+        """Say whether it listens, or that no command can be received; nothing while the broker has not answered."""
+        listen = self._topics.listen
+        if self._mute is None or listen not in self._connection.granted | self._connection.refused:
             return []
-        return [Publication(self._topics.listen_state, "OFF" if self._mute.is_muted else "ON", retain=True)]
+        word = "OFF" if self._mute.is_muted else "ON"
+        if listen not in self._connection.granted:
+            word = "unavailable"
+        return [Publication(self._topics.listen_state, word, retain=True)]
+
+    def _on_answer(self) -> None:
+        for publication in [self._now(), *self._listening()]:
+            self._connection.publish(publication)
 
     def _on_birth(self, payload: bytes, retained: bool) -> None:
         # A retained message means that Home Assistant started earlier and has got the greeting.
@@ -153,16 +173,31 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     Raises
     ------
     UnavailableError
-        There is no connection within this time.
+        There is no connection within this time, or the broker does not delete them.
     ConfigError
         As for `Publisher`.
     """
+    # MQTT 3.1.1 acknowledges what the broker drops; MQTT 5 has the same permissions, and tells.
+    connection = _forget(config, "5", patience_seconds)
+    if not connection.n_connects and config.mqtt.protocol != "5":
+        connection = _forget(config, config.mqtt.protocol, patience_seconds)
+    if not connection.n_connects:
+        raise UnavailableError(f"The broker could not be told to forget this device: {connection.reason}.")
+    if connection.refused:
+        raise UnavailableError(f"The broker refuses to delete {', '.join(sorted(connection.refused))}.")
+    if not connection.is_complete:
+        raise UnavailableError("The broker has not acknowledged that it forgets this device.")
+
+
+def _forget(config: Config, protocol: str, patience_seconds: float) -> Connection:
+    """Connect once, delete what can be deleted, and return the connection, closed."""
     topics = Topics(config.device.id, config.mqtt.discovery_prefix)
     kept = (topics.discovery, topics.state, topics.listen_state)
     gone = Publication(topics.status, "", retain=True)
+    client_id = config.mqtt.client_id or config.device.id
     connection = Connection(
         # Another client id, because the broker would disconnect the service.
-        replace(config.mqtt, client_id=f"{config.mqtt.client_id or config.device.id}-forget"),
+        replace(config.mqtt, client_id=f"{client_id}-forget", protocol=protocol),
         config.device.id,
         Outbox(None, None, max_events=1, max_bytes=1),
         event_topic=topics.event,
@@ -175,5 +210,4 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     )
     connection.start()
     connection.close(patience_seconds)
-    if not connection.n_connects:
-        raise UnavailableError("The broker could not be told to forget this device.")
+    return connection

@@ -37,6 +37,21 @@ def of_refusal(code: Any, config: MqttConfig, client_id: str) -> str:
     return sentences.get(same.get(number, number)) or f"the broker refuses the connection: {_name(code)}"
 
 
+def of_number(number: int) -> str:
+    """Describe why the broker refuses a publication or a subscription: MQTT 5, tables 3-4 and 3-8."""
+    names = {
+        128: "no reason given",
+        131: "implementation specific error",
+        135: "not authorized",
+        143: "topic filter invalid",
+        144: "topic name invalid",
+        145: "packet identifier in use",
+        151: "quota exceeded",
+        153: "payload format invalid",
+    }
+    return names.get(number, f"reason {number}")
+
+
 def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
     """Describe why a connection ended: an error code of paho, or a reason code of MQTT 5, table 3-13."""
     number = of_code(code)

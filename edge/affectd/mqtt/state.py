@@ -6,11 +6,11 @@ Derived from the events and published on the topic ``state``, retained; ``state.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class CurrentState:
         self._state = _after_status(before, event) if event["type"] == "status" else _after_emotion(before, event)
         return self._state != before
 
-    def payload(self) -> str:
-        """Return the state as JSON."""
-        return json.dumps({"schema": SCHEMA, "device": self._device, **vars(self._state)}, ensure_ascii=False)
+    def payload(self, refused: Iterable[str] = ()) -> str:
+        """Return the state as JSON; `refused` are the topics that the broker refuses."""
+        state = {"schema": SCHEMA, "device": self._device, **vars(self._state), "refused": sorted(refused)}
+        return json.dumps(state, ensure_ascii=False)
 
 
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:

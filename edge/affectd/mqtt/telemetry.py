@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,13 +14,14 @@ import numpy as np
 
 from affectd.arrays import Bool, Float32
 from affectd.board import hottest_celsius, resident
-from affectd.events.event import SCHEMA, utc
+from affectd.events.event import utc
 from affectd.recognition.vad import LEVEL_FLOOR_DBFS
 
 if TYPE_CHECKING:
     from affectd.audio.microphone import Losses
     from affectd.recognition.classifier import Network
 
+SCHEMA = 2
 # Slightly above the floor, because that is computed in float32.
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 # The median is over this many last times, because a period may be a day.
@@ -120,12 +121,13 @@ class Telemetry:
         backlog: Backlog,
         muted: Callable[[], bool],
         root: Path = Path("/"),
+        refused: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._device = device
         self._meter = meter
         self._losses = losses
         self._backlog = backlog
-        self._muted = muted
+        self._muted, self._refused = muted, refused
         self._root = root
         self._began = self._before = time.monotonic()
         self._cpu_before = time.process_time()
@@ -151,4 +153,5 @@ class Telemetry:
             "outbox_events": len(self._backlog),
             "outbox_dropped": self._backlog.n_dropped,
             "muted": self._muted(),
+            "refused": sorted(self._refused()),
         }

@@ -17,7 +17,8 @@ class Topics:
     """
 
     device: str  # letters, digits, _ and -
-    discovery_prefix: str = "homeassistant"  # the first level of the topics of Home Assistant
+    discovery_prefix: str = "homeassistant"  # the first levels of the topics of Home Assistant
+    birth_topic: str = ""  # where Home Assistant says that it has started; empty: status below the prefix
 
     @property
     def status(self) -> str:
@@ -57,7 +58,7 @@ class Topics:
     @property
     def birth(self) -> str:
         """Start of Home Assistant."""
-        return f"{self.discovery_prefix}/status"
+        return self.birth_topic or f"{self.discovery_prefix}/status"
 
     def _of_device(self, name: str) -> str:
         return f"affectd/{self.device}/{name}"

@@ -88,7 +88,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file_over_the_defau
     in_file, in_environment, in_options = (data.draw(values(key)) for _ in range(3))
     path = written(tmp_path_factory.getbasetemp(), f"[{name}]\n{key.name} = {toml(in_file)}\n")
     for has_file, has_variable, has_option in itertools.product([False, True], repeat=3):
-        expected, origin = key.default, "default"
+        expected, origin = getattr(SECTIONS[name](), key.name), "default"
         if has_file:
             expected, origin = in_file, f"file {path}"
         if has_variable:
@@ -443,7 +443,9 @@ def test_the_sample_sets_nothing_and_uncommented_it_sets_every_default() -> None
     content = SAMPLE.read_text()
     assert all(tables == {} for tables in tomllib.loads(content).values())
     uncommented = tomllib.loads(re.sub(r"^#(?=\w+ = )", "", content, flags=re.MULTILINE))
-    assert uncommented == without_nothing(asdict(Config()))
+    expected = without_nothing(asdict(Config()))
+    del expected["device"]["id"]  # which is another on every machine
+    assert uncommented == expected
     assert re.findall(r"^#?(\w+) =", content, re.MULTILINE) == [key.name for _, key in KEYS]
     assert load_config(SAMPLE) == Config()
 
@@ -455,3 +457,29 @@ def test_settings_cost_no_parser_where_there_is_no_file() -> None:
     code += "loading.load_config(); print([m for m in ('tomllib', 'difflib', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_default_id_is_that_of_the_machine_but_an_old_file_keeps_the_old_one(tmp_path: Path) -> None:
+    unset = load_settings()["device"]["id"]
+    assert re.fullmatch("affectd-[0-9a-f]{8}", unset.value)
+    assert unset == load_settings(written(tmp_path, SAMPLE.read_text()))["device"]["id"]
+    # What earlier versions installed, whose topics and entities must stay what they are.
+    old = '[device]\n\n# The name in every event. Letters, digits, _ and -.\n#id = "affectd"\n[mqtt]\nenabled = true\n'
+    assert load_settings(written(tmp_path, old))["device"]["id"] == ("affectd", "default")
+    assert load_config(written(tmp_path, old)).device.id == "affectd"
+    given = load_settings(written(tmp_path, old.replace("#id", "id").replace("affectd", "kitchen")))
+    assert given["device"]["id"].value == "kitchen"
+
+
+@pytest.mark.parametrize("prefix", ["homeassistant", "home/ha", "a/b/c"])
+def test_a_topic_of_home_assistant_may_have_levels(tmp_path: Path, prefix: str) -> None:
+    text = f'[mqtt]\ndiscovery_prefix = "{prefix}"\nbirth_topic = "{prefix}/birth"\n'
+    mqtt = load_config(written(tmp_path, text)).mqtt
+    assert (mqtt.discovery_prefix, mqtt.birth_topic) == (prefix, f"{prefix}/birth")
+
+
+@pytest.mark.parametrize("prefix", ["/a", "a/", "a//b", "a/+", "#", "two words", "a\\u0000"])
+@pytest.mark.parametrize("key", ["discovery_prefix", "birth_topic"])
+def test_what_is_no_topic_is_refused(tmp_path: Path, key: str, prefix: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load_config(written(tmp_path, f'[mqtt]\n{key} = "{prefix}"\n'))

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -25,6 +26,7 @@ from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding
 from affectd.doctor.microphone import judge
 from affectd.errors import MicrophoneError, UnavailableError
+from affectd.events.event import event_schema
 from affectd.recognition import classifier
 from affectd.recognition.model_file import write_model
 from broker import free_port
@@ -358,8 +360,64 @@ def test_a_broker_is_logged_in_to_and_left_without_a_trace(device: Any, tmp_path
             assert b"affectd-kiosk-doctor" in body, "the service keeps its connection"
             assert not body[7] & 0x04, "no last will"
             client.answer(0)
+            client.confirm(1)
             client.expect(DISCONNECT)
-            says(finding.result(), "ok", f"localhost:{broker.port} lets this device in by MQTT 3.1.1")
+            client = broker.welcome("5")
+            event = client.published()
+            assert (event.topic, event.qos, event.retain) == ("affectd/kiosk/event", 1, False)
+            jsonschema.validate(json.loads(event.payload), event_schema())
+            assert json.loads(event.payload)["type"] == "test"
+            client.acknowledge(event, 0)
+            client.expect(DISCONNECT)
+            says(
+                finding.result(),
+                "ok",
+                f"localhost:{broker.port} lets this device in by MQTT 3.1.1",
+                "takes its events",
+            )
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_refused_subscription_and_a_refused_event_are_faults(device: Any, tmp_path: Path, protocol: str) -> None:
+    with FakeBroker() as broker:
+        settings = f'[mqtt]\nenabled = true\nport = {broker.port}\nlisten_command = true\nprotocol = "{protocol}"\n'
+        put(tmp_path, "etc/affectd/affectd.toml", f'[device]\nid = "kiosk"\n{settings}')
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            client = broker.welcome(protocol)
+            client.confirm(1)
+            client.confirm(128)
+            if protocol == "3.1.1":
+                client.expect(DISCONNECT)
+                client = broker.welcome("5")
+            client.acknowledge(client.published(), 135)
+            client.expect(DISCONNECT)
+            words = ("affectd/kiosk/listen (no reason given)", "affectd/kiosk/event (not authorized)", "Access control")
+            says(finding.result(), "fault", *words)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_where_there_is_no_mqtt_5_an_event_must_come_back(device: Any, tmp_path: Path, comes_back: bool) -> None:
+    with FakeBroker() as broker:
+        settings = f'[device]\nid = "kiosk"\n[mqtt]\nenabled = true\nport = {broker.port}\ndiscovery = false\n'
+        put(tmp_path, "etc/affectd/affectd.toml", settings)
+        with ThreadPoolExecutor() as pool:
+            finding = pool.submit(found, device(), "broker")
+            broker.welcome().expect(DISCONNECT)
+            client = broker.accept("3.1.1")
+            client.expect(CONNECT)
+            client.answer(1)
+            client = broker.welcome()
+            client.confirm(1)
+            event = client.published()
+            client.acknowledge(event)
+            if comes_back:
+                client.publish(event.topic, event.payload.encode())
+            client.expect(DISCONNECT)
+            if comes_back:
+                says(finding.result(), "ok", "takes its events")
+            else:
+                says(finding.result(), "warning", "does not tell whether it takes events", "test")
 
 
 def test_a_broker_that_refuses_is_a_fault_with_its_reason(device: Any, tmp_path: Path) -> None:

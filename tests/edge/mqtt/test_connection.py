@@ -706,7 +706,6 @@ def test_no_more_is_under_way_than_the_broker_wants(broker: FakeBroker, outbox: 
     assert arrived == made
 
 
-@pytest.mark.skipif(not PAHO_2, reason="paho 1.6 does not tell of a refused publication")
 def test_an_event_that_the_broker_refuses_stays_and_is_tried_again_later(
     broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -769,3 +768,62 @@ def test_nobody_waits_for_a_thread_that_waits_for_the_disk(
         assert time.monotonic() - began < 20.0
     finally:
         go_on.set()
+
+
+# --- what the broker refuses -------------------------------------------------------------------------------------
+
+
+def test_a_refused_subscription_is_told_once_and_tried_again_until_it_is_granted(
+    broker: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: list[tuple[set[str], frozenset[str]]] = []
+    connection: Connection = connect(
+        start=False,
+        config={"retry_seconds": 1.0},
+        subscriptions={LISTEN: lambda payload, retained: None},
+        answered=lambda: changes.append((set(connection.granted), connection.refused)),
+    )
+    connection.start()
+    client = broker.welcome()
+    client.confirm(128)
+    greeted(client)
+    wait_until(lambda: changes)
+    assert changes == [(set(), frozenset({LISTEN}))]
+    client.confirm(128)
+    client.confirm(1)
+    wait_until(lambda: not connection.refused)
+    assert changes[-1] == ({LISTEN}, frozenset())
+    assert [line for line in warnings(caplog) if LISTEN in line] == [
+        f"the broker refuses the subscription to {LISTEN}: no reason given; nothing is received there"
+    ]
+
+
+def test_a_refused_publication_is_known_until_one_is_taken(broker: FakeBroker, outbox: Waiting, connect: Any) -> None:
+    connection = connect(config={"protocol": "5", "retry_seconds": 1.0})
+    client = broker.welcome("5")
+    greeting = client.published()
+    client.acknowledge(greeting, 0)
+    outbox.fill(1)
+    connection.event_made()
+    client.acknowledge(client.published(), 135)
+    wait_until(lambda: connection.refused == {EVENT})
+    client.acknowledge(client.published(), 0)
+    wait_until(lambda: not connection.refused)
+    assert len(outbox) == 0
+
+
+def test_an_event_longer_than_the_broker_takes_is_kept_and_stops_no_other(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox.put("x" * 200)
+    outbox.put("short")
+    connection = connect(config={"protocol": "5"})
+    client = broker.welcome("5", b"\x27\0\0\0\x64")  # 100 bytes
+    greeted(client)
+    event = client.published()
+    assert event.payload == "short"
+    client.acknowledge(event, 0)
+    client.expect_nothing()
+    assert connection.connected
+    assert len(outbox) == 1
+    assert any("100 bytes at most" in line for line in warnings(caplog))

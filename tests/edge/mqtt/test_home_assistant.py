@@ -49,7 +49,7 @@ def test_the_device_says_who_it_is_and_where_to_see_that_it_is_there() -> None:
         "sw_version": "1.2.3",
     }
     assert payload["o"] == {"name": "affectd", "sw_version": "1.2.3"}
-    assert payload["availability_topic"] == "affectd/kitchen/status"
+    assert [one["topic"] for one in payload["availability"]] == ["affectd/kitchen/status"]
 
 
 def test_every_component_has_a_platform_and_a_name_of_its_own() -> None:
@@ -101,6 +101,11 @@ def test_a_device_that_takes_no_commands_takes_the_switch_away_that_it_may_have_
         "affectd/kitchen/listen/state",
     )
     assert not switch.get("retain", False)
+    assert [one["topic"] for one in switch["availability"]] == [
+        "affectd/kitchen/status",
+        "affectd/kitchen/listen/state",
+    ]
+    assert switch["availability_mode"] == "all"
 
 
 def test_only_what_people_may_want_on_a_dashboard_is_not_a_diagnostic() -> None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from affectd.config.sections import MqttConfig
 from affectd.mqtt.credentials import Login
 from affectd.mqtt.link import Link, Publication
 from broker import Certificates, free_port, packet, string, wait_until
-from fake_broker import CONNECT, FakeBroker
+from fake_broker import CONNECT, FakeBroker, FakeConnection
 
 NOBODY = Login(None, None)
 
@@ -174,3 +175,128 @@ def test_a_link_that_is_dropped_while_it_opens_does_not_stay_open() -> None:
         with pytest.raises(EOFError):
             client.receive()
         assert link.state == "lost"
+
+
+def connected(broker: FakeBroker, keepalive_seconds: int = 30, **changes: Any) -> tuple[Link, FakeConnection]:
+    """Return both ends; the keepalive may be shorter than the settings allow."""
+    limits = changes.pop("limits", b"")
+    link = link_to(broker.port, **changes)
+    object.__setattr__(link._config, "keepalive_seconds", keepalive_seconds)
+    link.open()
+    protocol = changes.get("protocol", "3.1.1")
+    client = broker.accept(protocol)
+    client.expect(CONNECT)
+    client.answer(0, limits)
+    wait_until(lambda: (link.step(), link.state == "connected")[1])
+    return link, client
+
+
+def trickle(link: Link, client: FakeConnection, data: bytes, seconds: float) -> None:
+    """Let the broker send these again and again, byte by byte, until the link is lost or the time is over."""
+    give_up_at = time.monotonic() + seconds
+    position = 0
+    while link.state != "lost" and time.monotonic() < give_up_at:
+        client.send(data[position : position + 1])
+        position = (position + 1) % len(data)
+        drive(link, 0.05)
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("sent", ["publication", "subscription", "ping"])
+def test_a_broker_that_owes_an_answer_is_given_up_though_it_sends_a_byte_now_and_then(protocol: str, sent: str) -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, 1, protocol=protocol)
+        if sent == "publication":
+            link.publish(Publication("a/b", "{}"))
+        elif sent == "subscription":
+            link.subscribe(["a/b"])
+        began = time.monotonic()
+        trickle(link, client, packet(0x30, string("x") + b"\0" * 100), 10.0)
+        assert link.state == "lost"
+        assert "answer" in link.reason
+        assert time.monotonic() - began < (3.0 if sent == "ping" else 2.0)
+
+
+def test_a_broker_that_acknowledges_slowly_but_in_order_is_not_given_up() -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, 1)
+        for _ in range(6):
+            link.publish(Publication("a/b", "{}"))
+        for _ in range(6):
+            client.acknowledge(client.published())
+            client.send(packet(0xD0, b""))
+            drive(link, 0.4)
+        assert link.state == "connected", link.reason
+        assert len(link.acknowledged()) == 6
+
+
+def test_a_broker_that_acknowledges_all_but_one_is_given_up() -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, 1)
+        link.publish(Publication("a/b", "never"))
+        client.published()
+        for _ in range(30):
+            link.publish(Publication("a/b", "{}"))
+            client.acknowledge(client.published())
+            drive(link, 0.1)
+            if link.state == "lost":
+                break
+        assert "a/b" in link.reason
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("code", [0, 1, 128])
+def test_the_answer_to_a_subscription_is_told(protocol: str, code: int) -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, protocol=protocol)
+        link.subscribe(["a/b"])
+        client.confirm(code)
+        wait_until(lambda: (link.step(), link._subscribed)[1])
+        ((topic, refusal),) = link.subscribed()
+        assert (topic, bool(refusal)) == ("a/b", code == 128)
+        assert link.subscribed() == []
+
+
+def test_a_publication_longer_than_the_broker_takes_is_refused_and_not_sent() -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, protocol="5", limits=b"\x27\0\0\0\x40")  # 64 bytes
+        too_long = [link.publish(Publication("a/b", "x" * 60, qos=qos)) for qos in (0, 1)]
+        fits = link.publish(Publication("a/b", "x" * 40))
+        published = client.published()
+        assert (published.payload, published.number) == ("x" * 40, fits)
+        client.expect_nothing()
+        assert [(number, "64 bytes" in refusal) for number, refusal in link.acknowledged()] == [
+            (number, True) for number in too_long
+        ]
+
+
+def test_a_broker_is_told_how_much_it_may_send() -> None:
+    with FakeBroker() as broker:
+        link = link_to(broker.port, protocol="5")
+        link.open()
+        assert b"\x27\0\0\x10\0" in broker.accept("5").expect(CONNECT)
+        link.drop()
+
+
+def test_answers_to_a_broker_that_does_not_read_do_not_pile_up() -> None:
+    """A broker that publishes without end at QoS 1 and never reads would fill the memory with acknowledgements."""
+    heard: list[bytes] = []
+    with FakeBroker() as broker:
+        link, client = connected(broker, received=lambda topic, payload, retained: heard.append(payload))
+        link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        flood = b"".join(packet(0x32, string("x") + number.to_bytes(2) + b"y") for number in range(1, 1000))
+
+        def send() -> None:
+            with suppress(OSError):
+                while True:
+                    client.send(flood)
+
+        threading.Thread(target=send, daemon=True).start()
+        n = -1
+        while len(heard) > n and n < 1_000_000:
+            n = len(heard)
+            drive(link, 0.3)
+        assert n < 1_000_000
+        assert link.state == "connected"
+        assert len(link._client._out_packet) <= 2

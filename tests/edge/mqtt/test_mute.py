@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from affectd.mqtt.mute import Mute
+from broker import wait_until
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -178,3 +179,39 @@ def test_nonsense_is_logged_in_characters_that_can_be_seen_and_at_most_once_a_mi
     now = 1000.0
     mute.command(b"OFF", retained=True)
     assert "retained" in warnings(caplog)[-1]
+
+
+def test_a_storm_of_commands_costs_a_bounded_number_of_writes_and_a_closed_microphone_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_synced = 0
+    fsync = os.fsync
+
+    def counted(file: int) -> None:
+        nonlocal n_synced
+        n_synced += 1
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    now = 0.0
+    mute = Mute(tmp_path, lambda: now)
+    for minute in range(3):
+        for _ in range(1000):
+            assert mute.command(b"OFF", retained=False)
+            assert Mute(tmp_path).is_muted, "at once, whatever came before"
+            assert mute.command(b"ON", retained=False)
+            assert not mute.is_muted
+        assert n_synced <= (minute + 1) * 25
+        now += 61.0
+    mute.close()
+    assert not Mute(tmp_path).is_muted
+
+
+def test_an_opening_that_had_to_wait_is_written_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("affectd.mqtt.mute._WRITES_SECONDS", 0.5)
+    mute = Mute(tmp_path)
+    for _ in range(50):
+        mute.set(True)
+        mute.set(False)
+    assert Mute(tmp_path).is_muted
+    wait_until(lambda: not Mute(tmp_path).is_muted)

@@ -35,20 +35,21 @@ def after(*events: dict[str, object]) -> dict[str, object]:
 
 
 def test_before_the_first_event_nothing_is_known() -> None:
-    nothing = {"label": None, "probability": None, "since": None, "speaking": False, "microphone": None}
-    assert after() == {"schema": 1, "device": "kitchen", **nothing}
+    nothing = {"label": None, "probability": None, "since": None, "speaking": False, "microphone": None, "refused": []}
+    assert after() == {"schema": 2, "device": "kitchen", **nothing}
 
 
 def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> None:
     state = after(status("healthy"), emotion("start", "calm", 1), emotion("change", "sad", 2, 0.7321))
     assert state == {
-        "schema": 1,
+        "schema": 2,
         "device": "kitchen",
         "label": "sad",
         "probability": 0.7321,
         "since": "2026-11-20T06:33:02.000Z",
         "speaking": True,
         "microphone": "healthy",
+        "refused": [],
     }
 
 

@@ -1,0 +1,125 @@
+"""The state of a device is its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from affectd.config.machine import machine_name
+from affectd.config.state import Folders, claimed_folders
+from affectd.errors import UnavailableError
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    folders = Folders(tmp_path / "state", tmp_path / "run")
+    monkeypatch.setenv("STATE_DIRECTORY", str(folders.state))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folders.runtime))
+    return folders
+
+
+def test_two_devices_share_nothing(base: Folders) -> None:
+    with claimed_folders("one") as one, claimed_folders("two") as two:
+        assert not set(one) & set(two)
+        for folder in (*one, *two):
+            assert folder is not None
+            assert folder.is_relative_to(base.state) or folder.is_relative_to(base.runtime or "")
+
+
+def test_a_second_process_of_the_same_device_is_refused_while_the_first_one_lives(base: Folders) -> None:
+    with (
+        claimed_folders("one"),
+        pytest.raises(UnavailableError, match=r"Another affectd with the id one .*\[device\] id"),
+        claimed_folders("one"),
+    ):
+        pass
+    with claimed_folders("one"):
+        pass
+
+
+def test_others_may_not_look_into_the_folders_whatever_the_umask(base: Folders) -> None:
+    before = os.umask(0)
+    try:
+        with claimed_folders("one") as folders:
+            for folder in (base.state, folders.state.parent, folders.state):
+                assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_the_first_device_takes_over_what_there_was_before(base: Folders) -> None:
+    assert base.runtime is not None
+    base.state.mkdir()
+    base.runtime.mkdir()
+    event = b'00000000 0000000000000001 {"schema": 1, "device": "one"}\n'
+    for name, content in (("muted", b""), ("outbox.sqlite", b"x"), ("outbox.sqlite-wal", b"y"), ("other", b"z")):
+        (base.state / name).write_bytes(content)
+    (base.runtime / "outbox.journal").write_bytes(event)
+    with claimed_folders("one") as one:
+        assert {path.name for path in one.state.iterdir()} >= {"muted", "outbox.sqlite", "outbox.sqlite-wal"}
+        assert one.runtime is not None
+        assert (one.runtime / "outbox.journal").read_bytes() == event
+        assert {path.name for path in base.state.iterdir()} == {"devices", "other"}
+        with claimed_folders("two") as two:
+            assert not (two.state / "muted").exists()
+
+
+def test_events_of_another_device_are_not_taken_over(base: Folders, caplog: pytest.LogCaptureFixture) -> None:
+    base.state.mkdir()
+    (base.state / "outbox.journal").write_bytes(b'0 1 {"schema": 1, "device": "old"}\n')
+    (base.state / "muted").touch()
+    with claimed_folders("new") as new:
+        assert not (new.state / "outbox.journal").exists()
+        assert (new.state / "muted").exists(), "in doubt the microphone stays closed"
+        assert "another id" in caplog.text
+    with claimed_folders("old") as old:
+        assert (old.state / "outbox.journal").exists()
+
+
+def test_what_cannot_be_moved_stays_in_force(base: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    base.state.mkdir()
+    (base.state / "muted").touch()
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with claimed_folders("one") as folders:
+        assert folders.state == base.state
+
+
+def test_folders_that_cannot_be_made_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "file" / "state"))
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with claimed_folders("one") as folders:
+        assert folders.runtime is None
+
+
+def machine(folder: Path, **files: str) -> str:
+    places = {"id": "etc/machine-id", "serial": "proc/device-tree/serial-number"}
+    for name, content in files.items():
+        path = folder / places[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return machine_name(folder)
+
+
+def test_every_machine_has_a_name_of_its_own(tmp_path: Path) -> None:
+    one, two = "a" * 32 + "\n", "b" * 32 + "\n"
+    ids = [{"id": one}, {"id": two}, {"id": one, "serial": "1\0"}, {"serial": "1\0"}]
+    names = [machine(tmp_path / str(n), **files) for n, files in enumerate(ids)]
+    assert len(set(names)) == len(ids)
+    assert machine(tmp_path / "again", id="a" * 32) == names[0]
+    assert all("aaa" not in name for name in names)
+
+
+@pytest.mark.parametrize("files", [{}, {"id": ""}, {"id": "uninitialized\n"}])
+def test_without_a_machine_id_the_network_card_gives_the_name(tmp_path: Path, files: dict[str, str]) -> None:
+    name = machine(tmp_path / "one", **files)
+    assert name == machine(tmp_path / "two", **files)
+    assert name.startswith("affectd-")

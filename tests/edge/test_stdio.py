@@ -1,0 +1,37 @@
+"""The log: nothing outside can fill it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+from affectd.stdio import PerMinute
+
+
+def record(message: str, *arguments: object, name: str = "a") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.WARNING, "", 0, message, arguments, None)
+
+
+def test_ten_records_of_a_kind_pass_in_a_minute() -> None:
+    now = 0.0
+    limited = PerMinute(lambda: now)
+    passed = [one for one in (record("%d is wrong", n) for n in range(1000)) if limited.filter(one)]
+    assert len(passed) == 10
+    assert [one.getMessage() for one in passed[:2]] == ["0 is wrong", "1 is wrong"]
+    assert passed[-1].getMessage() == "9 is wrong (more like this are left out for a minute)"
+    assert limited.filter(record("another kind"))
+    assert limited.filter(record("%d is wrong", 1, name="b"))
+    now = 61.0
+    assert limited.filter(record("%d is wrong", 1000))
+
+
+def test_the_log_of_the_program_is_limited() -> None:
+    program = (
+        "import logging, affectd.stdio as s; s.log_to_stderr()\n"
+        "for n in range(10_000): logging.getLogger('x').warning('no %d', n)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "affectd: no 0"
