@@ -1,33 +1,23 @@
-"""Sound on standard input: raw PCM, or a WAV stream, which is told from it by its first bytes."""
+"""What comes on standard input, by its first bytes, and the sound of a WAV file that comes there."""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from collections.abc import Iterator
-from typing import Protocol
 
-import numpy as np
-
-from affectd.arrays import Block, Float32
+from affectd.arrays import Float32
 from affectd.audio.containers import WAV_MAGICS, Origin, is_undecided, is_wav
 from affectd.audio.wav_header import is_chunk, is_unknown, read_header, skip
 from affectd.errors import DataError, NoInputError
 
 _log = logging.getLogger(__name__)
 
-_RAW_BYTES = 4096
+_FIRST_BYTES = 4096
 _STREAM_BYTES = 1 << 15
 
 ORIGIN = Origin("Standard input")
-
-
-class Arriving(Protocol):
-    """Bytes that come once, such as `io.BufferedReader` of a pipe."""
-
-    def read1(self, size: int, /) -> bytes:
-        """Return what has arrived, without waiting for more; nothing at the end."""
-        ...
 
 
 class Piped:
@@ -41,13 +31,13 @@ class Piped:
         It cannot be read, here or later.
     """
 
-    def __init__(self, stream: Arriving) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
         self._ahead = b""
         is_all = False
         # No longer than necessary: a slow sender is to be heard at once.
         while not is_all and is_undecided(self._ahead):
-            piece = self._arrived(_RAW_BYTES)
+            piece = self._arrived(_FIRST_BYTES)
             self._ahead += piece
             is_all = not piece
         self.is_wav = is_wav(self._ahead)
@@ -82,37 +72,6 @@ class Piped:
             return self._stream.read1(size)
         except OSError as error:
             raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
-
-
-def raw_blocks(stream: Arriving) -> Iterator[Block]:
-    """Yield raw s16le mono PCM as it arrives, as float32 (n,).
-
-    Raises
-    ------
-    NoInputError
-        If the stream ends before its first byte or cannot be read.
-    DataError
-        If it ends in the middle of a sample; the samples before are yielded.
-    """
-    n_bytes = 0
-    rest = b""
-    try:
-        # read1 returns what has arrived, without waiting for a full buffer.
-        while data := stream.read1(_RAW_BYTES):
-            n_bytes += len(data)
-            data = rest + data
-            n_whole = len(data) // 2 * 2
-            rest = data[n_whole:]
-            yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
-    except OSError as error:
-        raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
-    if n_bytes == 0:
-        raise NoInputError("Standard input ended before its first sample.")
-    if rest:
-        raise DataError(
-            f"Standard input ended in the middle of a sample, after {n_bytes} bytes; it must be raw 16-bit "
-            "little-endian mono PCM."
-        )
 
 
 class WavStream:

@@ -10,17 +10,22 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from affectd.arrays import Block
 from affectd.audio.microphone import Losses
-from affectd.audio.mixing import check_channel, mono
-from affectd.audio.piped import ORIGIN, Arriving, Piped, WavStream, raw_blocks
 from affectd.audio.resampler import resample_blocks
 from affectd.audio.supervisor import Report, microphone_blocks
-from affectd.audio.wav import WavReader
 from affectd.config.sections import AudioConfig
-from affectd.errors import NoInputError
+from affectd.errors import DataError, NoInputError
+
+if TYPE_CHECKING:
+    from affectd.audio.piped import Piped, WavStream
+    from affectd.audio.wav import WavReader
+
+_RAW_BYTES = 4096
 
 
 def open_source(
@@ -84,14 +89,16 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
 
     Examples
     --------
-    >>> import numpy as np
     >>> np.concatenate([*wav_blocks("clip.wav", 16000)]).shape
     (8000,)
     """
+    # Imported here and below: a microphone needs nothing of it, and it costs memory.
+    from affectd.audio.wav import WavReader
+
     return _resampled(WavReader(path), sample_rate, channel)
 
 
-def stream_blocks(stream: Arriving, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
     """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
 
     Raises
@@ -99,6 +106,9 @@ def stream_blocks(stream: Arriving, sample_rate: int, channel: int | str = "mix"
     NoInputError, DataError, ConfigError
         As these do, or if it is something else.
     """
+    from affectd.audio.mixing import check_channel
+    from affectd.audio.piped import ORIGIN, Piped, WavStream
+
     piped = Piped(stream)
     if piped.is_wav:
         yield from _resampled(WavStream(piped), sample_rate, channel)
@@ -108,8 +118,41 @@ def stream_blocks(stream: Arriving, sample_rate: int, channel: int | str = "mix"
 
 
 def _resampled(wav: WavReader | WavStream, sample_rate: int, channel: int | str) -> Iterator[Block]:
+    from affectd.audio.mixing import check_channel, mono
+
     check_channel(channel, wav.n_channels, wav.origin)
     return resample_blocks(mono(wav, channel, wav.origin), wav.sample_rate, sample_rate)
+
+
+def raw_blocks(stream: io.BufferedIOBase | Piped) -> Iterator[Block]:
+    """Yield raw s16le mono PCM as it arrives, as float32 (n,).
+
+    Raises
+    ------
+    NoInputError
+        If the stream ends before its first byte or cannot be read.
+    DataError
+        If it ends in the middle of a sample; the samples before are yielded.
+    """
+    n_bytes = 0
+    rest = b""
+    try:
+        # read1 returns what has arrived, without waiting for a full buffer.
+        while data := stream.read1(_RAW_BYTES):
+            n_bytes += len(data)
+            data = rest + data
+            n_whole = len(data) // 2 * 2
+            rest = data[n_whole:]
+            yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
+    except OSError as error:
+        raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+    if n_bytes == 0:
+        raise NoInputError("Standard input ended before its first sample.")
+    if rest:
+        raise DataError(
+            f"Standard input ended in the middle of a sample, after {n_bytes} bytes; it must be raw 16-bit "
+            "little-endian mono PCM."
+        )
 
 
 def paced(

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectd.audio.source import stream_blocks, wav_blocks
-from affectd.errors import ConfigError, DataError, NoInputError
+from affectd.errors import AffectdError, ConfigError, DataError, NoInputError
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 
@@ -228,6 +228,27 @@ def test_the_channel_is_chosen_and_has_to_be_there() -> None:
     np.testing.assert_array_equal(heard(PCM.tobytes(), channel=0) * 2**15, PCM)
     with pytest.raises(ConfigError, match="Standard input has one channel"):
         heard(PCM.tobytes(), channel=1)
+
+
+@settings(max_examples=300)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=6),
+    cut=st.none() | st.integers(0, 400),
+    behind=st.binary(max_size=30),
+)
+def test_a_mutated_stream_gives_valid_blocks_or_a_sentence(
+    changes: list[tuple[int, int]], cut: int | None, behind: bytes
+) -> None:
+    content = bytearray(header(320) + PCM[:160].tobytes() + behind)
+    for position, value in changes:
+        content[position] = value
+    sentence, samples = "", np.zeros(0)
+    try:
+        samples = heard(bytes(content[:cut]))
+    except AffectdError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+    assert np.isfinite(samples).all()
 
 
 def affectd(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
