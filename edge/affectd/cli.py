@@ -61,7 +61,9 @@ def _parser(out: TextIO) -> _Parser:
     settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")
     settings.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
     source = _Parser(add_help=False)
-    source.add_argument("--source", metavar="mic|FILE|-", help="microphone, WAV file, or raw 16-bit mono PCM on stdin")
+    source.add_argument(
+        "--source", metavar="mic|FILE|-", help="microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM"
+    )
 
     parents = [source, settings]
     run = commands.add_parser("run", parents=parents, help="print events as JSON lines until the sound ends")
@@ -113,7 +115,7 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
     code = 0
     for path in options.paths:
         try:
-            result = classify_recording(wav_blocks(path, sample_rate), classifier, config)
+            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), classifier, config)
         except AffectdError as error:
             failed = _print_error(error)
             code = code or failed

@@ -1,4 +1,4 @@
-"""Sources: a WAV file, raw PCM on standard input, or a microphone.
+"""Sources: a WAV file, WAV or raw PCM on standard input, or a microphone.
 
 A source is an iterator of blocks: float32, mono, shape (n,) with n >= 0, in [-1, 1], at the requested sample rate.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,9 +18,12 @@ from affectd.arrays import Block
 from affectd.audio.microphone import Losses
 from affectd.audio.resampler import resample_blocks
 from affectd.audio.supervisor import Report, microphone_blocks
-from affectd.audio.wav import WavReader
 from affectd.config.sections import AudioConfig
 from affectd.errors import DataError, NoInputError
+
+if TYPE_CHECKING:
+    from affectd.audio.piped import Piped, WavStream
+    from affectd.audio.wav import WavReader
 
 _RAW_BYTES = 4096
 
@@ -41,13 +44,13 @@ def open_source(
     Parameters
     ----------
     name : str
-        ``mic``, the path of a WAV file, or ``-`` for raw s16le mono PCM at `sample_rate` on standard input.
+        ``mic``, the path of a WAV file, or ``-`` for standard input: WAV, or raw s16le mono PCM at `sample_rate`.
     sample_rate : int
         Output rate, Hz.
     realtime : bool
         Deliver no block before its last sample would have been recorded.
     config : AudioConfig, optional
-        Which microphone, and its time limits.
+        Which microphone, its time limits, and which channel of any source.
     report : callable
         Called with the state of the microphone and the reason at each change of state.
     patient : bool
@@ -59,7 +62,7 @@ def open_source(
 
     Raises
     ------
-    NoInputError, DataError, UnavailableError, AudioError
+    NoInputError, DataError, ConfigError, UnavailableError, AudioError
         At once if the source cannot be opened; while iterating if a file or stream fails later.
 
     Examples
@@ -72,28 +75,56 @@ def open_source(
             sample_rate, config or AudioConfig(), report, patient=patient, muted=muted, losses=losses
         )
     if name != "-":
-        blocks = wav_blocks(name, sample_rate)
+        blocks = wav_blocks(name, sample_rate, config.channel if config else "mix")
     elif sys.stdin is None:
         raise NoInputError("Standard input is closed.")
     else:
-        blocks = raw_blocks(cast(io.BufferedIOBase, sys.stdin.buffer))
+        stream = cast(io.BufferedIOBase, sys.stdin.buffer)
+        blocks = stream_blocks(stream, sample_rate, config.channel if config else "mix")
     return paced(blocks, sample_rate) if realtime else blocks
 
 
-def wav_blocks(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Block]:
-    """Open a WAV file of any rate and yield the mean of its channels at `sample_rate`, float32 (n,).
+def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+    """Open a WAV file of any rate and yield a channel, or the mean of all, at `sample_rate`, float32 (n,).
 
     Examples
     --------
     >>> np.concatenate([*wav_blocks("clip.wav", 16000)]).shape
     (8000,)
     """
-    wav = WavReader(path)
-    mono = (block.mean(axis=1, dtype=np.float32) for block in wav)
-    return resample_blocks(mono, wav.sample_rate, sample_rate)
+    # Imported here and below: a microphone needs nothing of it, and it costs memory.
+    from affectd.audio.wav import WavReader
+
+    return _resampled(WavReader(path), sample_rate, channel)
 
 
-def raw_blocks(stream: io.BufferedIOBase) -> Iterator[Block]:
+def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+    """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
+
+    Raises
+    ------
+    NoInputError, DataError, ConfigError
+        As these do, or if it is something else.
+    """
+    from affectd.audio.mixing import check_channel
+    from affectd.audio.piped import ORIGIN, Piped, WavStream
+
+    piped = Piped(stream)
+    if piped.is_wav:
+        yield from _resampled(WavStream(piped), sample_rate, channel)
+    else:
+        check_channel(channel, 1, ORIGIN)
+        yield from raw_blocks(piped)
+
+
+def _resampled(wav: WavReader | WavStream, sample_rate: int, channel: int | str) -> Iterator[Block]:
+    from affectd.audio.mixing import check_channel, mono
+
+    check_channel(channel, wav.n_channels, wav.origin)
+    return resample_blocks(mono(wav, channel, wav.origin), wav.sample_rate, sample_rate)
+
+
+def raw_blocks(stream: io.BufferedIOBase | Piped) -> Iterator[Block]:
     """Yield raw s16le mono PCM as it arrives, as float32 (n,).
 
     Raises

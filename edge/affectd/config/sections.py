@@ -34,7 +34,7 @@ class AudioConfig(Section):
 
     name = "audio"
     source: str = setting("mic")
-    """``mic``, ``-`` for raw 16-bit PCM on stdin, or the path of a WAV file."""
+    """``mic``, ``-`` for WAV or raw 16-bit PCM on stdin, or the path of a WAV file."""
     device: str = setting(
         "",
         pattern="(usb-id:[0-9a-f]{4}:[0-9a-f]{4}(:.+)?|usb-path:.+|card:.+)?",
@@ -42,7 +42,7 @@ class AudioConfig(Section):
     )
     """The microphone, by a stable name; empty for the system's default."""
     channel: int | str = setting("mix", 0, 255, pattern="mix", words='"mix" or the number of a channel from 0 to 255')
-    """The channel to listen to, from 0, or ``mix`` for the mean of all."""
+    """The channel to listen to, from 0, or ``mix`` for the mean of all; of a microphone, a file and stdin."""
     stalled_seconds: float = setting(5.0, 1.0, 20.0)
     """Without samples for this long the microphone has stalled and is opened again."""
     constant_seconds: float = setting(10.0, 1.0, 86400.0)

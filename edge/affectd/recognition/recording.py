@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from affectd.arrays import Float32, Float64
+from affectd.arrays import Bool, Float32, Float64
 from affectd.config.sections import Config
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mel import warping
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Network
-from affectd.recognition.vad import Speech, band_level, find_speech
+from affectd.recognition.vad import Gate, RangeLimiter, Speech, band_level, preroll_frames
 
 FRAMES_BEFORE_END = 16
 """Contexts end at each of the last this many frames of speech, and at each frame of the hangover after it."""
@@ -38,9 +40,7 @@ class Recording:
 
 
 def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
-    """Classify a whole recording.
-
-    Keeps the log mel energies of the whole recording: 115 MB for an hour.
+    """Classify a whole recording, of any length in the same memory.
 
     Blocks may be of any length: float32 mono samples in [-1, 1] at the model's sample rate. Of `config`, ``[gate]`` and
     ``[model] stride_frames`` are used.
@@ -52,8 +52,8 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     >>> classify_recording([np.zeros(16000, np.float32)], load_classifier(config.model), config)
     Recording(label=None, probability=None, probabilities={}, seconds=1.0, speech_seconds=0.0)
     """
-    model, spec, gate = classifier.model, classifier.model.spec, config.gate
-    mfcc = Mfcc(spec)
+    model, spec = classifier.model, classifier.model.spec
+    mfcc, limiter, contexts = Mfcc(spec), RangeLimiter(spec.frame_rate), _Contexts(classifier, config)
     n_samples = 0
 
     def counted() -> Iterator[Float32]:
@@ -62,37 +62,25 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
             n_samples += len(block)
             yield block
 
-    levels, rows = [], []
     for frames in frame_strides(counted(), Framer(spec), lambda: config.model.stride_frames * spec.hop_length):
-        levels.append(band_level(frames, spec.sample_rate))
-        rows.append(mfcc.bands(frames))
-    level, bands = np.concatenate(levels), np.concatenate(rows)
-    speech = find_speech(level, gate, spec.frame_rate)
-    seconds = n_samples / spec.sample_rate
-    if speech is None:
-        return Recording(None, None, {}, round(seconds, 3), 0.0)
-
-    mean = classify_speech(speech, bands, classifier, config.model.stride_frames)
+        contexts.keep(mfcc.bands(frames))
+        contexts.hear(limiter.push(band_level(frames, spec.sample_rate)))
+    contexts.hear(limiter.flush())
+    mean = contexts.mean()
+    seconds = round(n_samples / spec.sample_rate, 3)
+    if mean is None:
+        return Recording(None, None, {}, seconds, 0.0)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
     label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
-    speech_seconds = int(speech.opened.sum()) / spec.frame_rate
-    return Recording(label, probabilities[label], probabilities, round(seconds, 3), round(speech_seconds, 3))
+    return Recording(label, probabilities[label], probabilities, seconds, round(contexts.n_open / spec.frame_rate, 3))
 
 
 def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_frames: int) -> Float64:
     """Return the mean probabilities ``(n_labels,)`` of bands ``(n, n_bands)`` over their `context_spans`."""
-    model, n_mels = classifier.model, classifier.model.spec.n_mels
-    mfcc = Mfcc(model.spec)
-    total = np.zeros(len(model.labels))
-    spans = context_spans(speech, model.n_frames, stride_frames)
-    voices = [warping(n_mels, length) for length in VOCAL_TRACTS]
-    for (first, stop), voice in zip(spans, itertools.cycle(voices), strict=False):
-        context = np.full((model.n_frames, model.spec.n_bands), mfcc.floor, np.float32)
-        heard = context[model.n_frames - (stop - first) :]
-        heard[:] = bands[first:stop]
-        heard[:, :n_mels] = heard[:, :n_mels] @ voice
-        total += classifier(mfcc.cepstra(context))
-    return total / len(spans)
+    mean = _Mean(classifier)
+    for first, stop in context_spans(speech, classifier.model.n_frames, stride_frames):
+        mean.add(bands[first:stop])
+    return mean.value()
 
 
 def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tuple[int, int]]:
@@ -102,8 +90,139 @@ def context_spans(speech: Speech, n_frames: int, stride_frames: int) -> list[tup
     depends less on int8 rounding than a single one. Contexts with the gate closed for more than half of the time are
     left out. A context shorter than ``n_frames`` is to be padded in front.
     """
-    start, stop = speech.start, speech.stop
-    spans = [(first, first + n_frames) for first in range(start, stop - n_frames, stride_frames)]
-    first_end = max((start + speech.end + 1) // 2, speech.end - FRAMES_BEFORE_END)  # at most half of a short word
-    spans += [(max(start, end - n_frames), end) for end in range(first_end, stop + 1)]
-    return [(first, end) for first, end in spans if speech.opened[first:end].mean() >= 0.5] or [spans[-1]]
+    spans = [(first, first + n_frames) for first in range(speech.start, speech.stop - n_frames, stride_frames)]
+    spans += _last_spans(speech.start, speech.end, speech.stop, n_frames)
+    return [(first, end) for first, end in spans if _is_mostly_speech(speech.opened[first:end])] or [spans[-1]]
+
+
+def _last_spans(start: int, end: int, stop: int, n_frames: int) -> list[tuple[int, int]]:
+    first_end = max((start + end + 1) // 2, end - FRAMES_BEFORE_END)  # at most half of a short word
+    return [(max(start, end - n_frames), end) for end in range(first_end, stop + 1)]
+
+
+def _is_mostly_speech(opened: Bool) -> bool:
+    return bool(opened.mean() >= 0.5)
+
+
+class _Contexts:
+    """Finds the `context_spans` of a stream and classifies each as soon as it is known to be one.
+
+    Bands are given at once, levels later. Those of as many frames as a context has are kept, and those around the last
+    frame of speech, which may turn out to be the end.
+    """
+
+    def __init__(self, classifier: Network, config: Config) -> None:
+        frame_rate = classifier.model.spec.frame_rate
+        self._n_frames, self._stride_frames = classifier.model.n_frames, config.model.stride_frames
+        self._preroll = preroll_frames(config.gate, frame_rate)
+        self._gate = Gate(config.gate, frame_rate)
+        self._bands, self._opened = _Kept(), _Kept()
+        self._mean = _Mean(classifier)
+        self.n_open = 0  # frames at which the gate was open
+        self._start: int | None = None
+        self._end = self._stop = 0  # as of `Speech`, so far
+        self._next = 0  # the first frame of the next context
+        self._waiting: deque[int] = deque()  # of contexts after which no frame of speech has come yet
+
+    def keep(self, bands: Float32) -> None:
+        """Append bands ``(n, n_bands)``."""
+        self._bands.push(bands)
+
+    def hear(self, level: Float32) -> None:
+        """Process the limited levels ``(n,)`` of the next frames."""
+        n_before = self._opened.n
+        opened = self._gate.push(level)
+        self._opened.push(opened)
+        self.n_open += int(np.count_nonzero(opened))
+        if opened.any():
+            if self._start is None:
+                self._start = self._next = max(0, n_before + int(opened.argmax()) - self._preroll)
+            self._stop = n_before + int(np.flatnonzero(opened)[-1]) + 1
+        if self._gate.active.any():
+            self._end = n_before + int(np.flatnonzero(self._gate.active)[-1]) + 1
+        if self._start is None:
+            self._drop(self._opened.n - self._preroll)
+            return
+        while self._next + self._n_frames <= self._opened.n:
+            if _is_mostly_speech(self._opened.take(self._next, self._next + self._n_frames)):
+                self._waiting.append(self._next)
+            self._next += self._stride_frames
+        while self._waiting and self._waiting[0] + self._n_frames < self._stop:
+            first = self._waiting.popleft()
+            self._classify(first, first + self._n_frames)
+        self._drop(self._next)
+
+    def mean(self) -> Float64 | None:
+        """Return the mean probabilities ``(n_labels,)`` at the end of the recording; None without speech."""
+        if self._start is None:
+            return None
+        spans = _last_spans(self._start, self._end, self._stop, self._n_frames)
+        for span in spans:
+            if _is_mostly_speech(self._opened.take(*span)):
+                self._classify(*span)
+        if not self._mean.count:
+            self._classify(*spans[-1])
+        return self._mean.value()
+
+    def _classify(self, first: int, stop: int) -> None:
+        self._mean.add(self._bands.take(first, stop))
+
+    def _drop(self, first: int) -> None:
+        """Drop what is before `first`, but for the contexts that end with the last frame of speech or wait for one."""
+        around = (self._end - FRAMES_BEFORE_END - self._n_frames, self._stop + self._n_frames)
+        for kept in (self._bands, self._opened):
+            kept.drop(first, *around)
+
+
+class _Mean:
+    """The mean of the probabilities of contexts, which are warped to one vocal tract after the other."""
+
+    def __init__(self, classifier: Network) -> None:
+        self._classifier = classifier
+        self._mfcc = Mfcc(classifier.model.spec)
+        self._voices = itertools.cycle([warping(classifier.model.spec.n_mels, length) for length in VOCAL_TRACTS])
+        self._total = np.zeros(len(classifier.model.labels))
+        self.count = 0
+
+    def add(self, bands: Float32) -> None:
+        """Classify a context, ``(n, n_bands)`` with n at most ``n_frames``."""
+        model, n_mels = self._classifier.model, self._classifier.model.spec.n_mels
+        context = np.full((model.n_frames, model.spec.n_bands), self._mfcc.floor, np.float32)
+        heard = context[model.n_frames - len(bands) :]
+        heard[:] = bands
+        heard[:, :n_mels] = heard[:, :n_mels] @ next(self._voices)
+        self._total += self._classifier(self._mfcc.cepstra(context))
+        self.count += 1
+
+    def value(self) -> Float64:
+        """Return the mean, ``(n_labels,)``."""
+        return self._total / self.count
+
+
+class _Kept:
+    """Rows of a stream by their number, some of which have been dropped."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, Any]] = []
+        self._most = 0
+        self.n = 0
+
+    def push(self, rows: Any) -> None:
+        """Append an array of rows, which must not change."""
+        if len(rows):
+            self._parts.append((self.n, rows))
+            self.n += len(rows)
+
+    def take(self, first: int, stop: int) -> Any:
+        """Return rows `first` to `stop`, none of which has been dropped."""
+        parts = (rows[max(0, first - n) : stop - n] for n, rows in self._parts if n < stop and n + len(rows) > first)
+        return np.concatenate([*parts])
+
+    def drop(self, recent: int, first: int, stop: int) -> None:
+        """Drop all arrays but those with rows from `recent` on, or from `first` to `stop`."""
+        if len(self._parts) < self._most:  # not each time, for short arrays
+            return
+        self._parts = [
+            (n, rows) for n, rows in self._parts if n + len(rows) > recent or (n < stop and n + len(rows) > first)
+        ]
+        self._most = 2 * len(self._parts)

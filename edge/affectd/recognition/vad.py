@@ -145,19 +145,48 @@ class Speech:
     stop: int  # one past the last frame at which the gate is open
 
 
+class RangeLimiter:
+    """Raises levels to `range_db` below the loudest sound within `RANGE_SECONDS`; they come out that much later."""
+
+    def __init__(self, frame_rate: float, range_db: float = RANGE_DB) -> None:
+        self._around = round(RANGE_SECONDS * frame_rate)
+        self._range_db = np.float32(range_db)
+        self._levels = np.zeros(0, np.float32)  # not returned yet
+        # The lowest of `HELD_FRAMES` levels, which excludes clicks, from `_around` before the first of `_levels` on.
+        self._steady = np.full(self._around, -np.inf, np.float32)
+
+    def push(self, level: Float32) -> Float32:
+        """Take the next levels ``(n,)`` and return those that are complete."""
+        self._levels = np.concatenate([self._levels, level])
+        first = len(self._steady) - self._around
+        n_new = max(0, len(self._levels) - HELD_FRAMES + 1 - first)
+        steady = overlapping(self._levels, HELD_FRAMES, 1, n_new, first).min(axis=1)
+        self._steady = np.concatenate([self._steady, steady])
+        return self._limited(max(0, len(self._steady) - 2 * self._around))
+
+    def flush(self) -> Float32:
+        """Return the rest at the end of the recording."""
+        if len(self._steady) == self._around and len(self._levels):  # it is shorter than a click
+            self._steady = np.append(self._steady, self._levels.min())
+        n_missing = len(self._levels) + 2 * self._around - len(self._steady)
+        self._steady = np.append(self._steady, np.full(n_missing, -np.inf, np.float32))
+        return self._limited(len(self._levels))
+
+    def _limited(self, n: int) -> Float32:
+        loudest = overlapping(self._steady, 2 * self._around + 1, 1, n).max(axis=1)
+        limited: Float32 = np.maximum(self._levels[:n], loudest - self._range_db)
+        self._levels, self._steady = self._levels[n:], self._steady[n:]
+        return limited
+
+
 def find_speech(level: Float32, config: GateConfig, frame_rate: float, range_db: float = RANGE_DB) -> Speech | None:
     """Find the speech of a recording with the gate; None if it never opens.
 
     `level` is ``(n,)`` float32 dBFS from `band_level`, `frame_rate` in frames per second. Frames more than `range_db`
     below the loudest sound within `RANGE_SECONDS` are silence.
     """
-    if len(level):
-        held = min(HELD_FRAMES, len(level))  # excludes clicks
-        steady = overlapping(level, held, 1, len(level) - held + 1).min(axis=1)
-        around = min(round(RANGE_SECONDS * frame_rate), len(level))
-        padded = np.pad(steady, (around, around + held - 1), constant_values=-np.inf)
-        loudest = overlapping(padded, 2 * around + 1, 1, len(level)).max(axis=1)
-        level = np.maximum(level, loudest - np.float32(range_db))
+    limiter = RangeLimiter(frame_rate, range_db)
+    level = np.concatenate([limiter.push(level), limiter.flush()])
     gate = Gate(config, frame_rate)
     opened = gate.push(level)
     frames = np.flatnonzero(opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import struct
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def chunk(name: bytes, data: bytes, size: int | None = None) -> bytes:
 def fmt(encoding: int = PCM, n_channels: int = 1, rate: int = 16000, bits: int = 16, align: int = -1) -> bytes:
     align = n_channels * bits // 8 if align < 0 else align
     return chunk(b"fmt ", struct.pack("<HHIIHH", encoding, n_channels, rate, rate * align, align, bits))
+
+
+def ds64(n_bytes: int) -> bytes:
+    return chunk(b"ds64", struct.pack("<QQQI", 0, n_bytes, n_bytes // 2, 0))
+
+
+def extensible(bits: int, valid_bits: int, n_channels: int = 1, encoding: int = PCM, tail: str = GUID_TAIL) -> bytes:
+    align = n_channels * bits // 8
+    header = struct.pack("<HHIIHHHHI", 0xFFFE, n_channels, 16000, 16000 * align, align, bits, 22, valid_bits, 0)
+    return chunk(b"fmt ", header + struct.pack("<H", encoding) + bytes.fromhex(tail))
 
 
 def wav(*chunks: bytes) -> bytes:
@@ -115,10 +126,14 @@ BROKEN = {
     "header cut in data": (GOOD[:42], "no data chunk"),
     "data before fmt": (wav(chunk(b"data", bytes(8)), fmt()), "no fmt chunk"),
     "zero length": (wav(fmt(), chunk(b"data", b"")), "length of zero."),
-    "zero length of an unfinished file": (wav(fmt(), chunk(b"data", bytes(320), 0)), "320 bytes follow"),
+    "zero length and another chunk": (wav(fmt(), chunk(b"data", b""), chunk(b"LIST", bytes(64))), "length of zero."),
     "cut copy": (GOOD[:-1600], r"promises 3200 bytes of samples but holds 1600 \(0\.05 s\).*: ffmpeg -i"),
     "2 GiB size": (wav(fmt(), chunk(b"data", bytes(320), 0x80000000)), "promises 2147483648 .* holds 320"),
-    "streamed": (wav(fmt(), chunk(b"data", bytes(320), 0xFFFFFFFF)), "promises 4294967295 .* holds 320"),
+    "cut copy of RF64": (
+        b"RF64\xff\xff\xff\xffWAVE" + ds64(3200) + fmt() + chunk(b"data", bytes(320), 0xFFFFFFFF),
+        "holds 320",
+    ),
+    "RF64 cut in its header": (b"RF64\xff\xff\xff\xffWAVE" + bytes(50), "no data chunk"),
     "half a sample": (wav(fmt(bits=32), chunk(b"data", bytes(6))), "middle of a sample"),
     "mu-law": (wav(fmt(7, bits=8), chunk(b"data", bytes(8))), "mu-law"),
     "ADPCM": (wav(fmt(2, bits=4), chunk(b"data", bytes(8))), "Microsoft ADPCM"),
@@ -135,7 +150,14 @@ BROKEN = {
     "MP3 with a tag": (b"ID3\x04" + bytes(50), "MP3 file; convert"),
     "MP3": (b"\xff\xfb\x90\x64" + bytes(50), "MP3 file; convert"),
     "M4A": (b"\0\0\0\x20ftypM4A " + bytes(50), "M4A file; convert"),
-    "RF64": (b"RF64\xff\xff\xff\xffWAVE" + bytes(50), "RF64 file.*convert"),
+    "CAF": (b"caff\0\1\0\0" + bytes(50), "CAF file; convert it first: ffmpeg"),
+    "AU": (b".snd" + bytes(50), "AU file; convert it first: ffmpeg"),
+    "AIFF": (b"FORM\0\0\0\x32AIFF" + bytes(50), "AIFF file; convert it first: ffmpeg"),
+    "WebM": (b"\x1a\x45\xdf\xa3" + bytes(50), "WebM or Matroska file; convert it first: ffmpeg"),
+    "WMA": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "WMA file; convert it first: ffmpeg"),
+    "AAC": (b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(50), "AAC file; convert it first: ffmpeg"),
+    "Wave64": (b"riff\x2e\x91\xcf\x11" + bytes(50), "Wave64 file; convert it first: ffmpeg"),
+    "ZIP": (b"PK\x03\x04" + bytes(50), "ZIP archive, not sound"),
     "RIFX": (b"RIFX\0\0\0\x20WAVE" + bytes(50), "RIFX file.*convert"),
 }
 
@@ -239,3 +261,237 @@ def test_a_mutated_header_gives_valid_blocks_or_a_sentence(
         assert block.dtype == np.float32
         assert block.shape[1] == reader.n_channels
         assert (np.abs(block) <= 1).all()
+
+
+VALUES = np.array([[1 << 23, -(1 << 23)], [(1 << 30) + (1 << 12), 0], [-(1 << 31), (1 << 31) - (1 << 12)]], "<i4")
+"""Samples of two channels in the highest bits of 32."""
+PADDED = {
+    "24 in 32": fmt(bits=24, n_channels=2, align=8),
+    "20 in 32": fmt(bits=20, n_channels=2, align=8),
+    "16 in 32": fmt(bits=16, n_channels=2, align=8),
+    "28 in 32": fmt(bits=28, n_channels=2, align=8),
+    "24 in 32, extensible": extensible(32, 24, 2),
+    "24 in 32, extensible, with the bits of the sample": chunk(
+        b"fmt ", extensible(32, 24, 2)[8:22] + b"\x18\0" + extensible(32, 24, 2)[24:]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_fewer_valid_bits_than_32_are_the_highest_ones(tmp_path: Path, kind: str) -> None:
+    values = read(write(tmp_path, wav(PADDED[kind], chunk(b"data", VALUES.tobytes()))))
+    np.testing.assert_array_equal(values, (VALUES >> 8) / 2**23)
+
+
+@pytest.mark.parametrize("bits", [16, 20, 24])
+def test_or_the_lowest_ones_if_no_sample_needs_more_as_arecord_writes_s24_le(tmp_path: Path, bits: int) -> None:
+    """A quiet beginning of 40 s does not decide it, the loudest sample does."""
+    quiet = np.full((640_000, 1), 3, "<i4")
+    low = np.concatenate([quiet, [[(1 << (bits - 1)) - 1], [-(1 << (bits - 1))]]]).astype("<i4")
+    header = fmt(bits=bits, align=4)
+    values = read(write(tmp_path, wav(header, chunk(b"data", low.tobytes()))))
+    np.testing.assert_array_equal(values, low / 2 ** (bits - 1))
+    high = np.concatenate([quiet, [[1 << (bits - 1)]]]).astype("<i4")
+    values = read(write(tmp_path, wav(header, chunk(b"data", high.tobytes()))))
+    np.testing.assert_array_equal(values, (high >> 8) / 2**23)
+
+
+@pytest.mark.parametrize(
+    ("header", "bits"),
+    [
+        (fmt(bits=12, align=2), 16),
+        (fmt(bits=14, align=2), 16),
+        (fmt(bits=20, align=3), 24),
+        (fmt(bits=4, align=1), 8),
+        (fmt(bits=16, align=0), 16),
+        (extensible(16, 12), 16),
+        (extensible(24, 20), 24),
+        (extensible(16, 0), 16),
+        (extensible(16, 16, tail="00002107d3118644c8c1ca000000"), 16),
+        (extensible(32, 32, 4, tail="00002107d3118644c8c1ca000000"), 32),
+        (fmt()[:4] + struct.pack("<I", 18) + fmt()[8:] + b"\0\0", 16),
+        (fmt()[:4] + struct.pack("<I", 40) + fmt()[8:] + bytes(24), 16),
+    ],
+)
+def test_containers_and_headers_that_libsndfile_reads_are_read_alike(tmp_path: Path, header: bytes, bits: int) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="libsndfile is the reference")
+    data = np.random.default_rng(0).bytes(960)
+    path = write(tmp_path, wav(header, chunk(b"data", data)))
+    expected, _ = soundfile.read(path, always_2d=True)
+    reader = WavReader(path)
+    assert reader.bits == bits
+    np.testing.assert_allclose(np.concatenate(list(reader)), expected, rtol=0, atol=2**-23)
+
+
+@pytest.mark.parametrize("extra", [b"", b"\0"], ids=["only in the size", "the padding is counted"])
+@pytest.mark.parametrize(("bits", "n_channels"), [(16, 1), (16, 2), (24, 1), (24, 3), (32, 1)])
+def test_a_size_of_one_byte_too_much_is_no_damage(tmp_path: Path, bits: int, n_channels: int, extra: bytes) -> None:
+    n_bytes = 100 * bits // 8 * n_channels
+    header = wav(fmt(bits=bits, n_channels=n_channels)) + b"data" + struct.pack("<I", n_bytes + 1)
+    assert read(write(tmp_path, header + bytes(n_bytes) + extra)).shape == (100, n_channels)
+
+
+CHUNKS = st.lists(
+    st.tuples(st.sampled_from([b"LIST", b"JUNK", b"bext", b"fact", b"cue ", b"PAD "]), st.binary(max_size=9)),
+    max_size=3,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    container=st.sampled_from(["WAV", "WAVEX", "RF64"]),
+    subtype=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]),
+    n_channels=st.integers(1, 9),
+    rate=st.integers(8_000, 192_000),
+    n_samples=st.integers(1, 300),
+    before=CHUNKS,
+    between=CHUNKS,
+    after=CHUNKS,
+)
+def test_what_libsndfile_writes_is_read_with_any_chunks_around(
+    tmp_path: Path,
+    container: str,
+    subtype: str,
+    n_channels: int,
+    rate: int,
+    n_samples: int,
+    before: list[tuple[bytes, bytes]],
+    between: list[tuple[bytes, bytes]],
+    after: list[tuple[bytes, bytes]],
+) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="libsndfile is the reference")
+    samples = np.random.default_rng(n_samples).uniform(-1, 1, (n_samples, n_channels))
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, rate, subtype, format=container)
+    expected, _ = soundfile.read(path, always_2d=True)
+    content = path.read_bytes()
+    parts = [(name, data) for name, data in chunks(content) if name in (b"ds64", b"fmt ", b"fact", b"data")]
+    sizes = {name: (0xFFFFFFFF if container == "RF64" and name == b"data" else None) for name, _ in parts}
+    written = [chunk(name, data, sizes[name]) for name, data in parts]
+    is_first = container == "RF64"  # where ds64 has to be
+    head, tail = written[:is_first], written[is_first:]
+    around = [b"".join(chunk(*part) for part in extra) for extra in (before, between, after)]
+    path.write_bytes(content[:12] + b"".join(head) + around[0] + b"".join(tail[:-1]) + around[1] + tail[-1] + around[2])
+    reader = WavReader(path)
+    assert (reader.sample_rate, reader.n_channels, reader.n_samples) == (rate, n_channels, n_samples)
+    np.testing.assert_allclose(np.concatenate(list(reader)), expected, rtol=0, atol=2**-23)
+
+
+def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    found, position = [], 12
+    while position + 8 <= len(content):
+        name, size = content[position : position + 4], int.from_bytes(content[position + 4 : position + 8], "little")
+        if name == b"data":
+            size = min(size, len(content) - position - 8)
+        found.append((name, content[position + 8 : position + 8 + size]))
+        position += 8 + size + size % 2
+    return found
+
+
+def sparse(folder: Path, head: bytes, n_bytes: int, tail: bytes = b"") -> Path:
+    """A file of any size that takes no space: `n_bytes` of silence, of which the last sample is 1/2."""
+    path = write(folder, head)
+    with path.open("r+b") as file:
+        file.seek(len(head) + n_bytes - 2)
+        file.write(b"\0\x40" + tail)
+    return path
+
+
+LIST = chunk(b"LIST", b"INFO" + bytes(60))
+FIVE_GB = 5_000_000_000
+LONG = {
+    "wrapped": (wav(fmt()) + b"data" + struct.pack("<I", FIVE_GB % 2**32), FIVE_GB, b"", "too long for the size"),
+    "wrapped, a chunk behind": (
+        *(wav(fmt()) + b"data" + struct.pack("<I", FIVE_GB % 2**32), FIVE_GB),
+        *(LIST, "too long for the size"),
+    ),
+    "wrapped twice": (wav(fmt()) + b"data" + struct.pack("<I", 64000), 2**33 + 64000, b"", "too long for the size"),
+    "wrapped to nothing": (wav(fmt()) + b"data" + bytes(4), 2**32, b"", "does not know its length"),
+    "streamed": (wav(fmt()) + b"data\xff\xff\xff\xff", FIVE_GB, b"", "does not know its length"),
+    "RF64": (b"RF64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),
+    "BW64": (b"BW64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),
+    "RF64, streamed": (
+        *(b"RF64\xff\xff\xff\xffWAVE" + ds64(0) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB),
+        *(b"", "does not know its length"),
+    ),
+    "3 GB": (wav(fmt()) + b"data" + struct.pack("<I", 3_000_000_000), 3_000_000_000, LIST, ""),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_files_of_any_size_are_read_to_the_end_of_their_samples(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    head, n_bytes, tail, note = LONG[kind]
+    reader = WavReader(sparse(tmp_path, head, n_bytes, tail))
+    assert reader.n_samples == n_bytes // 2
+    assert [note in message for message in caplog.messages] == [True] * bool(note)
+    with reader.path.open("rb") as file:  # the last piece, without reading 5 GB of zeros
+        pieces = reader._pieces(file)
+        reader._data_offset += (reader.n_samples - 100) * 2
+        reader.n_samples = 100
+        assert next(pieces)[-2:] == b"\0\x40"
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFF000])
+def test_a_recording_whose_size_was_never_filled_in_is_read_to_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    data = np.arange(1, 161, dtype="<i2")
+    values = read(write(tmp_path, wav(fmt(), chunk(b"data", data.tobytes() + b"\7", size))))
+    np.testing.assert_array_equal(values.ravel()[:160] * 2**15, data)
+    assert ["read to its end, 0.01 s" in message for message in caplog.messages] == [True]
+
+
+def test_sound_behind_the_samples_is_not_dropped_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A header that was not updated, and two recordings behind each other."""
+    one = wav(fmt(), chunk(b"data", bytes(64000)))
+    for content in (one + bytes(100_000), one + one):
+        caplog.clear()
+        assert len(read(write(tmp_path, content))) == 32000
+        assert ["are not read" in message and "ffmpeg -ignore_length 1" in message for message in caplog.messages] == [
+            True
+        ]
+    caplog.clear()
+    read(write(tmp_path, one + LIST + b"TAG" + bytes(125)))
+    assert caplog.messages == []
+
+
+def speech_like(n_samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, (n_samples, 2))
+
+
+@pytest.mark.parametrize("full_scale", [2**15, 2**23, 2**31])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_floats_of_another_full_scale_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path, full_scale: int, bits: int
+) -> None:
+    samples = np.concatenate([np.zeros((50_000, 2)), speech_like(9000) * full_scale]).astype(f"<f{bits // 8}")
+    path = write(tmp_path, wav(fmt(FLOAT, 2, bits=bits), chunk(b"data", samples.tobytes())))
+    with pytest.raises(DataError, match=f"divide them by {full_scale}: ffmpeg .* -af volume={1 / full_scale:.12g} "):
+        list(WavReader(path))
+
+
+def test_single_floats_beyond_full_scale_are_clipped_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = speech_like(90_000).astype("<f4")
+    samples[::1000] *= 40
+    path = write(tmp_path, wav(fmt(FLOAT, 2, bits=32), chunk(b"data", samples.tobytes())))
+    values = read(path)
+    np.testing.assert_array_equal(values, np.clip(samples, -1, 1))
+    assert ["beyond full scale" in message for message in caplog.messages] == [True]
+
+
+def test_the_line_that_converts_is_one_that_a_shell_and_ffmpeg_take_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-y.flac", "a:b.flac", "it's $(date).flac"):
+        Path(name).write_bytes(b"fLaC" + bytes(50))
+        with pytest.raises(DataError) as caught:
+            WavReader(name)
+        words = shlex.split(str(caught.value).split("convert it first: ")[1])
+        assert words[:2] == ["ffmpeg", "-i"]
+        assert words[2] in (f"file:{name}", name)
+        assert not words[2].startswith("-")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.config.sections import Config
+from affectd.config.sections import Config, GateConfig, ModelConfig
 from affectd.features.context import Context
+from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.recording import FRAMES_BEFORE_END, VOCAL_TRACTS, classify_recording, context_spans
-from affectd.recognition.vad import Speech, band_level, find_speech
+from affectd.recognition.recording import (
+    FRAMES_BEFORE_END,
+    VOCAL_TRACTS,
+    Recording,
+    classify_recording,
+    classify_speech,
+    context_spans,
+)
+from affectd.recognition.vad import RangeLimiter, Speech, band_level, find_speech
 from fake_network import FakeNetwork
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import tiny_model
@@ -160,3 +171,90 @@ def test_a_shout_later_on_does_not_make_silence_of_quiet_speech() -> None:
     assert soon
     assert late
     assert late.start == alone.start < soon.start
+
+
+def classify_at_once(samples: np.ndarray, network: FakeNetwork, config: Config) -> Recording:
+    """With everything in memory at the same time."""
+    mfcc = Mfcc(SPEC)
+    strides = [*frame_strides([samples], Framer(SPEC), lambda: config.model.stride_frames * SPEC.hop_length)]
+    level = np.concatenate([band_level(frames, 16000) for frames in strides])
+    bands = np.concatenate([mfcc.bands(frames) for frames in strides])
+    speech = find_speech(level, config.gate, FRAME_RATE)
+    seconds = round(len(samples) / 16000, 3)
+    if speech is None:
+        return Recording(None, None, {}, seconds, 0.0)
+    mean = classify_speech(speech, bands, network, config.model.stride_frames)
+    probabilities = dict(zip(network.model.labels, mean.round(4).tolist(), strict=True))
+    label = network.model.labels[int(mean.argmax())]
+    opened = round(int(speech.opened.sum()) / FRAME_RATE, 3)
+    return Recording(label, probabilities[label], probabilities, seconds, opened)
+
+
+PARTS = st.tuples(st.sampled_from(["word", "pause", "noise"]), st.floats(0.02, 9.0), st.floats(-60, 0))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    parts=st.lists(PARTS, max_size=7),
+    hangover=st.sampled_from([0.0, 0.5, 10.0]),
+    preroll=st.sampled_from([0.0, 0.6, 5.0]),
+    n_frames=st.sampled_from([8, 150, 700]),
+    stride=st.sampled_from([1, 16, 200]),
+)
+def test_a_recording_gives_to_the_bit_what_it_gives_if_all_of_it_is_kept(
+    parts: list[tuple[str, float, float]], hangover: float, preroll: float, n_frames: int, stride: int
+) -> None:
+    sounds = {"word": syllables, "pause": silence, "noise": lambda seconds: noise("pink", seconds)}
+    samples = as_int16(np.concatenate([silence(0), *(gain(sounds[kind](seconds), db) for kind, seconds, db in parts)]))
+    config = Config(
+        gate=GateConfig(hangover_seconds=hangover, preroll_seconds=preroll), model=ModelConfig(stride_frames=stride)
+    )
+    networks = [FakeNetwork("acha" * 50, n_frames=n_frames) for _ in range(2)]
+    blocks = np.array_split(samples, 1 + len(samples) // 3000)
+    assert classify_recording(blocks, networks[0], config) == classify_at_once(samples, networks[1], config)
+    assert len(networks[0].calls) == len(networks[1].calls)
+    for streamed, at_once in zip(networks[0].calls, networks[1].calls, strict=True):
+        np.testing.assert_array_equal(streamed, at_once)
+
+
+@given(
+    level=st.lists(st.floats(-120, 0, width=32), max_size=60).map(lambda level: np.repeat(np.float32(level), 23)),
+    cut=st.integers(0, 1400),
+)
+def test_speech_is_found_where_the_loudest_sound_nearby_is_compared_with_all_levels(
+    level: np.ndarray, cut: int
+) -> None:
+    limiter = RangeLimiter(FRAME_RATE)
+    level = level[: len(level) - cut % 7]
+    limited = np.concatenate([limiter.push(level[:cut]), limiter.push(level[cut:]), limiter.flush()])
+    held = min(5, len(level))
+    for i in range(0, len(level), 11):
+        steady = [level[j : j + held].min() for j in range(max(0, i - 312), min(i + 312, len(level) - held) + 1)]
+        assert limited[i] == max(level[i], max(steady, default=np.float32(-np.inf)) - np.float32(30))
+    assert len(limited) == len(level)
+
+
+def memory_for(pattern: list[np.ndarray], n: int) -> int:
+    """The most that is allocated at a time while a recording of n times the same parts is classified, in bytes."""
+    network = Forgetful()
+    tracemalloc.start()
+    try:
+        classify_recording(itertools.chain.from_iterable(itertools.repeat(pattern, n)), network, CONFIG)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class Forgetful(FakeNetwork):
+    def __call__(self, cepstra: np.ndarray) -> np.ndarray:
+        return np.full(3, 1 / 3, np.float32)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [[silence(10)], [gain(syllables(10), -20)], [gain(syllables(1), -20), silence(9)], [gain(noise("pink", 10), -20)]],
+    ids=["silence", "speech without a pause", "words", "noise"],
+)
+def test_a_recording_ten_times_as_long_takes_the_same_memory(pattern: list[np.ndarray]) -> None:
+    memory_for(pattern, 3)
+    assert memory_for(pattern, 120) < memory_for(pattern, 12) + 50_000

@@ -1,0 +1,94 @@
+"""The chunks of a WAV file or stream before its samples, and what their sizes are worth.
+
+Source: IBM and Microsoft, Multimedia programming interface and data specifications 1.0, 1991; ITU-R BS.2088-1, 2019.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Protocol
+
+from affectd.audio.containers import WAV_MAGICS, Origin
+from affectd.audio.wav_format import SampleFormat
+from affectd.errors import DataError
+
+WRAP = 1 << 32
+"""Sizes have 32 bits; a program that does not mind writes what is left of a larger one."""
+
+_SKIP_BYTES = 1 << 16
+# What programs write before they know a size: sox somewhat less than 2 GiB, most others somewhat less than 4 GiB.
+_UNKNOWN = (range(0x7FFFF000, 0x80000000), range(0xFFFFF000, WRAP), range(1 << 63, 1 << 64))
+
+
+class Bytes(Protocol):
+    """A file or a stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, less at the end."""
+        ...
+
+    def seekable(self) -> bool:
+        """Return whether bytes can be skipped without reading them."""
+        ...
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """Skip bytes."""
+        ...
+
+
+class Header(NamedTuple):
+    """What stands before the samples."""
+
+    format: SampleFormat
+    n_bytes: int
+    """How many bytes of samples there are, if the header is right."""
+    is_long: bool
+    """Whether that number has 64 bits."""
+
+
+def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
+    """Read the chunks up to the samples, after the first 12 bytes, whose size is often wrong and not used.
+
+    Raises
+    ------
+    DataError
+        The header is damaged, or the format of the samples unsupported.
+    """
+    format, long_size = None, None
+    while True:
+        chunk = file.read(8)
+        if len(chunk) < 8:
+            raise DataError(f"{origin.name} is cut off before its samples: it has no data chunk.")
+        name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
+        if name == b"data":
+            break
+        content = file.read(min(size, 40)) if name in (b"fmt ", b"ds64") else b""
+        if name == b"fmt ":
+            format = SampleFormat(content, origin)
+        elif name == b"ds64" and not head.startswith(b"RIFF"):
+            long_size = int.from_bytes(content[8:16], "little")
+        skip(file, size + size % 2 - len(content))
+    if format is None:
+        raise DataError(f"{origin.name} has no fmt chunk before its samples.")
+    if size == WRAP - 1 and long_size is not None:
+        return Header(format, long_size, is_long=True)
+    return Header(format, size, is_long=False)
+
+
+def is_unknown(n_bytes: int, present: int) -> bool:
+    """Return whether this stands for a size that was not known yet; `present` bytes follow."""
+    return n_bytes in (0, WRAP - 1) or (n_bytes > present and any(n_bytes in sizes for sizes in _UNKNOWN))
+
+
+def is_chunk(head: bytes) -> bool:
+    """Return whether 8 bytes can be the head of a chunk; a whole other WAV file is none."""
+    return len(head) == 8 and all(0x20 <= byte < 0x7F for byte in head[:4]) and not head.startswith(WAV_MAGICS)
+
+
+def skip(file: Bytes, n_bytes: int) -> None:
+    """Skip bytes, or as many as there are."""
+    if file.seekable():
+        file.seek(n_bytes, os.SEEK_CUR)
+        return
+    while n_bytes > 0 and (data := file.read(min(n_bytes, _SKIP_BYTES))):
+        n_bytes -= len(data)
