@@ -7,7 +7,7 @@ import sys
 
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding, fault, ok, warning
-from affectd.errors import AffectdError, ConfigError, UnavailableError
+from affectd.errors import AffectdError, ConfigError, ModelFileError, UnavailableError
 
 _REINSTALL = "install affectd again; if that does not help, the storage may be failing"
 
@@ -52,6 +52,8 @@ def interpreter(device: Device) -> Finding:
     device.model  # noqa: B018  raises without a model, which is another check
     try:
         classifier = device.classifier
+    except ModelFileError as error:
+        return fault(f"{device.model_file}: {error}", _REINSTALL)
     except UnavailableError as error:
         if platform.machine().startswith("armv") and sys.version_info >= (3, 12):
             mend = "32-bit ARM has one for Python 3.11 alone: use Debian 12, or a 64-bit system"

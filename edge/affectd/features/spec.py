@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import reprlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
+
+# What the arrays of the front end are made from; beyond these they no longer fit a small board.
+_MOST_SAMPLES = 16_384
+_MOST_BANDS = 512
+_MOST = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,24 +121,26 @@ class FeatureSpec:
             object.__setattr__(self, name, _checked(name, getattr(self, name), hints[name]))
         tiny = float(np.finfo(np.float32).tiny)
         rules = (
-            ("sample_rate", self.sample_rate >= 1, "must be at least 1 Hz"),
+            ("sample_rate", 1 <= self.sample_rate <= 384_000, "must be at least 1 Hz, at most 384000 Hz"),
             ("window_length", self.window_length >= 1, "must be at least 1 sample"),
-            ("hop_length", self.hop_length >= 1, "must be at least 1 sample"),
+            ("hop_length", 1 <= self.hop_length <= _MOST_SAMPLES, f"must lie in 1 to {_MOST_SAMPLES} samples"),
             ("n_fft", self.n_fft >= self.window_length, f"must hold window_length = {self.window_length}"),
+            ("n_fft", self.n_fft <= _MOST_SAMPLES, f"must be at most {_MOST_SAMPLES} samples"),
             ("pad_end", not (self.pad_end and self.center), "needs center = false"),
             ("preemphasis", 0 <= self.preemphasis <= 1, "must lie in 0 to 1"),
-            ("full_scale", self.full_scale > 0, "must be positive"),
-            ("n_mels", self.n_mels >= 1, "must be at least 1"),
+            ("full_scale", 1e-6 <= self.full_scale <= 2.0**31, "must be positive, from 1e-06 to 2147483648"),
+            ("n_mels", 1 <= self.n_mels <= _MOST_BANDS, f"must be at least 1, at most {_MOST_BANDS}"),
             ("fmin", 0 <= self.fmin < self.fmax, f"must lie in 0 Hz to fmax = {self.fmax:g} Hz"),
-            ("fmax", self.fmax <= self.sample_rate / 2, f"must not exceed half of {self.sample_rate} Hz"),
+            ("fmax", 2 * self.fmax <= self.sample_rate, f"must not exceed half of {self.sample_rate} Hz"),
             ("log_floor", tiny <= self.log_floor <= 1, f"must lie in {tiny:.3g} to 1"),
-            ("top_db", self.top_db is None or self.top_db > 0, "must be positive or null"),
+            ("fmax", self.fmax - self.fmin >= 1, f"must be 1 Hz or more above fmin = {self.fmin:g} Hz"),
+            ("top_db", self.top_db is None or 0 < self.top_db <= 1000, "must be positive, at most 1000, or null"),
             ("n_mfcc", 1 <= self.n_mfcc <= self.n_mels, f"must lie in 1 to n_mels = {self.n_mels}"),
-            ("lifter", self.lifter >= 0, "must not be negative"),
+            ("lifter", 0 <= self.lifter <= 10_000, "must not be negative, and at most 10000"),
         )
         for name, good, rule in rules:
             if not good:
-                raise ValueError(f"{name} = {getattr(self, name)!r} {rule}")
+                raise ValueError(f"{name} = {reprlib.repr(getattr(self, name))} {rule}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as values JSON can hold."""
@@ -150,7 +157,7 @@ class FeatureSpec:
         """
         known = {field.name for field in fields(cls)}
         for name in sorted(values.keys() - known):
-            raise ValueError(f"{name} is not a field of the feature specification")
+            raise ValueError(f"{name[:60]} is not a field of the feature specification")
         for name in sorted(known - values.keys()):
             raise ValueError(f"{name} is missing from the feature specification")
         return cls(**values)
@@ -188,15 +195,17 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     if float in kinds:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise ValueError(f"{name} = {value!r} must be a finite number")
+        if type(value) not in (int, float) or not abs(value) <= _MOST:  # false for NaN, exact for large integers
+            raise ValueError(f"{name} = {reprlib.repr(value)} must be a finite number")
         return float(value)
     if hint in (int, bool):
         if type(value) is not hint:
-            raise ValueError(f"{name} = {value!r} must be {'a whole number' if hint is int else 'a boolean'}")
+            raise ValueError(
+                f"{name} = {reprlib.repr(value)} must be {'a whole number' if hint is int else 'a boolean'}"
+            )
         return value
     choices = [choice for kind in kinds for choice in get_args(kind) or (kind,)]
     # Compare types too, because 1 == True == 1.0 in Python.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise ValueError(f"{name} = {value!r} must be one of {choices}")
+        raise ValueError(f"{name} = {reprlib.repr(value)} must be one of {choices}")
     return value

@@ -22,6 +22,9 @@ RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtim
 # Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
 STEPS_LIMIT = 1
+_MOST_MESSAGE = 300
+# Of the network's input and output; beyond them float32 overflows.
+_SCALES = (1e-9, 1e9)
 
 
 class Network(Protocol):
@@ -48,7 +51,8 @@ class Classifier:
     UnavailableError
         No interpreter can run this model; the message gives the reason for each.
     ModelFileError
-        The network's input or output does not match the model file; the message names the field.
+        The interpreter works, but not with this network, or the network's input or output does not match the model
+        file; the message names the field.
 
     Examples
     --------
@@ -63,7 +67,8 @@ class Classifier:
             raise UnavailableError(f"no TFLite interpreter is called {runtime!r}; try {' or '.join(RUNTIMES)}")
         self.model = model
         reasons = []
-        for name in RUNTIMES if runtime is None else (runtime,):
+        names = tuple(RUNTIMES) if runtime is None else (runtime,)
+        for name in names:
             try:
                 self._interpreter, self.runtime_version = _construct(name, model.tflite, threads)
             # A wheel built for another NumPy, C library or processor may raise any exception.
@@ -73,7 +78,11 @@ class Classifier:
                 self.runtime_name = name
                 break
         else:
-            raise UnavailableError(f"no TFLite interpreter can run this model ({'; '.join(reasons)})")
+            said = "; ".join(reasons)
+            # A restart brings no other network, but an interpreter may be installed meanwhile.
+            if any(_runs_ours(name, model.tflite) for name in names):
+                raise ModelFileError(f"tflite: expected a network that the interpreter can run ({said})")
+            raise UnavailableError(f"no TFLite interpreter can run this model ({said})")
         n_frames, n_mfcc, n_labels = model.n_frames, model.spec.n_mfcc, len(model.labels)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))
@@ -225,13 +234,22 @@ def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
     return interpreter, version
 
 
+def _runs_ours(name: str, tflite: bytes) -> bool:
+    """Return whether this interpreter runs the network of the package, which is another one than `tflite`."""
+    try:
+        ours = read_model(find_model()).tflite
+        return ours != tflite and bool(_construct(name, ours, threads=1))
+    except Exception:
+        return False
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return "not installed"
     # An extension module compiled against NumPy 1 raises this beside NumPy 2.
     if "numpy.core.multiarray" in str(error.__cause__):
         return f"built for NumPy 1, fails beside NumPy {np.__version__}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_MOST_MESSAGE]
 
 
 def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -> tuple[int, tuple[float, int]]:
@@ -243,9 +261,12 @@ def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -
     if tensor["dtype"] is not np.int8 or found != shape:
         raise ModelFileError(f"{field}: expected int8 {shape}, found {np.dtype(tensor['dtype'])} {found}")
     scale, zero_point = tensor["quantization"]
+    low, high = _SCALES
     # TFLite gives 0 for a tensor without a scale, or with one per channel.
-    if not 0 < scale < np.inf:
-        raise ModelFileError(f"{field}: expected one quantization scale above 0, found {scale}")
+    if not low <= scale <= high:
+        raise ModelFileError(f"{field}: expected one quantization scale above 0, {low:g} to {high:g}, found {scale}")
+    if not -128 <= zero_point <= 127:
+        raise ModelFileError(f"{field}: expected a zero point that is int8, found {zero_point}")
     return tensor["index"], (float(scale), int(zero_point))
 
 
@@ -257,7 +278,12 @@ def load_classifier(config: ModelConfig) -> Classifier:
     >>> load_classifier(ModelConfig()).runtime_name in RUNTIMES
     True
     """
-    return Classifier(read_model(find_model(config.path)))
+    path = find_model(config.path)
+    model = read_model(path)
+    try:
+        return Classifier(model)
+    except ModelFileError as error:
+        raise ModelFileError(f"model file {path}: {error}") from error
 
 
 def describe(path: Path, classifier: Classifier) -> dict[str, Any]:

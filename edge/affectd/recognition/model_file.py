@@ -1,6 +1,6 @@
 """The model file: a ``.tflite`` with a zip appended that holds everything else the device needs.
 
-This is TFLite's convention for associated files: the interpreter ignores the zip.
+By TFLite's convention for associated files, the interpreter ignores the zip.
 
 =============== ==========================================================================
 ``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds
@@ -18,11 +18,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import reprlib
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,14 +34,27 @@ from numpy.typing import DTypeLike
 from affectd.arrays import Array, Float32
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
+from affectd.files import read_file
+from affectd.recognition.archive import append_zip, npy, open_zip, read_member, read_npz
 
 FORMAT = 1
-_MEMBERS = ("spec.json", "labels.txt", "golden.npz", "card.json")
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
 _GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
 _DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
 _DIGEST_LENGTH = 64
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+# A file that says more is refused before it is held in memory; the largest networks for such boards have a few MB.
+_MOST_FILE_BYTES = 64_000_000
+_MOST_BYTES = {"spec.json": 1_000_000, "labels.txt": 100_000, "golden.npz": 16_000_000, "card.json": 1_000_000}
+_MOST_FRAMES = 4096
+_MOST_LABELS = 1000
+_MOST_LETTERS = 100
+_MOST_GOLDEN_FRAMES = 10_000
+_MOST_DEPTH = 32
+_MOST_MESSAGE = 300
+# Far beyond every real value, and products of these are still finite in float32.
+_MOST = 1e9
+_LEAST = 1e-9
+_MEMBERS = tuple(_MOST_BYTES)
 
 Value = TypeVar("Value")
 
@@ -102,30 +117,45 @@ class ModelFile:
         """Yield (field, is valid, expected, found); each check may rely on those before it."""
         n_mfcc, labels, temperature = self.spec.n_mfcc, self.labels, self.temperature
         yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
+        rate = self.spec.frame_rate
+        overlap = self.spec.window_length / self.spec.hop_length
+        yield "features.hop_length", overlap <= 64, "1/64 of window_length or more", self.spec.hop_length
+        yield "features.hop_length", 1 <= rate <= 1000, "1 to 1000 frames per second", rate
         yield "n_frames", _is_count(self.n_frames), "a whole number above 0", self.n_frames
+        yield "n_frames", self.n_frames <= _MOST_FRAMES, f"at most {_MOST_FRAMES}", self.n_frames
         for field, array in (("mean", self.mean), ("std", self.std)):
             yield field, _is_array(array, np.float32, n_mfcc), f"float32 ({n_mfcc},)", array
-            yield field, bool(np.isfinite(array).all()), "finite numbers", array.tolist()
-        yield "std", bool((self.std > 0).all()), "numbers above 0", float(self.std.min())
+            yield field, bool((np.abs(array) <= _MOST).all()), f"finite numbers up to {_MOST:g}", array.tolist()
+        least = float(self.std.min())
+        yield "std", least > 0, "numbers above 0", least
+        yield "std", least >= _LEAST, f"numbers of at least {_LEAST:g}", least
         yield "labels", isinstance(labels, tuple) and labels != (), "at least one label", labels
+        yield "labels", len(labels) <= _MOST_LABELS, f"at most {_MOST_LABELS} labels", len(labels)
         for label in labels:
             yield "labels", _is_line(label), "names of one line without spaces around them", label
+            yield "labels", len(label) <= _MOST_LETTERS, f"names of at most {_MOST_LETTERS} letters", label
             yield "labels", labels.count(label) == 1, "each label once", label
         yield "temperature", _is_number(temperature) and temperature > 0, "a number above 0", temperature
+        yield "temperature", 1e-6 <= temperature <= 1e6, "a number from 1e-06 to 1e+06", temperature
         yield "thresholds", isinstance(self.thresholds, dict), "an object", self.thresholds
         yield "thresholds", "uncertain" in self.thresholds, "the key 'uncertain'", sorted(self.thresholds)
         for name, value in self.thresholds.items():
+            yield "thresholds", _is_line(name) and len(name) <= _MOST_LETTERS, "names of one line", name
             yield f"thresholds.{name}", _is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
         keys = sorted(self.golden)
         yield "golden", keys == sorted(_GOLDEN_KEYS), f"the arrays {', '.join(_GOLDEN_KEYS)}", keys
         samples, cepstra, quantized, output = (self.golden[key] for key in _GOLDEN_KEYS)
         frames = (self.n_frames, n_mfcc)
         yield "golden.samples", _is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
+        n_golden = self.spec.count_frames(samples.size)
+        expected = f"at most {_MOST_GOLDEN_FRAMES} frames of sound"
+        yield "golden.samples", n_golden <= _MOST_GOLDEN_FRAMES, expected, n_golden
         yield "golden.cepstra", _is_array(cepstra, np.float32, *frames), f"float32 {frames}", cepstra
         yield "golden.cepstra", bool(np.isfinite(cepstra).all()), "finite numbers", "NaN or infinity"
         yield "golden.input", _is_array(quantized, np.int8, *frames), f"int8 {frames}", quantized
         yield "golden.output", _is_array(output, np.int8, len(labels)), f"int8 ({len(labels)},)", output
         yield "card", isinstance(self.card, dict), "an object", self.card
+        yield "card", _is_json(self.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", self.card
 
 
 def model_id(model: ModelFile) -> str:
@@ -162,13 +192,9 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     (16000, True)
     """
     try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise ModelFileError("expected a file, found a directory or device")
-        return _decode(Path(path).read_bytes())
+        return _decode(read_file(path, _MOST_FILE_BYTES))
     except OSError as error:
         raise ModelFileError(f"model file {path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL byte in the name
-        raise ModelFileError(f"model file {str(path)!r}: cannot be read: not a possible file name") from error
     except ModelFileError as error:
         raise ModelFileError(f"model file {path}: {error}") from error
 
@@ -219,12 +245,12 @@ def _encode(model: ModelFile) -> bytes:
     members = {
         "spec.json": _json("spec.json", spec),
         "labels.txt": _labels_text(model.labels),
-        "golden.npz": _append_zip(
-            b"", {f"{key}.npy": _npy(model.golden[key]) for key in _GOLDEN_KEYS}, compression=zipfile.ZIP_DEFLATED
+        "golden.npz": append_zip(
+            b"", {f"{key}.npy": npy(model.golden[key]) for key in _GOLDEN_KEYS}, compression=zipfile.ZIP_DEFLATED
         ),
         "card.json": _json("card", model.card),
     }
-    data = _append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
+    data = append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
     return data + hashlib.sha256(data).hexdigest().encode()
 
 
@@ -234,10 +260,13 @@ def _decode(data: bytes) -> ModelFile:
         raise ModelFileError("digest: expected one at the end; this is no model file of affectd or is cut short")
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ModelFileError("digest: the file is damaged, its bytes are not those it was written with")
-    archive = _parse("zip", lambda: zipfile.ZipFile(io.BytesIO(data)))
+    archive = _parse("zip", lambda: open_zip(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
     _check_keys("zip", _MEMBERS, archive.namelist())
     start = min(member.header_offset for member in archive.infolist())
-    spec = _parse("spec.json", lambda: json.loads(archive.read("spec.json")))
+    members = {
+        name: _parse(name, partial(read_member, archive, name, most_bytes)) for name, most_bytes in _MOST_BYTES.items()
+    }
+    spec = _parse("spec.json", lambda: json.loads(members["spec.json"]))
     if not isinstance(spec, dict):
         raise ModelFileError(f"spec.json: expected an object, found {_describe(spec)}")
     # The version first, because a later format may differ in everything else.
@@ -252,43 +281,13 @@ def _decode(data: bytes) -> ModelFile:
         labels=tuple(spec["labels"]) if isinstance(spec["labels"], list) else spec["labels"],
         temperature=spec["temperature"],
         thresholds=spec["thresholds"],
-        golden=_parse("golden", lambda: _read_golden(archive.read("golden.npz"))),
-        card=_parse("card", lambda: json.loads(archive.read("card.json"))),
+        golden=_parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"])),
+        card=_parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
     )
-    names = _parse("labels.txt", lambda: archive.read("labels.txt"))
-    if names != _labels_text(model.labels):
+    if (names := members["labels.txt"]) != _labels_text(model.labels):
         raise ModelFileError(f"labels.txt: expected the labels of spec.json, found {_describe(names)}")
     return model
-
-
-def _read_golden(data: bytes) -> dict[str, Array]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
-
-
-def _append_zip(
-    front: bytes, members: Mapping[str, bytes], comment: bytes = b"", compression: int = zipfile.ZIP_STORED
-) -> bytes:
-    """Append a zip with offsets that count from the first byte of ``front``."""
-    buffer = io.BytesIO(front)
-    with zipfile.ZipFile(buffer, "a" if front else "w") as archive:
-        for name, content in members.items():
-            # ZipInfo's default date, so that the clock does not change the bytes.
-            member = zipfile.ZipInfo(name)
-            member.create_system = 3
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, content, compression, 9)
-        archive.comment = comment
-    return buffer.getvalue()
-
-
-def _npy(array: Array) -> bytes:
-    buffer = io.BytesIO()
-    # C order and little-endian, whatever the array has in memory.
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    np.lib.format.write_array(buffer, little, version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _json(field: str, value: object) -> bytes:
@@ -310,7 +309,8 @@ def _parse(field: str, parse: Callable[[], Value]) -> Value:
         return parse()
     # zipfile, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
     except Exception as error:
-        raise ModelFileError(f"{field}: cannot be read: {error}") from error
+        reason = (str(error) or type(error).__name__)[:_MOST_MESSAGE]
+        raise ModelFileError(f"{field}: cannot be read: {reason}") from error
 
 
 def _check_keys(field: str, expected: Collection[str], found: Collection[str]) -> None:
@@ -318,12 +318,12 @@ def _check_keys(field: str, expected: Collection[str], found: Collection[str]) -
     surplus = [key for key in found if key not in expected]
     if missing or len(found) != len(expected):
         names = ", ".join(expected)
-        raise ModelFileError(f"{field}: expected {names}; missing {missing}, not known {surplus}")
+        raise ModelFileError(f"{field}: expected {names}; missing {missing}, not known {_describe(surplus)}")
 
 
 def _is_number(value: object) -> bool:
     # The comparison is false for NaN, and exact for integers too large for a float.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
 
 
 def _is_count(value: object) -> bool:
@@ -336,6 +336,13 @@ def _is_line(value: object) -> bool:
 
 def _is_array(value: object, dtype: DTypeLike, *shape: int) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape
+
+
+def _is_json(value: object, depth: int) -> bool:
+    if isinstance(value, dict | list):
+        values = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_json(inner, depth - 1) for inner in values)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _describe(value: object) -> str:

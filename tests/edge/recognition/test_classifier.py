@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from affectd.config.sections import ModelConfig
 from affectd.errors import ModelFileError, UnavailableError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition import classifier as classifier_module
-from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.classifier import Classifier, _tensor, golden_vectors, load_classifier, self_test
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from tiny_model import DATA, LABELS, N_FRAMES, draft_model, pcm, tiny_model
 
@@ -186,8 +187,25 @@ def test_a_runtime_that_imports_but_does_not_run_is_skipped(
 
 def test_a_damaged_network_is_refused_with_the_reason(model: ModelFile) -> None:
     damaged = model.tflite[:8] + b"\xff" * (len(model.tflite) - 8)
-    with pytest.raises(UnavailableError, match="ai-edge-litert: ValueError"):
+    # Not UnavailableError: no restart mends it.
+    with pytest.raises(ModelFileError, match=r"^tflite: .*ai-edge-litert: ValueError"):
         Classifier(dataclasses.replace(model, tflite=damaged), runtime="ai-edge-litert")
+
+
+def test_a_network_that_fails_to_load_is_not_worth_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    tflite = draft_model().tflite
+    write_model(path, draft_model(tflite=tflite[:8] + bytes(len(tflite) - 8)))
+    with pytest.raises(ModelFileError, match=rf"^model file {path}: tflite: ") as caught:
+        load_classifier(ModelConfig(path=str(path)))
+    assert caught.value.exit_code == 78
+
+
+def test_a_scale_that_overflows_is_named() -> None:
+    details = {"shape": np.array([1, 3]), "dtype": np.int8, "index": 0}
+    for quantization in ((3e38, 0), (1e-40, 0), (0.0, 0), (np.nan, 0), (0.5, 200)):
+        with pytest.raises(ModelFileError, match=r"^output: expected"):
+            _tensor("output", [{**details, "quantization": quantization}], (1, 3))
 
 
 def test_nothing_of_the_runtime_reaches_stdout(model: ModelFile, tmp_path: Path) -> None:

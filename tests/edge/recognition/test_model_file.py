@@ -9,9 +9,11 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -51,7 +53,7 @@ def assert_refused(path: Path, data: bytes, field: str = "") -> None:
         read_model(path)
 
 
-def resealed(source: Path, changes: dict[str, bytes | None]) -> bytes:
+def resealed(source: Path, changes: dict[str, bytes | None], method: int = zipfile.ZIP_STORED) -> bytes:
     """The file with members replaced, added, or removed (None), and a digest that fits."""
     with zipfile.ZipFile(source) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -60,7 +62,7 @@ def resealed(source: Path, changes: dict[str, bytes | None]) -> bytes:
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, content in {**members, **changes}.items():
             if content is not None:
-                archive.writestr(name, content)
+                archive.writestr(name, content, method if name in changes else zipfile.ZIP_STORED)
         archive.comment = comment
     content = buffer.getvalue()[:-64]
     return content + hashlib.sha256(content).hexdigest().encode()
@@ -244,6 +246,30 @@ def test_resealing_alone_changes_nothing(written: Path, scratch: Path) -> None:
         ("temperature", {"temperature": math.nan}),
         ("temperature", {"temperature": "1"}),
         ("temperature", {"temperature": None}),
+        ("temperature", {"temperature": 1e-300}),
+        ("temperature", {"temperature": 1e300}),
+        ("mean", {"mean": [3e38] * N_MFCC}),
+        ("std", {"std": [1e-40] * N_MFCC}),
+        ("n_frames: expected at most 4096", {"n_frames": 2**62}),
+        ("labels: expected at most 1000", {"labels": [str(number) for number in range(1001)]}),
+        ("labels", {"labels": ["calm", "x" * 101, "happy"]}),
+        ("thresholds", {"thresholds": {"uncertain": 0.5, "\x1b[2J": 0.5}}),
+        ("features: cannot be read: n_fft", {"features": {**FeatureSpec().to_dict(), "n_fft": 2**62}}),
+        ("features: cannot be read: n_mels", {"features": {**FeatureSpec().to_dict(), "n_mels": 2**62}}),
+        ("features: cannot be read: n_mfcc", {"features": {**FeatureSpec().to_dict(), "n_mfcc": 2**62}}),
+        ("features: cannot be read: hop_length", {"features": {**FeatureSpec().to_dict(), "hop_length": 2**62}}),
+        ("features.hop_length", {"features": {**FeatureSpec().to_dict(), "hop_length": 1}}),
+        ("features: cannot be read: n_fft", {"features": {**FeatureSpec().to_dict(), "window_length": 2**62}}),
+        ("features: cannot be read: sample_rate", {"features": {**FeatureSpec().to_dict(), "sample_rate": 10**400}}),
+        ("features: cannot be read: full_scale", {"features": {**FeatureSpec().to_dict(), "full_scale": 1e300}}),
+        ("features: cannot be read: full_scale", {"features": {**FeatureSpec().to_dict(), "full_scale": 10**400}}),
+        ("features: cannot be read: lifter", {"features": {**FeatureSpec().to_dict(), "lifter": 1e300}}),
+        ("features: cannot be read: top_db", {"features": {**FeatureSpec().to_dict(), "top_db": 1e300}}),
+        ("features: cannot be read: fmax", {"features": {**FeatureSpec().to_dict(), "fmax": 1e-300}}),
+        (
+            "features: .{1,150}$",
+            {"features": {**FeatureSpec().to_dict(), "window": "x" * 9999}},
+        ),
         ("thresholds", {"thresholds": [0.5]}),
         ("thresholds: expected the key 'uncertain'", {"thresholds": {"certain": 0.5}}),
         ("thresholds.uncertain", {"thresholds": {"uncertain": 1.01}}),
@@ -270,7 +296,20 @@ def test_a_specification_that_is_no_object_is_refused(written: Path, scratch: Pa
     assert_refused(scratch, resealed(written, {"spec.json": content}), "spec.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"null",
+        b"\xff",
+        # None of these could be printed by `affectd model`.
+        b'{"accuracy": NaN}',
+        b'{"accuracy": 1e999}',
+        b'{"deep": ' + b"[" * 100 + b"]" * 100 + b"}",
+    ],
+)
 def test_a_card_that_is_no_object_is_refused(written: Path, scratch: Path, content: bytes) -> None:
     assert_refused(scratch, resealed(written, {"card.json": content}), "card")
 
@@ -455,3 +494,89 @@ def test_quantize_undoes_dequantize(step: int, scale: float, zero_point: int) ->
     real = dequantize(q, scale, zero_point)
     assert real[0] == pytest.approx(scale * (step - zero_point), rel=1e-6)
     assert quantize(real, scale, zero_point) == q
+
+
+def assert_refused_in_little_memory(path: Path, data: bytes, field: str) -> None:
+    """The peak of Python's and NumPy's memory stays near the size of the file."""
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=rf"^model file {path}: {field}"):
+            read_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(data) + 40_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def understated(member: bytes, size: int) -> bytes:
+    """A zip of one deflated member that says of itself that it is smaller, in both of its headers."""
+    for offset in (22, 24):
+        mark = b"PK\3\4" if offset == 22 else b"PK\1\2"
+        at = member.index(mark) + offset
+        member = member[:at] + size.to_bytes(4, "little") + member[at + 4 :]
+    return member
+
+
+@pytest.mark.parametrize("name", ["spec.json", "labels.txt", "golden.npz", "card.json"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_inflates_to_hundreds_of_megabytes_is_refused(
+    written: Path, scratch: Path, name: str, method: int
+) -> None:
+    data = resealed(written, {name: bytes(200_000_000)}, method)
+    assert_refused_in_little_memory(scratch, data, re.escape(name))
+
+
+def test_golden_vectors_that_inflate_or_say_that_they_are_small_are_refused(written: Path, scratch: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, samples=np.zeros(300_000_000, np.int8))
+    for golden in (buffer.getvalue(), understated(buffer.getvalue(), 1000)):
+        assert_refused_in_little_memory(scratch, resealed(written, {"golden.npz": golden}), "golden: cannot be read")
+
+
+@pytest.mark.parametrize("shape", [(2**40,), (2**31, 2**31), (2**62, 4), (-1,), (0, 2**62), (10**30,)])
+def test_an_array_that_says_it_is_huge_is_refused(written: Path, scratch: Path, shape: tuple[int, ...]) -> None:
+    members = {}
+    for key, array in draft_model().golden.items():
+        file = io.BytesIO()
+        np.lib.format.write_array(file, array, version=(1, 0))
+        members[f"{key}.npy"] = file.getvalue()
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|i1", "fortran_order": False, "shape": shape})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {**members, "output.npy": file.getvalue() + b"\0\0\0"}.items():
+            archive.writestr(name, content)
+    data = resealed(written, {"golden.npz": buffer.getvalue()})
+    assert_refused_in_little_memory(scratch, data, "golden: cannot be read")
+
+
+def test_a_list_of_many_members_is_refused(written: Path, scratch: Path) -> None:
+    data = resealed(written, {f"{number}": b"" for number in range(5000)})
+    assert_refused_in_little_memory(scratch, data, "zip: cannot be read")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(5000):
+            archive.writestr(f"{number}.npy", b"")
+    assert_refused_in_little_memory(scratch, resealed(written, {"golden.npz": buffer.getvalue()}), "golden")
+
+
+def test_a_clip_that_takes_long_to_replay_is_refused(written: Path, scratch: Path) -> None:
+    golden = npz(**{**draft_model().golden, "samples": np.zeros(4_000_000, np.int16)})
+    assert_refused(scratch, resealed(written, {"golden.npz": golden}), "golden.samples: expected at most")
+
+
+def test_a_file_that_is_too_large_or_never_ends_is_refused(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    for path in (large, Path("/dev/zero")):
+        with pytest.raises(ModelFileError, match=f"^model file {path}: cannot be read"):
+            read_model(path)
+
+
+def test_a_long_message_is_cut(written: Path, scratch: Path) -> None:
+    for data in (with_spec(written, **{"x" * 9000: 1}), resealed(written, {"x" * 9000: b""})):
+        scratch.write_bytes(data)
+        with pytest.raises(ModelFileError) as caught:
+            read_model(scratch)
+        assert len(str(caught.value)) < 700
