@@ -1,4 +1,4 @@
 """From frames to a label: the voice gate, the model file, the int8 network, smoothing, and whole recordings.
 
-May import `features`, `config`, `stdio`, `arrays` and `errors`.
+May import `features`, `config`, `stdio`, `files`, `arrays` and `errors`.
 """
