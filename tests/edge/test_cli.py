@@ -126,7 +126,7 @@ def test_settings_reach_the_events(model: Path, speech: Path, tmp_path: Path) ->
 def test_a_model_path_that_cannot_be_one_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "affectd.toml"
     config.write_text('[model]\npath = "a\\u0000b"')
-    fails(affectd("run", "--config", config), 78, "a\\x00b")
+    fails(affectd("run", "--config", config), 78, "[model] path", "NUL")
 
 
 def bad_recordings(folder: Path) -> dict[str, tuple[Path, int]]:
@@ -360,13 +360,22 @@ def test_a_signal_while_waiting_for_sound_closes_the_last_event(
     assert lines(process.stdout.read())[-1]["phase"] == "end"
 
 
+@pytest.mark.parametrize("option", ["--config", "--model"])
+def test_a_file_that_never_ends_is_refused_at_once(tmp_path: Path, option: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        fails(affectd("run", option, path), 78, "cannot be read" if option == "--model" else "cannot read")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_start_that_waits_for_its_settings(
     tmp_path: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
     fifo = tmp_path / "settings"
     os.mkfifo(fifo)
-    process = start(running, "run", "--config", fifo)
+    program = "import sys; from affectd.run import serve; serve(lambda: open(sys.argv[1]).read(), None, realtime=False)"
+    process = subprocess.Popen([sys.executable, "-c", program, fifo], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.append(process)
     writer = os.open(fifo, os.O_WRONLY)  # returns when the program has opened it, and now waits for its content
     try:
         process.send_signal(number)

@@ -11,13 +11,14 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from affectd.errors import DataError, NoInputError, UsageError
 from affectd.events.sinks import JsonLines
+from affectd.files import read_file
 
 FORMAT = 1
+_MOST_BYTES = 1_000_000
 WORDS_SECONDS = 24.0
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def read_report(path: str) -> Report:
         The file cannot be read, or is not a report.
     """
     try:
-        report = json.loads(Path(path).read_text("utf-8"))
+        report = json.loads(read_file(path, _MOST_BYTES).decode())
     except OSError as error:
         raise NoInputError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

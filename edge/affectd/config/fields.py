@@ -15,16 +15,27 @@ from typing import Any
 from affectd.errors import ConfigError
 
 _SHOWN_LENGTH = 60
+_MOST_TEXT_BYTES = 1024
+_MOST_PATH_BYTES = 4095  # of Linux, PATH_MAX
 
 
 def setting(
-    default: Any, low: float = -math.inf, high: float = math.inf, *, pattern: str = ".*", words: str = "text"
+    default: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    pattern: str = ".*",
+    words: str = "text",
+    is_path: bool = False,
+    secret: str = "",
 ) -> Any:
     """Declare one key of a section: its default and its range.
 
     Numbers lie from `low` to `high`; text matches `pattern` as a whole, which `words` describe, to follow "must be".
+    A wrong value is not shown if `secret` says what to say instead, because it may hold a password.
     """
-    return field(default=default, metadata={"low": low, "high": high, "pattern": pattern, "words": words})
+    about = {"low": low, "high": high, "pattern": pattern, "words": words, "is_path": is_path, "secret": secret}
+    return field(default=default, metadata=about)
 
 
 class Section:
@@ -63,8 +74,30 @@ def checked(key: Field[Any], value: object, where: str) -> object:
         is_number = isinstance(value, int | float) and {type(value).__name__, "float"} & set(kinds)
         fits = bool(is_number) and low <= value <= high
     if not fits:
-        raise ConfigError(f"{where} must be {allowed(key)}, not {shown(value)}")
+        found = key.metadata["secret"] or f", not {shown(value)}"
+        raise ConfigError(f"{where} must be {allowed(key)}{found}")
+    if isinstance(value, str):
+        _check_text(key, value, where)
     return float(value) if "float" in kinds and isinstance(value, int) else value
+
+
+def _check_text(key: Field[Any], text: str, where: str) -> None:
+    is_path = key.metadata["is_path"]
+    most = _MOST_PATH_BYTES if is_path else _MOST_TEXT_BYTES
+    n_bytes = len(text.encode(errors="surrogatepass"))
+    if n_bytes > most:
+        raise ConfigError(f"{where} must be text of at most {most} bytes, not of {n_bytes}")
+    # In a path, Python keeps bytes that are not UTF-8 as surrogates.
+    if "\0" in text or not (is_path or _is_utf8(text)):
+        raise ConfigError(f"{where} must be UTF-8 text without NUL bytes")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def allowed(key: Field[Any]) -> str:
@@ -79,13 +112,8 @@ def allowed(key: Field[Any]) -> str:
 
 
 def from_text(key: Field[Any], text: str) -> object:
-    """Parse the text of an environment variable; return the text itself if it is invalid.
-
-    Empty text is None where a key may be None.
-    """
+    """Parse the text of an environment variable; return the text itself if it is invalid."""
     kinds = _kinds(key)
-    if "None" in kinds and not text:
-        return None
     if "bool" in kinds:
         return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), text)
     try:
@@ -96,11 +124,11 @@ def from_text(key: Field[Any], text: str) -> object:
         return text
 
 
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the known word most similar to `word`, if there is one."""
+def nearest(word: str, known: Collection[str], similarity: float = 0.5) -> str | None:
+    """Return the known word most similar to `word`, if there is one; `similarity` is 1 for the same word."""
     import difflib  # only for errors: importing takes longer than reading the settings
 
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=similarity)
     return near[0] if near else None
 
 

@@ -2,7 +2,7 @@
 
 1. the defaults in `affectd.config.sections`,
 2. the file, ``/etc/affectd/affectd.toml`` unless another one is named,
-3. the environment, ``AFFECTD_SECTION_KEY``,
+3. the environment, ``AFFECTD_SECTION_KEY``; empty is not set,
 4. the command line.
 
 Each layer is checked: an error in the file is found even if the environment overrides the value.
@@ -10,24 +10,35 @@ Each layer is checked: an error in the file is found even if the environment ove
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import Field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from affectd.config.fields import checked, from_text, nearest, shown, toml
 from affectd.config.sections import SECTIONS, Config
 from affectd.errors import ConfigError
+from affectd.files import read_file
 
 SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 """Read if it exists and no other file is named."""
 
 _PREFIX = "AFFECTD_"
 _OLD_ID = "affectd"
+_MOST_BYTES = 65536  # many times all settings with their comments; tomllib takes minutes for large nonsense
 # Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
+# What Kubernetes sets in every container for a service whose name begins with "affectd".
+_SERVICE_NAME = re.compile(r"AFFECTD_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_VALUE = re.compile(r"(tcp|udp|sctp)://")
+_NEAR = 0.75
+
+
+_log = logging.getLogger(__name__)
 
 
 class Sourced(NamedTuple):
@@ -123,7 +134,7 @@ def _from_file(path: str | Path | None) -> _Layer:
 
 def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
     try:
-        content = Path(file).read_bytes()
+        content = read_file(file, _MOST_BYTES)
     except FileNotFoundError as error:
         if not required:
             return {}
@@ -154,24 +165,62 @@ def _section_of_file(name: str, table: object, file: str | Path) -> dict[str, Fi
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Layer:
-    known = {
-        f"{_PREFIX}{name}_{key.name}".upper(): (name, key)
-        for name, section in SECTIONS.items()
-        for key in fields(section)
-    }
+    known = _variables()
+    for sentence in ignored_variables(environment):
+        _warn_once(sentence)
     for variable, text in environment.items():
-        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
+        if not _may_be_setting(variable, text):
             continue
         if variable not in known:
-            raise ConfigError(f"unknown environment variable {_word(variable)}{_variable_hint(variable, known)}")
+            if _is_near(variable, known):
+                raise ConfigError(f"unknown environment variable {_word(variable)}{_variable_hint(variable, known)}")
+            continue
         name, key = known[variable]
         value = checked(key, from_text(key, text), f"environment variable {variable}")
         yield (name, key.name), Sourced(value, f"environment {variable}")
 
 
+def ignored_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a sentence for each variable that looks like a setting of affectd and is none."""
+    known = _variables()
+    return [
+        f"ignored the unknown environment variable {_word(variable)}{_variable_hint(variable, known)}"
+        for variable, text in environment.items()
+        if _may_be_setting(variable, text) and variable not in known and not _is_near(variable, known)
+    ]
+
+
+def _variables() -> dict[str, tuple[str, Field[Any]]]:
+    """Return section and key of each environment variable."""
+    return {
+        f"{_PREFIX}{name}_{key.name}".upper(): (name, key)
+        for name, section in SECTIONS.items()
+        for key in fields(section)
+    }
+
+
+def _may_be_setting(variable: str, text: str) -> bool:
+    if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS or not text:
+        return False
+    return not (_SERVICE_NAME.fullmatch(variable) or _SERVICE_VALUE.match(text))
+
+
+def _is_near(variable: str, known: Collection[str]) -> bool:
+    """Return whether an unknown name is a key without its section, or one with a typing error."""
+    word = variable.upper().removeprefix(_PREFIX)
+    names = [name.removeprefix(_PREFIX) for name in known]
+    return any(name.endswith(f"_{word}") for name in names) or nearest(word, names, _NEAR) is not None
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    _log.warning("%s", sentence)
+
+
 def _from_options(options: Mapping[Key, object]) -> _Layer:
     for (name, key), value in options.items():
-        yield (name, key), Sourced(value, "command line")
+        found = next(field for field in fields(SECTIONS[name]) if field.name == key)
+        yield (name, key), Sourced(checked(found, value, f"[{name}] {key}"), "command line")
 
 
 def _key_hint(word: str, section: str) -> str:

@@ -33,7 +33,7 @@ class AudioConfig(Section):
     """The source of sound."""
 
     name = "audio"
-    source: str = setting("mic")
+    source: str = setting("mic", is_path=True)
     """``mic``, ``-`` for WAV or raw 16-bit PCM on stdin, or the path of a WAV file."""
     device: str = setting(
         "",
@@ -77,7 +77,7 @@ class ModelConfig(Section):
     """Which network, and how often it runs."""
 
     name = "model"
-    path: str = setting("")
+    path: str = setting("", is_path=True)
     """The model file; empty for the one in the package."""
     stride_frames: int = setting(16, 1, 1000)
     """Frames between two classifications; 16 are 256 ms."""
@@ -109,7 +109,12 @@ class MqttConfig(Section):
     name = "mqtt"
     enabled: bool = setting(False)
     """Whether to publish to a broker."""
-    host: str = setting("localhost", pattern=r"[^\s/]+", words="a host name or an address")
+    host: str = setting(
+        "localhost",
+        pattern=r"[^\s/@:]+|[0-9A-Fa-f:.]+(%[\w.-]+)?",
+        words="a host name or an address",
+        secret=" alone: port, user name and password have settings of their own",
+    )
     """The broker."""
     port: int | None = setting(None, 1, 65535)
     """The port of the broker; none: 8883 with TLS, else 1883."""
@@ -119,17 +124,17 @@ class MqttConfig(Section):
     """The client id; empty for ``affectd-`` and the id of the device."""
     username: str = setting("")
     """The user name at the broker; empty to log in without one."""
-    password_file: str = setting("")
+    password_file: str = setting("", is_path=True)
     """File with the password on its first line; empty for the systemd credential ``mqtt_password``, if there is one."""
     allow_plain_password: bool = setting(False)
     """Whether a password may go to another host without TLS."""
     tls: bool = setting(False)
     """Whether to encrypt, and to check the certificate of the broker and its name."""
-    ca_file: str = setting("")
+    ca_file: str = setting("", is_path=True)
     """Certificate authorities to trust, PEM; empty for those of the system."""
-    cert_file: str = setting("")
+    cert_file: str = setting("", is_path=True)
     """Certificate of this client, PEM; empty for none."""
-    key_file: str = setting("")
+    key_file: str = setting("", is_path=True)
     """The key of that certificate, PEM; empty if it is in the same file."""
     keepalive_seconds: int = setting(30, 5, 3600)
     """After this long without traffic the broker is asked whether it is there; after as long without an answer, to this
@@ -164,7 +169,7 @@ class FileConfig(Section):
     """Events in a file, one JSON object per line, besides standard output."""
 
     name = "file"
-    path: str = setting("")
+    path: str = setting("", is_path=True)
     """The file; empty for none."""
     max_mb: float = setting(10.0, 0.001, 10000.0)
     """The file is rotated before it grows beyond this many MB."""

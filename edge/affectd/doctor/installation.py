@@ -14,12 +14,14 @@ _REINSTALL = "install affectd again; if that does not help, the storage may be f
 
 def configuration(device: Device) -> Finding:
     """Check that the settings can be read."""
-    from affectd.config.loading import load_config
+    from affectd.config.loading import ignored_variables, load_config
 
     try:
         load_config(device.config_path)
     except ConfigError as error:
         return fault(str(error), "correct that line; affectd config shows what is in force")
+    if ignored := ignored_variables():
+        return warning("; ".join(ignored), "unset it, or give it the name of a setting")
     return ok("can be used")
 
 

@@ -6,16 +6,19 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
 from affectd.config.fields import shown
 from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError
+from affectd.files import read_file
 
 _CREDENTIAL = "mqtt_password"
 _HANDSHAKE_SECONDS = 10.0
 _MOST_BYTES = 65535  # the longest password in MQTT
+_MOST_FILE_BYTES = 4_000_000  # all authorities that a system trusts take 0.3 MB
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ def _password(config: MqttConfig, environment: Mapping[str, str]) -> str | None:
 
 def _first_line(path: Path, what: str) -> str:
     try:
-        with path.open("rb") as file:
-            line = file.readline(_MOST_BYTES + 1).rstrip(b"\r\n")
-    except (OSError, ValueError) as error:
+        line = read_file(path, _MOST_FILE_BYTES).split(b"\n", 1)[0].rstrip(b"\r")
+    except OSError as error:
         raise ConfigError(f"{what} {shown(str(path))} cannot be read: {_why(error)}") from error
     if len(line) > _MOST_BYTES:
         raise ConfigError(f"{what} {shown(str(path))} has a first line too long for a password")
+    if b"\0" in line:
+        raise ConfigError(f"{what} {shown(str(path))} has a NUL byte on its first line")
     try:
         return line.decode()
     except UnicodeDecodeError as error:
@@ -99,6 +103,10 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     # with openssl for their own brokers. Names and dates are checked here too.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = _Socket
+    for name in ("ca_file", "cert_file", "key_file"):
+        if path := getattr(config, name):
+            # OpenSSL would read a pipe or a device for ever.
+            _load(name, path, partial(read_file, path, _MOST_FILE_BYTES))
     if config.ca_file:
         _load("ca_file", config.ca_file, lambda: context.load_verify_locations(config.ca_file))
     else:
@@ -110,7 +118,7 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _load(name: str, files: str, load: Callable[[], None]) -> None:
+def _load(name: str, files: str, load: Callable[[], object]) -> None:
     try:
         load()
     except ssl.SSLError as error:

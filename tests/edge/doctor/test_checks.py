@@ -32,7 +32,7 @@ from affectd.recognition.model_file import write_model
 from broker import free_port
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
 from sounds import gain, noise, silence
-from tiny_model import tiny_model
+from tiny_model import draft_model, tiny_model
 
 ROOM = gain(noise("pink", 2), -40)
 MADE_UP = [name for name in CHECKS if name not in ("clock", "disk")]  # those are of the machine that tests
@@ -598,3 +598,22 @@ def test_the_command_ends_with_0_if_there_is_no_fault(model: Path, tmp_path: Pat
     grades = [json.loads(line)["grade"] for line in done.stdout.splitlines()]
     assert done.returncode == (69 if "fault" in grades else 0)
     assert "fault" not in grades, "this machine has a full disk or is too hot"
+
+
+def test_a_variable_that_is_no_setting_is_pointed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = tmp_path / "affectd.toml"
+    settings.touch()
+    monkeypatch.setenv("AFFECTD_XYZZY", "open sesame")
+    finding = installation.configuration(Device(config_path=settings))
+    assert finding.grade == "warning"
+    assert "AFFECTD_XYZZY" in finding.found
+    assert "sesame" not in finding.found
+
+
+def test_a_network_that_fails_to_load_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    tflite = draft_model().tflite
+    write_model(path, draft_model(tflite=tflite[:8] + bytes(len(tflite) - 8)))
+    finding = installation.interpreter(Device(model_path=path))
+    assert finding.grade == "fault"
+    assert str(path) in finding.found

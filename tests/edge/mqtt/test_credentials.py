@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ def test_the_password_is_the_first_line_of_its_file(tmp_path: Path, content: byt
         (b"\nopen sesame", "empty"),
         (b"x" * 65536, "too long"),
         (b"\xff\xfe", "UTF-8"),
+        ("open".encode("utf-16-le"), "NUL"),
         (None, "No such file"),
     ],
 )
@@ -67,6 +70,35 @@ def test_a_file_without_a_password_is_a_fault_of_the_settings(
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         login(password_file=str(path))
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Files that never end: a device, a pipe that is open, a pipe that is never written to, a file of 1 TB."""
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    reader, writer = os.pipe()
+    yield lambda name: name.format(pipe=reader, fifo=tmp_path / "fifo", large=tmp_path / "large")
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/proc/self/fd/{pipe}", "{fifo}", "{large}"])
+def test_files_that_never_end_are_refused(
+    endless: Callable[[str], str], certificates: Certificates, tmp_path: Path, name: str
+) -> None:
+    path = endless(name)
+    with pytest.raises(ConfigError, match=r"\[mqtt\] password_file .* cannot be read: (a pipe|larger)"):
+        login(password_file=path)
+    (tmp_path / "mqtt_password").symlink_to(path)
+    with pytest.raises(ConfigError, match=r"the credential .* cannot be read: (a pipe|larger)"):
+        login({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    certificate, private_key = certificates.issue("client")
+    good = {"cert_file": str(certificate), "key_file": str(private_key)}
+    for key in ("ca_file", "cert_file", "key_file"):
+        with pytest.raises(ConfigError, match=rf"\[mqtt\] {key} .* cannot be read: (a pipe|larger)"):
+            tls_context(MqttConfig(tls=True, **{**good, key: path}))
 
 
 @pytest.mark.parametrize("path", ["/", "a\0b", "/dev/zero"])

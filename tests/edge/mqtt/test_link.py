@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import select
 import socket
@@ -89,12 +90,15 @@ def test_whatever_a_broker_sends_the_link_lives_or_is_lost_with_a_reason(
         link.disconnect()
 
 
-@given(host=st.from_regex(r"[^\s/]+", fullmatch=True))
+UTF_8 = st.characters(codec="utf-8", exclude_characters="\0")
+HOST = next(field for field in dataclasses.fields(MqttConfig) if field.name == "host")
+
+
+@given(host=st.from_regex(HOST.metadata["pattern"], fullmatch=True, alphabet=UTF_8))
 @example(host="a" * 70)
 @example(host="..")
 @example(host=".lan")
-@example(host="\0")
-@example(host="\ud800")
+@example(host="::1%eth0")
 @pytest.mark.parametrize("tls", [False, True])
 def test_any_host_that_the_settings_allow_can_be_looked_up_in_vain(tls: bool, host: str) -> None:
     def getaddrinfo(host: Any, *arguments: Any, **keywords: Any) -> Any:
