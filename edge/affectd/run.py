@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
+import stat
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -9,15 +13,19 @@ from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source
 from affectd.config.directories import state_directory
 from affectd.config.sections import Config
+from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import EventMaker
-from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter
 from affectd.pipeline import run
 from affectd.recognition.classifier import load_classifier
 from affectd.service.signals import StoppableBlocks, stop_on_signals
-from affectd.service.systemd import ServiceManager, reload_on_hangup, watched
+from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
+
+# A reader that takes nothing for longer does not hold up the other sinks.
+_SLOW_SECONDS = 5.0
 
 
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
@@ -35,10 +43,11 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
         classifier = load_classifier(config.model)
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
+        conditions = Conditions(manager.status)
         meter, losses, mute = Meter(), Losses(), _mute(config)
 
         def report(state: str, reason: str) -> None:
-            manager.status(f"microphone {state}: {reason}")
+            conditions.set("microphone", f"microphone {state}: {reason}")
             reports(state, reason)
 
         blocks.open(
@@ -55,20 +64,50 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             )
         )
         with ExitStack() as stack:
-            sinks: list[tuple[str, Sink]] = [("standard output", out)]
+            is_alone = not (config.file.path or config.mqtt.enabled)
+            # Entered first, so that its reader, which may be slow, is waited for when the other sinks have ended.
+            printed = stack.enter_context(
+                Detached(
+                    "standard output",
+                    Descriptor(out.stream.fileno()),
+                    patience_seconds=_room_seconds(config.audio.source, is_alone, realtime=realtime),
+                    end_seconds=math.inf,
+                    is_alone=is_alone,
+                    stopped_at=lambda: blocks.stopped_at,
+                    report=lambda sentence: conditions.set("standard output", sentence),
+                )
+            )
+            sinks: list[tuple[str, Sink]] = [("standard output", printed)]
+            detached = {"standard_output": printed}
             if config.file.path:
-                file = Detached(config.file.path, RotatingFile(config.file))
-                sinks.append((config.file.path, stack.enter_context(file)))
+                detached["file"] = file = stack.enter_context(
+                    Detached(
+                        config.file.path,
+                        RotatingFile(config.file),
+                        patience_seconds=_room_seconds(config.audio.source, is_alone, realtime=realtime),
+                        stopped_at=lambda: blocks.stopped_at,
+                        report=lambda sentence: conditions.set("file", sentence),
+                    )
+                )
+                sinks.append((config.file.path, file))
             if config.mqtt.enabled:
                 # Imported only here: it costs memory and start time that only MQTT needs.
                 from affectd.mqtt.publisher import Publisher
 
                 labels = classifier.model.labels
-                publisher = Publisher(config, labels, meter, losses, mute, lambda: _patience_seconds(blocks))
+                publisher = Publisher(
+                    config,
+                    labels,
+                    meter,
+                    losses,
+                    mute,
+                    lambda: _patience_seconds(blocks),
+                    lambda: {name: sink.n_dropped for name, sink in detached.items()},
+                )
                 sinks.append(("the outbox", stack.enter_context(publisher)))
-            sink = Several(sinks) if len(sinks) > 1 else out
+            sink = printed if is_alone else Several(sinks)
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
-            heard = watched(reports.between(blocks, sink), manager)
+            heard = watched(reports.between(printed.between(blocks) if is_alone else blocks, sink), manager)
             run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
     blocks.raise_failure()
 
@@ -80,4 +119,16 @@ def _mute(config: Config) -> Mute | None:
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
     """Return how long to wait for the broker at the end: briefly after a signal, longer after the end of a file."""
-    return 0.5 if blocks.was_stopped else 5.0
+    return 0.3 if blocks.was_stopped else 5.0
+
+
+def _room_seconds(source: str, is_alone: bool, *, realtime: bool) -> float:
+    """Return how long to wait for a sink that has no room: not at all if the sound goes on meanwhile."""
+    if source == "-":
+        is_live = sys.stdin is not None and not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    else:
+        is_live = source == "mic"
+    if is_live or realtime:
+        return 0.0
+    # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
+    return math.inf if is_alone else _SLOW_SECONDS

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from threading import Thread
 from types import TracebackType
 from typing import Any
 
@@ -39,7 +40,7 @@ class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
     `mute` is set by the command ``listen``, and None if that is disabled; `patience_seconds` returns how long to wait
-    for the broker at the end.
+    for the broker at the end, `events_dropped` how many events each other sink did not get.
 
     Raises
     ------
@@ -57,6 +58,7 @@ class Publisher:
         losses: Losses,
         mute: Mute | None,
         patience_seconds: Callable[[], float] = lambda: 5.0,
+        events_dropped: Callable[[], dict[str, int]] = dict,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix)
@@ -69,7 +71,14 @@ class Publisher:
             max_events=mqtt.outbox_events,
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
-        self._telemetry = Telemetry(device, meter, losses, self._outbox, lambda: mute is not None and mute.is_muted)
+        self._telemetry = Telemetry(
+            device,
+            meter,
+            losses,
+            self._outbox,
+            lambda: mute is not None and mute.is_muted,
+            events_dropped=events_dropped,
+        )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
         if mqtt.discovery:
@@ -108,7 +117,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._connection.close(self._patience_seconds())
-        self._outbox.close()
+        # A disk that hangs must not hold up the end; what was written is in the journal.
+        closing = Thread(target=self._outbox.close, name="outbox", daemon=True)
+        closing.start()
+        closing.join(self._patience_seconds())
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
