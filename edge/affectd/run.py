@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import stat
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from affectd.audio.microphone import Losses
-from affectd.audio.source import open_source
+from affectd.audio.source import is_live, open_source
 from affectd.config.directories import state_directory
 from affectd.config.sections import Config
 from affectd.events.detached import Descriptor, Detached
@@ -64,32 +62,10 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             )
         )
         with ExitStack() as stack:
+            sinks = _detached_sinks(config, out, stack, blocks, conditions, realtime=realtime)
+            printed = sinks["standard output"]
+            also: list[tuple[str, Sink]] = []
             is_alone = not (config.file.path or config.mqtt.enabled)
-            # Entered first, so that its reader, which may be slow, is waited for when the other sinks have ended.
-            printed = stack.enter_context(
-                Detached(
-                    "standard output",
-                    Descriptor(out.stream.fileno()),
-                    patience_seconds=_room_seconds(config.audio.source, is_alone, realtime=realtime),
-                    end_seconds=math.inf,
-                    is_alone=is_alone,
-                    stopped_at=lambda: blocks.stopped_at,
-                    report=lambda sentence: conditions.set("standard output", sentence),
-                )
-            )
-            sinks: list[tuple[str, Sink]] = [("standard output", printed)]
-            detached = {"standard_output": printed}
-            if config.file.path:
-                detached["file"] = file = stack.enter_context(
-                    Detached(
-                        config.file.path,
-                        RotatingFile(config.file),
-                        patience_seconds=_room_seconds(config.audio.source, is_alone, realtime=realtime),
-                        stopped_at=lambda: blocks.stopped_at,
-                        report=lambda sentence: conditions.set("file", sentence),
-                    )
-                )
-                sinks.append((config.file.path, file))
             if config.mqtt.enabled:
                 # Imported only here: it costs memory and start time that only MQTT needs.
                 from affectd.mqtt.publisher import Publisher
@@ -102,14 +78,38 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                     losses,
                     mute,
                     lambda: _patience_seconds(blocks),
-                    lambda: {name: sink.n_dropped for name, sink in detached.items()},
+                    lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
                 )
-                sinks.append(("the outbox", stack.enter_context(publisher)))
-            sink = printed if is_alone else Several(sinks)
+                also.append(("the outbox", stack.enter_context(publisher)))
+            sink = printed if is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if is_alone else blocks, sink), manager)
             run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
     blocks.raise_failure()
+
+
+def _detached_sinks(
+    config: Config, out: JsonLines, stack: ExitStack, blocks: StoppableBlocks, conditions: Conditions, *, realtime: bool
+) -> dict[str, Detached]:
+    """Start standard output and the file, by their names in telemetry; `stack` ends them."""
+    sinks: dict[str, Sink] = {"standard output": Descriptor(out.stream.fileno())}
+    if config.file.path:
+        sinks["file"] = RotatingFile(config.file)
+    return {
+        name: stack.enter_context(
+            Detached(
+                config.file.path if name == "file" else name,
+                sink,
+                patience_seconds=_room_seconds(config, realtime=realtime),
+                # The first one ends last, so that a slow reader is waited for when the other sinks have ended.
+                end_seconds=2.0 if name == "file" else math.inf,
+                is_alone=not (config.file.path or config.mqtt.enabled),
+                stopped_at=lambda: blocks.stopped_at,
+                report=partial(conditions.set, name),
+            )
+        )
+        for name, sink in sinks.items()
+    }
 
 
 def _mute(config: Config) -> Mute | None:
@@ -122,13 +122,9 @@ def _patience_seconds(blocks: StoppableBlocks) -> float:
     return 0.3 if blocks.was_stopped else 5.0
 
 
-def _room_seconds(source: str, is_alone: bool, *, realtime: bool) -> float:
+def _room_seconds(config: Config, *, realtime: bool) -> float:
     """Return how long to wait for a sink that has no room: not at all if the sound goes on meanwhile."""
-    if source == "-":
-        is_live = sys.stdin is not None and not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
-    else:
-        is_live = source == "mic"
-    if is_live or realtime:
+    if realtime or is_live(config.audio.source):
         return 0.0
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
-    return math.inf if is_alone else _SLOW_SECONDS
+    return _SLOW_SECONDS if config.file.path or config.mqtt.enabled else math.inf
