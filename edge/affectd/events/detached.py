@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _Block = TypeVar("_Block")
 
 # After a signal, so that the whole process ends within a second.
-_STOP_SECONDS = 0.7
+_STOP_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 
