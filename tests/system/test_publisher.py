@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -18,6 +19,7 @@ import pytest
 
 from affectd.recognition.model_file import find_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
+from sounds import gain, silence, syllables
 
 pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
 
@@ -225,3 +227,29 @@ def test_events_go_to_a_file_as_well(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert path.read_text() == result.stdout
     assert result.stdout
+
+
+def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen_broker_no_second(
+    broker: Broker, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    device = Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1, FILE_PATH=path)
+    word = np.concatenate([silence(1), gain(syllables(1), -12)])
+    with Subscriber(broker.port, f"{DEVICE}/event", f"{DEVICE}/telemetry") as client, device.listening() as program:
+        assert program.stdin is not None
+        program.stdin.write((np.concatenate([word] * 900) * 32767).astype("<i2").tobytes())
+        program.stdin.flush()
+
+        def n_dropped() -> int:
+            telemetry = [json.loads(payload) for payload in client.payloads(f"{DEVICE}/telemetry")]
+            return telemetry[-1]["events_dropped"]["standard_output"] if telemetry else 0
+
+        wait_until(n_dropped)
+        wait_until(lambda: len(client.payloads(f"{DEVICE}/event")) > 1700)
+        wait_until(lambda: path.read_text().splitlines() == client.payloads(f"{DEVICE}/event"))
+        broker.freeze()
+        began = time.monotonic()
+        program.terminate()
+        assert program.wait(PATIENCE_SECONDS) == 0
+        assert time.monotonic() - began < 1.0
+    broker.thaw()
