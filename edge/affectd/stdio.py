@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -64,7 +65,8 @@ def log_to_stderr() -> None:
             os.dup2(nothing, 2)
             os.close(nothing)
     # A duplicate: `quiet` redirects number 2 for all threads.
-    log = _Log(os.dup(2))
+    # Above 2, because a closed standard output would otherwise be replaced by the log.
+    log = _Log(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3))
     logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", handlers=[logging.StreamHandler(log)])
 
 
