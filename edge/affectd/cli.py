@@ -16,7 +16,7 @@ from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
 from affectd.errors import AffectdError, UnavailableError, UsageError
 from affectd.events.sinks import JsonLines
-from affectd.stdio import claimed_stdout, log_to_stderr
+from affectd.stdio import LOG_SECONDS, claimed_stdout, log_to_stderr, write_when_ready
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
@@ -197,5 +197,5 @@ def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
 
 def _print_error(error: AffectdError) -> int:
     with suppress(OSError):  # stderr is closed or full; the exit code still tells
-        os.write(2, f"affectd: {error}\n".encode(errors="backslashreplace"))
+        write_when_ready(2, f"affectd: {error}\n".encode(errors="backslashreplace"), LOG_SECONDS)
     return error.exit_code

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from affectd.audio.microphone import Losses
-from affectd.audio.source import open_source
+from affectd.audio.source import is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
+from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import EventMaker
-from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter
 from affectd.pipeline import run
 from affectd.recognition.classifier import load_classifier
 from affectd.service.signals import StoppableBlocks, stop_on_signals
-from affectd.service.systemd import ServiceManager, reload_on_hangup, watched
+from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
+
+# A reader that takes nothing for longer does not hold up the other sinks.
+_SLOW_SECONDS = 5.0
 
 
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
@@ -36,10 +42,11 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
         classifier = load_classifier(config.model)
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
+        conditions = Conditions(manager.status)
         meter, losses, mute = Meter(), Losses(), _mute(config, folders)
 
         def report(state: str, reason: str) -> None:
-            manager.status(f"microphone {state}: {reason}")
+            conditions.set("microphone", f"microphone {state}: {reason}")
             reports(state, reason)
 
         blocks.open(
@@ -56,22 +63,55 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             )
         )
         with ExitStack() as stack:
-            sinks: list[tuple[str, Sink]] = [("standard output", out)]
-            if config.file.path:
-                file = Detached(config.file.path, RotatingFile(config.file))
-                sinks.append((config.file.path, stack.enter_context(file)))
+            sinks = _detached_sinks(config, out, stack, blocks, conditions, realtime=realtime)
+            printed = sinks["standard output"]
+            also: list[tuple[str, Sink]] = []
+            is_alone = not (config.file.path or config.mqtt.enabled)
             if folders is not None:
                 # Imported only here: it costs memory and start time that only MQTT needs.
                 from affectd.mqtt.publisher import Publisher
 
                 labels = classifier.model.labels
-                publisher = Publisher(config, labels, meter, losses, mute, folders, lambda: _patience_seconds(blocks))
-                sinks.append(("the outbox", stack.enter_context(publisher)))
-            sink = Several(sinks) if len(sinks) > 1 else out
+                publisher = Publisher(
+                    config,
+                    labels,
+                    meter,
+                    losses,
+                    mute,
+                    folders,
+                    lambda: _patience_seconds(blocks),
+                    lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
+                )
+                also.append(("the outbox", stack.enter_context(publisher)))
+            sink = printed if is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
-            heard = watched(reports.between(blocks, sink), manager)
+            heard = watched(reports.between(printed.between(blocks) if is_alone else blocks, sink), manager)
             run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
     blocks.raise_failure()
+
+
+def _detached_sinks(
+    config: Config, out: JsonLines, stack: ExitStack, blocks: StoppableBlocks, conditions: Conditions, *, realtime: bool
+) -> dict[str, Detached]:
+    """Start standard output and the file, by their names in telemetry; `stack` ends them."""
+    sinks: dict[str, Sink] = {"standard output": Descriptor(out.stream.fileno())}
+    if config.file.path:
+        sinks["file"] = RotatingFile(config.file)
+    return {
+        name: stack.enter_context(
+            Detached(
+                config.file.path if name == "file" else name,
+                sink,
+                patience_seconds=_room_seconds(config, realtime=realtime),
+                # The first one ends last, so that a slow reader is waited for when the other sinks have ended.
+                end_seconds=2.0 if name == "file" else math.inf,
+                is_alone=not (config.file.path or config.mqtt.enabled),
+                stopped_at=lambda: blocks.stopped_at,
+                report=partial(conditions.set, name),
+            )
+        )
+        for name, sink in sinks.items()
+    }
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:
@@ -81,4 +121,12 @@ def _mute(config: Config, folders: Folders | None) -> Mute | None:
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
     """Return how long to wait for the broker at the end: briefly after a signal, longer after the end of a file."""
-    return 0.5 if blocks.was_stopped else 5.0
+    return 0.3 if blocks.was_stopped else 5.0
+
+
+def _room_seconds(config: Config, *, realtime: bool) -> float:
+    """Return how long to wait for a sink that has no room: not at all if the sound goes on meanwhile."""
+    if realtime or is_live(config.audio.source):
+        return 0.0
+    # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
+    return _SLOW_SECONDS if config.file.path or config.mqtt.enabled else math.inf

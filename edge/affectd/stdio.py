@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ from affectd.errors import UnavailableError
 
 _MOST_RECORDS = 10
 _MINUTE_SECONDS = 60.0
+# A terminal may be slow; a pipe that is unread for longer loses lines of the log.
+LOG_SECONDS = 0.1
 
 
 @contextmanager
@@ -64,8 +68,8 @@ def log_to_stderr() -> None:
             os.dup2(nothing, 2)
             os.close(nothing)
     # A duplicate: `quiet` redirects number 2 for all threads.
-    log = os.fdopen(os.dup(2), "w", errors="backslashreplace", closefd=False)
-    handler = logging.StreamHandler(log)
+    # Above 2, because a closed standard output would otherwise be replaced by the log.
+    handler = logging.StreamHandler(_Log(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)))
     handler.addFilter(PerMinute())
     logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", handlers=[handler])
 
@@ -91,3 +95,39 @@ class PerMinute(logging.Filter):
         if n + 1 == _MOST_RECORDS:
             record.msg = f"{record.msg} (more like this are left out for a minute)"
         return n < _MOST_RECORDS
+
+
+def write_when_ready(descriptor: int, data: bytes, timeout_seconds: float | None = None) -> bool:
+    """Write to a descriptor, but only while it has room; raises what `os.write` raises.
+
+    Returns False if it had none for `timeout_seconds`; then the rest is not written.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    for start in range(0, len(data), select.PIPE_BUF):
+        piece = data[start : start + select.PIPE_BUF]
+        while piece:
+            if not poll.poll(None if timeout_seconds is None else 1000 * timeout_seconds):
+                return False
+            piece = piece[os.write(descriptor, piece) :]
+    return True
+
+
+class _Log:
+    """A stream for the log whose lines are lost, instead of blocking the sound, if nothing reads it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._n_lost = 0
+
+    def write(self, text: str) -> None:
+        before = f"affectd: {self._n_lost} log lines lost\n" if self._n_lost else ""
+        timeout = 0.0 if self._n_lost else LOG_SECONDS
+        with suppress(OSError):  # closed or full; the exit code still tells
+            if write_when_ready(self._descriptor, (before + text).encode(errors="backslashreplace"), timeout):
+                self._n_lost = 0
+            else:
+                self._n_lost += 1
+
+    def flush(self) -> None:
+        pass

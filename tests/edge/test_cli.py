@@ -429,6 +429,12 @@ def test_a_full_disk_is_a_sentence(model: Path, speech: Path) -> None:
     assert result.stderr == b"affectd: Standard output cannot be written: No space left on device.\n"
 
 
+def test_standard_output_that_is_closed_is_a_sentence(model: Path, speech: Path) -> None:
+    shell = ["sh", "-c", 'exec "$0" "$@" >&-', *command("run", "--source", speech, "--model", model)]
+    result = subprocess.run(shell, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
+    assert (result.returncode, result.stderr) == (69, b"affectd: Standard output is closed.\n")
+
+
 def test_what_a_library_prints_never_reaches_stdout() -> None:
     code = "import os\nfrom affectd.cli import claimed_stdout\nwith claimed_stdout() as out:\n"
     code += "    print('python'); os.write(1, b'C\\n'); out.write('event\\n')\nprint('after')"

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -19,6 +20,7 @@ import pytest
 
 from affectd.recognition.model_file import find_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
+from sounds import gain, silence, syllables
 
 pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
 
@@ -360,3 +362,29 @@ def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path)
         # Mosquitto 2.0.11 closes the connection after a refusal, which may overtake it.
         last = result.stderr.splitlines()[-1]
         assert re.search(f"refuses to delete {DEVICE}/state|has not acknowledged that it forgets", last), result.stderr
+
+
+def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen_broker_no_second(
+    broker: Broker, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    device = Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1, FILE_PATH=path)
+    word = np.concatenate([silence(1), gain(syllables(1), -12)])
+    with Subscriber(broker.port, f"{DEVICE}/event", f"{DEVICE}/telemetry") as client, device.listening() as program:
+        assert program.stdin is not None
+        program.stdin.write((np.concatenate([word] * 900) * 32767).astype("<i2").tobytes())
+        program.stdin.flush()
+
+        def n_dropped() -> int:
+            telemetry = [json.loads(payload) for payload in client.payloads(f"{DEVICE}/telemetry")]
+            return telemetry[-1]["events_dropped"]["standard_output"] if telemetry else 0
+
+        wait_until(n_dropped)
+        wait_until(lambda: len(client.payloads(f"{DEVICE}/event")) > 1700)
+        wait_until(lambda: path.read_text().splitlines() == client.payloads(f"{DEVICE}/event"))
+        broker.freeze()
+        began = time.monotonic()
+        program.terminate()
+        assert program.wait(PATIENCE_SECONDS) == 0
+        assert time.monotonic() - began < 1.0
+    broker.thaw()

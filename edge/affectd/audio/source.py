@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from affectd.arrays import Block
 from affectd.audio.microphone import Losses
 from affectd.audio.resampler import resample_blocks
+from affectd.audio.stream import attended
 from affectd.audio.supervisor import Report, microphone_blocks
 from affectd.config.sections import AudioConfig
 from affectd.errors import DataError, NoInputError
@@ -79,9 +81,26 @@ def open_source(
     elif sys.stdin is None:
         raise NoInputError("Standard input is closed.")
     else:
-        stream = cast(io.BufferedIOBase, sys.stdin.buffer)
+        stream = _standard_input(sys.stdin.fileno())
         blocks = stream_blocks(stream, sample_rate, config.channel if config else "mix")
+        if is_live(name):
+            blocks = attended(blocks, sample_rate, config or AudioConfig(), report)
     return paced(blocks, sample_rate) if realtime else blocks
+
+
+def is_live(name: str) -> bool:
+    """Return whether a source delivers sound as it is made, so that it must not wait for what is done with it."""
+    if name == "-" and sys.stdin is not None:
+        return not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    return name == "mic"
+
+
+def _standard_input(descriptor: int) -> io.BufferedReader:
+    try:
+        # Not sys.stdin, which Python could not close at the end while a thread waits for its next byte.
+        return open(descriptor, "rb", closefd=False)
+    except OSError as error:
+        raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
 
 
 def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.25
 # Longer than one piece of the microphone, because a wait that times out costs a wake-up.
 _READ_SECONDS = 0.5
 _SILENCE_SECONDS = 1.0
-_FAULTS = {
+FAULTS = {
     "stalled": "delivers no samples any more.",
     "constant": "delivers the same value all the time.",
     "repeated": "delivers the same piece of sound over and over.",
@@ -152,7 +152,7 @@ class Supervisor:
         n_lost, samples = stream.read(_READ_SECONDS)
         fault = self._liveness.heard(samples, len(samples) / rate)
         if fault is not None:
-            raise MicrophoneError(fault, f"{stream.name} {_FAULTS[fault]}")
+            raise MicrophoneError(fault, f"{stream.name} {FAULTS[fault]}")
         self._report_state(f"listening to {stream.name} at {rate} Hz")
         if self._began is None and len(samples):
             self._began = self._clock() - len(samples) / rate

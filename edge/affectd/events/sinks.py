@@ -7,12 +7,10 @@ import json
 import logging
 import os
 import stat
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
@@ -49,7 +47,7 @@ class JsonLines:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def write(self, event: Mapping[str, object]) -> None:
         """Write a JSON object on one line; raises what `write_text` raises."""
@@ -66,8 +64,8 @@ class JsonLines:
             The stream cannot be written, for instance because the disk is full.
         """
         try:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self.stream.write(text + "\n")
+            self.stream.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -90,6 +88,8 @@ class Several:
     def __init__(self, sinks: Sequence[tuple[str, Sink]]) -> None:
         self._sinks = list(sinks)
         self._missed: dict[str, int] = {}  # events that a failing sink did not get
+        self.n_missed = 0
+        """Events that one of them did not get, since the start."""
 
     def write(self, event: Mapping[str, object]) -> None:
         """Take one event; logs the first failure of a sink and its recovery.
@@ -111,48 +111,10 @@ class Several:
                 if name not in self._missed:
                     _log.warning("events do not reach %s: %s", name, error)
                 self._missed[name] = self._missed.get(name, 0) + 1
+                self.n_missed += 1
             else:
                 if name in self._missed:
                     _log.info("events reach %s again; it missed %d", name, self._missed.pop(name))
-
-
-class Detached:
-    """Passes events on in its own thread, so that a sink that hangs, such as a failing disk, does not block the others.
-
-    Its ``with`` block ends when all events are written, or after `patience_seconds`. At most `max_events` wait.
-    Failures are logged with `name`, as in `Several`.
-    """
-
-    def __init__(self, name: str, sink: Sink, patience_seconds: float = 2.0, max_events: int = 1000) -> None:
-        self._sink = Several([(name, sink)])
-        self._patience_seconds = patience_seconds
-        self._max_events = max_events
-        self._waiting: SimpleQueue[Mapping[str, object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._pass_on, name=name, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Detached:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting.put(None)
-        self._thread.join(self._patience_seconds)
-
-    def write(self, event: Mapping[str, object]) -> None:
-        """Take one event and return at once.
-
-        Raises
-        ------
-        UnavailableError
-            The queue is full.
-        """
-        if self._waiting.qsize() >= self._max_events:
-            raise UnavailableError(f"it hangs, and {self._max_events} events wait for it")
-        self._waiting.put(event)
-
-    def _pass_on(self) -> None:
-        while (event := self._waiting.get()) is not None:
-            self._sink.write(event)
 
 
 class RotatingFile:

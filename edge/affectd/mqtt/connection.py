@@ -32,6 +32,8 @@ _FIRST_DELAY_SECONDS = 1.0
 # A shorter connection counts as failed: two devices with the same client id disconnect each other at once.
 _STEADY_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
+# After a signal, because the whole process ends within a second.
+_BRIEF_SECONDS = 0.3
 _NEVER = float("inf")
 
 
@@ -124,6 +126,7 @@ class Connection:
         self._periodic_at = 0.0
         self._settle_at = 0.0
         self._close_by = _NEVER
+        self._farewell_seconds = _FAREWELL_SECONDS
         self._leaving = False
 
     @property
@@ -157,9 +160,10 @@ class Connection:
     def close(self, patience_seconds: float) -> None:
         """Deliver what is possible in this time, publish `farewell` and disconnect; the rest stays in the outbox."""
         if self._thread is not None:
+            self._farewell_seconds = min(_FAREWELL_SECONDS, max(_BRIEF_SECONDS, patience_seconds))
             self._close_by = time.monotonic() + patience_seconds
             self._wake()
-            self._thread.join(patience_seconds + 2 * _FAREWELL_SECONDS)
+            self._thread.join(patience_seconds + 1.1 * self._farewell_seconds)
 
     def _wake(self) -> None:
         if self._wake_sender is not None:
@@ -189,7 +193,7 @@ class Connection:
         if not self.connected:
             return late or self._link is None  # lost just now
         if not self._leaving and (late or self._delivery.is_complete):
-            self._leaving, self._close_by = True, now + _FAREWELL_SECONDS
+            self._leaving, self._close_by = True, now + self._farewell_seconds
             self._delivery.hold_events()
             self.publish(self._farewell)
             return False

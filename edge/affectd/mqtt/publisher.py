@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from threading import Thread
 from types import TracebackType
 from typing import Any
 
@@ -39,7 +40,8 @@ class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
     `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
-    `patience_seconds` returns how long to wait for the broker at the end.
+    `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
+    sink did not get.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Publisher:
         mute: Mute | None,
         folders: Folders,
         patience_seconds: Callable[[], float] = lambda: 5.0,
+        events_dropped: Callable[[], dict[str, int]] = dict,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
@@ -77,6 +80,7 @@ class Publisher:
             self._outbox,
             muted=lambda: mute is not None and mute.is_muted,
             refused=lambda: self._connection.refused,
+            events_dropped=events_dropped,
         )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
@@ -117,7 +121,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._connection.close(self._patience_seconds())
-        self._outbox.close()
+        # A disk that hangs must not hold up the end; what was written is in the journal.
+        closing = Thread(target=self._outbox.close, name="outbox", daemon=True)
+        closing.start()
+        closing.join(self._patience_seconds())
         if self._mute is not None:
             self._mute.close()
 

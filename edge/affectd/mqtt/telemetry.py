@@ -122,12 +122,14 @@ class Telemetry:
         muted: Callable[[], bool],
         root: Path = Path("/"),
         refused: Callable[[], Iterable[str]] = tuple,
+        events_dropped: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._device = device
         self._meter = meter
         self._losses = losses
         self._backlog = backlog
         self._muted, self._refused = muted, refused
+        self._events_dropped = events_dropped
         self._root = root
         self._began = self._before = time.monotonic()
         self._cpu_before = time.process_time()
@@ -152,6 +154,7 @@ class Telemetry:
             "overflows": self._losses.overflows,
             "outbox_events": len(self._backlog),
             "outbox_dropped": self._backlog.n_dropped,
+            "events_dropped": self._events_dropped(),
             "muted": self._muted(),
             "refused": sorted(self._refused()),
         }

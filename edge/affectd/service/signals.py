@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -26,6 +28,8 @@ class StoppableBlocks:
         self._blocks: Iterator[Block] | None = None
         self._failure: AffectdError | None = None
         self.was_stopped = False
+        self.stopped_at = math.inf
+        """When, in monotonic seconds; infinite: not yet."""
         self._waiting = False
 
     def open(self, source: Callable[[], Iterator[Block]]) -> None:
@@ -56,6 +60,7 @@ class StoppableBlocks:
         """Handle a signal; a second one has its default action, in case writing an event hangs."""
         signal.signal(number, signal.SIG_DFL)
         self.was_stopped = True
+        self.stopped_at = time.monotonic()
         if self._waiting:
             self._waiting = False
             raise _Stopped

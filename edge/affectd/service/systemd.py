@@ -93,6 +93,19 @@ class ServiceManager:
             _log.debug("the service manager cannot be notified of %s: %s", message.partition("\n")[0], error)
 
 
+class Conditions:
+    """What the service manager shows as its status: one sentence of each part that has something to say."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._sentences: dict[str, str] = {}
+
+    def set(self, part: str, sentence: str) -> None:
+        """Replace the sentence of a part; empty: it has none any more."""
+        self._sentences[part] = sentence
+        self._show("; ".join(filter(None, self._sentences.values())) or "listening")
+
+
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
     """Return the interval of the watchdog; None if there is none for this process."""
     try:

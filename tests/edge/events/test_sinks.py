@@ -7,7 +7,6 @@ import logging
 import os
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +18,7 @@ from hypothesis import strategies as st
 
 from affectd.config.sections import FileConfig
 from affectd.errors import ConfigError, UnavailableError
-from affectd.events.sinks import Detached, JsonLines, RotatingFile, Several
-
-PATIENCE_SECONDS = 30.0
+from affectd.events.sinks import JsonLines, RotatingFile, Several
 
 
 class Kept(list[Any]):
@@ -99,59 +96,6 @@ def test_a_reader_that_has_gone_is_given_up_and_the_last_one_ends_it_all(
     for stream in streams:
         with pytest.raises(BrokenPipeError):
             stream.close()  # what nobody read is still in it
-
-
-class Hanging:
-    """A sink that hangs until it is let go."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.hangs = threading.Event()
-        self.got: list[object] = []
-
-    def write(self, event: object) -> None:
-        self.hangs.set()
-        assert self.go.wait(PATIENCE_SECONDS)
-        self.got.append(event)
-
-
-def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    hanging, other = Hanging(), Kept()
-    with Detached("the disk", hanging, PATIENCE_SECONDS, max_events=100) as detached:
-        several = Several([("the disk", detached), ("the other", other)])
-        several.write({"n": 0})
-        assert hanging.hangs.wait(PATIENCE_SECONDS)
-        for n in range(1, 300):
-            several.write({"n": n})
-        assert other == [{"n": n} for n in range(300)]
-        hanging.go.set()
-    assert hanging.got == other[:101]  # the one that it had, and those that waited
-    assert messages(caplog) == ["events do not reach the disk: it hangs, and 100 events wait for it"]
-
-
-def test_at_the_end_a_sink_that_hangs_is_waited_for_no_longer_than_its_time() -> None:
-    hanging = Hanging()
-    with Detached("the disk", hanging, 0.01) as detached:
-        for n in range(10):
-            detached.write({"n": n})
-    assert hanging.got == []
-    hanging.go.set()
-    detached._thread.join(PATIENCE_SECONDS)
-    assert len(hanging.got) == 10
-
-
-def test_what_fails_in_the_thread_of_its_own_is_logged_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    kept = Kept()
-    kept.failure = UnavailableError("No room.")
-    with Detached("the disk", kept) as detached:
-        detached.write({"n": 0})
-    with Detached("the disk", kept) as detached:
-        kept.failure = None
-        detached.write({"n": 1})
-    assert kept == [{"n": 1}]
-    assert messages(caplog) == ["events do not reach the disk: No room."]
 
 
 @given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=40), keep=st.integers(1, 4))

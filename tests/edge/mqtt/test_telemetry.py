@@ -56,17 +56,20 @@ def test_every_report_obeys_the_schema_and_tells_what_it_was_given(tmp_path: Pat
         folder = tmp_path / f"sys/class/thermal/thermal_zone{zone}"
         folder.mkdir(parents=True)
         (folder / "temp").write_text(text)
-    report = Telemetry("kitchen", meter, losses, backlog, lambda: muted, tmp_path)
+    dropped = {"standard_output": 0, "file": 0}
+    report = Telemetry("kitchen", meter, losses, backlog, lambda: muted, tmp_path, lambda: dict(dropped))
     first = report()
     jsonschema.Draft202012Validator(SCHEMA).validate(first)
     assert first["temperature_celsius"] == 55.9
     assert (first["outbox_events"], first["outbox_dropped"], first["muted"]) == (2, 0, True)
-    backlog.n_dropped, muted = 7, False
+    assert first["events_dropped"] == {"standard_output": 0, "file": 0}
+    backlog.n_dropped, muted, dropped["file"] = 7, False, 3
     backlog.clear()
     losses.dropped_seconds, losses.overflows = 1.23456, 3
     second = report()
     jsonschema.Draft202012Validator(SCHEMA).validate(second)
     assert (second["outbox_events"], second["outbox_dropped"], second["muted"]) == (0, 7, False)
+    assert second["events_dropped"] == {"standard_output": 0, "file": 3}
     assert (second["dropped_seconds"], second["overflows"]) == (1.235, 3)
     assert set(first) == set(SCHEMA["properties"])
     json.dumps(second, allow_nan=False)

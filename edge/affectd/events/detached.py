@@ -1,0 +1,191 @@
+"""A sink in its own thread: one that hangs blocks neither the sound, nor the other sinks, nor the end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from affectd.errors import AffectdError, UnavailableError
+from affectd.events.sinks import Several, Sink, as_line
+from affectd.stdio import write_when_ready
+
+_log = logging.getLogger(__name__)
+_Block = TypeVar("_Block")
+
+# After a signal, so that the whole process ends within a second.
+_STOP_SECONDS = 0.5
+_POLL_SECONDS = 0.05
+
+
+class Detached:
+    """Passes events on in its own thread; of those that wait, the oldest is dropped when there is no room.
+
+    Its ``with`` block ends when all events are written, or after `end_seconds`, or soon after a signal.
+
+    Parameters
+    ----------
+    name : str
+        Of the sink, in the log.
+    sink : Sink
+        Where the events go.
+    max_events : int
+        How many may wait.
+    patience_seconds : float
+        How long `write` waits for room before it drops; 0 where sound would be lost meanwhile. Not again until the
+        sink has taken an event.
+    end_seconds : float
+        How long the end waits.
+    is_alone : bool
+        Whether there is no other sink: then a failure is raised by the next call instead of logged.
+    stopped_at : callable
+        Returns when a signal came, in monotonic seconds; infinite: not yet.
+    report : callable
+        Gets a sentence when the sink begins to hang, and an empty one when it goes on.
+
+    Attributes
+    ----------
+    n_dropped : int
+        Events that the sink did not get, since the start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        *,
+        max_events: int = 1000,
+        patience_seconds: float = 0.0,
+        end_seconds: float = 2.0,
+        is_alone: bool = False,
+        stopped_at: Callable[[], float] = lambda: math.inf,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._name, self._max_events, self._is_alone = name, max_events, is_alone
+        self._patience_seconds, self._end_seconds = patience_seconds, end_seconds
+        self._stopped_at, self._report = stopped_at, report
+        self._several = Several([(name, sink)])
+        self._sink: Sink = sink if is_alone else self._several
+        self._changed = threading.Condition()
+        self._waiting: deque[Mapping[str, object]] = deque()
+        self._closing = False
+        self._failure: Exception | None = None
+        self._n_dropped = self._dropped_before = 0
+        self._thread = threading.Thread(target=self._pass_on, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def n_dropped(self) -> int:
+        """See above."""
+        return self._n_dropped + self._several.n_missed
+
+    @property
+    def _hangs(self) -> bool:
+        return self._n_dropped > self._dropped_before
+
+    def __enter__(self) -> Detached:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        until = time.monotonic() + (self._end_seconds if kind is None else _STOP_SECONDS)
+        while self._thread.is_alive() and time.monotonic() < min(until, self._stopped_at() + _STOP_SECONDS):
+            self._thread.join(_POLL_SECONDS)
+        with self._changed:
+            left = len(self._waiting)
+        if left:
+            _log.warning("%d events did not reach %s before the end", left, self._name)
+        if kind is None and self._is_alone:
+            self._raise_failure()
+
+    def write(self, event: Mapping[str, object]) -> None:
+        """Take one event.
+
+        Raises
+        ------
+        BrokenPipeError
+            The reader has closed the pipe.
+        AffectdError, OSError, ValueError
+            A sink that is alone has failed.
+        """
+        with self._changed:
+            self._raise_failure()
+            if len(self._waiting) >= self._max_events and not self._hangs:
+                self._wait_for_room()
+            if len(self._waiting) >= self._max_events:
+                self._drop_oldest()
+            self._waiting.append(event)
+            self._changed.notify_all()
+
+    def between(self, blocks: Iterable[_Block]) -> Iterator[_Block]:
+        """Pass blocks on; raises the failure of a sink that is alone without waiting for the next event."""
+        for block in blocks:
+            self._raise_failure()
+            yield block
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _wait_for_room(self) -> None:
+        until = time.monotonic() + self._patience_seconds
+        while len(self._waiting) >= self._max_events and time.monotonic() < min(until, self._stopped_at()):
+            # In short waits, because a signal does not end one.
+            self._changed.wait(_POLL_SECONDS)
+            self._raise_failure()
+
+    def _drop_oldest(self) -> None:
+        self._waiting.popleft()
+        if not self._hangs:
+            sentence = f"events do not reach {self._name}: it hangs, and {self._max_events} events wait for it"
+            _log.warning("%s; the oldest are dropped", sentence)
+            self._report(sentence)
+        self._n_dropped += 1
+
+    def _pass_on(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._closing:
+                        return
+                    self._changed.wait()
+                event = self._waiting.popleft()
+                self._changed.notify_all()
+            try:
+                self._sink.write(event)
+            except (AffectdError, OSError, ValueError) as error:
+                with self._changed:
+                    self._failure = error
+                    self._waiting.clear()
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                if self._hangs:
+                    _log.info("events reach %s again; it missed %d", self._name, self._n_dropped - self._dropped_before)
+                    self._dropped_before = self._n_dropped
+                    self._report("")
+
+
+class Descriptor:
+    """Writes one JSON object per line to a file descriptor, without a buffer whose lock a blocked thread would hold."""
+
+    def __init__(self, descriptor: int) -> None:
+        # Never closed: a thread that is blocked at the end may still hold it.
+        self._descriptor = os.dup(descriptor)
+
+    def write(self, event: Mapping[str, object]) -> None:
+        """Write a JSON object on one line; raises what `affectd.events.sinks.JsonLines` raises."""
+        data = (as_line(event) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            write_when_ready(self._descriptor, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error

@@ -1,0 +1,94 @@
+"""Standard input that stays open: what is noticed of it, and that an utterance ends all the same."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import jsonschema
+import numpy as np
+import pytest
+
+from affectd.audio.stream import attended
+from affectd.config.sections import AudioConfig
+from affectd.errors import DataError
+from affectd.events.event import event_schema
+from sounds import as_int16, gain, noise, silence, syllables
+
+RATE = 16000
+PATIENCE_SECONDS = 30.0
+CONFIG = AudioConfig(stalled_seconds=1.0, constant_seconds=1.0)
+
+
+def test_blocks_pass_in_order_and_the_failure_of_the_source_comes_after_them() -> None:
+    def source() -> Iterator[np.ndarray]:
+        for n in range(100):
+            yield np.full(3, n, np.float32)
+        raise DataError("odd")
+
+    got = []
+    with pytest.raises(DataError, match="odd"):
+        got.extend(attended(source(), RATE, CONFIG, lambda state, reason: None))
+    assert [block[0] for block in got] == list(range(100))
+
+
+def test_a_recording_with_silence_and_loops_is_no_fault_at_the_speed_of_a_file() -> None:
+    reports: list[tuple[str, str]] = []
+    blocks = [np.zeros(RATE, np.float32)] * 20 + [noise("pink", 0.5)] * 40
+    got = list(attended(blocks, RATE, CONFIG, lambda *report: reports.append(report)))
+    assert (sum(map(len, got)), reports) == (sum(map(len, blocks)), [])
+
+
+@pytest.mark.parametrize(
+    ("sound", "reason"),
+    [(np.zeros(1600, np.float32), "constant"), (noise("pink", 0.1)[:1600], "repeated")],
+    ids=["silence", "loop"],
+)
+def test_a_stream_in_real_time_that_is_no_sound_is_told(sound: np.ndarray, reason: str) -> None:
+    now = itertools.count(0.0, 0.1)
+    reports: list[tuple[str, str]] = []
+    list(attended([sound] * 100, RATE, CONFIG, lambda *report: reports.append(report), lambda: next(now)))
+    assert ("alarmed", reason) == reports[0]
+    assert "healthy" not in dict(reports)
+
+
+def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_told_until_it_goes_on() -> None:
+    environment = {**os.environ, "AFFECTD_AUDIO_STALLED_SECONDS": "1"}
+    speech = as_int16(gain(syllables(4), -12))
+    with subprocess.Popen(
+        [sys.executable, "-m", "affectd", "run", "--source", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(PATIENCE_SECONDS, process.kill)
+        timer.start()
+        sound = np.concatenate([silence(1), speech])
+        process.stdin.write((sound * 32767).astype("<i2").tobytes())
+        process.stdin.flush()
+        events = []
+        while not {"end", "alarmed"} <= {event.get("phase") or event["state"] for event in events}:
+            events.append(json.loads(process.stdout.readline()))
+        assert [event["phase"] for event in events if event["type"] == "emotion"][-1] == "end"
+        status = next(event for event in events if event["type"] == "status")
+        assert (status["state"], status["reason"]) == ("alarmed", "stalled")
+        jsonschema.validate(status, event_schema())
+
+        process.stdin.write((gain(noise("pink", 2), -40) * 32767).astype("<i2").tobytes())
+        process.stdin.flush()
+        states = [json.loads(process.stdout.readline())["state"] for _ in range(2)]
+        assert states == ["recovering", "healthy"]
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert time.monotonic() - began < 1.0
+        timer.cancel()
