@@ -175,6 +175,8 @@ class HomeAssistant:
         lines = re.findall(r"^.* (?:WARNING|ERROR|CRITICAL) .*$", self.log, re.MULTILINE)
         places = ("components.mqtt", "components.sensor", "components.binary_sensor", "components.event")
         places += ("components.switch", "components.automation", "helpers.template", "affectd")
+        # Home Assistant also counts its own lines.
+        lines = [line for line in lines if "[homeassistant.util.logging]" not in line]
         return [line for line in lines if any(place in line for place in places)]
 
     def start(self) -> None:
