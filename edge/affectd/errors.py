@@ -1,7 +1,7 @@
 """Failures that the user can fix, one class per exit code.
 
-Exit codes follow BSD ``sysexits.h``; the unit file tells systemd not to restart on 78. `affectd.cli` prints the
-message and exits; any other exception is a bug and shows its traceback.
+Exit codes follow BSD ``sysexits.h``; the unit file tells systemd not to restart on 78. `affectd.program` prints
+the message and exits; any other exception is a bug, whose traceback goes to a file.
 
 >>> try:
 ...     raise ConfigError("unknown key margn_db in [gate]")
@@ -65,3 +65,18 @@ class ConfigError(AffectdError):
 
 class ModelFileError(ConfigError):
     """The model file is invalid; the message names the field."""
+
+
+def has_cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether an exception is of a kind, or was raised because of or while handling one that is."""
+    seen: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or one in seen:
+            continue
+        if isinstance(one, kind):
+            return True
+        seen.append(one)
+        left += [one.__cause__, one.__context__]
+    return False

@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectd.errors import AffectdError, NoInputError, UsageError
+from affectd.arguments import Parser
+from affectd.errors import NoInputError, UsageError
+from affectd.program import guarded
+from affectd.stdio import print_error, print_result
 from affectd_train.data.labels import CORPORA
 
 if TYPE_CHECKING:
@@ -35,25 +38,29 @@ PROTOCOLS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (see `affectd.errors`)."""
+    return guarded("affectd-train", lambda: run(arguments), is_program=arguments is None)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; failures that can happen anywhere are raised."""
     # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
-        print(options.command(options))
-    except AffectdError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
-        return error.exit_code
+        print_result(options.command(options))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
+        print_error("affectd-train", str(error))
         return 74
     except KeyboardInterrupt:
-        print("affectd-train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
         return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="affectd-train", description=__doc__)
+    parser = Parser(print_result, prog="affectd-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], str], help_: str) -> argparse.ArgumentParser:

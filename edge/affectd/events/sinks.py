@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
+from affectd.stdio import writing_results
 
 if TYPE_CHECKING:
     from affectd.config.sections import FileConfig
@@ -32,8 +33,11 @@ class Sink(Protocol):
 
 
 def as_line(event: Mapping[str, object]) -> str:
-    """Return a JSON object on one line."""
-    return json.dumps(event, ensure_ascii=False, allow_nan=False)
+    """Return a JSON object on one line, without characters that a terminal would obey."""
+    line = json.dumps(event, ensure_ascii=False, allow_nan=False)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 class JsonLines:
@@ -63,13 +67,9 @@ class JsonLines:
         UnavailableError
             The stream cannot be written, for instance because the disk is full.
         """
-        try:
+        with writing_results():
             self.stream.write(text + "\n")
             self.stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
 
 
 class Several:
