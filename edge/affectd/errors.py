@@ -65,18 +65,3 @@ class ConfigError(AffectdError):
 
 class ModelFileError(ConfigError):
     """The model file is invalid; the message names the field."""
-
-
-def has_cause(error: BaseException, kind: type[BaseException]) -> bool:
-    """Return whether an exception is of a kind, or was raised because of or while handling one that is."""
-    seen: list[BaseException] = []
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or one in seen:
-            continue
-        if isinstance(one, kind):
-            return True
-        seen.append(one)
-        left += [one.__cause__, one.__context__]
-    return False

@@ -12,13 +12,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType
 
-from affectd.errors import AffectdError, UnavailableError, has_cause
+from affectd.errors import AffectdError, UnavailableError
 
 _UNFORESEEN = 70
 _MOST_MESSAGE = 200
 _SHORT_SECONDS = 0.01
+_RESERVE_BYTES = 8 << 20
+_OWN = ("affectd", "affectd_train", "runpy", "__main__")
 _INSTALL = {"affectd": "pip install affectd", "affectd-train": "pip install 'affectd[train]'"}
 
 
@@ -61,6 +63,9 @@ class _Ending:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        # Given back before anything is said; until then it is only promised by the kernel and takes no memory.
+        self._reserve = bytes(_RESERVE_BYTES)
+        self._is_interrupted = False
         self.code = 0
         """Of a thread that failed; 0: none did."""
 
@@ -70,6 +75,8 @@ class _Ending:
 
         threading.excepthook = self._thread_failed
         sys.unraisablehook = self._ignored
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupted)
         fill_descriptors()
         if sys.stdout is None:
             raise UnavailableError("Standard output is closed.")
@@ -79,11 +86,17 @@ class _Ending:
         try:
             if self.code and isinstance(error, KeyboardInterrupt):  # from the thread that failed
                 return self.code
-            if has_cause(error, KeyboardInterrupt):  # an import that is interrupted may fail in its own words
+            # What is interrupted may fail in its own words, as an import of C does.
+            if self._is_interrupted or isinstance(error, KeyboardInterrupt):
                 return 128 + signal.SIGINT
+            self._reserve = b""
             return self._said(error)
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
+        except Exception:  # there is not even memory for a sentence
+            with suppress(OSError):
+                os.write(2, b"affectd: unforeseen error, which cannot be described\n")
+            return _UNFORESEEN
 
     def _said(self, error: BaseException) -> int:
         from affectd.stdio import print_error
@@ -93,13 +106,18 @@ class _Ending:
             return error.exit_code
         package = _package(error)
         if package:
-            what = "is not installed" if isinstance(error, ModuleNotFoundError) else "cannot be loaded"
+            is_missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
+            what = "is not installed" if is_missing else "cannot be loaded"
             sentence, code = f"the Python package {package} {what}", UnavailableError.exit_code
             mend = f" ({_INSTALL[self._name]})"
         else:
             sentence, code, mend = "unforeseen error", _UNFORESEEN, ""
         print_error(self._name, f"{sentence}{mend}: {unforeseen(self._name, error)}")
         return code
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self._is_interrupted = True
+        raise KeyboardInterrupt
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
         """Report a thread that failed, and stop the program: it would be deaf or mute without a word."""
@@ -146,22 +164,18 @@ def _flush() -> None:
 
 def _package(error: BaseException) -> str:
     """Return the name of the package of others whose import failed; empty if it was something else."""
-    if not isinstance(error, ImportError):
-        return ""
-    names = [error.name or "", *(str(frame.tb_frame.f_globals.get("__name__")) for frame in _frames(error))]
-    packages = [name.partition(".")[0] for name in names if name]
-    own = ("affectd", "affectd_train", "importlib", "runpy", "__main__")
-    # The one that we asked for: what it imports itself means less to the reader.
-    asked = [package for package in packages[1:] if package not in own] or packages[:1]
-    return asked[0] if asked and asked[0] not in own else ""
-
-
-def _frames(error: BaseException) -> list[TracebackType]:
-    frames, frame = [], error.__traceback__
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.tb_next
-    return frames
+    names, part = [], error.__traceback__
+    while part is not None:
+        if part.tb_frame.f_code.co_name == "<module>":  # it was being imported
+            names.append(str(part.tb_frame.f_globals.get("__name__")))
+        part = part.tb_next
+    if isinstance(error, ImportError) and error.name:
+        names.append(error.name)
+    elif isinstance(error, SyntaxError) and error.filename:
+        names += error.filename.replace("dist-packages", "site-packages").split("site-packages/")[1:]
+    packages = [name.partition("/")[0].partition(".")[0] for name in names]
+    # The first one is what we asked for; what it imports itself means less to the reader.
+    return next((package for package in packages if package not in (*_OWN, *sys.stdlib_module_names)), "")
 
 
 def _message(error: BaseException) -> str:

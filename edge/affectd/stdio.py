@@ -133,8 +133,12 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
+        try:
+            message = record.getMessage()
+        except Exception:  # the arguments do not fit
+            message = str(record.msg)
         explained = f": {self._explain(error)}" if error is not None else ""
-        return f"affectd: {printable(record.getMessage() + explained)}"
+        return f"affectd: {printable(message + explained)}"
 
 
 class PerMinute(logging.Filter):

@@ -18,6 +18,7 @@ from affectd import __version__
 from affectd.config.directories import state_directory
 from affectd.files import private_folder
 
+_TEMPORARY = ("/tmp", "/var/tmp")
 _MOST_CHARACTERS, _MOST_OF_A_LINE = 50_000, 500
 
 
@@ -49,7 +50,7 @@ def _text(name: str, error: BaseException) -> str:
 
 def _folders() -> Iterator[Callable[[], Path]]:
     yield _state
-    for folder in (os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"):
+    for folder in (os.environ.get("TMPDIR", ""), *_TEMPORARY):
         if os.path.isabs(folder):
             yield lambda folder=folder: _temporary(Path(folder))  # type: ignore[misc]
 

@@ -84,7 +84,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file and its last newline, whole or not at all."""
     with written_whole(path) as beside:
-        beside.write_text(text + "\n")
+        beside.write_text(text + "\n", "utf-8")
 
 
 def write_arrays(path: Path, **arrays: npt.ArrayLike) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder on a disk, for state that survives a power cut.
 
-    systemd names it in ``$STATE_DIRECTORY``; without systemd it is ``affectd`` in the XDG state folder, and for a user
-    without a home that of the service.
+    systemd names it in ``$STATE_DIRECTORY``; without systemd it is ``affectd`` in the XDG state folder. The home of a
+    user who has none is the root folder, as containers have it.
     """
     given = environment.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
@@ -28,8 +28,8 @@ def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
         try:
             home = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:
-            home = ""
-    return Path(home, ".local/state/affectd") if os.path.isabs(home) else Path("/var/lib/affectd")
+            home = "/"
+    return Path("/", home, ".local/state/affectd")
 
 
 def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path | None:

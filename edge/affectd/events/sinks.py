@@ -129,15 +129,15 @@ class RotatingFile:
     """
 
     def __init__(self, config: FileConfig) -> None:
-        # Resolved, because renaming a link would leave the file behind it in place.
-        self._path = Path(os.path.realpath(config.path))
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
         try:
+            # Resolved, because renaming a link would leave the file behind it in place.
+            self._path = Path(os.path.realpath(config.path))
             self._open().close()
         except OSError as error:
             if error.errno not in _PASSING:
-                raise ConfigError(f"[file] path: {self._path} cannot be written: {error.strerror}.") from error
+                raise ConfigError(f"[file] path: {config.path} cannot be written: {error.strerror}.") from error
 
     def write(self, event: Mapping[str, object]) -> None:
         """Append one event.
