@@ -7,7 +7,7 @@ import logging
 import os
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from affectd import __version__
 from affectd.arguments import Parser
@@ -33,16 +33,14 @@ def run(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log_to_stderr(partial(unforeseen, "affectd"))
     with claimed_stdout() as out:
-        results = JsonLines(out)
-        options = _parser(results).parse_args(arguments)
-        code: int = options.command(options, results)
+        options = _parser(out).parse_args(arguments)
+        code: int = options.command(options, JsonLines(out))
         return code
 
 
-def _parser(out: JsonLines) -> Parser:
-    parser = Parser(
-        out.write_text, prog="affectd", description="Speech emotion recognition: sound in, emotion events out."
-    )
+def _parser(out: TextIO) -> Parser:
+    description = "Speech emotion recognition: sound in, emotion events out."
+    parser = Parser(JsonLines(out).write_text, prog="affectd", description=description)
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     settings = Parser(add_help=False)
