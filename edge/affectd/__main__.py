@@ -4,7 +4,7 @@
 def main() -> int:
     """Run the program; what fails while its modules are imported is a sentence too."""
     try:
-        from affectd.program import guarded
+        from affectd.program.guard import guarded
 
         return guarded("affectd", _run, is_program=True)
     except KeyboardInterrupt:

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from affectd import __version__
-from affectd.arguments import Parser
 from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
 from affectd.errors import AffectdError, UnavailableError
 from affectd.events.sinks import JsonLines
-from affectd.program import guarded, unforeseen
+from affectd.program.arguments import Parser
+from affectd.program.guard import guarded, unforeseen
 from affectd.stdio import claimed_stdout, log_to_stderr, print_error
 
 if TYPE_CHECKING:

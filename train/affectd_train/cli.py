@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectd.arguments import Parser
 from affectd.errors import NoInputError, UsageError
-from affectd.program import guarded
+from affectd.program.arguments import Parser
+from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result
 from affectd_train.data.labels import CORPORA
 

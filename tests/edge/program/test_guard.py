@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from affectd.traceback_file import write_traceback
+from affectd.program.traceback_file import write_traceback
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 DEMO = REPOSITORY / "tests" / "data" / "demo.wav"
 PATIENCE_SECONDS = 60
 PROGRAMS = {"affectd": "affectd.__main__", "affectd-train": "affectd_train.__main__"}
@@ -149,7 +149,7 @@ def test_where_nothing_can_be_written_the_sentence_says_so(tmp_path: Path, monke
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
     path.parent.chmod(0o777)  # as another user could have made it
-    monkeypatch.setattr("affectd.traceback_file._TEMPORARY", ())
+    monkeypatch.setattr("affectd.program.traceback_file._TEMPORARY", ())
     assert write_traceback("affectd", ValueError("x")) is None
     path.unlink()
     path.parent.rmdir()
@@ -332,7 +332,7 @@ def test_a_signal_ends_the_program_before_it_is_ready() -> None:
     process = subprocess.Popen([sys.executable, "-X", "importtime", "-m", "affectd", "run"], stderr=subprocess.PIPE)
     assert process.stderr is not None
     for line in process.stderr:
-        if b"affectd.program" in line:
+        if b"affectd.program.guard" in line:
             process.send_signal(signal.SIGTERM)
             break
     said = process.communicate(timeout=PATIENCE_SECONDS)[1]

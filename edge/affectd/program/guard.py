@@ -51,7 +51,7 @@ def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:
 
 def unforeseen(name: str, error: BaseException) -> str:
     """Write the traceback of an exception to a file; return what it is and which file."""
-    from affectd.traceback_file import write_traceback
+    from affectd.program.traceback_file import write_traceback
 
     path = write_traceback(name, error)
     where = "could not be written" if path is None else f"is in {path}"
