@@ -82,6 +82,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return text of several lines, each as of `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def print_error(program: str, sentence: str) -> None:
     """Write a sentence to standard error; if that is closed or full, the exit code still tells."""
     with suppress(OSError):
@@ -98,7 +103,7 @@ def print_result(text: str) -> None:
     UnavailableError
         It cannot be written.
     """
-    safe = "\n".join(map(printable, text.split("\n")))
+    safe = printable_lines(text)
     encoding = sys.stdout.encoding or "utf-8"
     with writing_results():
         print(safe.encode(encoding, "backslashreplace").decode(encoding), flush=True)

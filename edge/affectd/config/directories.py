@@ -32,6 +32,11 @@ def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return Path("/", home, ".local/state/affectd")
 
 
+def is_of_state(name: str) -> bool:
+    """Return whether a file or folder of this name, in one of the folders of the state, is what affectd puts there."""
+    return name in ("devices", "muted", "lock") or name.startswith("outbox.") or ".traceback" in name
+
+
 def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder in memory, for state that survives the process but not a power cut; None without one.
 
