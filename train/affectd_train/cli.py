@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from affectd.errors import NoInputError, UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
-from affectd.stdio import print_error, print_result
+from affectd.stdio import print_error, print_result, printable
 from affectd_train.data.labels import CORPORA
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe")
 
 
+def _names(*paths: Path) -> str:
+    return "\n".join(printable(str(path)) for path in paths)
+
+
 def _recipe(options: argparse.Namespace) -> Recipe:
     from affectd_train.training.recipe import Recipe, with_settings
 
@@ -153,13 +157,13 @@ def _fit(options: argparse.Namespace) -> str:
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
-    return str(fit(clips, recipe, options.data, options.out, options.cache, held_out))
+    return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
 
 
 def _quantize(options: argparse.Namespace) -> str:
     from affectd_train.export.quantize import quantize
 
-    return str(quantize(options.run))
+    return _names(quantize(options.run))
 
 
 def protocol(name: str) -> Protocol:
@@ -196,13 +200,13 @@ def _behavior(options: argparse.Namespace) -> str:
 def _pictures(options: argparse.Namespace) -> str:
     from affectd_train.reports.plots import pictures
 
-    return "\n".join(map(str, pictures(options.evaluation, options.out)))
+    return _names(*pictures(options.evaluation, options.out))
 
 
 def _explore(options: argparse.Namespace) -> str:
     from affectd_train.reports.corpus_plots import explore
 
-    return "\n".join(map(str, explore(options.folder, options.out, options.corpus)))
+    return _names(*explore(options.folder, options.out, options.corpus))
 
 
 def _pack(options: argparse.Namespace) -> str:
@@ -211,7 +215,9 @@ def _pack(options: argparse.Namespace) -> str:
     model = release(options.run, options.evaluation, options.also, options.out)
     size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
     labels = len(model.labels)
-    return f"{options.out}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
+    return (
+        f"{_names(options.out)}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
+    )
 
 
 def _report(options: argparse.Namespace) -> str:
@@ -221,7 +227,7 @@ def _report(options: argparse.Namespace) -> str:
     from affectd_train.reports.model_card import markdown
 
     write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
-    return str(options.out)
+    return _names(options.out)
 
 
 if __name__ == "__main__":

@@ -338,3 +338,14 @@ def test_a_signal_ends_the_program_before_it_is_ready() -> None:
     said = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert b"Traceback" not in said
     assert process.returncode in (-signal.SIGTERM, 0)
+
+
+def test_names_are_printed_so_that_no_terminal_obeys_them_by_the_desktop_too(tmp_path: Path) -> None:
+    name = "a\x1b[31m\n\u202e.md"
+    model = REPOSITORY / "models" / "affectd.tflite"
+    done = run("-m", "affectd_train", "report", model, "--out", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == f"{tmp_path}/a\\x1b[31m\\n\\u202e.md\n"
+    assert (tmp_path / name).exists()
+    for words in (["report", tmp_path / "\x1b\n"], ["explore", tmp_path / "\x1b\n"]):
+        assert "\\x1b\\n" in run("-m", "affectd_train", *words).stderr.decode()
