@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from affectd import cli
+from affectd.errors import UsageError
 from affectd_train import cli as train_cli
 from documents import PAGES, REPOSITORY, commands, identifier, spans
 
@@ -142,7 +143,7 @@ def test_every_command_in_a_sentence_exists_and_has_these_options(page: Path) ->
     ],
 )
 def test_a_wrong_command_is_noticed(wrong: str) -> None:
-    with pytest.raises((AssertionError, SystemExit, cli.UsageError)):
+    with pytest.raises((AssertionError, SystemExit, UsageError)):
         check(parts(wrong)[0])
 
 

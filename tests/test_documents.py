@@ -136,7 +136,7 @@ def test_every_protocol_is_in_the_documents() -> None:
 
 
 def test_every_exit_code_is_in_the_user_guide() -> None:
-    codes = {error.exit_code for error in AffectdError.__subclasses__()} | {0}
+    codes = {error.exit_code for error in (AffectdError, *AffectdError.__subclasses__())} | {0}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", GUIDE, re.MULTILINE)} == codes
 
 

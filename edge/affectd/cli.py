@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
-import sys
-from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
 from affectd import __version__
 from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
-from affectd.errors import AffectdError, UnavailableError, UsageError
+from affectd.errors import AffectdError, UnavailableError
 from affectd.events.sinks import JsonLines
-from affectd.stdio import LOG_SECONDS, claimed_stdout, log_to_stderr, write_when_ready
+from affectd.program.arguments import Parser
+from affectd.program.guard import guarded, unforeseen
+from affectd.stdio import claimed_stdout, log_to_stderr, print_error
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
@@ -24,43 +24,29 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a failure is one sentence on stderr."""
+    return guarded("affectd", lambda: run(arguments), is_program=arguments is None)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; failures are raised."""
     # Matrix products this small are slower on several threads than on one, and much slower on busy cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    log_to_stderr()
-    try:
-        with claimed_stdout() as out:
-            options = _parser(out).parse_args(arguments)
-            code: int = options.command(options, JsonLines(out))
-            return code
-    except AffectdError as error:
-        return _print_error(error)
-    except BrokenPipeError:  # the reader has closed the pipe, as in `affectd run | head -1`
-        return 0
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    log_to_stderr(partial(unforeseen, "affectd"))
+    with claimed_stdout() as out:
+        options = _parser(out).parse_args(arguments)
+        code: int = options.command(options, JsonLines(out))
+        return code
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises `UsageError` and prints help to the stream of results."""
-
-    out: TextIO = sys.stdout
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (try {self.prog} --help)")
-
-    def _print_message(self, message: str, file: object = None) -> None:
-        self.out.write(message)
-
-
-def _parser(out: TextIO) -> _Parser:
-    _Parser.out = out
-    parser = _Parser(prog="affectd", description="Speech emotion recognition: sound in, emotion events out.")
+def _parser(out: TextIO) -> Parser:
+    description = "Speech emotion recognition: sound in, emotion events out."
+    parser = Parser(JsonLines(out).write_text, prog="affectd", description=description)
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    settings = _Parser(add_help=False)
+    settings = Parser(add_help=False)
     settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")
     settings.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
-    source = _Parser(add_help=False)
+    source = Parser(add_help=False)
     source.add_argument(
         "--source", metavar="mic|FILE|-", help="microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM"
     )
@@ -117,8 +103,8 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
         try:
             result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), classifier, config)
         except AffectdError as error:
-            failed = _print_error(error)
-            code = code or failed
+            print_error("affectd", str(error))
+            code = code or error.exit_code
             continue
         out.write({"path": path, **asdict(result)})
     return code
@@ -193,9 +179,3 @@ def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
     options_of_keys = {("audio", "source"): "source", ("model", "path"): "model"}
     given = {key: getattr(options, option, None) for key, option in options_of_keys.items()}
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _print_error(error: AffectdError) -> int:
-    with suppress(OSError):  # stderr is closed or full; the exit code still tells
-        write_when_ready(2, f"affectd: {error}\n".encode(errors="backslashreplace"), LOG_SECONDS)
-    return error.exit_code

@@ -1,7 +1,7 @@
 """Failures that the user can fix, one class per exit code.
 
-Exit codes follow BSD ``sysexits.h``; the unit file tells systemd not to restart on 78. `affectd.cli` prints the
-message and exits; any other exception is a bug and shows its traceback.
+Exit codes follow BSD ``sysexits.h``; the unit file tells systemd not to restart on 78. `affectd.program` prints
+the message and exits; any other exception is a bug, whose traceback goes to a file.
 
 >>> try:
 ...     raise ConfigError("unknown key margn_db in [gate]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -43,16 +44,40 @@ def private_folder(path: Path) -> None:
         It cannot be made.
     """
     for folder in (*reversed(path.parents), path):
+        if folder.is_dir():
+            continue
         try:
             folder.mkdir(0o700)
             folder.chmod(0o700)  # the umask may have taken more away
-        except FileExistsError:
+        except FileExistsError:  # made meanwhile
             if not folder.is_dir():
                 raise
-    found = path.stat()
-    # One of an earlier version, or made by hand; but not /tmp if somebody names that.
-    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077 and path.name == "affectd":
-        path.chmod(0o700)
+
+
+def tightened(path: Path) -> bool:
+    """Take the rights of other users from a folder or file; return False if they keep some."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & 0o077:
+        return True
+    try:
+        path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
+    except OSError:
+        return False
+    return True
+
+
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file, or make one that only its owner may read and write, whatever the umask; return its descriptor.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    file = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with suppress(OSError):  # that of another user, or a file system without rights
+        os.fchmod(file, 0o600)
+    return file
 
 
 def _check_regular(found: os.stat_result) -> None:

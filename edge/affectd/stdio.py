@@ -60,18 +60,90 @@ def claimed_stdout() -> Iterator[TextIO]:
         os.close(kept)
 
 
-def log_to_stderr() -> None:
-    """Send the log to standard error, or to /dev/null where that is closed."""
-    if sys.stderr is None:  # else the next file opened would get number 2, and the log would go there
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        if nothing != 2:
-            os.dup2(nothing, 2)
-            os.close(nothing)
+def fill_descriptors() -> None:
+    """Open /dev/null where standard input, output or error is closed: the next file opened would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
+def printable(text: str) -> str:
+    r"""Return text on one line that no terminal obeys: what cannot be printed is escaped.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m.wav")
+    'a\\x1b[31m.wav'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return text of several lines, each as of `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def print_error(program: str, sentence: str) -> None:
+    """Write a sentence to standard error; if that is closed or full, the exit code still tells."""
+    with suppress(OSError):
+        write_when_ready(2, f"{program}: {printable(sentence)}\n".encode(), LOG_SECONDS)
+
+
+def print_result(text: str) -> None:
+    """Write text, which may have several lines, to standard output.
+
+    Raises
+    ------
+    BrokenPipeError
+        The reader has closed the pipe.
+    UnavailableError
+        It cannot be written.
+    """
+    safe = printable_lines(text)
+    encoding = sys.stdout.encoding or "utf-8"
+    with writing_results():
+        print(safe.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+@contextmanager
+def writing_results() -> Iterator[None]:
+    """Put into a sentence that standard output cannot be written in the ``with`` block, except a closed pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+def log_to_stderr(explain: Callable[[BaseException], str] = repr) -> None:
+    """Send the log to standard error, one line for a record; `explain` puts an exception into words."""
     # A duplicate: `quiet` redirects number 2 for all threads.
     # Above 2, because a closed standard output would otherwise be replaced by the log.
     handler = logging.StreamHandler(_Log(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)))
     handler.addFilter(PerMinute())
-    logging.basicConfig(level=logging.INFO, format="affectd: %(message)s", handlers=[handler])
+    handler.setFormatter(_OneLine(explain))
+    logging.raiseExceptions = False  # a record that cannot be formatted would print a traceback
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    def __init__(self, explain: Callable[[BaseException], str]) -> None:
+        super().__init__()
+        self._explain = explain
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        try:
+            message = record.getMessage()
+        except Exception:  # the arguments do not fit
+            message = str(record.msg)
+        explained = f": {self._explain(error)}" if error is not None else ""
+        return f"affectd: {printable(message + explained)}"
 
 
 class PerMinute(logging.Filter):
@@ -124,7 +196,7 @@ class _Log:
         before = f"affectd: {self._n_lost} log lines lost\n" if self._n_lost else ""
         timeout = 0.0 if self._n_lost else LOG_SECONDS
         with suppress(OSError):  # closed or full; the exit code still tells
-            if write_when_ready(self._descriptor, (before + text).encode(errors="backslashreplace"), timeout):
+            if write_when_ready(self._descriptor, (before + text).encode(), timeout):
                 self._n_lost = 0
             else:
                 self._n_lost += 1

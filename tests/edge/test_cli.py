@@ -441,3 +441,31 @@ def test_what_a_library_prints_never_reaches_stdout() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_SECONDS, check=True)
     assert result.stdout == b"event\nafter\n"
     assert sorted(result.stderr.split()) == [b"C", b"python"]
+
+
+def test_a_password_that_every_user_can_read_is_warned_of_once(model: Path, speech: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("open sesame")
+    secret.chmod(0o644)
+    config = tmp_path / "affectd.toml"
+    mqtt = f'enabled = true\nhost = "127.0.0.1"\nport = 1\nusername = "pi"\npassword_file = "{secret}"\n'
+    config.write_text(f"[mqtt]\n{mqtt}")
+    result = affectd("run", "--source", speech, "--model", model, "--config", config)
+    assert result.returncode == 0
+    assert result.stderr.decode().count(f"can read the secret in {secret}: chmod o= {secret}\n") == 1
+    assert b"sesame" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m.wav", "a\n.wav", "a\u202e.wav", "a\x9b.wav", "a\udcff.wav"])
+def test_a_file_name_is_printed_so_that_no_terminal_obeys_it(model: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for words in (["classify", path], ["run", "--source", path], ["run", "--config", path], ["model", "--model", path]):
+        said = affectd(*words).stderr.decode()
+        assert said[:-1].isprintable(), "one line"
+        assert said.endswith("\n")
+    for words in (["doctor", "--model", path], ["doctor", "--config", path]):
+        assert all(line.isprintable() for line in affectd(*words).stdout.decode().split("\n"))
+    write_wav(path, SPEECH)
+    (said,) = affectd("classify", path, "--model", model).stdout.decode().splitlines()
+    assert said.isprintable()
+    assert json.loads(said)["path"] == str(path)

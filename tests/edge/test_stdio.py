@@ -35,3 +35,19 @@ def test_the_log_of_the_program_is_limited() -> None:
     lines = done.stderr.splitlines()
     assert len(lines) == 10
     assert lines[0] == "affectd: no 0"
+
+
+def test_the_log_is_one_line_of_printable_characters_for_each_record() -> None:
+    program = (
+        "import logging, affectd.stdio as s; s.log_to_stderr(); log = logging.getLogger('x')\n"
+        "log.warning('no %s', 'a\\x1b[31m\\x9b\\u202e\\udcff\\r\\n.wav')\n"
+        "log.warning('%d', 'not a number')\n"
+        "try: 1 / 0\n"
+        "except ZeroDivisionError: log.exception('failed')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.splitlines() == [
+        r"affectd: no a\x1b[31m\x9b\u202e\udcff\r\n.wav",
+        "affectd: %d",
+        "affectd: failed: ZeroDivisionError('division by zero')",
+    ]

@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectd.errors import AffectdError, NoInputError, UsageError
+from affectd.errors import NoInputError, UsageError
+from affectd.program.arguments import Parser
+from affectd.program.guard import guarded
+from affectd.stdio import print_error, print_result, printable
 from affectd_train.data.labels import CORPORA
 
 if TYPE_CHECKING:
@@ -35,25 +38,29 @@ PROTOCOLS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (see `affectd.errors`)."""
+    return guarded("affectd-train", lambda: run(arguments), is_program=arguments is None)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; failures that can happen anywhere are raised."""
     # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
-        print(options.command(options))
-    except AffectdError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
-        return error.exit_code
+        print_result(options.command(options))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
+        print_error("affectd-train", str(error))
         return 74
     except KeyboardInterrupt:
-        print("affectd-train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
         return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="affectd-train", description=__doc__)
+    parser = Parser(print_result, prog="affectd-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], str], help_: str) -> argparse.ArgumentParser:
@@ -116,6 +123,10 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe")
 
 
+def _names(*paths: Path) -> str:
+    return "\n".join(printable(str(path)) for path in paths)
+
+
 def _recipe(options: argparse.Namespace) -> Recipe:
     from affectd_train.training.recipe import Recipe, with_settings
 
@@ -146,13 +157,13 @@ def _fit(options: argparse.Namespace) -> str:
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
-    return str(fit(clips, recipe, options.data, options.out, options.cache, held_out))
+    return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
 
 
 def _quantize(options: argparse.Namespace) -> str:
     from affectd_train.export.quantize import quantize
 
-    return str(quantize(options.run))
+    return _names(quantize(options.run))
 
 
 def protocol(name: str) -> Protocol:
@@ -189,13 +200,13 @@ def _behavior(options: argparse.Namespace) -> str:
 def _pictures(options: argparse.Namespace) -> str:
     from affectd_train.reports.plots import pictures
 
-    return "\n".join(map(str, pictures(options.evaluation, options.out)))
+    return _names(*pictures(options.evaluation, options.out))
 
 
 def _explore(options: argparse.Namespace) -> str:
     from affectd_train.reports.corpus_plots import explore
 
-    return "\n".join(map(str, explore(options.folder, options.out, options.corpus)))
+    return _names(*explore(options.folder, options.out, options.corpus))
 
 
 def _pack(options: argparse.Namespace) -> str:
@@ -204,7 +215,9 @@ def _pack(options: argparse.Namespace) -> str:
     model = release(options.run, options.evaluation, options.also, options.out)
     size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
     labels = len(model.labels)
-    return f"{options.out}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
+    return (
+        f"{_names(options.out)}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
+    )
 
 
 def _report(options: argparse.Namespace) -> str:
@@ -214,7 +227,7 @@ def _report(options: argparse.Namespace) -> str:
     from affectd_train.reports.model_card import markdown
 
     write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
-    return str(options.out)
+    return _names(options.out)
 
 
 if __name__ == "__main__":

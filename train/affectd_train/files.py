@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from affectd.errors import NoInputError
+from affectd.stdio import printable
 
 AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
 """What noise, rooms and everyday speech come in."""
@@ -84,7 +85,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file and its last newline, whole or not at all."""
     with written_whole(path) as beside:
-        beside.write_text(text + "\n")
+        beside.write_text(text + "\n", "utf-8")
 
 
 def write_arrays(path: Path, **arrays: npt.ArrayLike) -> None:
@@ -112,4 +113,4 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
 
 def say(line: str) -> None:
     """Write a line to standard error without breaking a progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)

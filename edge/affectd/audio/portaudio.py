@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ def port_audio() -> Iterator[tuple[Any, Any]]:
                 f"The microphone needs PyAudio, which cannot be imported ({error}): sudo apt install "
                 "portaudio19-dev python3-dev gcc, then pip install pyaudio."
             ) from error
+        if os.path.expanduser("~") == "~":  # neither the environment nor the system knows one: libraries of C crash
+            os.environ["HOME"] = "/"
         try:
             audio = module.PyAudio()
         except OSError as error:

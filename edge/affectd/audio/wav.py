@@ -23,8 +23,8 @@ _MOST_CHUNKS = 1000
 class WavReader:
     """A WAV file with a valid header; each iteration over it yields all samples.
 
-    Integer PCM of 1 to 32 bits and float of 32 or 64, any number of channels, 8,000 to 192,000 Hz. Where the header
-    does not know the number of samples, they go to the end of the file, and the log says so.
+    Integer PCM of 1 to 32 bits, float of 32 or 64, A-law and mu-law, any number of channels, 8,000 to 192,000 Hz.
+    Where the header does not know the number of samples, they go to the end of the file, and the log says so.
     Blocks are float32, shape (n, n_channels), n at most 4,096. Integers are divided by their full scale; floats
     are clipped to [-1, 1], and the log says so.
 

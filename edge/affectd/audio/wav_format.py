@@ -1,6 +1,7 @@
 """The format of the samples in a WAV file, from its fmt chunk, and their decoding to float32.
 
-Source: Microsoft, Multiple channel audio data and WAVE files, 2007.
+Source: Microsoft, Multiple channel audio data and WAVE files, 2007; ITU-T G.711, Pulse code modulation of voice
+frequencies, 1988, tables 1 and 2.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import struct
 
 import numpy as np
 
-from affectd.arrays import Float32, Float64
+from affectd.arrays import Array, Bool, Float32, Float64
 from affectd.audio.containers import Origin
 from affectd.errors import DataError
 
@@ -18,13 +19,11 @@ LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 
 _log = logging.getLogger(__name__)
 
-_PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+_PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
 # An extensible header has a GUID: two bytes of the old encoding, then these; the second is of ambisonic B-format.
 _GUID_TAILS = (bytes.fromhex("000000001000800000aa00389b71"), bytes.fromhex("00002107d3118644c8c1ca000000"))
 _ENCODINGS = {
     0x0002: "Microsoft ADPCM",
-    0x0006: "A-law",
-    0x0007: "mu-law",
     0x0011: "IMA ADPCM",
     0x0031: "GSM 6.10",
     0x0050: "MPEG",
@@ -40,7 +39,8 @@ class SampleFormat:
     """How samples are stored, read from a fmt chunk.
 
     Attributes: `sample_rate` in Hz, `n_channels`, `bits` of a sample as stored; `block_align`, the bytes of one sample
-    of all channels; `low_bits`, of the 32 of a sample, that may be all it has, else 0.
+    of all channels; `low_bits`, of the 32 of a sample, that may be all it has, else 0; `table`, the value (256,) of
+    each byte where samples are of A-law or mu-law, else None.
 
     Raises
     ------
@@ -58,12 +58,14 @@ class SampleFormat:
             if len(fmt) < 40 or fmt[26:40] not in _GUID_TAILS:
                 raise self._unsupported("has an extensible header with an unknown encoding")
             encoding = int.from_bytes(fmt[24:26], "little")
-        if encoding not in (_PCM, _FLOAT):
+        if encoding not in (_PCM, _FLOAT, _A_LAW, _MU_LAW):
             raise self._unsupported(f"holds {_ENCODINGS.get(encoding, f'encoding 0x{encoding:04X}')}")
         self.is_float = encoding == _FLOAT
+        self.table = {_A_LAW: _a_law, _MU_LAW: _mu_law}[encoding]() if encoding in (_A_LAW, _MU_LAW) else None
         if self.n_channels < 1:
             raise DataError(f"{origin.name} has no channel.")
-        self.bits = self._stored_bits(valid_bits)
+        # Some programs fill in the bits that a sample of A-law or mu-law has after decoding.
+        self.bits = self._stored_bits(valid_bits if self.table is None else 8)
         if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
             raise DataError(
                 f"{origin.name} has a sample rate of {self.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be "
@@ -129,7 +131,9 @@ class Decoder:
         return block
 
     def _decoded(self, data: bytes) -> Float32:
-        bits = self._format.bits
+        bits, table = self._format.bits, self._format.table
+        if table is not None:
+            return table[np.frombuffer(data, np.uint8)]
         if self._format.is_float:
             return self._clipped(np.frombuffer(data, f"<f{bits // 8}"))
         if bits == 8:  # the only unsigned one
@@ -173,3 +177,20 @@ class Decoder:
             )
         if is_first:
             _log.warning("%s has samples beyond full scale, such as %.4g; they are clipped", origin.name, peak)
+
+
+def _mu_law() -> Float32:
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
+    return _signed(magnitude, code < 0x80)
+
+
+def _a_law() -> Float32:
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    segment, step = code >> 4 & 7, (code & 0x0F) << 4
+    magnitude = np.where(segment == 0, step + 8, step + 0x108 << np.maximum(segment - 1, 0))
+    return _signed(magnitude, code >= 0x80)
+
+
+def _signed(magnitude: Array, is_positive: Bool) -> Float32:
+    return np.where(is_positive, magnitude, -magnitude).astype(np.float32) / np.float32(1 << 15)

@@ -36,6 +36,7 @@ _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
 _SERVICE_NAME = re.compile(r"AFFECTD_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_VALUE = re.compile(r"(tcp|udp|sctp)://")
 _NEAR = 0.75
+_FILES_OF_MQTT = ("password_file", "ca_file", "cert_file", "key_file")
 
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,20 @@ def load_settings(path: str | Path | None = None, options: Mapping[Key, object] 
     name = settings["device"]["id"]
     if name.origin == "default" and _is_old(path):
         settings["device"]["id"] = name._replace(value=_OLD_ID)
+    if settings["file"]["path"].value:
+        _check_event_file(settings, SYSTEM_FILE if path is None else path)
     return settings
+
+
+def _check_event_file(settings: Settings, path: str | Path) -> None:
+    from affectd.config.event_file import check_event_file
+
+    others = [("the settings", str(path))]
+    for section, key in (("audio", "source"), ("model", "path"), *(("mqtt", name) for name in _FILES_OF_MQTT)):
+        if (value := settings[section][key].value) and value not in ("mic", "-"):
+            others.append((f"[{section}] {key}", value))
+    file = settings["file"]
+    check_event_file(file["path"].value, file["keep"].value, others)
 
 
 def _is_old(path: str | Path | None) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from affectd.config.directories import runtime_directory, state_directory
+from affectd.config.directories import is_of_state, runtime_directory, state_directory
 from affectd.errors import UnavailableError
+from affectd.files import open_private, private_folder, tightened
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     folders = Folders(state_directory(), runtime)
     own = Folders(*(None if base is None else base / "devices" / device for base in folders))  # type: ignore[arg-type]
     lock = _lock(own, device)
+    for base in filter(None, folders):
+        _tighten(base)
     try:
         yield Folders(
             _taken_over(folders.state, own.state, device),
@@ -57,8 +61,8 @@ def _lock(folders: Folders, device: str) -> int | None:
     """Lock one of the folders; None if neither can be written, which is reported where it is written."""
     for folder in filter(None, folders):
         with suppress(OSError):
-            _make(folder)
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            private_folder(folder)
+            lock = open_private(folder / "lock", os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -74,10 +78,17 @@ def _lock(folders: Folders, device: str) -> int | None:
     return None
 
 
-def _make(folder: Path) -> None:
-    # Each level, because mkdir gives its mode to the last one only.
-    for level in (folder.parent.parent, folder.parent, folder):
-        level.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _tighten(base: Path) -> None:
+    """Take the rights of other users from what earlier versions or people made in the state folder."""
+    inside = [base / "devices", *base.glob("devices/*"), *base.glob("devices/*/*"), *base.glob("outbox.*")]
+    for path in (*inside, base / "muted"):
+        with suppress(OSError):
+            tightened(path)
+    with suppress(OSError):
+        # Any other folder may be meant for others too, such as a home.
+        is_ours = base.name == "affectd" or all(is_of_state(path.name) for path in base.iterdir())
+        if base.stat().st_mode & 0o077 and not (is_ours and tightened(base)):
+            _log.warning("other users may enter the folder of the state: chmod 700 %s", shlex.quote(str(base)))
 
 
 def _taken_over(base: Path, folder: Path, device: str) -> Path:
@@ -89,7 +100,7 @@ def _taken_over(base: Path, folder: Path, device: str) -> Path:
             old = [path for path in old if path.name == "muted"]
         for path in old:
             if not (folder / path.name).exists():
-                _make(folder)
+                private_folder(folder)
                 path.rename(folder / path.name)
     except FileNotFoundError:
         return folder

@@ -7,6 +7,7 @@ that a broken NumPy does not stop the others.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -34,10 +35,27 @@ def examine(device: Device) -> Iterator[tuple[str, Finding]]:
 def _broker(device: Device) -> Finding:
     from affectd.doctor.broker import broker
 
+    return broker(device.config.mqtt, device.config.device.id, _environment(device))
+
+
+def _permissions(device: Device) -> Finding:
+    finding = microphone.permissions(device)
+    if finding.grade != "ok" or not device.config.mqtt.enabled:
+        return finding
+    from affectd.mqtt.credentials import exposed
+
+    paths = exposed(device.config.mqtt, _environment(device))
+    if not paths:
+        return finding
+    said = f"every user of this machine can read the secret in {' and '.join(paths)}"
+    return warning(said, f"sudo chmod o= {shlex.join(paths)}")
+
+
+def _environment(device: Device) -> dict[str, str]:
     environment = dict(os.environ)
     if board.unit_is_installed(device.root):  # where the unit file takes the password from
         environment.setdefault("CREDENTIALS_DIRECTORY", str(device.root / "etc/affectd"))
-    return broker(device.config.mqtt, device.config.device.id, environment)
+    return environment
 
 
 CHECKS: dict[str, Callable[[Device], Finding]] = {
@@ -48,7 +66,7 @@ CHECKS: dict[str, Callable[[Device], Finding]] = {
     "self-test": installation.self_test,
     "microphone": microphone.microphone,
     "service user": microphone.service_user,
-    "permissions": microphone.permissions,
+    "permissions": _permissions,
     "broker": _broker,
     "clock": lambda device: board.clock(),
     "disk": lambda device: board.disk(device.root),
@@ -60,8 +78,9 @@ CHECKS: dict[str, Callable[[Device], Finding]] = {
 
 def as_text(name: str, finding: Finding) -> str:
     """Format a finding as text: one line, and below it the fix."""
-    line = f"{finding.grade:8} {name:14} {finding.found}"
-    return f"{line}\n{'':24}-> {finding.mend}" if finding.mend else line
+    found, mend = (text.replace("\n", "\\n") for text in (finding.found, finding.mend))
+    line = f"{finding.grade:8} {name:14} {found}"
+    return f"{line}\n{'':24}-> {mend}" if mend else line
 
 
 def as_json(name: str, finding: Finding) -> dict[str, Any]:

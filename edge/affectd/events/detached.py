@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from affectd.errors import AffectdError, UnavailableError
+from affectd.errors import AffectdError
 from affectd.events.sinks import Several, Sink, as_line
-from affectd.stdio import write_when_ready
+from affectd.stdio import write_when_ready, writing_results
 
 _log = logging.getLogger(__name__)
 _Block = TypeVar("_Block")
@@ -183,9 +183,5 @@ class Descriptor:
     def write(self, event: Mapping[str, object]) -> None:
         """Write a JSON object on one line; raises what `affectd.events.sinks.JsonLines` raises."""
         data = (as_line(event) + "\n").encode("utf-8", "backslashreplace")
-        try:
+        with writing_results():
             write_when_ready(self._descriptor, data)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error

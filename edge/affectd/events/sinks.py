@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
+from affectd.stdio import printable_lines, writing_results
 
 if TYPE_CHECKING:
     from affectd.config.sections import FileConfig
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Temporary errors: the disk is full or failing. Any other error means a path that never works.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_FIRST_BYTES = 1 << 16  # many times an event
+_BEGIN = b'{"schema": '  # of an event
 
 
 class Sink(Protocol):
@@ -32,8 +35,11 @@ class Sink(Protocol):
 
 
 def as_line(event: Mapping[str, object]) -> str:
-    """Return a JSON object on one line."""
-    return json.dumps(event, ensure_ascii=False, allow_nan=False)
+    """Return a JSON object on one line, without characters that a terminal would obey."""
+    line = json.dumps(event, ensure_ascii=False, allow_nan=False)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 class JsonLines:
@@ -54,7 +60,7 @@ class JsonLines:
         self.write_text(as_line(event))
 
     def write_text(self, text: str) -> None:
-        """Write a line of text.
+        """Write text of one line or several, without what a terminal would obey.
 
         Raises
         ------
@@ -63,13 +69,9 @@ class JsonLines:
         UnavailableError
             The stream cannot be written, for instance because the disk is full.
         """
-        try:
-            self.stream.write(text + "\n")
+        with writing_results():
+            self.stream.write(printable_lines(text) + "\n")
             self.stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
 
 
 class Several:
@@ -120,24 +122,28 @@ class Several:
 class RotatingFile:
     """Appends one JSON object per line to a file, which is rotated before it grows too large.
 
-    The file is opened for each event, so it may be moved or unmounted at any time.
+    The file is opened for each event, so it may be moved or unmounted at any time. A file that holds something else
+    than events is left as it is, whatever name it has.
 
     Raises
     ------
     ConfigError
-        The file cannot be written, for instance because its folder does not exist.
+        The file cannot be written, for instance because its folder does not exist, or it is not a file of events.
     """
 
     def __init__(self, config: FileConfig) -> None:
-        # Resolved, because renaming a link would leave the file behind it in place.
-        self._path = Path(os.path.realpath(config.path))
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
+        self._known: tuple[int, int] | None = None  # the file that was found to hold events
         try:
+            # Resolved, because renaming a link would leave the file behind it in place.
+            self._path = Path(os.path.realpath(config.path))
+            for old in self._rotated():
+                _check_rotated(old)
             self._open().close()
         except OSError as error:
             if error.errno not in _PASSING:
-                raise ConfigError(f"[file] path: {self._path} cannot be written: {error.strerror}.") from error
+                raise ConfigError(f"[file] path: {config.path} cannot be written: {error.strerror}.") from error
 
     def write(self, event: Mapping[str, object]) -> None:
         """Append one event.
@@ -168,18 +174,76 @@ class RotatingFile:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _open(self) -> FileIO:
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        # A pipe could block, and a device must not be renamed.
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        with suppress(FileNotFoundError):  # before opening, which has an effect on some devices
+            _check_regular(self._path.stat().st_mode)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        found = os.fstat(file)
+        try:
+            _check_regular(found.st_mode)
+            if self._known != (found.st_dev, found.st_ino):
+                _check_events(file)
+                self._known = found.st_dev, found.st_ino
+        except OSError:
             os.close(file)
-            raise OSError(errno.EINVAL, "it is not a regular file")
+            raise
         return FileIO(file, "a+")
+
+    def _rotated(self) -> list[Path]:
+        return [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
 
     def _rotate(self) -> None:
         """Rename the file to ``.1``, ``.1`` to ``.2``, and so on; the last one is overwritten."""
-        old = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
+        old = self._rotated()
         # Only up to the first free number, so that a rotation that failed halfway does not drop another file.
-        n_taken = next((n for n, path in enumerate(old) if not path.exists()), self._keep - 1)
+        n_taken = next((n for n, path in enumerate(old) if not os.path.lexists(path)), self._keep - 1)
+        for path in old[: n_taken + 1]:
+            _check_rotated(path)
         for n in range(n_taken, 0, -1):
             os.replace(old[n - 1], old[n])
         os.replace(self._path, old[0])
+
+
+def _check_regular(mode: int) -> None:
+    # A pipe could block, and a device must not be renamed.
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _check_rotated(path: Path) -> None:
+    """Raise OSError if there is something else than a file of events."""
+    try:
+        _check_regular(path.lstat().st_mode)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(error.errno, f"{path.name}, which it would become, cannot be used ({error.strerror})") from error
+    try:
+        _check_events(file)
+    except OSError as error:
+        raise OSError(error.errno, f"{path.name}, which it would become: {error.strerror}") from error
+    finally:
+        os.close(file)
+
+
+def _check_events(file: int) -> None:
+    """Raise OSError if a file holds something else than events."""
+    begin = os.pread(file, _FIRST_BYTES, 0)
+    first, *others = begin.split(b"\n")
+    if _is_event(first) and others:
+        return
+    # A power cut may leave zeros and half a line, which is ended before the next event.
+    first = first.lstrip(b"\0")
+    is_piece = first.startswith(_BEGIN) or _BEGIN.startswith(first)
+    # Without an end it may be anything, such as the image of a disk.
+    has_end = bool(others) or len(begin) < _FIRST_BYTES
+    if not (is_piece and has_end and all(map(_is_event, others[:-1]))):
+        raise OSError(errno.EEXIST, "it holds something else than events of affectd")
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = json.loads(line.lstrip(b"\0"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(event, dict) and {"schema", "type"} <= event.keys()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import select
+import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from contextlib import suppress
 from threading import Thread
 
 from affectd.config.sections import MqttConfig
-from affectd.mqtt.credentials import read_login, tls_context
+from affectd.mqtt.credentials import exposed, read_login, tls_context
 from affectd.mqtt.delivery import Delivery, Outbox
 from affectd.mqtt.link import Link, Publication, address, paho
 
@@ -96,6 +97,8 @@ class Connection:
         paho()
         tls_context(config)
         self._login = read_login(config)
+        for path in exposed(config):
+            _log.warning("every user of this machine can read the secret in %s: chmod o= %s", path, shlex.quote(path))
         self.connected = False
         self.reason = "not tried yet"
         self.n_connects = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
@@ -47,6 +48,18 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
                 " or allow_plain_password = true if the whole network may read it"
             )
     return Login(config.username or None, password)
+
+
+def exposed(config: MqttConfig, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the files with a secret that every user of this machine can read."""
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    password = config.password_file or (os.path.join(folder, _CREDENTIAL) if folder else "")
+    paths = []
+    for path in filter(None, (password, config.key_file or config.cert_file)):
+        with suppress(OSError):  # another check says so
+            if os.stat(path).st_mode & 0o006:
+                paths.append(path)
+    return paths
 
 
 def is_loopback(host: str) -> bool:

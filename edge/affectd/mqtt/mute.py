@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from affectd.files import open_private, private_folder
+
 _log = logging.getLogger(__name__)
 
 _NAME = "muted"
@@ -120,9 +122,9 @@ class Mute:
     def _write(self, muted: bool) -> None:
         if self._directory is None:
             raise OSError("there is no state directory")
-        self._directory.mkdir(parents=True, exist_ok=True)
+        private_folder(self._directory)
         if muted:
-            with open(self._directory / _NAME, "wb") as file:
+            with open(open_private(self._directory / _NAME, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 os.fsync(file.fileno())
         else:
             with suppress(FileNotFoundError):

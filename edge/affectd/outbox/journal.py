@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
+from affectd.files import open_private, private_folder
+
 _log = logging.getLogger(__name__)
 
 _GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
@@ -51,7 +53,7 @@ class Journal:
         old = self.folder / "outbox.sqlite"
         with self._attempt():
             if create:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private_folder(self.folder)
             elif not (self._path.exists() or old.exists()):
                 return False
             self._load()
@@ -202,7 +204,7 @@ class Journal:
         self._load()
 
     def _store(self, lines: Iterator[bytes], path: Path, end: int) -> None:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if end else os.O_TRUNC), 0o600)
+        file = open_private(path, os.O_WRONLY | (os.O_APPEND if end else os.O_TRUNC))
         try:
             while data := b"".join(islice(lines, 256)):
                 if os.write(file, data) < len(data):

@@ -30,7 +30,9 @@ class StoppableBlocks:
         self.was_stopped = False
         self.stopped_at = math.inf
         """When, in monotonic seconds; infinite: not yet."""
-        self._waiting = False
+        self.was_stopped_early = False
+        """Whether that was before the first block was requested."""
+        self._waiting = self._has_begun = False
 
     def open(self, source: Callable[[], Iterator[Block]]) -> None:
         """Set the function that opens the source; called for the first block, because it may wait too."""
@@ -42,7 +44,7 @@ class StoppableBlocks:
     def __next__(self) -> Block:
         try:
             try:
-                self._waiting = True
+                self._waiting = self._has_begun = True
                 if self.was_stopped or self._source is None:
                     raise StopIteration
                 if self._blocks is None:
@@ -53,13 +55,15 @@ class StoppableBlocks:
         except _Stopped:
             raise StopIteration from None
         except AffectdError as error:
-            self._failure = error
+            # What is interrupted may fail in its own words.
+            self._failure = None if self.was_stopped else error
             raise StopIteration from None
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; a second one has its default action, in case writing an event hangs."""
         signal.signal(number, signal.SIG_DFL)
         self.was_stopped = True
+        self.was_stopped_early = not self._has_begun
         self.stopped_at = time.monotonic()
         if self._waiting:
             self._waiting = False
@@ -89,6 +93,9 @@ def stop_on_signals() -> Iterator[StoppableBlocks]:
         yield blocks
     except _Stopped:
         pass
+    except Exception:
+        if not blocks.was_stopped_early:  # else it is what was interrupted, as an import of C may report it
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -87,7 +87,7 @@ class ServiceManager:
                 # The queue is short, and systemd may be busy; sound must not wait for long.
                 channel.settimeout(_PATIENCE_SECONDS)
                 channel.connect(self._address)
-                channel.sendall(message.encode())
+                channel.sendall(message.encode(errors="backslashreplace"))
         except OSError as error:
             # Not fatal: if the watchdog is not fed for long, systemd restarts the service.
             _log.debug("the service manager cannot be notified of %s: %s", message.partition("\n")[0], error)

@@ -209,7 +209,11 @@ def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
         (header(0), DataError, "holds no samples"),
         (header(100) + bytes(60), DataError, "ended 40 bytes before the 100"),
         (header(100, rate=4000) + bytes(100), DataError, "4000 Hz"),
-        (header(100).replace(b"\1\0\1\0", b"\7\0\1\0") + bytes(100), DataError, "mu-law; convert it first: ffmpeg"),
+        (
+            header(100).replace(b"\1\0\1\0", b"\2\0\1\0") + bytes(100),
+            DataError,
+            "Microsoft ADPCM; convert it first: ffmpeg",
+        ),
     ],
 )
 def test_a_damaged_stream_is_a_sentence(content: bytes, error: type[Exception], sentence: str) -> None:

@@ -135,7 +135,7 @@ BROKEN = {
     ),
     "RF64 cut in its header": (b"RF64\xff\xff\xff\xffWAVE" + bytes(50), "no data chunk"),
     "half a sample": (wav(fmt(bits=32), chunk(b"data", bytes(6))), "middle of a sample"),
-    "mu-law": (wav(fmt(7, bits=8), chunk(b"data", bytes(8))), "mu-law"),
+    "mu-law in 16 bits": (wav(fmt(7, bits=16), chunk(b"data", bytes(8))), "block alignment of 2"),
     "ADPCM": (wav(fmt(2, bits=4), chunk(b"data", bytes(8))), "Microsoft ADPCM"),
     "unheard of": (wav(fmt(0x1234), chunk(b"data", bytes(8))), "encoding 0x1234"),
     "12 bits": (wav(fmt(bits=12), chunk(b"data", bytes(8))), "12-bit PCM"),
@@ -171,11 +171,31 @@ def test_damage_is_one_sentence_that_names_the_file(tmp_path: Path, kind: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_an_extensible_header_of_mu_law_names_it(tmp_path: Path) -> None:
-    guid = struct.pack("<H", 7) + bytes.fromhex(GUID_TAIL)
-    header = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16000, 16000, 1, 8, 22, 8, 0) + guid
-    with pytest.raises(DataError, match="mu-law"):
-        WavReader(write(tmp_path, wav(chunk(b"fmt ", header), chunk(b"data", bytes(8)))))
+@pytest.mark.parametrize("encoding", [6, 7])
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("form", ["plain", "16 bits", "extensible"])
+def test_a_law_and_mu_law_are_read_as_soundfile_does(tmp_path: Path, encoding: int, n_channels: int, form: str) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    data = bytes(range(256)) * 40  # every code
+    header = fmt(encoding, n_channels, bits=16 if form == "16 bits" else 8, align=n_channels)
+    if form == "extensible":
+        guid = struct.pack("<H", encoding) + bytes.fromhex(GUID_TAIL)
+        sizes = (16000, 16000 * n_channels, n_channels, 8, 22, 8, 0)
+        header = chunk(b"fmt ", struct.pack("<HHIIHHHHI", 0xFFFE, n_channels, *sizes) + guid)
+    path = write(tmp_path, wav(header, chunk(b"data", data)))
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    reader = WavReader(path)
+    assert (reader.n_channels, reader.n_samples, reader.bits) == (n_channels, len(data) // n_channels, 8)
+    np.testing.assert_array_equal(np.concatenate(list(reader)), expected)
+
+
+@pytest.mark.parametrize("subtype", ["ALAW", "ULAW"])
+def test_a_law_and_mu_law_that_soundfile_writes_are_read(tmp_path: Path, subtype: str) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 5001), 8000, subtype)
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(np.concatenate(list(WavReader(path))), expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -239,7 +239,7 @@ def written(config: Config, folder: Path) -> object:
     folder.mkdir(exist_ok=True)
     file = RotatingFile(replace(config.file, path=str(folder / "events.jsonl")))
     for number in range(60):
-        file.write({"number": number, "text": "x" * 200})
+        file.write({"schema": 1, "type": "status", "number": number, "text": "x" * 160})
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     for path in folder.iterdir():
         path.unlink()

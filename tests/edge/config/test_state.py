@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from affectd.config.machine import machine_name
 from affectd.config.state import Folders, claimed_folders
 from affectd.errors import UnavailableError
+
+DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 
 
 @pytest.fixture
@@ -123,3 +127,48 @@ def test_without_a_machine_id_the_network_card_gives_the_name(tmp_path: Path, fi
     name = machine(tmp_path / "one", **files)
     assert name == machine(tmp_path / "two", **files)
     assert name.startswith("affectd-")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277, 0o777])
+@pytest.mark.parametrize("existing", ["nothing", "wide"])
+def test_the_state_is_of_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int, existing: str) -> None:
+    """Of the program itself, whose outbox keeps the events because there is no broker."""
+    folders = [tmp_path / "state" / "affectd", tmp_path / "run" / "affectd"]
+    if existing == "wide":
+        for folder in folders:
+            (folder / "devices" / "kitchen").mkdir(parents=True)
+            (folder / "devices" / "kitchen" / "lock").touch()
+            for path in (folder, *folder.rglob("*")):
+                path.chmod(0o777 if path.is_dir() else 0o666)
+    settings = tmp_path / "affectd.toml"
+    settings.write_text('[device]\nid = "kitchen"\n[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n')
+    program = (
+        f"import os, sys; os.umask({umask}); from affectd.mqtt.mute import Mute; from pathlib import Path\n"
+        f"from affectd.__main__ import main; Mute(Path({str(folders[0])!r}, 'devices', 'kitchen')).set(True)\n"
+        f"sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, "run", "--source", str(DEMO), "--config", str(settings)],
+        env=os.environ | {"STATE_DIRECTORY": str(folders[0]), "RUNTIME_DIRECTORY": str(folders[1])},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    for folder in folders:
+        found = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+        assert len(found) > 2
+        assert found == {path: 0o700 if path.is_dir() else 0o600 for path in found}
+    assert (folders[0] / "devices" / "kitchen" / "muted").exists()
+    assert list(folders[0].rglob("outbox.journal"))
+
+
+def test_a_folder_that_others_use_too_is_warned_of(base: Folders, caplog: pytest.LogCaptureFixture) -> None:
+    base.state.mkdir()
+    base.state.chmod(0o755)
+    (base.state / "of another program").touch()
+    with claimed_folders("one"):
+        pass
+    assert stat.S_IMODE(base.state.stat().st_mode) == 0o755
+    assert stat.S_IMODE((base.state / "devices").stat().st_mode) == 0o700
+    assert caplog.messages == [f"other users may enter the folder of the state: chmod 700 {base.state}"]

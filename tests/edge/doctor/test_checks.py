@@ -21,7 +21,7 @@ import pytest
 
 import affectd as package
 from affectd.doctor import board, installation
-from affectd.doctor.checks import CHECKS, examine
+from affectd.doctor.checks import CHECKS, as_text, examine
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding
 from affectd.doctor.microphone import judge
@@ -339,6 +339,31 @@ def test_a_sound_card_that_the_user_may_not_use_is_a_fault(device: Any, tmp_path
     says(found(patient, "permissions"), "fault", "the group audio may not use", str(card))
     card.chmod(0o660)
     says(found(patient, "permissions"), "ok")
+
+
+def test_a_secret_that_every_user_can_read_is_a_warning(device: Any, tmp_path: Path) -> None:
+    secret = put(tmp_path, "pass word", "open sesame")
+    put(tmp_path, "etc/affectd/affectd.toml", f'[mqtt]\nenabled = true\nusername = "pi"\npassword_file = "{secret}"\n')
+    secret.chmod(0o644)
+    says(found(device(), "permissions"), "warning", str(secret), f"sudo chmod o= '{secret}'")
+    secret.chmod(0o640)
+    says(found(device(), "permissions"), "ok")
+
+
+def test_nor_may_that_of_the_service_be_read(device: Any, tmp_path: Path) -> None:
+    for folder in (tmp_path / "etc", tmp_path / "etc/affectd"):
+        folder.chmod(0o755)
+    install_unit(tmp_path)
+    settings = put(tmp_path, "etc/affectd/affectd.toml", "[mqtt]\nenabled = true\n")
+    settings.chmod(0o644)
+    secret = put(tmp_path, "etc/affectd/mqtt_password", "open sesame")
+    secret.chmod(0o644)
+    says(found(device(), "permissions"), "warning", str(secret), "chmod o=")
+
+
+def test_a_finding_is_one_line_and_its_fix_another() -> None:
+    text = as_text("model", Finding(grade="fault", found="a\nb", mend="c\nd"))
+    assert text.split("\n") == ["fault    model          a\\nb", " " * 24 + "-> c\\nd"]
 
 
 def test_without_a_broker_in_the_settings_none_is_looked_for(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:

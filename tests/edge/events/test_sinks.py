@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from affectd.config.sections import FileConfig
 from affectd.errors import ConfigError, UnavailableError
-from affectd.events.sinks import JsonLines, RotatingFile, Several
+from affectd.events.sinks import JsonLines, RotatingFile, Several, as_line
 
 
 class Kept(list[Any]):
@@ -30,6 +31,9 @@ class Kept(list[Any]):
         if self.failure is not None:
             raise self.failure
         self.append(event)
+
+
+EVENT = {"schema": 1, "type": "status"}
 
 
 def lines(*paths: Path) -> list[Any]:
@@ -104,7 +108,7 @@ def test_no_file_grows_beyond_its_size_and_the_newest_events_are_there_in_order(
 ) -> None:
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     file = RotatingFile(FileConfig(path=str(path), max_mb=0.002, keep=keep))
-    events = [{"n": n, "text": "ä" * (size // 2)} for n, size in enumerate(sizes)]
+    events = [EVENT | {"n": n, "text": "ä" * (size // 2)} for n, size in enumerate(sizes)]
     for event in events:
         file.write(event)
     old = [path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)]
@@ -120,13 +124,13 @@ def test_no_file_grows_beyond_its_size_and_the_newest_events_are_there_in_order(
 
 def test_a_restart_goes_on_with_the_file_and_half_a_line_spoils_itself_alone(tmp_path: Path) -> None:
     config = FileConfig(path=str(tmp_path / "events.jsonl"))
-    RotatingFile(config).write({"n": 0})
+    RotatingFile(config).write(EVENT | {"n": 0})
     with open(config.path, "ab") as file:
         file.write(b'{"n": 1, "type": "emo')  # here the power went
     RotatingFile(config).write({"n": 2})
     RotatingFile(config).write({"n": 3})
     text = Path(config.path).read_text().splitlines()
-    assert text == ['{"n": 0}', '{"n": 1, "type": "emo', '{"n": 2}', '{"n": 3}']
+    assert text == ['{"schema": 1, "type": "status", "n": 0}', '{"n": 1, "type": "emo', '{"n": 2}', '{"n": 3}']
 
 
 def test_others_may_not_read_it_and_a_name_that_is_no_utf8_is_written_all_the_same(tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ def test_a_link_stays_where_it_points_to(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "disk" / "events.jsonl")
     file = RotatingFile(FileConfig(path=str(link), max_mb=0.001, keep=2))
     for n in range(200):
-        file.write({"n": n})
+        file.write(EVENT | {"n": n})
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == [
         "events.jsonl",
@@ -197,8 +201,8 @@ def test_a_renaming_that_fails_halfway_again_and_again_pushes_nothing_out(
     path = tmp_path / "events.jsonl"
     file = RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=3))
     for number in (1, 2):
-        path.with_name(f"{path.name}.{number}").write_text(json.dumps({"old": number}) + "\n")
-    path.write_text(json.dumps({"text": "x" * 985}) + "\n")
+        path.with_name(f"{path.name}.{number}").write_text(json.dumps(EVENT | {"old": number}) + "\n")
+    path.write_text(json.dumps(EVENT | {"text": "x" * 950}) + "\n")
     replace, n_calls = os.replace, 0
 
     def failing(*paths: Path) -> None:
@@ -216,7 +220,8 @@ def test_a_renaming_that_fails_halfway_again_and_again_pushes_nothing_out(
             assert path.stat().st_size < 1000  # and it does not grow meanwhile
     file.write({"new": 1})
     found = lines(*sorted(tmp_path.iterdir(), reverse=True))
-    assert found == [{"old": 2}, {"old": 1}, {"text": "x" * 985}, {"new": 1}]
+    events = [EVENT | {"old": 2}, EVENT | {"old": 1}, EVENT | {"text": "x" * 950}]
+    assert found == [*events, {"new": 1}]
 
 
 @pytest.fixture
@@ -285,3 +290,102 @@ def test_a_disk_that_becomes_read_only_stops_nothing(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     file.write({"n": 1})
     assert lines(path) == [{"n": 1}]
+
+
+FOREIGN = {
+    "settings": b'[gate]\nmargin_db = 9\n# {"schema": 1, "type": "status"}\n',
+    "a log of another program": b'{"level": "info", "type": "x"}\n' * 9,
+    "a list": b'[{"schema": 1, "type": "status"}]\n',
+    "one line without an end": b'{"schema": 1, "type": "status", "n": ' + b"0" * 70_000,
+    "a recording": b"RIFF\x24\0\0\0WAVEfmt ",
+    "zeros": bytes(1 << 17),
+    "deep": b"[" * 60_000 + b"\n",
+    "an empty line first": b"\n[gate]\n",
+    "half an event and something else": b'{"schema": 1, "id"\nmine\n',
+    "a password": b"secret",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("way", ["itself", "symbolic link", "hard link", "rotated"])
+def test_a_file_that_holds_something_else_is_refused_and_left_as_it_is(tmp_path: Path, name: str, way: str) -> None:
+    other = tmp_path / ("events.jsonl.2" if way == "rotated" else "other")
+    other.write_bytes(FOREIGN[name])
+    path = tmp_path / "events.jsonl"
+    if way == "itself":
+        path = other
+    elif way == "symbolic link":
+        path.symlink_to(other)
+    elif way == "hard link":
+        path.hardlink_to(other)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=r"^\[file\] path: .* something else than events of affectd\.$"):
+        RotatingFile(FileConfig(path=str(path)))
+    assert other.read_bytes() == FOREIGN[name]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 500, b'{"sch', b'{"schema": 1, "id": "4', b"\0" * 99 + b'{"schema": 1']
+)
+def test_what_a_power_cut_leaves_of_events_is_gone_on_with(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(content)
+    RotatingFile(FileConfig(path=str(path))).write(EVENT)
+    RotatingFile(FileConfig(path=str(path))).write(EVENT)
+    assert path.read_bytes().startswith(content)
+    assert [json.loads(line) for line in path.read_bytes().splitlines()[-2:]] == [EVENT, EVENT]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "link"])
+def test_rotation_overwrites_nothing_that_came_meanwhile(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=1))
+    file.write(EVENT | {"text": "x" * 950})
+    other = tmp_path / "events.jsonl.1"
+    if kind == "file":
+        other.write_bytes(b"mine")
+    elif kind == "folder":
+        other.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(other)
+    else:
+        other.symlink_to("nowhere")
+    found = other.lstat()
+    with pytest.raises(UnavailableError, match=r"events\.jsonl\.1, which it would become"):
+        file.write(EVENT)
+    assert other.lstat() == found
+    with pytest.raises(ConfigError, match=r"events\.jsonl\.1, which it would become"):
+        RotatingFile(FileConfig(path=str(path), keep=1))
+
+
+def test_another_file_in_its_place_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path)))
+    file.write(EVENT)
+    path.rename(tmp_path / "moved")
+    path.write_bytes(b"mine")
+    with pytest.raises(UnavailableError, match="something else than events"):
+        file.write(EVENT)
+    assert path.read_bytes() == b"mine"
+    path.unlink()
+    file.write(EVENT)
+    assert lines(path) == [EVENT]
+
+
+HOSTILE = "a\x1b[31m\x9b\x7f\u202e\u2028\U000e0001\udcff\n.wav"
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_lines_that_stay_json() -> None:
+    line = as_line({"path": HOSTILE, "ä": "é✓"})
+    assert line.isprintable()
+    assert "é✓" in line
+    assert json.loads(line) == {"path": HOSTILE, "ä": "é✓"}
+    stream = io.StringIO()
+    JsonLines(stream).write_text(f"one\n{HOSTILE}")
+    assert stream.getvalue().split("\n") == [
+        "one",
+        r"a\x1b[31m\x9b\x7f\u202e\u2028\U000e0001\udcff",
+        ".wav",
+        "",
+    ]

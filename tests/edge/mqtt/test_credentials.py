@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError
-from affectd.mqtt.credentials import Login, is_loopback, read_login, tls_context
+from affectd.mqtt.credentials import Login, exposed, is_loopback, read_login, tls_context
 from broker import Certificates
 
 
@@ -226,3 +226,27 @@ def test_nobody_is_asked_for_a_passphrase(certificates: Certificates, tmp_path: 
     )
     with pytest.raises(ConfigError, match="without a passphrase"):
         context(cert_file=str(certificate), key_file=str(encrypted))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o606, 0o602])
+def test_a_secret_that_every_user_can_read_is_told(secret: str, tmp_path: Path, mode: int) -> None:
+    key = tmp_path / "key.pem"
+    key.touch()
+    os.chmod(secret, mode)
+    key.chmod(mode)
+    assert exposed(MqttConfig(password_file=secret), {}) == [secret]
+    assert exposed(MqttConfig(key_file=str(key)), {}) == [str(key)]
+    assert exposed(MqttConfig(cert_file=str(key)), {}) == [str(key)], "without a key file it holds the key"
+    assert exposed(MqttConfig(password_file=secret, key_file=str(key)), {}) == [secret, str(key)]
+    (tmp_path / "mqtt_password").touch()
+    (tmp_path / "mqtt_password").chmod(mode)
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert exposed(MqttConfig(), environment) == [str(tmp_path / "mqtt_password")]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o440, 0o640])
+def test_a_secret_of_its_owner_and_group_is_fine(secret: str, mode: int) -> None:
+    os.chmod(secret, mode)  # systemd's credentials have 0400, or 0440 with an access list
+    assert exposed(MqttConfig(password_file=secret), {}) == []
+    assert exposed(MqttConfig(password_file="/nowhere/password"), {}) == []
+    assert exposed(MqttConfig(), {}) == []
