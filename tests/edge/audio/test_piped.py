@@ -112,6 +112,35 @@ def test_a_size_that_wrapped_does_not_end_the_sound(caplog: pytest.LogCaptureFix
     assert ["more samples than its header says" in message for message in caplog.messages] == [True]
 
 
+@pytest.mark.parametrize("n_bytes", [6000, 6001, 6003, 6004])
+def test_samples_stay_whole_where_a_size_ends_in_the_middle_of_one(n_bytes: int) -> None:
+    """What is left of a size of more than 4 GB, of samples of 3 or 6 bytes."""
+    left = PCM[:4000].astype("<i4") << 8
+    stereo = np.stack([left, np.zeros_like(left)], axis=1).astype("<i4")
+    fmt = struct.pack("<HHIIHH", 1, 2, 16000, 96000, 6, 24)
+    content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data" + n_bytes.to_bytes(4, "little")
+    content += stereo.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    np.testing.assert_array_equal(heard(content, channel=0) * 2**15, PCM[:4000])
+
+
+def test_a_chunk_behind_an_odd_number_of_bytes_is_no_sound_with_or_without_padding() -> None:
+    fmt = struct.pack("<HHIIHH", 1, 1, 16000, 16000, 1, 8)
+    content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xe9\3\0\0" + b"\x90" * 1001
+    for after in (b"", b"\0", b"LIST\4\0\0\0abcd", b"\0LIST\3\0\0\0abcid3 \0\0\0\0"):
+        np.testing.assert_array_equal(heard(content + after), np.full(1001, 1 / 8, np.float32))
+
+
+def test_a_second_chunk_of_samples_is_heard_too() -> None:
+    one = header(2000) + PCM[:1000].tobytes() + b"LIST\4\0\0\0abcd"
+    two = one + b"data\xd0\7\0\0" + PCM[1000:2000].tobytes() + b"LIST\4\0\0\0abcd"
+    np.testing.assert_array_equal(heard(two) * 2**15, PCM[:2000])
+
+
+@pytest.mark.parametrize("n_missing", [1, 2, 8, 36, 44])
+def test_a_size_that_counts_the_header_is_no_damage(n_missing: int) -> None:
+    np.testing.assert_array_equal(heard(header(2000 + n_missing) + PCM[:1000].tobytes()) * 2**15, PCM[:1000])
+
+
 def test_a_recorder_in_a_loop_is_heard_on() -> None:
     one = header(2000) + PCM[:1000].tobytes() + b"LIST\4\0\0\0abcd"
     np.testing.assert_array_equal(heard(one * 3) * 2**15, np.tile(PCM[:1000], 3))
