@@ -173,9 +173,10 @@ def test_raw_samples_pass_unchanged(data: bytes) -> None:
         np.testing.assert_array_equal(heard(b"\0\0" + data)[1:] * 2**15, np.frombuffer(data, "<i2"))
 
 
-def test_a_raw_sound_that_begins_like_an_mp3_frame_is_raw() -> None:
-    data = b"\xff\xfb\x90\x64" + PCM.tobytes()
-    np.testing.assert_array_equal(heard(data) * 2**15, np.frombuffer(data, "<i2"))
+def test_a_raw_sound_that_begins_like_something_else_is_raw() -> None:
+    for first in (b"\xff\xfb\x90\x64", b"\x47\x40", b"\xd8\1", b"\xff\xfe", b"\xfe\xff", b"II", b"\x0b\x77"):
+        data = first + PCM.tobytes()
+        np.testing.assert_array_equal(heard(data) * 2**15, np.frombuffer(data, "<i2"))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,23 @@ def test_other_files_of_sound_are_refused_by_name(tmp_path: Path, format: str, s
         ("Ob ich wohl heute noch fröhlich oder traurig bin? Das weiß ich selbst nicht.\n".encode(), "text, not sound"),
         (b'{"schema": 1, "id": "24613a18-1249-46e4-ae86-27d6a0785910", "type": "emotion"}\n', "text, not sound"),
         (b"hello\n", "text, not sound"),
+        (b"\xef\xbb\xbf" + b"name;age\r\n" * 9, "text, not sound"),
+        ("Ob ich wohl heute noch fröhlich oder traurig bin?\n".encode("utf-16"), "text, not sound"),
+        ("Ob ich wohl heute noch fröhlich oder traurig bin? Das weiß ich selbst nicht.\n".encode("cp1252"), "text"),
+        (
+            b"\x1b[01;34mbin\x1b[0m  \x1b[01;34mboot\x1b[0m  \x1b[01;34mdev\x1b[0m  \x1b[01;34metc\x1b[0m  lib\n" * 2,
+            "text",
+        ),
+        (b"RIFF\0\1\0\0WEBPVP8 " + bytes(50), "a WebP picture, not sound"),
+        (b"GIF89a\x40\1" + bytes(50), "a GIF picture, not sound"),
+        (b"BM6\x84\3\0\0\0\0\0\x36\0" + bytes(50), "a BMP picture, not sound"),
+        (b"II*\0" + bytes(50), "a TIFF picture, not sound"),
+        (b"\x1c\0\0\0TFL3" + bytes(50), "a TFLite network, not sound"),
+        (b"SQLite format 3\0" + bytes(50), "an SQLite database, not sound"),
+        (b".SoX\x1c\0\0\0" + bytes(50), "a SoX file; convert"),
+        (b"\2#!SILK_V3" + bytes(50), "a SILK file; convert"),
+        ((b"\x47\x40\x11\x10" + bytes(184)) * 6, "an MPEG transport stream; convert"),
+        ((b"\xd8" + PCM[:16].tobytes()) * 12, "a GSM file; convert"),
     ],
 )
 def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
