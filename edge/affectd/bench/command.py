@@ -62,12 +62,13 @@ def measure(
     `speech` are WAV files to play in place of the clip in the model file; `threads` are those of the network.
     """
     from affectd.bench import board, service, sounds, stages
-    from affectd.recognition.classifier import Classifier
-    from affectd.recognition.model_file import find_model, read_model
+    from affectd.config.sections import ModelConfig
+    from affectd.recognition.classifier import load_classifier
+    from affectd.recognition.model_file import find_model
 
     path = find_model(model_path)
-    model = read_model(path)
-    classifier = Classifier(model, threads=threads)
+    classifier = load_classifier(ModelConfig(path=model_path), threads)
+    model = classifier.model
     clips = sounds.speech_clips(model, speech or [])
     rate = model.spec.sample_rate
     report: Report = {
