@@ -30,6 +30,7 @@ SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 _PREFIX = "AFFECTD_"
 _OLD_ID = "affectd"
 _MOST_BYTES = 65536  # many times all settings with their comments; tomllib takes minutes for large nonsense
+_MOST_DOTS = 200  # in a line; likewise for a key of thousands of parts
 # Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
 # What Kubernetes sets in every container for a service whose name begins with "affectd".
@@ -141,6 +142,8 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    if any(line.split(b"#")[0].count(b".") > _MOST_DOTS for line in content.splitlines()):
+        raise ConfigError(f"the configuration {file} is not valid TOML: a line has more than {_MOST_DOTS} dots")
     import tomllib  # only if there is a file: importing takes as long as everything else here
 
     try:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 import wave
 from collections.abc import Iterator
@@ -267,6 +268,18 @@ def test_a_password_in_the_host_is_refused_and_not_shown(tmp_path: Path, host: s
 @pytest.mark.parametrize("host", ["broker", "broker.lan", "10.0.0.1", "::1", "fe80::1%eth0", "ölkännchen.example"])
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert MqttConfig(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    "content", ["a." * 30000 + "b = 1", "[" + "a." * 30000 + "b]", "a = {" + "b." * 30000 + "c = 1}"]
+)
+def test_a_key_of_thousands_of_parts_takes_no_time(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("# ...\n" + content)
+    began = time.process_time()
+    with pytest.raises(ConfigError, match=r"a\.toml is not valid TOML: a line has more than 200 dots$"):
+        load_config(file)
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "fifo", "large"])
