@@ -205,7 +205,8 @@ def _variables() -> dict[str, tuple[str, Field[Any]]]:
 def _may_be_setting(variable: str, text: str) -> bool:
     if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS or not text:
         return False
-    return not (_SERVICE_NAME.fullmatch(variable) or _SERVICE_VALUE.match(text))
+    is_address = variable.endswith("_PORT") and _SERVICE_VALUE.match(text)
+    return not (_SERVICE_NAME.fullmatch(variable) or is_address)
 
 
 def _is_near(variable: str, known: Collection[str]) -> bool:

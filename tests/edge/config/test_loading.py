@@ -240,6 +240,13 @@ def test_the_variables_of_kubernetes_are_not_settings(service: str, warned: pyte
     assert not warned.records
 
 
+@pytest.mark.parametrize("name", ["AFFECTD_MQTT_HOST", "AFFECTD_HOST", "AFFECTD_DEVICE_ID"])
+def test_an_address_is_left_out_only_where_kubernetes_sets_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "tcp://broker:1883")
+    with pytest.raises(ConfigError, match=name):
+        load_config()
+
+
 @pytest.mark.parametrize("key", [f"{name}.{key.name}" for name, section in SECTIONS.items() for key in fields(section)])
 @pytest.mark.parametrize("text", ["a\0b", "x" * 5000, "\ud800" * 2000], ids=["NUL", "long", "surrogates"])
 def test_no_setting_takes_text_that_the_system_cannot_use(tmp_path: Path, key: str, text: str) -> None:
@@ -275,7 +282,7 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
 )
 def test_a_key_of_thousands_of_parts_takes_no_time(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.toml"
-    file.write_text("# ...\n" + content)
+    file.write_text("# ...\n" + content.format("a." * 30000))
     began = time.process_time()
     with pytest.raises(ConfigError, match=r"a\.toml is not valid TOML: a line has more than 200 dots$"):
         load_config(file)
