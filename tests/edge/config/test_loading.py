@@ -277,9 +277,7 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert MqttConfig(host=host).host == host
 
 
-@pytest.mark.parametrize(
-    "content", ["a." * 30000 + "b = 1", "[" + "a." * 30000 + "b]", "a = {" + "b." * 30000 + "c = 1}"]
-)
+@pytest.mark.parametrize("content", ["{}b = 1", "[{}b]", "a = {{{}c = 1}}"], ids=["key", "section", "inline"])
 def test_a_key_of_thousands_of_parts_takes_no_time(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.toml"
     file.write_text("# ...\n" + content.format("a." * 30000))
