@@ -29,11 +29,14 @@ def survive(attempt: Callable[[], object]) -> None:
     ------
     ModelFileError
         The copy crashed, needed more than 128 MB, or did not end in 30 s.
-    AffectdError
-        As `attempt` does.
+    UnavailableError
+        No process can be started, or as `attempt`, which may also raise ModelFileError.
     """
     answer, write_end = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        raise UnavailableError(f"no process can be started to try the model file: {error.strerror}") from error
     if not child:
         _try(attempt, write_end)
     os.close(write_end)
