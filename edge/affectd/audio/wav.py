@@ -126,7 +126,9 @@ class WavReader:
     def _n_bytes(self, file: BinaryIO) -> int:
         """Return how many bytes of samples the file holds, which the header may not know."""
         present, n_bytes = self._n_bytes_of_file - self._data_offset, self._header.n_bytes
-        if is_unknown(n_bytes, present):
+        # A size that many programs end at, and more than chunks behind it.
+        is_limit = is_unknown(n_bytes, 0) and 0 < n_bytes < present and self._n_unexplained(file, n_bytes) > 0
+        if is_limit or is_unknown(n_bytes, present):
             if n_bytes == 0 and not self._n_unexplained(file, 0):
                 return 0
             self._note(f"does not know its length, as a stream does not: it is read to its end, {self._time(present)}")

@@ -430,6 +430,15 @@ LONG = {
     ),
     "wrapped twice": (wav(fmt()) + b"data" + struct.pack("<I", 64000), 2**33 + 64000, b"", "too long for the size"),
     "wrapped to nothing": (wav(fmt()) + b"data" + bytes(4), 2**32, b"", "does not know its length"),
+    "ended at the largest size": (
+        *(wav(fmt()) + b"data" + struct.pack("<I", 0xFFFFFFFF - 37), FIVE_GB),
+        *(b"", "does not know its length"),
+    ),
+    "ended at 2 GB": (wav(fmt()) + b"data\0\xf0\xff\x7f", FIVE_GB, b"", "does not know its length"),
+    "a largest size that is right": (
+        *(wav(fmt()) + b"data" + struct.pack("<I", 0xFFFFFFFF - 37), 0xFFFFFFFF - 37),
+        *(LIST, ""),
+    ),
     "streamed": (wav(fmt()) + b"data\xff\xff\xff\xff", FIVE_GB, b"", "does not know its length"),
     "RF64": (b"RF64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),
     "BW64": (b"BW64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),
