@@ -94,6 +94,7 @@ class WavStream:
         self.origin = ORIGIN
         self._piped = piped
         self._rest = b""  # of the samples: the beginning of one
+        self._n_missing = math.inf  # of the bytes that the header promises, at the end; infinite: it promises none
         self._header = read_header(piped, piped.read(12), ORIGIN)
         self.sample_rate: int = self._header.format.sample_rate
         self.n_channels: int = self._header.format.n_channels
@@ -114,6 +115,9 @@ class WavStream:
             else:
                 _log.warning("Standard input has more samples than its header says: it is read to its end")
                 n_bytes = 0
+        # One byte more is that which pads a chunk of odd length.
+        if self._n_missing == 0 and len(self._rest) > 1:
+            raise DataError("Standard input ended in the middle of a sample of its WAV file.")
         if not n_samples:
             raise DataError("Standard input holds no samples: it ends after its header.")
 
@@ -133,6 +137,7 @@ class WavStream:
         while n_left and (data := self._piped.read1(int(min(_STREAM_BYTES, n_left)))):
             yield data
             n_left -= len(data)
+        self._n_missing = n_left
         if n_left < math.inf and not self._header.is_to_the_end(int(n_left)):
             raise DataError(f"Standard input ended {n_left} bytes before the {n_bytes} of samples that it promised.")
 

@@ -255,6 +255,7 @@ def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
         (header(100)[:40], DataError, "no data chunk"),
         (header(0), DataError, "holds no samples"),
         (header(100) + bytes(60), DataError, "ended 40 bytes before the 100"),
+        (header(102, n_channels=2) + bytes(102), DataError, "in the middle of a sample"),
         (header(100, rate=4000) + bytes(100), DataError, "4000 Hz"),
         (header(100).replace(b"\1\0\1\0", b"\7\0\1\0") + bytes(100), DataError, "mu-law; convert it first: ffmpeg"),
     ],
