@@ -81,4 +81,5 @@ def _try(attempt: Callable[[], object], write_end: int) -> None:
 
 def _limit(kind: int, most: int) -> None:
     soft, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
+    with suppress(OSError):  # the unit forbids it, but has a limit for the whole service
+        resource.setrlimit(kind, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))

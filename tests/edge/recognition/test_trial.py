@@ -61,6 +61,14 @@ def test_what_an_attempt_does_and_raises_is_known_and_has_no_effect_here() -> No
         survive(lambda: fail(IndexError()))
 
 
+def test_where_limits_may_not_be_set_an_attempt_is_made_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("resource.setrlimit", refuse)
+    survive(lambda: None)
+
+
 def test_an_attempt_that_crashes_needs_much_or_does_not_end_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelFileError, match="it crashes"):
         survive(lambda: os.kill(os.getpid(), signal.SIGSEGV))
