@@ -6,6 +6,7 @@ Source: IBM and Microsoft, Multimedia programming interface and data specificati
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple, Protocol
 
 from affectd.audio.containers import WAV_MAGICS, Origin
@@ -98,7 +99,8 @@ def is_unknown(n_bytes: int, present: int) -> bool:
 
 def is_chunk(head: bytes) -> bool:
     """Return whether 8 bytes can be the head of a chunk."""
-    return len(head) == 8 and all(0x20 <= byte < 0x7F for byte in head[:4])
+    # No other names than in use, because samples of loud sound are not to be taken for one.
+    return len(head) == 8 and re.match(rb"[A-Za-z_][A-Za-z0-9_ ]{3}", head) is not None
 
 
 def skip(file: Bytes, n_bytes: int) -> None:
