@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_a_report_is_compared_with_an_earlier_one(report: dict[str, Any], tmp_pa
     assert "stages.mfcc.p50_us" in text.partition("compared")[2]
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 999}'])
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 999}', "[" * 100_000])
 def test_what_is_no_report_is_refused(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "before.json"
     if content is not None:
@@ -146,12 +147,26 @@ def test_what_is_no_report_is_refused(content: str | None, tmp_path: Path) -> No
     assert program("benchmark", "--compare", str(path)).returncode in (NoInputError.exit_code, DataError.exit_code)
 
 
-@pytest.mark.parametrize("argument", ["--threads=0", "--seconds=0", "--hours=-1"])
+@pytest.mark.parametrize(
+    "argument",
+    ["--threads=0", "--seconds=0", "--hours=-1", "--threads=65", "--seconds=inf", "--hours=1e300", "--hours=nan"],
+)
 def test_impossible_numbers_are_refused(argument: str) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     with pytest.raises(UsageError):
         run(parser.parse_args([argument]), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(1, "is silent"), (36_000, "too long")])
+def test_speech_that_is_none_or_never_ends_is_refused(tmp_path: Path, seconds: int, words: str) -> None:
+    path = tmp_path / "a.wav"
+    fmt = struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16)
+    header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data" + struct.pack("<I", seconds * 32000)
+    path.write_bytes(header)
+    os.truncate(path, len(header) + seconds * 32000)
+    with pytest.raises(DataError, match=words):
+        speech_clips(read_model(find_model()), [str(path)])
 
 
 def test_a_service_that_does_not_start_gives_its_reason(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from affectd.arrays import Float32
 from affectd.audio.containers import WAV_MAGICS, Origin, is_undecided, is_wav
-from affectd.audio.wav_header import is_chunk, is_unknown, read_header, skip
+from affectd.audio.wav_header import MORE_SOUND, is_chunk, is_unknown, read_header, skip
 from affectd.errors import DataError, NoInputError
 
 _log = logging.getLogger(__name__)
@@ -59,6 +59,10 @@ class Piped:
             size -= len(piece)
         return b"".join(pieces)
 
+    def unread(self, data: bytes) -> None:
+        """Take back what was read last."""
+        self._ahead = data + self._ahead
+
     def seekable(self) -> bool:
         """Return that bytes cannot be skipped without reading them."""
         return False
@@ -89,60 +93,70 @@ class WavStream:
     def __init__(self, piped: Piped) -> None:
         self.origin = ORIGIN
         self._piped = piped
+        self._rest = b""  # of the samples: the beginning of one
+        self._n_missing = math.inf  # of the bytes that the header promises, at the end; infinite: it promises none
         self._header = read_header(piped, piped.read(12), ORIGIN)
         self.sample_rate: int = self._header.format.sample_rate
         self.n_channels: int = self._header.format.n_channels
 
     def __iter__(self) -> Iterator[Float32]:
-        n_samples, n_bytes, before = 0, self._header.n_bytes, b""
+        n_samples, n_bytes = 0, self._header.n_bytes
         while True:
-            for block in self._decoded(self._arriving(n_bytes, before)):
+            for block in self._decoded(self._arriving(n_bytes)):
                 n_samples += len(block)
                 yield block
-            before = self._following(n_bytes % 2)
-            if len(before) < 8:
+            following = self._following(n_bytes % 2)
+            if len(following) < 8:
                 break
-            if before.startswith(WAV_MAGICS):
-                n_bytes, before = self._another(before), b""
+            if following.startswith(WAV_MAGICS):
+                n_bytes = self._another()
+            elif following.startswith(b"data"):
+                n_bytes = int.from_bytes(self._piped.read(8)[4:], "little")
             else:
                 _log.warning("Standard input has more samples than its header says: it is read to its end")
                 n_bytes = 0
+        # One byte more is that which pads a chunk of odd length.
+        if self._n_missing == 0 and len(self._rest) > 1:
+            raise DataError("Standard input ended in the middle of a sample of its WAV file.")
         if not n_samples:
             raise DataError("Standard input holds no samples: it ends after its header.")
 
     def _decoded(self, pieces: Iterator[bytes]) -> Iterator[Float32]:
-        block_align, decoder, rest = self._header.format.block_align, self._header.format.decoder(), b""
+        block_align, decoder = self._header.format.block_align, self._header.format.decoder()
         for piece in pieces:
-            data = rest + piece
+            data = self._rest + piece
             n_whole = len(data) // block_align * block_align
-            rest = data[n_whole:]
+            self._rest = data[n_whole:]
             if n_whole:
                 decoder.learn(data[:n_whole])
                 yield decoder.push(data[:n_whole])
 
-    def _arriving(self, n_bytes: int, before: bytes) -> Iterator[bytes]:
-        """Yield the bytes of the samples, all to the end if their number is unknown, those in `before` first."""
-        # Recorders such as arecord promise 2 GiB if they are to record until they are stopped.
-        n_left = math.inf if is_unknown(n_bytes, 0) or n_bytes == 1 << 31 else n_bytes
-        data = before or self._piped.read1(int(min(_STREAM_BYTES, n_left)))
-        while data:
+    def _arriving(self, n_bytes: int) -> Iterator[bytes]:
+        """Yield the bytes of the samples, all to the end if their number is unknown."""
+        n_left = math.inf if is_unknown(n_bytes, 0) else n_bytes
+        while n_left and (data := self._piped.read1(int(min(_STREAM_BYTES, n_left)))):
             yield data
             n_left -= len(data)
-            data = self._piped.read1(int(min(_STREAM_BYTES, n_left))) if n_left else b""
-        # One byte more may be counted for that which pads a chunk of odd length.
-        if 1 < n_left < math.inf:
+        self._n_missing = n_left
+        if n_left < math.inf and not self._header.is_to_the_end(int(n_left)):
             raise DataError(f"Standard input ended {n_left} bytes before the {n_bytes} of samples that it promised.")
 
     def _following(self, n_pad: int) -> bytes:
-        """Read over the chunks after the samples; return the first bytes of what is none."""
-        self._piped.read(n_pad)
-        while is_chunk(head := self._piped.read(8)):
-            size = int.from_bytes(head[4:], "little")
-            skip(self._piped, size + size % 2)
-        return head
+        """Read over the chunks after the samples; return the first bytes of what follows, without reading them."""
+        while True:
+            ahead = self._piped.read(8 + n_pad)
+            # Not all programs write the byte that pads a chunk of odd length.
+            n_before = next((n for n in (n_pad, 0) if is_chunk(ahead[n : n + 8])), None)
+            ahead = ahead[n_before or 0 :]
+            self._piped.unread(ahead)
+            if n_before is None or ahead.startswith(MORE_SOUND):
+                return ahead
+            size = int.from_bytes(ahead[4:8], "little")
+            skip(self._piped, 8 + size)
+            n_pad = size % 2
 
-    def _another(self, head: bytes) -> int:
-        self._header = read_header(self._piped, head + self._piped.read(4), ORIGIN)
+    def _another(self) -> int:
+        self._header, self._rest = read_header(self._piped, self._piped.read(12), ORIGIN), b""
         if (self._header.format.sample_rate, self._header.format.n_channels) != (self.sample_rate, self.n_channels):
             raise DataError("Standard input goes on with another WAV file, of another rate or number of channels.")
         return self._header.n_bytes

@@ -97,6 +97,8 @@ def is_live(name: str) -> bool:
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
     try:
+        # What does not block looks like an end before each pause; some parents, such as ssh, leave it so.
+        os.set_blocking(descriptor, True)
         # Not sys.stdin, which Python could not close at the end while a thread waits for its next byte.
         return open(descriptor, "rb", closefd=False)
     except OSError as error:

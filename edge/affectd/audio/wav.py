@@ -11,13 +11,15 @@ from typing import BinaryIO
 
 from affectd.arrays import Float32
 from affectd.audio.containers import Origin, is_wav
-from affectd.audio.wav_header import WRAP, is_chunk, is_unknown, read_header
+from affectd.audio.wav_header import MORE_SOUND, WRAP, is_chunk, is_unknown, read_header
 from affectd.errors import DataError, NoInputError
 
 _log = logging.getLogger(__name__)
 
 _BLOCK_SAMPLES, _BLOCK_BYTES = 4096, 1 << 18
 _MOST_CHUNKS = 1000
+# No word of less than a quarter of a second: some programs fill the last page of a file.
+_UNSAID = 4
 
 
 class WavReader:
@@ -72,7 +74,7 @@ class WavReader:
                 head = file.read(12)
                 self._check_magic(head)
                 self._header = read_header(file, head, self.origin)
-                self._data_offset = file.tell()
+                self._data_offset = self._header.offset
                 n_bytes = self._n_bytes(file)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
@@ -124,30 +126,35 @@ class WavReader:
     def _n_bytes(self, file: BinaryIO) -> int:
         """Return how many bytes of samples the file holds, which the header may not know."""
         present, n_bytes = self._n_bytes_of_file - self._data_offset, self._header.n_bytes
-        if is_unknown(n_bytes, present):
+        # A size that many programs end at, and more than chunks behind it.
+        is_limit = is_unknown(n_bytes, 0) and 0 < n_bytes < present and self._n_unexplained(file, n_bytes) > 0
+        if is_limit or is_unknown(n_bytes, present):
             if n_bytes == 0 and not self._n_unexplained(file, 0):
                 return 0
             self._note(f"does not know its length, as a stream does not: it is read to its end, {self._time(present)}")
             return present
-        if n_bytes > present + 1:
+        n_missing = n_bytes - present
+        if n_missing > 0 and not self._header.is_to_the_end(n_missing):
             raise DataError(
                 f"{self.path} promises {n_bytes} bytes of samples but holds {present} ({self._time(present)}), as "
                 f"when a recording or a copy was interrupted; to keep what is there: "
                 f"{self.origin.conversion('mended.wav')}."
             )
+        if n_missing > 1:
+            self._note(f"has {n_missing} bytes of samples fewer than its header says: it is read to its end")
         n_bytes = min(n_bytes, present)
         if not self._header.is_long and present - n_bytes >= WRAP:
             n_bytes += (present - n_bytes) // WRAP * WRAP
             self._note(f"is too long for the size in its header: it is read to its end, {self._time(n_bytes)}")
         block_align = self._header.format.block_align
         # One byte more is that which pads a chunk of odd length.
-        if n_bytes % block_align > 1:
+        if n_missing <= 0 and n_bytes % block_align > 1:
             raise DataError(
                 f"{self.path} ends in the middle of a sample: {n_bytes} bytes, {block_align} for each; to keep what is "
                 f"whole: {self.origin.conversion('mended.wav')}."
             )
         n_unread = self._n_unexplained(file, n_bytes)
-        if n_unread >= block_align * self._header.format.sample_rate:
+        if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
             self._note(
                 f"has {n_unread} bytes after its samples that its header does not explain and are not read; if they "
                 f"are sound: {self.origin.conversion('mended.wav', '-ignore_length 1 ')}"
@@ -161,7 +168,7 @@ class WavReader:
             file.seek(position)
             head = file.read(8)
             size = int.from_bytes(head[4:], "little")
-            if not is_chunk(head) or size > self._n_bytes_of_file - position - 8:
+            if not is_chunk(head) or head.startswith(MORE_SOUND) or size > self._n_bytes_of_file - position - 8:
                 break
             position += 8 + size + size % 2
         return max(0, self._n_bytes_of_file - position)

@@ -6,6 +6,7 @@ Source: IBM and Microsoft, Multimedia programming interface and data specificati
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple, Protocol
 
 from affectd.audio.containers import WAV_MAGICS, Origin
@@ -16,8 +17,11 @@ WRAP = 1 << 32
 """Sizes have 32 bits; a program that does not mind writes what is left of a larger one."""
 
 _SKIP_BYTES = 1 << 16
-# What programs write before they know a size: sox somewhat less than 2 GiB, most others somewhat less than 4 GiB.
-_UNKNOWN = (range(0x7FFFF000, 0x80000000), range(0xFFFFF000, WRAP), range(1 << 63, 1 << 64))
+# What programs write before they know a size: sox and arecord up to 2 GiB, most others somewhat less than 4 GiB.
+_UNKNOWN = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, WRAP), range(1 << 63, 1 << 64))
+
+MORE_SOUND = (*WAV_MAGICS, b"data")
+"""What begins with this after the samples is another file, or another chunk of samples."""
 
 
 class Bytes(Protocol):
@@ -44,6 +48,15 @@ class Header(NamedTuple):
     """How many bytes of samples there are, if the header is right."""
     is_long: bool
     """Whether that number has 64 bits."""
+    offset: int
+    """How many bytes there are before the samples."""
+
+    def is_to_the_end(self, n_missing: int) -> bool:
+        """Return whether samples of which `n_missing` bytes are missing are all there, but counted wrongly.
+
+        Some programs count the byte that pads the chunk or the header, too; and no more than a last sample is no loss.
+        """
+        return n_missing <= max(1, self.format.block_align) or n_missing in (8, self.offset - 8, self.offset)
 
 
 def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
@@ -54,25 +67,29 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
     DataError
         The header is damaged, or the format of the samples unsupported.
     """
-    format, long_size = None, None
+    format, long_size, offset = None, None, len(head)
     while True:
         chunk = file.read(8)
         if len(chunk) < 8:
             raise DataError(f"{origin.name} is cut off before its samples: it has no data chunk.")
         name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
+        offset += 8
         if name == b"data":
             break
         content = file.read(min(size, 40)) if name in (b"fmt ", b"ds64") else b""
         if name == b"fmt ":
+            if format is not None:
+                raise DataError(f"{origin.name} has two fmt chunks, so that the format of its samples is not known.")
             format = SampleFormat(content, origin)
         elif name == b"ds64" and not head.startswith(b"RIFF"):
             long_size = int.from_bytes(content[8:16], "little")
         skip(file, size + size % 2 - len(content))
+        offset += size + size % 2
     if format is None:
         raise DataError(f"{origin.name} has no fmt chunk before its samples.")
     if size == WRAP - 1 and long_size is not None:
-        return Header(format, long_size, is_long=True)
-    return Header(format, size, is_long=False)
+        return Header(format, long_size, is_long=True, offset=offset)
+    return Header(format, size, is_long=False, offset=offset)
 
 
 def is_unknown(n_bytes: int, present: int) -> bool:
@@ -81,8 +98,9 @@ def is_unknown(n_bytes: int, present: int) -> bool:
 
 
 def is_chunk(head: bytes) -> bool:
-    """Return whether 8 bytes can be the head of a chunk; a whole other WAV file is none."""
-    return len(head) == 8 and all(0x20 <= byte < 0x7F for byte in head[:4]) and not head.startswith(WAV_MAGICS)
+    """Return whether 8 bytes can be the head of a chunk."""
+    # No other names than in use, because samples of loud sound are not to be taken for one.
+    return len(head) == 8 and re.match(rb"[A-Za-z_][A-Za-z0-9_ ]{3}", head) is not None
 
 
 def skip(file: Bytes, n_bytes: int) -> None:

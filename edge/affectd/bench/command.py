@@ -20,6 +20,7 @@ from affectd.files import read_file
 FORMAT = 1
 _MOST_BYTES = 1_000_000
 WORDS_SECONDS = 24.0
+_MOST = {"threads": 64, "seconds": 3600, "hours": 1000}
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: JsonLines) -> int:
     """Measure, print, and return the exit code."""
-    if not (options.threads >= 1 and options.seconds > 0 and options.hours > 0):
-        raise UsageError("--threads, --seconds and --hours must be positive.")
+    for name, most in _MOST.items():
+        if not 0 < getattr(options, name) <= most:
+            raise UsageError(f"--{name} must be above 0, and at most {most}.")
     baseline = None if options.compare is None else read_report(options.compare)
     # Before NumPy is imported; the service inherits it.
     os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
@@ -62,12 +64,13 @@ def measure(
     `speech` are WAV files to play in place of the clip in the model file; `threads` are those of the network.
     """
     from affectd.bench import board, service, sounds, stages
-    from affectd.recognition.classifier import Classifier
-    from affectd.recognition.model_file import find_model, read_model
+    from affectd.config.sections import ModelConfig
+    from affectd.recognition.classifier import load_classifier
+    from affectd.recognition.model_file import find_model
 
     path = find_model(model_path)
-    model = read_model(path)
-    classifier = Classifier(model, threads=threads)
+    classifier = load_classifier(ModelConfig(path=model_path), threads)
+    model = classifier.model
     clips = sounds.speech_clips(model, speech or [])
     rate = model.spec.sample_rate
     report: Report = {
@@ -112,7 +115,7 @@ def read_report(path: str) -> Report:
         report = json.loads(read_file(path, _MOST_BYTES).decode())
     except OSError as error:
         raise NoInputError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from error
     if not isinstance(report, dict) or report.get("format") != FORMAT:
         raise DataError(f"{path} is no report of affectd bench in format {FORMAT}.")

@@ -9,22 +9,43 @@ import numpy as np
 
 from affectd.arrays import Int16
 from affectd.audio.source import wav_blocks
+from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile
 
 PAUSE_SECONDS = 1.5
 CLIP_SECONDS = 2.0
+_MOST_SECONDS = 600
 # Noise of a sound card in steps of 16 bits, because exact zeros count as a fault.
 _SILENCE_STEPS = 3.0
 _NOISE_STEPS = 1000.0
 
 
 def speech_clips(model: ModelFile, paths: Sequence[str]) -> list[Int16]:
-    """Return these recordings, or else the golden clip of the model, repeated for two seconds."""
+    """Return these recordings, or else the golden clip of the model, repeated for two seconds.
+
+    Raises
+    ------
+    DataError, NoInputError
+        One cannot be read, is silent or longer than ten minutes.
+    """
     if not paths:
         clip = model.golden["samples"]
         return [np.tile(clip, -(-round(CLIP_SECONDS * model.spec.sample_rate) // len(clip)))]
-    clips = [np.concatenate([*wav_blocks(path, model.spec.sample_rate)]) for path in paths]
-    return [(clip * 32767).round().astype(np.int16) for clip in clips]
+    return [_clip(path, model.spec.sample_rate) for path in paths]
+
+
+def _clip(path: str, sample_rate: int) -> Int16:
+    blocks: list[Int16] = []
+    n_samples = 0
+    for block in wav_blocks(path, sample_rate):
+        blocks.append((block * 32767).round().astype(np.int16))
+        n_samples += len(block)
+        if n_samples > _MOST_SECONDS * sample_rate:
+            raise DataError(f"{path} is too long for a benchmark, which holds {_MOST_SECONDS} s of each in memory.")
+    clip = np.concatenate(blocks)
+    if not clip.any():
+        raise DataError(f"{path} is silent, so that no word can be heard in it.")
+    return clip
 
 
 def sounds(clips: Sequence[Int16], sample_rate: int, seconds: float) -> dict[str, Int16]:

@@ -30,6 +30,7 @@ SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 _PREFIX = "AFFECTD_"
 _OLD_ID = "affectd"
 _MOST_BYTES = 65536  # many times all settings with their comments; tomllib takes minutes for large nonsense
+_MOST_DOTS = 200  # in a line; likewise for a key of thousands of parts
 # Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
 # What Kubernetes sets in every container for a service whose name begins with "affectd".
@@ -155,6 +156,8 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    if any(line.split(b"#")[0].count(b".") > _MOST_DOTS for line in content.splitlines()):
+        raise ConfigError(f"the configuration {file} is not valid TOML: a line has more than {_MOST_DOTS} dots")
     import tomllib  # only if there is a file: importing takes as long as everything else here
 
     try:
@@ -216,7 +219,8 @@ def _variables() -> dict[str, tuple[str, Field[Any]]]:
 def _may_be_setting(variable: str, text: str) -> bool:
     if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS or not text:
         return False
-    return not (_SERVICE_NAME.fullmatch(variable) or _SERVICE_VALUE.match(text))
+    is_address = variable.endswith("_PORT") and _SERVICE_VALUE.match(text)
+    return not (_SERVICE_NAME.fullmatch(variable) or is_address)
 
 
 def _is_near(variable: str, known: Collection[str]) -> bool:

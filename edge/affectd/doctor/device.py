@@ -77,6 +77,7 @@ class Device:
     @cached_property
     def classifier(self) -> Classifier:
         """The model, loaded into an interpreter."""
-        from affectd.recognition.classifier import Classifier
+        from affectd.config.sections import ModelConfig
+        from affectd.recognition.classifier import load_classifier
 
-        return Classifier(self.model)
+        return load_classifier(ModelConfig(path=str(self.model_path or self.config.model.path)))

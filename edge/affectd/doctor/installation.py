@@ -55,7 +55,7 @@ def interpreter(device: Device) -> Finding:
     try:
         classifier = device.classifier
     except ModelFileError as error:
-        return fault(f"{device.model_file}: {error}", _REINSTALL)
+        return fault(str(error), _REINSTALL)
     except UnavailableError as error:
         if platform.machine().startswith("armv") and sys.version_info >= (3, 12):
             mend = "32-bit ARM has one for Python 3.11 alone: use Debian 12, or a 64-bit system"

@@ -77,7 +77,7 @@ def _password(config: MqttConfig, environment: Mapping[str, str]) -> str | None:
             raise ConfigError(f"[mqtt] password_file {config.password_file} is empty on its first line")
         return password
     folder = environment.get("CREDENTIALS_DIRECTORY")
-    if not folder or not os.path.exists(os.path.join(folder, _CREDENTIAL)):
+    if not folder or not os.path.lexists(os.path.join(folder, _CREDENTIAL)):
         return None
     return _first_line(Path(folder) / _CREDENTIAL, "the credential") or None
 
@@ -92,7 +92,7 @@ def _first_line(path: Path, what: str) -> str:
     if b"\0" in line:
         raise ConfigError(f"{what} {shown(str(path))} has a NUL byte on its first line")
     try:
-        return line.decode()
+        return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{what} {shown(str(path))} is not UTF-8 text") from error
 

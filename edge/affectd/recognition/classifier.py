@@ -231,6 +231,7 @@ def _construct(name: str, tflite: bytes, threads: int) -> tuple[Any, str]:
         interpreter = module.Interpreter(model_content=tflite, num_threads=threads)
         interpreter.allocate_tensors()
         interpreter.invoke()
+        interpreter.get_input_details(), interpreter.get_output_details()  # raise for a name that is not UTF-8
     return interpreter, version
 
 
@@ -270,8 +271,8 @@ def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -
     return tensor["index"], (float(scale), int(zero_point))
 
 
-def load_classifier(config: ModelConfig) -> Classifier:
-    """Load the configured model file, or the packaged one.
+def load_classifier(config: ModelConfig, threads: int = 1) -> Classifier:
+    """Load the configured model file, which is tried in another process first, or the packaged one.
 
     Examples
     --------
@@ -281,7 +282,12 @@ def load_classifier(config: ModelConfig) -> Classifier:
     path = find_model(config.path)
     model = read_model(path)
     try:
-        return Classifier(model)
+        if config.path:
+            # Imported only here: the packaged model does not need it.
+            from affectd.recognition.trial import survive
+
+            survive(lambda: Classifier(model).invoke(model.golden["input"]))
+        return Classifier(model, threads=threads)
     except ModelFileError as error:
         raise ModelFileError(f"model file {path}: {error}") from error
 

@@ -135,6 +135,7 @@ class ModelFile:
             yield "labels", _is_line(label), "names of one line without spaces around them", label
             yield "labels", len(label) <= _MOST_LETTERS, f"names of at most {_MOST_LETTERS} letters", label
             yield "labels", labels.count(label) == 1, "each label once", label
+            yield "labels", label != "uncertain", "names other than what an event has instead of one", label
         yield "temperature", _is_number(temperature) and temperature > 0, "a number above 0", temperature
         yield "temperature", 1e-6 <= temperature <= 1e6, "a number from 1e-06 to 1e+06", temperature
         yield "thresholds", isinstance(self.thresholds, dict), "an object", self.thresholds
@@ -309,7 +310,7 @@ def _parse(field: str, parse: Callable[[], Value]) -> Value:
         return parse()
     # zipfile, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
     except Exception as error:
-        reason = (str(error) or type(error).__name__)[:_MOST_MESSAGE]
+        reason = " ".join(str(error).split())[:_MOST_MESSAGE] or type(error).__name__
         raise ModelFileError(f"{field}: cannot be read: {reason}") from error
 
 

@@ -109,7 +109,38 @@ def test_a_size_that_wrapped_does_not_end_the_sound(caplog: pytest.LogCaptureFix
     pcm = np.maximum(PCM, 2**14)
     pcm[1000:1004] = 0
     np.testing.assert_array_equal(heard(header(2000) + pcm.tobytes()) * 2**15, pcm)
-    assert ["more samples than its header says" in message for message in caplog.messages] == [True]
+    pcm[1000:1002] = np.frombuffer(b"~$7~", "<i2")  # loud, and printable
+    np.testing.assert_array_equal(heard(header(2000) + pcm.tobytes()) * 2**15, pcm)
+    assert ["more samples than its header says" in message for message in caplog.messages] == [True] * 2
+
+
+@pytest.mark.parametrize("n_bytes", [6000, 6001, 6003, 6004])
+def test_samples_stay_whole_where_a_size_ends_in_the_middle_of_one(n_bytes: int) -> None:
+    """What is left of a size of more than 4 GB, of samples of 3 or 6 bytes."""
+    left = PCM[:4000].astype("<i4") << 8
+    stereo = np.stack([left, np.zeros_like(left)], axis=1).astype("<i4")
+    fmt = struct.pack("<HHIIHH", 1, 2, 16000, 96000, 6, 24)
+    content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data" + n_bytes.to_bytes(4, "little")
+    content += stereo.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    np.testing.assert_array_equal(heard(content, channel=0) * 2**15, PCM[:4000])
+
+
+def test_a_chunk_behind_an_odd_number_of_bytes_is_no_sound_with_or_without_padding() -> None:
+    fmt = struct.pack("<HHIIHH", 1, 1, 16000, 16000, 1, 8)
+    content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xe9\3\0\0" + b"\x90" * 1001
+    for after in (b"", b"\0", b"LIST\4\0\0\0abcd", b"\0LIST\3\0\0\0abcid3 \0\0\0\0"):
+        np.testing.assert_array_equal(heard(content + after), np.full(1001, 1 / 8, np.float32))
+
+
+def test_a_second_chunk_of_samples_is_heard_too() -> None:
+    one = header(2000) + PCM[:1000].tobytes() + b"LIST\4\0\0\0abcd"
+    two = one + b"data\xd0\7\0\0" + PCM[1000:2000].tobytes() + b"LIST\4\0\0\0abcd"
+    np.testing.assert_array_equal(heard(two) * 2**15, PCM[:2000])
+
+
+@pytest.mark.parametrize("n_missing", [1, 2, 8, 36, 44])
+def test_a_size_that_counts_the_header_is_no_damage(n_missing: int) -> None:
+    np.testing.assert_array_equal(heard(header(2000 + n_missing) + PCM[:1000].tobytes()) * 2**15, PCM[:1000])
 
 
 def test_a_recorder_in_a_loop_is_heard_on() -> None:
@@ -144,9 +175,10 @@ def test_raw_samples_pass_unchanged(data: bytes) -> None:
         np.testing.assert_array_equal(heard(b"\0\0" + data)[1:] * 2**15, np.frombuffer(data, "<i2"))
 
 
-def test_a_raw_sound_that_begins_like_an_mp3_frame_is_raw() -> None:
-    data = b"\xff\xfb\x90\x64" + PCM.tobytes()
-    np.testing.assert_array_equal(heard(data) * 2**15, np.frombuffer(data, "<i2"))
+def test_a_raw_sound_that_begins_like_something_else_is_raw() -> None:
+    for first in (b"\xff\xfb\x90\x64", b"\x47\x40", b"\xd8\1", b"\xff\xfe", b"\xfe\xff", b"II", b"\x0b\x77"):
+        data = first + PCM.tobytes()
+        np.testing.assert_array_equal(heard(data) * 2**15, np.frombuffer(data, "<i2"))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +225,23 @@ def test_other_files_of_sound_are_refused_by_name(tmp_path: Path, format: str, s
         ("Ob ich wohl heute noch fröhlich oder traurig bin? Das weiß ich selbst nicht.\n".encode(), "text, not sound"),
         (b'{"schema": 1, "id": "24613a18-1249-46e4-ae86-27d6a0785910", "type": "emotion"}\n', "text, not sound"),
         (b"hello\n", "text, not sound"),
+        (b"\xef\xbb\xbf" + b"name;age\r\n" * 9, "text, not sound"),
+        ("Ob ich wohl heute noch fröhlich oder traurig bin?\n".encode("utf-16"), "text, not sound"),
+        ("Ob ich wohl heute noch fröhlich oder traurig bin? Das weiß ich selbst nicht.\n".encode("cp1252"), "text"),
+        (
+            b"\x1b[01;34mbin\x1b[0m  \x1b[01;34mboot\x1b[0m  \x1b[01;34mdev\x1b[0m  \x1b[01;34metc\x1b[0m  lib\n" * 2,
+            "text",
+        ),
+        (b"RIFF\0\1\0\0WEBPVP8 " + bytes(50), "a WebP picture, not sound"),
+        (b"GIF89a\x40\1" + bytes(50), "a GIF picture, not sound"),
+        (b"BM6\x84\3\0\0\0\0\0\x36\0" + bytes(50), "a BMP picture, not sound"),
+        (b"II*\0" + bytes(50), "a TIFF picture, not sound"),
+        (b"\x1c\0\0\0TFL3" + bytes(50), "a TFLite network, not sound"),
+        (b"SQLite format 3\0" + bytes(50), "an SQLite database, not sound"),
+        (b".SoX\x1c\0\0\0" + bytes(50), "a SoX file; convert"),
+        (b"\2#!SILK_V3" + bytes(50), "a SILK file; convert"),
+        ((b"\x47\x40\x11\x10" + bytes(184)) * 6, "an MPEG transport stream; convert"),
+        ((b"\xd8" + PCM[:16].tobytes()) * 12, "a GSM file; convert"),
     ],
 )
 def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
@@ -208,6 +257,7 @@ def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
         (header(100)[:40], DataError, "no data chunk"),
         (header(0), DataError, "holds no samples"),
         (header(100) + bytes(60), DataError, "ended 40 bytes before the 100"),
+        (header(102, n_channels=2) + bytes(102), DataError, "in the middle of a sample"),
         (header(100, rate=4000) + bytes(100), DataError, "4000 Hz"),
         (
             header(100).replace(b"\1\0\1\0", b"\2\0\1\0") + bytes(100),

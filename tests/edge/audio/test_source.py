@@ -148,6 +148,19 @@ def test_standard_input_that_cannot_be_read_is_no_input(redirection: str) -> Non
         assert result.returncode == 66
 
 
+def test_standard_input_that_does_not_block_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some parents leave it; a pause is not the end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with open(read_end, "rb") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        blocks = open_source("-", 16000)
+        assert os.get_blocking(read_end)
+        os.write(write_end, b"\0" * 6)
+        os.close(write_end)
+        assert sum(map(len, blocks)) == 3
+
+
 def child() -> dict[str, str]:
     """Return an environment in which a subprocess finds the same packages as this test."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

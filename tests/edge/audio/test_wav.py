@@ -124,11 +124,12 @@ BROKEN = {
     "header cut in fmt": (GOOD[:30], "fmt chunk of 10 bytes"),
     "header cut after fmt": (GOOD[:36], "no data chunk"),
     "header cut in data": (GOOD[:42], "no data chunk"),
+    "two fmt chunks": (wav(fmt(rate=8000), fmt(), chunk(b"data", bytes(8))), "two fmt chunks"),
     "data before fmt": (wav(chunk(b"data", bytes(8)), fmt()), "no fmt chunk"),
     "zero length": (wav(fmt(), chunk(b"data", b"")), "length of zero."),
     "zero length and another chunk": (wav(fmt(), chunk(b"data", b""), chunk(b"LIST", bytes(64))), "length of zero."),
     "cut copy": (GOOD[:-1600], r"promises 3200 bytes of samples but holds 1600 \(0\.05 s\).*: ffmpeg -i"),
-    "2 GiB size": (wav(fmt(), chunk(b"data", bytes(320), 0x80000000)), "promises 2147483648 .* holds 320"),
+    "size of 2 GB": (wav(fmt(), chunk(b"data", bytes(320), 2_000_000_000)), "promises 2000000000 .* holds 320"),
     "cut copy of RF64": (
         b"RF64\xff\xff\xff\xffWAVE" + ds64(3200) + fmt() + chunk(b"data", bytes(320), 0xFFFFFFFF),
         "holds 320",
@@ -351,6 +352,28 @@ def test_a_size_of_one_byte_too_much_is_no_damage(tmp_path: Path, bits: int, n_c
     assert read(write(tmp_path, header + bytes(n_bytes) + extra)).shape == (100, n_channels)
 
 
+@pytest.mark.parametrize("missing", [2, 4, 8, 36, 44])
+def test_a_size_that_counts_the_header_or_a_last_sample_too_much_is_no_damage(
+    tmp_path: Path, missing: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """libsndfile reads these, too."""
+    header = wav(fmt(n_channels=2)) + b"data" + struct.pack("<I", 4000 + missing)
+    assert read(write(tmp_path, header + bytes(4000))).shape == (1000, 2)
+    assert [f"{missing} bytes of samples fewer" in message for message in caplog.messages] == [True]
+
+
+def test_the_size_of_arecord_is_read_to_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It promises 2 GiB, and cannot correct that if its standard output is a file or the power fails."""
+    assert len(read(write(tmp_path, wav(fmt(), chunk(b"data", bytes(320), 0x80000000))))) == 160
+    assert "does not know its length" in caplog.text
+
+
+def test_a_second_chunk_of_samples_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = chunk(b"data", bytes(16000))
+    assert len(read(write(tmp_path, wav(fmt(), data, chunk(b"LIST", b"abc"), data)))) == 8000
+    assert "16008 bytes after its samples" in caplog.text
+
+
 CHUNKS = st.lists(
     st.tuples(st.sampled_from([b"LIST", b"JUNK", b"bext", b"fact", b"cue ", b"PAD "]), st.binary(max_size=9)),
     max_size=3,
@@ -427,6 +450,15 @@ LONG = {
     ),
     "wrapped twice": (wav(fmt()) + b"data" + struct.pack("<I", 64000), 2**33 + 64000, b"", "too long for the size"),
     "wrapped to nothing": (wav(fmt()) + b"data" + bytes(4), 2**32, b"", "does not know its length"),
+    "ended at the largest size": (
+        *(wav(fmt()) + b"data" + struct.pack("<I", 0xFFFFFFFF - 37), FIVE_GB),
+        *(b"", "does not know its length"),
+    ),
+    "ended at 2 GB": (wav(fmt()) + b"data\0\xf0\xff\x7f", FIVE_GB, b"", "does not know its length"),
+    "a largest size that is right": (
+        *(wav(fmt()) + b"data" + struct.pack("<I", 0xFFFFFFFF - 37), 0xFFFFFFFF - 37),
+        *(LIST, ""),
+    ),
     "streamed": (wav(fmt()) + b"data\xff\xff\xff\xff", FIVE_GB, b"", "does not know its length"),
     "RF64": (b"RF64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),
     "BW64": (b"BW64\xff\xff\xff\xffWAVE" + ds64(FIVE_GB) + fmt() + b"data\xff\xff\xff\xff", FIVE_GB, LIST, ""),

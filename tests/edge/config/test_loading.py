@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 import wave
 from collections.abc import Iterator
@@ -239,6 +240,13 @@ def test_the_variables_of_kubernetes_are_not_settings(service: str, warned: pyte
     assert not warned.records
 
 
+@pytest.mark.parametrize("name", ["AFFECTD_MQTT_HOST", "AFFECTD_HOST", "AFFECTD_DEVICE_ID"])
+def test_an_address_is_left_out_only_where_kubernetes_sets_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "tcp://broker:1883")
+    with pytest.raises(ConfigError, match=name):
+        load_config()
+
+
 @pytest.mark.parametrize("key", [f"{name}.{key.name}" for name, section in SECTIONS.items() for key in fields(section)])
 @pytest.mark.parametrize("text", ["a\0b", "x" * 5000, "\ud800" * 2000], ids=["NUL", "long", "surrogates"])
 def test_no_setting_takes_text_that_the_system_cannot_use(tmp_path: Path, key: str, text: str) -> None:
@@ -267,6 +275,16 @@ def test_a_password_in_the_host_is_refused_and_not_shown(tmp_path: Path, host: s
 @pytest.mark.parametrize("host", ["broker", "broker.lan", "10.0.0.1", "::1", "fe80::1%eth0", "ölkännchen.example"])
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert MqttConfig(host=host).host == host
+
+
+@pytest.mark.parametrize("content", ["{}b = 1", "[{}b]", "a = {{{}c = 1}}"], ids=["key", "section", "inline"])
+def test_a_key_of_thousands_of_parts_takes_no_time(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("# ...\n" + content.format("a." * 30000))
+    began = time.process_time()
+    with pytest.raises(ConfigError, match=r"a\.toml is not valid TOML: a line has more than 200 dots$"):
+        load_config(file)
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "fifo", "large"])

@@ -42,6 +42,7 @@ def login(environment: dict[str, str] | None = None, **settings: Any) -> Login:
         (b"open sesame\r\nsomething else\n", "open sesame"),
         (b"  spaces count ", "  spaces count "),
         ("pässwörd\n".encode(), "pässwörd"),
+        (b"\xef\xbb\xbfopen sesame\r\n", "open sesame"),
         (b"x" * 65535, "x" * 65535),
     ],
 )
@@ -115,6 +116,10 @@ def test_the_credential_of_systemd_is_the_password_if_there_is_no_file(tmp_path:
     (tmp_path / "mqtt_password").write_text("from systemd\n")
     assert login(environment).password == "from systemd"
     assert login(environment, password_file=secret).password == "open sesame"
+    (tmp_path / "mqtt_password").unlink()
+    (tmp_path / "mqtt_password").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="the credential"):
+        login(environment)
 
 
 def test_without_a_password_anybody_may_log_in() -> None:
