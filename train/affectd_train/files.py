@@ -1,4 +1,4 @@
-"""What all rooms share: files written whole or not at all, records of runs, audio listings, process pools, messages.
+"""What all rooms share: files written whole or not at all, records of runs, process pools, messages.
 
 Imports no other module of `affectd_train`.
 """
@@ -20,9 +20,6 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from affectd.errors import NoInputError
-
-AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
-"""What noise, rooms and everyday speech come in."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,11 +65,6 @@ def read_fitted(run: Path) -> Fitted:
     return fitted
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """List the recordings under a folder, at any depth; none where there is no folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-
-
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end."""
@@ -111,5 +103,16 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
 
 
 def say(line: str) -> None:
-    """Write a line to standard error without breaking a progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    """Write a line to standard error without breaking a progress bar; what a terminal would obey is escaped."""
+    tqdm.write(escaped(line), file=sys.stderr)
+
+
+def escaped(line: str) -> str:
+    r"""Make a line of text that may hold any file name fit to print.
+
+    Examples
+    --------
+    >>> print(escaped("été\\n.wav"), escaped("\\x1b[2J"))
+    été\\n.wav \\x1b[2J
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

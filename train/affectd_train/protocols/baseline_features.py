@@ -20,6 +20,7 @@ from affectd_train.augmentation.waveform import shift_pitch, stretch
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.files import in_parallel, written_whole
+from affectd_train.folders import fingerprint
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`
 
@@ -95,7 +96,7 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
     -------
     ``(1 + n_copies, len(clips), ...)`` float32; the first row is of the clips as they are.
     """
-    files = [f"{clip.speaker}/{clip.path.name} {clip.path.stat().st_size}" for clip in clips]
+    files = [f"{clip.speaker}/{clip.path.name} {fingerprint(clip.path)}" for clip in clips]
     digest = hashlib.sha256(json.dumps([name, n_copies, files]).encode()).hexdigest()[:16]
     file = cache / f"{name}-{digest}.npy"
     if not file.exists():
@@ -113,6 +114,6 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
 def _features_of(job: _Job) -> Float32:
     clip, name, n_copies = job
     samples, _ = librosa.effects.trim(load_audio(clip, SAMPLE_RATE), top_db=30)
-    rng = np.random.default_rng(zlib.crc32(f"{clip.speaker} {clip.path.name}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{clip.speaker} {clip.path.name}".encode(errors="surrogateescape")))
     variants = [samples, *(copy(samples, rng) for copy in COPIES[:n_copies])]
     return np.stack([FEATURES[name](librosa.util.fix_length(v, size=_N_SAMPLES)) for v in variants])

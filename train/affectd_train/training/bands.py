@@ -24,8 +24,9 @@ from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.logmel import load_logmel, logmel_level
-from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files, in_parallel, say, write_arrays
+from affectd_train.data.noise import noise_recordings
+from affectd_train.data.recordings import read_each
+from affectd_train.files import in_parallel, say, write_arrays
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 
 Float16 = NDArray[np.float16]
@@ -153,16 +154,16 @@ def load_bands(
 def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
     """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of every noise recording under a folder."""
     mfcc = Mfcc(spec)
-    recordings = [f for f in audio_files(folder) if f.parent.name != "impulse_responses"]
-    return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
+    recordings = read_each(noise_recordings(folder), spec.sample_rate, "noise")
+    return [bands for _, samples in recordings if len(bands := mfcc.bands(mfcc.frames(samples)))]
 
 
 def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
     """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
     mfcc = Mfcc(spec)
     clips = []
-    for file in tqdm(everyday_recordings(folder), "bands of everyday speech"):
-        frames = mfcc.frames(read_audio(file, spec.sample_rate))
+    for _, samples in read_each(everyday_recordings(folder), spec.sample_rate, "everyday speech"):
+        frames = mfcc.frames(samples)
         span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
         if span is not None:
             clips.append(mfcc.bands(frames[slice(*span)]))

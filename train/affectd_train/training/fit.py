@@ -26,6 +26,7 @@ from affectd_train.backend import keras
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.files import Fitted, write_json, written_whole
+from affectd_train.folders import named_contents
 from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, normalization
 from affectd_train.training.dataset import Dataset, load_dataset
@@ -86,8 +87,7 @@ def fit(
     mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
-    everyday = data / "speech" if dataset.everyday else None
-    teacher = run_teacher(dataset.versions, pretrain_store, recipe, everyday, cache)
+    teacher = run_teacher(dataset.versions, pretrain_store, recipe, dataset.speech, cache)
     sizes = (len(dataset.labels), teacher.n_hints, teacher.n_frame_hints)
     objective = loss(*sizes, recipe.hint_weight, recipe.frame_weight)
 
@@ -95,7 +95,7 @@ def fit(
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes)
-    pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network, data)}.keras"
+    pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network)}.keras"
     if not pretrained.exists():
         batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
         train(network, batches, objective, first, recipe, pretrained)
@@ -206,13 +206,14 @@ def batches_of(
     )
 
 
-def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network: keras.Model, data: Path) -> str:
+def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network: keras.Model) -> str:
     """Name all that pretraining depends on."""
     numbers = {name: value for name, value in recipe.as_json().items() if name not in OF_FINETUNING}
     speakers = sorted({clip.speaker for clip in store.clips})
-    talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
+    talk = named_contents(everyday_recordings(dataset.speech)) if dataset.speech else []
+    clips = named_contents([clip.path for clip in store.clips])
     surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
-    depends = [numbers, speakers, dataset.labels, len(store), surroundings, network.to_json()]
+    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json()]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 

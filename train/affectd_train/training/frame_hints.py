@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd.errors import DataError
@@ -21,8 +21,9 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
-from affectd_train.data.recordings import read_audio
+from affectd_train.data.recordings import read_each
 from affectd_train.files import in_parallel, write_arrays
+from affectd_train.folders import named_contents
 from affectd_train.training.bands import Float16, speech_of
 from affectd_train.training.teacher import (
     SAMPLE_RATE,
@@ -88,13 +89,12 @@ def frame_hints(
 def _components(encoder: Path, everyday: Path, cache: Path) -> Basis:
     recordings = everyday_recordings(everyday)
     digest = hashlib.sha256(encoder.read_bytes())
-    for recording in recordings:
-        digest.update(f"{recording.name} {recording.stat().st_size}\n".encode())
+    digest.update(json.dumps(named_contents(recordings)).encode())
     file = cache / f"frames-basis-{digest.hexdigest()[:16]}.npz"
     if not file.exists():
         session = encoder_session(encoder)
         title = "frames of everyday speech"
-        steps = [_hear(session, read_audio(recording, SAMPLE_RATE)) for recording in tqdm(recordings, title)]
+        steps = [_hear(session, samples) for _, samples in read_each(recordings, SAMPLE_RATE, title)]
         basis = Basis.of(np.concatenate(steps))
         n = N_FRAME_HINTS
         write_arrays(file, mean=basis.mean, std=basis.std, axes=basis.axes[:, :n], spread=basis.spread[:n])
