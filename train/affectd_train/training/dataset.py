@@ -26,7 +26,7 @@ class Dataset:
     labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
     noise: list[Float32]  # each (n_frames, n_bands) dB
     everyday: list[Float32]  # each (n_frames, n_bands) dB
-    speech: Path | None  # the folder of everyday speech, if any of it can be used
+    speech: Path | None  # the folder of everyday speech
     augmenter: Augmenter  # of the copies
     versions: list[Version]  # all that was loaded, held-out speakers included
 
@@ -54,4 +54,4 @@ def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path,
     stores = {name: store.without(held_out) for name, store in stores.items()}
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
     all_versions = [v for mine in listed.values() for v in mine]
-    return Dataset(stores, labels, noise, everyday, speech if everyday else None, augmenter, all_versions)
+    return Dataset(stores, labels, noise, everyday, speech, augmenter, all_versions)

@@ -87,7 +87,8 @@ def fit(
     mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
-    teacher = run_teacher(dataset.versions, pretrain_store, recipe, dataset.speech, cache)
+    speech = dataset.speech if dataset.everyday else None
+    teacher = run_teacher(dataset.versions, pretrain_store, recipe, speech, cache)
     sizes = (len(dataset.labels), teacher.n_hints, teacher.n_frame_hints)
     objective = loss(*sizes, recipe.hint_weight, recipe.frame_weight)
 
