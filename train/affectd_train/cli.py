@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectd.errors import AffectdError, NoInputError, UsageError
 from affectd_train.data.labels import CORPORA
+from affectd_train.home import home
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
@@ -37,19 +41,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (see `affectd.errors`)."""
     # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     options = _parser().parse_args(arguments)
     try:
-        print(options.command(options))
+        with _interruptible(), home():
+            print(options.command(options))
+            sys.stdout.flush()
     except AffectdError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nor does the end of the program write to it
+        return 0
     except OSError as error:
-        print(f"affectd-train: {error}", file=sys.stderr)
-        return 74
-    except KeyboardInterrupt:
-        print("affectd-train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        return _failed(" ".join(str(error).split()), 74)
+    except KeyboardInterrupt as interrupt:
+        code = int(str(interrupt) or 128 + signal.SIGINT)
+        return _failed("interrupted; the same command goes on from the last checkpoint", code)
     return 0
+
+
+def _failed(sentence: str, code: int) -> int:
+    from affectd_train.files import escaped
+
+    with suppress(OSError):  # the exit code still tells
+        print(escaped(f"affectd-train: {sentence}"), file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does; a second Ctrl-C does not break into what cleans up after the first."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt(str(128 + number))
+
+    numbers = [signal.SIGTERM] if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else [signal.SIGTERM, signal.SIGINT]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -212,8 +246,12 @@ def _report(options: argparse.Namespace) -> str:
     from affectd_train.files import write_text
     from affectd_train.reports.card_sections import pictures_beside
     from affectd_train.reports.model_card import markdown
+    from affectd_train.stored import reading
 
-    write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
+    model = read_model(options.model)
+    with reading(options.model, "affectd-train pack writes another"):
+        page = markdown(model, pictures_beside(options.out.parent))
+    write_text(options.out, page)
     return str(options.out)
 
 

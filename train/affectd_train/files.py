@@ -1,4 +1,4 @@
-"""What all rooms share: files written whole or not at all, records of runs, process pools, messages.
+"""What all rooms share: files written whole or not at all, process pools, messages.
 
 Imports no other module of `affectd_train`.
 """
@@ -8,18 +8,22 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from affectd.errors import NoInputError
+from affectd.errors import NoInputError, UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,39 +42,18 @@ def needed(path: Path, command: str) -> Path:
     return path
 
 
-class Fitted(TypedDict):
-    """What ``fit.json`` holds, beside the weights of a run.
-
-    ``recipe`` may be of an earlier version, with other numbers; ``mean`` and ``std`` are per coefficient;
-    ``speakers`` and ``clips`` (corpus -> how many) are those trained on.
-    """
-
-    recipe: dict[str, Any]
-    labels: list[str]
-    mean: list[float]
-    std: list[float]
-    speakers: list[str]
-    clips: dict[str, int]
-
-
-def read_fitted(run: Path) -> Fitted:
-    """Read what training noted about a finished run.
-
-    Raises
-    ------
-    NoInputError
-        If nothing was fitted in ``run``.
-    """
-    fitted: Fitted = json.loads(needed(run / "fit.json", "fit").read_text())
-    return fitted
-
-
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end."""
     beside = path.with_name(f"{path.stem}.partial{path.suffix}")
-    yield beside
-    os.replace(beside, path)
+    try:
+        yield beside
+        with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -94,12 +77,44 @@ def write_json(path: Path, content: Any) -> None:
 def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> Iterator[R]:
     """Map a function over items on all cores, with a progress bar; the results come in the order of the items.
 
-    The function is sent to the processes by the name of its module.
+    The function is sent to the processes by the name of its module. Whatever ends the caller ends the processes too.
+
+    Raises
+    ------
+    UnavailableError
+        If a process is killed, as the system does when memory runs out.
     """
     # Not fork: the parent may already run TensorFlow's threads.
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
+    # Ctrl-C reaches all processes of a terminal. This one tells the others, which inherit that they do not hear it.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    pool = ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent)
+    try:
         yield from tqdm(pool.map(function, items, chunksize=16), title, total=len(items))
+    except BrokenProcessPool:
+        raise UnavailableError(f"{title}: a process was killed, as happens when memory runs out") from None
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _end_with_parent() -> None:
+    """Let a process of a pool end when the one that started it is killed."""
+
+    def watch() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def say(line: str) -> None:

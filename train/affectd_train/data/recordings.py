@@ -45,7 +45,8 @@ def find_damage(path: Path) -> str | None:
 def read_each(paths: Iterable[Path], sample_rate: int, title: str) -> Iterator[tuple[Path, Float32]]:
     """Read audio files one after the other with a progress bar; those that cannot be read are left out, and said."""
     skipped = []
-    for path in tqdm(list(paths), title):
+    paths = list(paths)
+    for path in tqdm(paths, title, disable=not paths):
         try:
             yield path, read_audio(path, sample_rate)
         except (DataError, NoInputError) as error:
