@@ -5,6 +5,7 @@ Imports no other module of `affectd_train`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -15,7 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import forkserver
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +27,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from affectd.errors import NoInputError, UnavailableError
+
+_CHUNK = 16
+_stop: Event | None = None  # of a process of a pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,22 +98,23 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-    pool = ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(os.cpu_count(), context, _start, (stop,))
     try:
-        yield from tqdm(pool.map(function, items, chunksize=16), title, total=len(items))
+        chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+        results = pool.map(partial(_all_of, function), chunks)
+        yield from tqdm(itertools.chain.from_iterable(results), title, total=len(items))
     except BrokenProcessPool:
         raise UnavailableError(f"{title}: a process was killed, as happens when memory runs out") from None
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
     finally:
-        pool.shutdown()
+        stop.set()  # rather than to kill them, at which the pool itself falls over
+        pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Let a process of a pool end when the one that started it is killed."""
+def _start(stop: Event) -> None:
+    """Prepare a process of a pool: it ends with the one that started it, and finishes at most one item more."""
+    global _stop
+    _stop = stop
 
     def watch() -> None:
         if parent := multiprocessing.parent_process():
@@ -115,6 +122,10 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _all_of(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items if not (_stop and _stop.is_set())]
 
 
 def say(line: str) -> None:
