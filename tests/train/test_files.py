@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd_train.files import audio_files, in_parallel, write_arrays, write_json, written_whole
+from affectd_train.files import in_parallel, write_arrays, write_json, written_whole
+from affectd_train.folders import audio_files
 
 
 def test_recordings_are_listed_at_any_depth_and_in_any_case(tmp_path: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from affectd.stdio import quiet
+from affectd_train.stored import check, reading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors still come through
 with quiet():
@@ -20,4 +25,18 @@ with quiet():
         for handler in tensorflow.get_logger().handlers:
             handler.stream = sys.__stderr__
 
-__all__ = ["keras", "layers", "ops"]
+__all__ = ["keras", "layers", "load_network", "ops"]
+
+
+def load_network(path: Path, remedy: str, custom_objects: dict[str, Any] | None = None) -> keras.Model:
+    """Read a Keras file, with its optimizer if it has one and `custom_objects` says its loss.
+
+    Raises
+    ------
+    NoInputError, DataError
+        If it cannot be opened; if it is damaged. The message ends with `remedy`.
+    """
+    with reading(path, remedy):
+        network = keras.models.load_model(path, custom_objects=custom_objects, compile=custom_objects is not None)
+        check(all(np.isfinite(weight).all() for weight in network.get_weights()), "weights that are not finite")
+    return network

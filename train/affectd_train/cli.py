@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
 from affectd_train.data.labels import CORPORA
+from affectd_train.home import home
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
@@ -47,16 +50,34 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
-        print_result(options.command(options))
+        with _interruptible(), home():
+            print_result(options.command(options))
     except BrokenPipeError:
         raise
     except OSError as error:
-        print_error("affectd-train", str(error))
+        print_error("affectd-train", " ".join(str(error).split()))
         return 74
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
-        return 130
+        return int(str(interrupt) or 128 + signal.SIGINT)
     return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does; a second Ctrl-C does not break into what cleans up after the first."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt(str(128 + number))
+
+    numbers = [signal.SIGTERM] if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else [signal.SIGTERM, signal.SIGINT]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -225,8 +246,12 @@ def _report(options: argparse.Namespace) -> str:
     from affectd_train.files import write_text
     from affectd_train.reports.card_sections import pictures_beside
     from affectd_train.reports.model_card import markdown
+    from affectd_train.stored import reading
 
-    write_text(options.out, markdown(read_model(options.model), pictures_beside(options.out.parent)))
+    model = read_model(options.model)
+    with reading(options.model, "affectd-train pack writes another"):
+        page = markdown(model, pictures_beside(options.out.parent))
+    write_text(options.out, page)
     return _names(options.out)
 
 

@@ -1,29 +1,36 @@
-"""What all rooms share: files written whole or not at all, records of runs, audio listings, process pools, messages.
+"""What all rooms share: files written whole or not at all, process pools, messages.
 
 Imports no other module of `affectd_train`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import forkserver
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from affectd.errors import NoInputError
+from affectd.errors import NoInputError, UnavailableError
 from affectd.stdio import printable
 
-AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus"))
-"""What noise, rooms and everyday speech come in."""
+_CHUNK = 16
+_stop: Event | None = None  # of a process of a pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,44 +49,18 @@ def needed(path: Path, command: str) -> Path:
     return path
 
 
-class Fitted(TypedDict):
-    """What ``fit.json`` holds, beside the weights of a run.
-
-    ``recipe`` may be of an earlier version, with other numbers; ``mean`` and ``std`` are per coefficient;
-    ``speakers`` and ``clips`` (corpus -> how many) are those trained on.
-    """
-
-    recipe: dict[str, Any]
-    labels: list[str]
-    mean: list[float]
-    std: list[float]
-    speakers: list[str]
-    clips: dict[str, int]
-
-
-def read_fitted(run: Path) -> Fitted:
-    """Read what training noted about a finished run.
-
-    Raises
-    ------
-    NoInputError
-        If nothing was fitted in ``run``.
-    """
-    fitted: Fitted = json.loads(needed(run / "fit.json", "fit").read_text())
-    return fitted
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """List the recordings under a folder, at any depth; none where there is no folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-
-
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end."""
     beside = path.with_name(f"{path.stem}.partial{path.suffix}")
-    yield beside
-    os.replace(beside, path)
+    try:
+        yield beside
+        with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -103,14 +84,51 @@ def write_json(path: Path, content: Any) -> None:
 def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> Iterator[R]:
     """Map a function over items on all cores, with a progress bar; the results come in the order of the items.
 
-    The function is sent to the processes by the name of its module.
+    The function is sent to the processes by the name of its module. Whatever ends the caller ends the processes too.
+
+    Raises
+    ------
+    UnavailableError
+        If a process is killed, as the system does when memory runs out.
     """
     # Not fork: the parent may already run TensorFlow's threads.
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
-        yield from tqdm(pool.map(function, items, chunksize=16), title, total=len(items))
+    # Ctrl-C reaches all processes of a terminal. This one tells the others, which inherit that they do not hear it.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(os.cpu_count(), context, _start, (stop,))
+    try:
+        chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+        results = pool.map(partial(_all_of, function), chunks)
+        yield from tqdm(itertools.chain.from_iterable(results), title, total=len(items))
+    except BrokenProcessPool:
+        raise UnavailableError(f"{title}: a process was killed, as happens when memory runs out") from None
+    finally:
+        stop.set()  # rather than to kill them, at which the pool itself falls over
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(stop: Event) -> None:
+    """Prepare a process of a pool: it ends with the one that started it, and finishes at most one item more."""
+    global _stop
+    _stop = stop
+
+    def watch() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _all_of(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items if not (_stop and _stop.is_set())]
 
 
 def say(line: str) -> None:
-    """Write a line to standard error without breaking a progress bar."""
+    """Write a line to standard error without breaking a progress bar; what a terminal would obey is escaped."""
     tqdm.write(printable(line), file=sys.stderr)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile
 from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
-from affectd_train.files import needed, read_fitted, say
+from affectd_train.files import say
 from affectd_train.reports.model_card import card
+from affectd_train.stored import read_fitted
 
 
 def release(run: Path, evaluation: Path, also: Sequence[Path], out: Path) -> ModelFile:
@@ -30,7 +32,9 @@ def release(run: Path, evaluation: Path, also: Sequence[Path], out: Path) -> Mod
     NoInputError
         If one of them is not finished.
     """
-    predictions = read_predictions(needed(evaluation / "predictions.jsonl", "evaluate"))
+    predictions = read_predictions(evaluation / "predictions.jsonl")
+    if not any(prediction.get("int8") for prediction in predictions):
+        raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
     temperature = round(calibrate(predictions), 3)
     uncertain = round(uncertain_threshold(predictions, temperature), 3)
     recipe = read_fitted(run)["recipe"]

@@ -18,8 +18,8 @@ from scipy.signal import fftconvolve
 
 from affectd.arrays import Float32
 from affectd.errors import DataError, NoInputError
-from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files
+from affectd_train.data.recordings import read_audio, read_each
+from affectd_train.folders import audio_files, named_contents
 
 # What `Augmenter` draws from, uniformly. A shifted pitch takes the formants with it: that is another voice.
 PITCH_SEMITONES = (-4.0, 4.0)
@@ -30,6 +30,7 @@ GAIN_DB = (-20.0, 6.0)
 # How often a step other than pitch and gain happens at all.
 PROBABILITY = 0.5
 
+_RATE = 16000
 _PEAK = 32767 / 32768  # the largest sample that 16-bit PCM can hold
 
 
@@ -102,7 +103,7 @@ class Augmenter:
     Files are decoded once per process, when first drawn; an augmenter sent to another process carries paths.
 
     Both folders are read at any depth; None is for no noise or no rooms. Room responses inside the folder of noises are
-    not taken for noise.
+    not taken for noise. A file that cannot be read is left out, and said.
 
     Raises
     ------
@@ -111,8 +112,10 @@ class Augmenter:
     """
 
     def __init__(self, noise_dir: Path | str | None, impulse_response_dir: Path | str | None) -> None:
-        self.responses = _audio_files_of(impulse_response_dir)
-        self.noises = [path for path in _audio_files_of(noise_dir) if path not in self.responses]
+        responses, noises = _audio_files_of(impulse_response_dir), _audio_files_of(noise_dir)
+        of_rooms = {path.resolve() for path in responses}
+        self.responses = _usable(responses, "rooms")
+        self.noises = _usable([path for path in noises if path.resolve() not in of_rooms], "noise")
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides about the result except the seed, fit for JSON: a key for caches."""
@@ -123,8 +126,8 @@ class Augmenter:
             "snr_db": SNR_DB,
             "gain_db": GAIN_DB,
             "probability": PROBABILITY,
-            "noises": [[path.name, path.stat().st_size] for path in self.noises],
-            "responses": [[path.name, path.stat().st_size] for path in self.responses],
+            "noises": named_contents(self.noises),
+            "responses": named_contents(self.responses),
         }
 
     def voice(self, samples: Float32, sample_rate: int, generator: np.random.Generator) -> Float32:
@@ -176,7 +179,10 @@ def _choose(paths: list[Path], generator: np.random.Generator) -> Path:
 
 @functools.cache
 def _read(path: Path, sample_rate: int) -> Float32:
-    samples = read_audio(path, sample_rate)
+    try:
+        samples = read_audio(path, sample_rate)
+    except DataError as error:  # else the clip would be taken for damaged
+        raise NoInputError(f"{error}, though it could be read before") from error
     samples.flags.writeable = False
     return samples
 
@@ -186,7 +192,12 @@ def _audio_files_of(folder: Path | str | None) -> list[Path]:
         return []
     if not Path(folder).is_dir():
         raise NoInputError(f"{folder}: no such folder")
-    files = sorted(path.resolve() for path in audio_files(Path(folder)))
+    files = audio_files(Path(folder))
     if not files:
         raise DataError(f"{folder}: no audio file in it")
     return files
+
+
+def _usable(paths: list[Path], title: str) -> list[Path]:
+    """Leave out what cannot be decoded, before it is drawn hours later."""
+    return [path.absolute() for path, _ in read_each(paths, _RATE, title)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+from affectd_train.folders import Skipped
 
 
 @dataclass(frozen=True, order=True)
@@ -30,13 +31,6 @@ class Clip:
     def is_logmel(self) -> bool:
         """Whether the clip is a log-mel spectrogram rather than audio."""
         return self.first_frame is not None
-
-
-class Skipped(NamedTuple):
-    """A file, or a row of CREMA-D's table (`clips.csv:NAME`), that became no clip, and why."""
-
-    path: Path
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from affectd.errors import DataError, NoInputError
-from affectd_train.data.clips import Clip, Corpus, Skipped
+from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.file_names import LAYOUTS, Misnamed
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
+from affectd_train.folders import AUDIO_SUFFIXES, Skipped, find_folders, say_skipped, walk
 
-# What soundfile reads; and .mp4, for videos are named in the same way and their name gives the better reason.
-_SUFFIXES = frozenset(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".mp4")
-)
+_SUFFIXES = AUDIO_SUFFIXES | {".mp4"}  # videos are named in the same way, and their name gives the better reason
 
 
 def find_corpora(data_root: Path | str) -> dict[str, Path]:
@@ -34,19 +33,12 @@ def find_corpora(data_root: Path | str) -> dict[str, Path]:
     DataError
         If two folders claim to be the same corpus.
     """
-    root = _existing_folder(data_root)
-    found: dict[str, Path] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        name = re.sub("[^a-z0-9]", "", folder.name.lower())
-        if name in found:
-            raise DataError(f"{found[name]} and {folder} both look like {name}; rename one of them")
-        if name in CORPORA:
-            found[name] = folder
+    found = find_folders(_existing_folder(data_root), CORPORA)
     return {name: found[name] for name in CORPORA if name in found}
 
 
 def read_corpus(name: str, root: Path | str) -> Corpus:
-    """List the clips of a corpus in its official layout, at any depth under `root`.
+    """List the clips of a corpus in its official layout, at any depth under `root` and through links.
 
     Only headers are read. A file that is damaged (no readable header, no samples, values that are not
     finite), misnamed, a copy of another one, or without a label here is listed in `Corpus.skipped` with the
@@ -65,12 +57,12 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
         raise ValueError(f"unknown corpus {name!r}: known are {', '.join(CORPORA)}")
     folder = _existing_folder(root)
     clips: list[Clip] = []
-    skipped: list[Skipped] = []
+    files, skipped = walk(folder)
     seen: dict[tuple[str, str], Path] = {}
     table, logmel = folder / "clips.csv", folder / "logmel.npy.xz"
     has_logmel = name == "cremad" and table.is_file() and logmel.is_file()
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() or (has_logmel and path in (table, logmel)):
+    for path in files:
+        if has_logmel and path in (table, logmel):
             continue
         try:
             clip = _clip(name, path, path)
@@ -113,8 +105,7 @@ def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
         corpus = read_corpus(name, found[name])
         clips += corpus.clips
         say(f"{name}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
-        for path, reason in corpus.skipped:
-            say(f"  skipped {path.name}: {reason}")
+        say_skipped(name, corpus.skipped)
     if not clips:
         raise NoInputError(f"{data}: none of {', '.join(corpora)} in it")
     return clips
@@ -129,8 +120,6 @@ def _existing_folder(path: Path | str) -> Path:
 
 def _clip(corpus: str, named: Path, path: Path) -> Clip:
     """Return the clip that the name `named` describes; raise `Misnamed` when it describes none."""
-    if named.name.startswith("."):
-        raise Misnamed("a hidden file")
     if named.suffix.lower() not in _SUFFIXES:
         raise Misnamed("not an audio file")
     speaker, gender, code, text = LAYOUTS[corpus][0](named)
@@ -143,16 +132,27 @@ def _clip(corpus: str, named: Path, path: Path) -> Clip:
 
 def _read_logmel_table(table: Path, logmel: Path, clips: list[Clip], skipped: list[Skipped]) -> None:
     """Append the rows of CREMA-D's `clips.csv`; actor, sentence, emotion and level are read from the name."""
+    names = set()
     with table.open(newline="", encoding="utf-8", errors="replace") as lines:
-        for row in csv.DictReader(lines):
+        for row in _rows(table, lines):
             name = row.get("name") or f"line {len(clips) + len(skipped) + 2}"
             try:
                 clip = _clip("cremad", Path(f"{name}.wav"), logmel)
                 first, count = (row.get(field) or "" for field in ("first_frame", "n_frames"))
                 if not (first.isdecimal() and count.isdecimal() and int(count) > 0):
                     raise Misnamed(f"first_frame {first!r} and n_frames {count!r} are no span of frames")
+                if name in names:
+                    raise Misnamed("the same recording as a row before it")
+                names.add(name)
             except Misnamed as reason:
                 skipped.append(Skipped(table.with_name(f"clips.csv:{name}"), str(reason)))
             else:
                 fields = (clip.corpus, clip.path, clip.speaker, clip.gender, clip.emotion, clip.text)
                 clips.append(Clip(*fields, first_frame=int(first), n_frames=int(count)))
+
+
+def _rows(table: Path, lines: TextIO) -> Iterator[dict[str, str]]:
+    try:
+        yield from csv.DictReader(lines)
+    except csv.Error as error:
+        raise DataError(f"{table}: not a table ({error})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from affectd_train.files import audio_files
+from affectd_train.folders import audio_files
 
 
 def everyday_recordings(folder: Path) -> list[Path]:
@@ -18,4 +18,4 @@ def trained_on(recording: Path) -> bool:
 
     The names say nothing about the speakers, so some of them may be on both sides.
     """
-    return zlib.crc32(recording.name.encode()) % 2 == 0
+    return zlib.crc32(recording.name.encode(errors="surrogateescape")) % 2 == 0

@@ -105,7 +105,7 @@ def cremad(path: Path) -> Named:
     Terms: Open Database License 1.0, contents under the Database Contents License 1.0.
     Official count: 7,442 clips, 91 speakers (43 female, 48 male), 6 classes (no calm, no surprised), 16 kHz.
     """
-    match = re.fullmatch(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)", path.stem)
+    match = re.fullmatch(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)", path.stem.upper())
     if not match:
         raise Misnamed("not ACTOR_SENTENCE_EMOTION_LEVEL")
     if not 1001 <= int(match[1]) <= 1091:
@@ -155,12 +155,12 @@ def emodb(path: Path) -> Named:
     Terms: CC0.
     Official count: 535 clips, 10 speakers (5 female, 5 male), 7 classes of which 6 are ours, 16 kHz.
     """
-    match = re.fullmatch(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)", path.stem)
+    match = re.fullmatch(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)", path.stem, re.IGNORECASE)
     if not match:
         raise Misnamed("not speaker, text, emotion letter and version, such as 03a01Fa")
     if match[1] not in _EMODB_MALE | _EMODB_FEMALE:
         raise Misnamed(f"no speaker {match[1]} in EmoDB")
-    return Named(match[1], "male" if match[1] in _EMODB_MALE else "female", match[3], match[2])
+    return Named(match[1], "male" if match[1] in _EMODB_MALE else "female", match[3].upper(), match[2].lower())
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Named], str]] = {

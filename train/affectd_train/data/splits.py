@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from affectd.errors import DataError
 from affectd_train.data.clips import Clip
 
 EMOBOX_RAVDESS: dict[int, tuple[str, ...]] = {
@@ -27,6 +28,10 @@ EMOBOX_RAVDESS: dict[int, tuple[str, ...]] = {
 Source: Z. Ma et al., "EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark",
 Interspeech 2024, the published partition of RAVDESS.
 """
+
+
+class TooFewError(DataError, ValueError):
+    """There are too few clips or speakers for a split."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ def emobox_ravdess(clips: Sequence[Clip], fold: int) -> Split:
     Raises
     ------
     ValueError
-        If there is no such fold, or a test speaker of it is absent.
+        If there is no such fold; `TooFewError` if a test speaker of it is absent.
     """
     if fold not in EMOBOX_RAVDESS:
         raise ValueError(f"fold {fold} is none of EmoBox's folds of RAVDESS ({', '.join(map(str, EMOBOX_RAVDESS))})")
     present = {clip.speaker for clip in clips}
     if absent_from_test := sorted(set(EMOBOX_RAVDESS[fold]) - present):
-        raise ValueError(f"fold {fold} cannot be tested without {', '.join(absent_from_test)}")
+        raise TooFewError(f"fold {fold} cannot be tested without {', '.join(absent_from_test)}")
     absent = sorted({speaker for fold in EMOBOX_RAVDESS.values() for speaker in fold} - present)
     name = f"EmoBox RAVDESS fold {fold}, speakers disjoint"
     if absent:
@@ -69,12 +74,12 @@ def speaker_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> list[Split]
 
     Raises
     ------
-    ValueError
+    TooFewError
         If `n_folds` is less than two or more than there are speakers.
     """
     n_clips = Counter(clip.speaker for clip in clips)
     if not 2 <= n_folds <= len(n_clips):
-        raise ValueError(f"n_folds is {n_folds}, but must be 2 to the number of speakers, {len(n_clips)}")
+        raise TooFewError(f"n_folds is {n_folds}, but must be 2 to the number of speakers, {len(n_clips)}")
     speakers_of_fold: list[set[str]] = [set() for _ in range(n_folds)]
     for group in _shuffled_groups(clips, seed):
         n_of_group = [0] * n_folds
@@ -101,7 +106,7 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
 
     Raises
     ------
-    ValueError
+    TooFewError
         If there are fewer than two speakers.
 
     Examples
@@ -113,7 +118,7 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
     """
     speakers = sorted({clip.speaker for clip in clips})
     if len(speakers) < 2:
-        raise ValueError(f"leaving one speaker out needs at least two speakers, there are {len(speakers)}")
+        raise TooFewError(f"leaving one speaker out needs at least two speakers, there are {len(speakers)}")
     return [_split(f"leave {speaker} out, speakers disjoint", clips, frozenset((speaker,))) for speaker in speakers]
 
 
@@ -125,7 +130,7 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
     Raises
     ------
     ValueError
-        If `test_fraction` is not between 0 and 1, or leaves one side empty.
+        If `test_fraction` is not between 0 and 1; `TooFewError` if it leaves one side empty.
     """
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction is {test_fraction}, but must be between 0 and 1")
@@ -138,7 +143,7 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
         alike = by_emotion[emotion]
         test.update(generator.sample(alike, round(test_fraction * len(alike))))
     if not 0 < len(test) < len(clips):
-        raise ValueError(f"test_fraction {test_fraction} of {len(clips)} clips leaves one side empty")
+        raise TooFewError(f"test_fraction {test_fraction} of {len(clips)} clips leaves one side empty")
     name = f"random {test_fraction:.0%} (seed {seed}), SAME SPEAKERS ON BOTH SIDES"
     return Split(name, [clip for clip in clips if clip not in test], [clip for clip in clips if clip in test])
 

@@ -114,6 +114,8 @@ def expected_calibration_error(sure: Array, right: Array) -> float:
 
 def coverage(sure: Array, right: Array, truth: Array) -> list[Covered]:
     """Draw the line of ``uncertain`` so that 5, 10, ... 100 % of the recordings are answered."""
+    if not len(sure):
+        return []
     order = np.argsort(-sure, kind="stable")
     curve: list[Covered] = []
     for share in np.linspace(0.05, 1.0, 20):
@@ -147,6 +149,8 @@ def calibrate(predictions: Sequence[Prediction]) -> float:
     from scipy.optimize import minimize_scalar
 
     heard = [p for p in predictions if p["int8"]]
+    if not heard:
+        return 1.0
     labels = list(heard[0]["int8"])
     logits = np.log(np.array([[max(p["int8"][label], _LOWEST) for label in labels] for p in heard]))
     truth = np.array([labels.index(p["truth"]) for p in heard])

@@ -15,8 +15,8 @@ from scipy.signal import butter, resample_poly, sosfilt
 
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import add_noise, add_room
-from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files
+from affectd_train.data.noise import noise_recordings, room_responses
+from affectd_train.data.recordings import read_each
 
 Degradation = Callable[[Float32, int], Float32]
 """From samples and a seed, different for every clip, to samples of the same length."""
@@ -39,13 +39,15 @@ class Condition:
 def conditions(noise_dir: Path, sample_rate: int) -> list[Condition]:
     """List every condition that the recordings under ``noise_dir`` allow; the first is the clean sound."""
     listed = [Condition("clean", "clean", lambda samples, seed: samples)]
-    kinds = {kind: [read_audio(p, sample_rate) for p in audio_files(noise_dir / kind)] for kind in NOISE_KINDS}
+    noise, rooms = noise_recordings(noise_dir), room_responses(noise_dir)
+    kinds: dict[str, list[Float32]] = {kind: [] for kind in NOISE_KINDS}
+    for path, samples in read_each(noise, sample_rate, "noise"):
+        kinds.get(path.relative_to(noise_dir).parts[0].lower(), []).append(samples)
     kinds["pink (not in training)"] = [pink(60 * sample_rate)]
     for kind, recordings in kinds.items():
         if recordings:
             listed += [Condition(f"noise {kind}", f"{snr} dB", noisy(recordings, snr)) for snr in SNR_DB]
-    for path in audio_files(noise_dir / "impulse_responses"):
-        listed.append(Condition("room", path.stem, in_room(read_audio(path, sample_rate))))
+    listed += [Condition("room", path.stem, in_room(heard)) for path, heard in read_each(rooms, sample_rate, "rooms")]
     listed += [Condition("gain", f"{gain:+} dB", amplified(gain)) for gain in GAIN_DB]
     listed.append(Condition("band", "telephone, 300 to 3400 Hz", telephone))
     listed += [Condition("codec", name, code) for name, code in CODECS.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -21,8 +21,9 @@ from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd_train.data.everyday_speech import trained_on
-from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files
+from affectd_train.data.noise import noise_recordings
+from affectd_train.data.recordings import read_each
+from affectd_train.folders import audio_files, find_folders
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BLOCK = 4096  # samples
@@ -86,7 +87,7 @@ def everyday(network: Classifier, data: Path) -> Everyday:
         If neither is under ``data``.
     """
     rate = network.model.spec.sample_rate
-    noise = {name: sound for name, sound in _under(data / "noise", rate).items() if "impulse_resp" not in name}
+    noise = _under(data, "noise", noise_recordings, rate)
     both = (("speech", speech_for_tests(data, rate)), ("noise", noise))
     recordings = {kind: found for kind, found in both if found}
     if not recordings:
@@ -110,10 +111,12 @@ def everyday(network: Classifier, data: Path) -> Everyday:
 
 def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
     """Read the half of the everyday speech that never trains; `affectd_train.data.everyday_speech` says which."""
-    speech = _under(data / "speech", sample_rate)
+    speech = _under(data, "speech", audio_files, sample_rate)
     return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
 
 
-def _under(folder: Path, sample_rate: int) -> dict[str, Float32]:
-    """Read every recording under a folder, by its path in it; none where there is no folder."""
-    return {p.relative_to(folder).as_posix(): read_audio(p, sample_rate) for p in audio_files(folder)}
+def _under(data: Path, name: str, recordings: Callable[[Path], list[Path]], sample_rate: int) -> dict[str, Float32]:
+    """Read the recordings in a folder of the data, by their path in it; none where there is no such folder."""
+    folder = find_folders(data, [name]).get(name)
+    listed = recordings(folder) if folder else []
+    return {p.relative_to(folder or data).as_posix(): x for p, x in read_each(listed, sample_rate, name)}

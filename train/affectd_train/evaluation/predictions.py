@@ -13,8 +13,10 @@ from affectd.arrays import Float32
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
+from affectd_train.data.labels import LABELS
 from affectd_train.evaluation.on_device import hear
-from affectd_train.files import write_text
+from affectd_train.files import needed, write_text
+from affectd_train.stored import again, check, reading
 
 if TYPE_CHECKING:
     from affectd_train.backend import keras
@@ -53,10 +55,10 @@ class FloatNetwork:
 
 def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: str) -> list[Prediction]:
     """Classify clips with a model file and with the float network it came from."""
-    from affectd_train.backend import keras  # not at the top: what reads predictions does without
+    from affectd_train.backend import load_network  # not at the top: what reads predictions does without
 
     model = read_model(model_path)
-    int8, as_float = Classifier(model), FloatNetwork(model, keras.models.load_model(float_path, compile=False))
+    int8, as_float = Classifier(model), FloatNetwork(model, load_network(float_path, again("fit")))
     return [about(clip) | {"int8": hear(clip, int8), "float": hear(clip, as_float)} for clip in tqdm(clips, title)]
 
 
@@ -109,5 +111,14 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Read what `write_predictions` wrote."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    """Read what `write_predictions` wrote; see `affectd_train.stored.reading` for what is raised."""
+    needed(path, "evaluate")
+    with reading(path, again("evaluate")):
+        predictions: list[Prediction] = [json.loads(line) for line in path.read_text().splitlines() if line]
+        for prediction in predictions:
+            answers = [prediction[name] for name in NETWORKS if name in prediction]
+            numbers = all(isinstance(p, float | int) for answer in answers for p in answer.values())
+            texts = all(isinstance(prediction.get(key, ""), str) for key in ("path", "corpus", "speaker", "gender"))
+            check(bool(answers) and numbers and texts and prediction["truth"] in LABELS, "not a prediction")
+        check(bool(predictions), "empty")
+    return predictions

@@ -21,6 +21,7 @@ from affectd_train.evaluation.metrics import unweighted_accuracy
 from affectd_train.evaluation.on_device import hear_bands, level_and_bands
 from affectd_train.evaluation.predictions import about, best_label, read_predictions
 from affectd_train.files import needed, write_json
+from affectd_train.folders import find_folders
 
 SHIPPED = FRONT_ENDS[0]
 
@@ -94,11 +95,12 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
     every
         Take every n-th recording alone, to be n times as fast.
     """
+    noise = find_folders(data, ["noise"]).get("noise", data / "noise")
     table: list[Degraded] = []
     truth: list[str] = []
     for model, tested in folds(evaluation, clips):
         network = Classifier(model)
-        table = table or [Degraded(condition) for condition in conditions(data / "noise", model.spec.sample_rate)]
+        table = table or [Degraded(condition) for condition in conditions(noise, model.spec.sample_rate)]
         for clip in tqdm(tested[::every], "degraded recordings"):
             truth.append(clip.emotion)
             samples = load_audio(clip, model.spec.sample_rate)

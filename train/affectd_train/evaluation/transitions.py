@@ -22,6 +22,7 @@ from affectd.recognition.vad import band_level, trim
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.event_rates import listen
+from affectd_train.files import say
 
 WITHIN_SECONDS = 1.0
 N_SEGMENTS = 6
@@ -133,6 +134,9 @@ def transition_figures(networks: Sequence[tuple[Network, Sequence[Clip]]], confi
         for clip in clips:
             speakers[clip.speaker].append(clip)
         for theirs in tqdm(speakers.values(), "changing voices"):
+            if len({clip.emotion for clip in theirs}) < 2:
+                say(f"{theirs[0].speaker}: one emotion alone, no transition between two")
+                continue
             for seed in (0, 1):
                 joined = join(theirs, network.model.spec, seed)
                 results.append(detections(joined, listen(joined.samples, network, config)))

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from affectd.arrays import Int16
+from affectd.errors import DataError, ModelFileError, UnavailableError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors, self_test
 from affectd.recognition.model_file import ModelFile, write_model
-from affectd_train.files import needed, read_fitted
+from affectd_train.files import needed
+from affectd_train.stored import again, read_fitted
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
@@ -25,7 +27,12 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     ------
     NoInputError
         If the run was not fitted or not quantized.
+    DataError
+        If what was fitted or quantized is damaged.
     """
+    tflite = needed(run / "int8.tflite", "quantize").read_bytes()
+    if tflite[4:8] != b"TFL3":
+        raise DataError(f"{run / 'int8.tflite'}: damaged (no TFLite file); {again('quantize')}")
     fitted = read_fitted(run)
     recipe = fitted["recipe"]
     spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
@@ -46,9 +53,12 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
             "output": np.zeros(len(fitted["labels"]), np.int8),
         },
         card=card | {"training": {"recipe": recipe, "clips": fitted["clips"], "speakers": fitted["speakers"]}},
-        tflite=needed(run / "int8.tflite", "quantize").read_bytes(),
+        tflite=tflite,
     )
-    classifier = Classifier(model)
+    try:
+        classifier = Classifier(model)
+    except (ModelFileError, UnavailableError) as error:
+        raise type(error)(f"{run / 'int8.tflite'}: {error}; if it is damaged, {again('quantize')}") from error
     model = dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], classifier))
     self_test(model, classifier)
     write_model(out, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from affectd.arrays import Float32
 from affectd.errors import DataError
 from affectd.stdio import quiet
-from affectd_train.backend import keras
+from affectd_train.backend import keras, load_network
 from affectd_train.files import needed, written_whole
+from affectd_train.stored import again, check, reading, sound
 
 ALLOWED_DTYPES = (np.int8, np.int32)
 """int32 holds the biases (scale = input scale x weight scale) and the shapes of reshapes."""
@@ -109,11 +111,24 @@ def quantize(run: Path) -> Path:
     ------
     NoInputError
         If nothing was fitted in ``run``.
+    DataError
+        If what was fitted there is damaged.
     """
     source, result = needed(run / "float.keras", "fit"), run / "int8.tflite"
-    if not (result.exists() and result.stat().st_mtime > source.stat().st_mtime):
-        contexts = np.load(run / "representative.npy").astype(np.float32)
-        content = convert_int8(keras.models.load_model(source, compile=False), contexts)
+    newer = result.exists() and result.stat().st_mtime > source.stat().st_mtime
+    if not (newer and sound(result, lambda path: check_int8(path.read_bytes()))):
+        network = load_network(source, again("fit"))
+        contexts = representative(needed(run / "representative.npy", "fit"), network.input_shape[1:])
+        content = convert_int8(network, contexts)
         with written_whole(result) as beside:
             beside.write_bytes(content)
     return result
+
+
+def representative(path: Path, shape: tuple[int, ...]) -> Float32:
+    """Read the contexts that show the ranges: ``(n, n_frames, n_mfcc)``."""
+    with reading(path, again("fit")):
+        contexts: Float32 = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False).astype(np.float32)
+        check(contexts.ndim == 3 and contexts.shape[1:] == shape and len(contexts) > 0, "contexts of another shape")
+        check(bool(np.isfinite(contexts).all()), "values that are not finite")
+    return contexts

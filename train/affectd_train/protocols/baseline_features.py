@@ -19,7 +19,9 @@ from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
-from affectd_train.files import in_parallel, written_whole
+from affectd_train.files import in_parallel, write_arrays
+from affectd_train.folders import fingerprint
+from affectd_train.stored import arrays, cached, check
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`
 
@@ -95,24 +97,26 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
     -------
     ``(1 + n_copies, len(clips), ...)`` float32; the first row is of the clips as they are.
     """
-    files = [f"{clip.speaker}/{clip.path.name} {clip.path.stat().st_size}" for clip in clips]
+    files = [f"{clip.speaker}/{clip.path.name} {fingerprint(clip.path)}" for clip in clips]
     digest = hashlib.sha256(json.dumps([name, n_copies, files]).encode()).hexdigest()[:16]
-    file = cache / f"{name}-{digest}.npy"
-    if not file.exists():
+
+    def read(file: Path) -> Float32:
+        (rows,) = arrays(file, "rows")
+        check(rows.shape[:2] == (1 + n_copies, len(clips)) and rows.ndim == 4, "rows of another shape")
+        return np.asarray(rows, np.float32)
+
+    def make(file: Path) -> None:
         jobs = [(clip, name, n_copies) for clip in clips]
         # librosa takes seconds to import in every process.
         parallel = in_parallel(_features_of, jobs, f"{name} of {len(clips)} clips") if len(clips) >= 100 else None
-        rows = list(parallel or map(_features_of, jobs))
-        cache.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as beside:
-            np.save(beside, np.stack(rows, axis=1))
-    stored: Float32 = np.load(file)
-    return stored
+        write_arrays(file, rows=np.stack(list(parallel or map(_features_of, jobs)), axis=1))
+
+    return cached(cache / f"{name}-{digest}.npz", read, make)
 
 
 def _features_of(job: _Job) -> Float32:
     clip, name, n_copies = job
     samples, _ = librosa.effects.trim(load_audio(clip, SAMPLE_RATE), top_db=30)
-    rng = np.random.default_rng(zlib.crc32(f"{clip.speaker} {clip.path.name}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{clip.speaker} {clip.path.name}".encode(errors="surrogateescape")))
     variants = [samples, *(copy(samples, rng) for copy in COPIES[:n_copies])]
     return np.stack([FEATURES[name](librosa.util.fix_length(v, size=_N_SAMPLES)) for v in variants])

@@ -20,6 +20,7 @@ from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
 from affectd_train.files import write_json
 from affectd_train.protocols.baseline_features import seed_features
+from affectd_train.stored import check, sound
 
 if TYPE_CHECKING:
     from affectd_train.backend import keras
@@ -96,7 +97,11 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
     """
     file, note = run / "predictions.jsonl", run / "system.json"
     asked = asdict(system) | {"split": split.name, "clips": len(split.train)}
-    if file.exists() and note.exists() and json.loads(note.read_text()) == asked:
+
+    def as_asked(note: Path) -> None:
+        check(json.loads(note.read_text()) == asked, "of another system or split")
+
+    if file.exists() and note.exists() and sound(note, as_asked) and sound(file, read_predictions):
         return read_predictions(file)
     clips = [*split.train, *split.test]
     features = seed_features(clips, system.features, system.n_copies, cache)

@@ -19,6 +19,7 @@ from affectd_train.evaluation.predictions import Prediction, among, predict, rea
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
+from affectd_train.stored import cached
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
 
@@ -58,16 +59,17 @@ def run_split(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) 
     train = set(split.train)
     clips = [c for c in (*split.train, *split.test) if c in train or (c.speaker in strangers and c.corpus in corpora)]
     held_out = frozenset(clip.speaker for clip in clips) & strangers
+    if not split.train or not split.test:
+        raise NoInputError(f"{split.name}: nothing is left to {'test on' if split.train else 'train on'}")
     claim(run, clips, recipe, held_out)  # before anything of an earlier call is taken for an answer
-    file = run / "predictions.jsonl"
-    if file.exists():
-        return read_predictions(file)
-    float_path = fit(clips, recipe, data, run, cache, held_out)
-    quantize(run)
-    pack(run, run / "affectd.tflite", {"protocol": split.name})
-    predictions = predict(run / "affectd.tflite", float_path, split.test, split.name)
-    write_predictions(file, predictions)
-    return predictions
+
+    def make(file: Path) -> None:
+        float_path = fit(clips, recipe, data, run, cache, held_out)
+        quantize(run)
+        pack(run, run / "affectd.tflite", {"protocol": split.name})
+        write_predictions(file, predict(run / "affectd.tflite", float_path, split.test, split.name))
+
+    return cached(run / "predictions.jsonl", read_predictions, make)
 
 
 def run_folds(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from affectd_train.evaluation.denoise import FRONT_ENDS
-from affectd_train.files import needed
 from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
+from affectd_train.stored import again, read_fitted, read_json, reading
 from affectd_train.training.recipe import options_of
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
@@ -29,15 +28,21 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
         If one of ``also`` has no ``metrics.json``.
     """
     short = _other_protocols(also)
-    if calibration := _read(evaluation / "metrics.json").get("calibration"):
-        points = [(p["coverage"], p["unweighted"], p["weighted"]) for p in calibration["coverage"][3::4]]
-        short["calibration"] = {"ece": calibration["ece"], "coverage": points}
-    if robustness := _read(evaluation / "robustness.json"):
-        short["robustness"] = _robustness(robustness)
-    if behavior := _read(evaluation / "behavior.json"):
-        everyday = {name: rates for name, rates in behavior["everyday"].items() if isinstance(rates, dict)}
-        rates_of = {name: {key: rates[key] for key in RATES} for name, rates in everyday.items()}
-        short["behavior"] = {"everyday": rates_of, "transitions": behavior["transitions"]["as shipped"]}
+    figures, file = _read(evaluation / "metrics.json", "evaluate")
+    with reading(file, again("evaluate")):
+        if calibration := figures.get("calibration"):
+            points = [(p["coverage"], p["unweighted"], p["weighted"]) for p in calibration["coverage"][3::4]]
+            short["calibration"] = {"ece": calibration["ece"], "coverage": points}
+    figures, file = _read(evaluation / "robustness.json", "robustness")
+    with reading(file, again("robustness")):
+        if figures:
+            short["robustness"] = _robustness(figures)
+    figures, file = _read(evaluation / "behavior.json", "behavior")
+    with reading(file, again("behavior")):
+        if figures:
+            everyday = {name: rates for name, rates in figures["everyday"].items() if isinstance(rates, dict)}
+            rates_of = {name: {key: rates[key] for key in RATES} for name, rates in everyday.items()}
+            short["behavior"] = {"everyday": rates_of, "transitions": figures["transitions"]["as shipped"]}
     return cast(Measured, rounded(short))
 
 
@@ -58,13 +63,14 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
     strangers: list[Strangers] = []
     seeds: list[Seeds] = []
     for evaluation in evaluations:
-        figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
-        if "table" in figures:
-            keys = ("published", "weighted", "unweighted")
-            systems = [(name, *map(row.get, keys)) for name, row in figures["table"].items()]
-            seeds.append({"protocol": figures["protocol"], "systems": systems})
-        else:
-            strangers += map(_strangers, figures.get("experiments", {"": figures}).values())
+        figures = read_json(evaluation / "metrics.json", "evaluate")
+        with reading(evaluation / "metrics.json", again("evaluate")):
+            if "table" in figures:
+                keys = ("published", "weighted", "unweighted")
+                systems = [(name, *map(row.get, keys)) for name, row in figures["table"].items()]
+                seeds.append({"protocol": figures["protocol"], "systems": systems})
+            else:
+                strangers += map(_strangers, figures.get("experiments", {"": figures}).values())
     names = {evaluation.name: _options(evaluation) for evaluation in evaluations}
     rows = (("also", names), ("strangers", strangers), ("seeds", seeds))
     return cast(Measured, {key: row for key, row in rows if row})
@@ -72,7 +78,7 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
 
 def _options(evaluation: Path) -> str:
     runs = sorted(evaluation.glob("*/fit.json"))
-    return options_of(json.loads(runs[0].read_text())["recipe"]) if runs else ""
+    return options_of(read_fitted(runs[0].parent)["recipe"]) if runs else ""
 
 
 def _strangers(figures: Any) -> Strangers:
@@ -193,8 +199,9 @@ def _seeds_section(seeds: Sequence[Seeds]) -> list[str]:
     ]
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _read(path: Path, command: str) -> tuple[Any, Path]:
+    """Read what a command wrote, an empty object where it did not, and return it beside its path."""
+    return (read_json(path, command) if path.exists() else {}), path
 
 
 def interval(value: float, bounds: tuple[float, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import CORPORA, LABELS
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio
+from affectd_train.folders import say_skipped
 from affectd_train.reports.plots import figure, save
 
 
@@ -39,14 +41,14 @@ def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
         If no corpus is in it.
     """
     folder = Path(folder)
-    roots = {corpus: folder} if corpus else {folder.name.lower(): folder}
-    if not corpus and folder.name.lower() not in CORPORA:
-        roots = find_corpora(folder)
+    name = corpus or re.sub("[^a-z0-9]", "", folder.absolute().name.lower())
+    roots = {name: folder} if name in CORPORA else find_corpora(folder)
     if not roots:
         raise DataError(f"{folder}: no folder in it is called {', '.join(CORPORA)}; --corpus says which one it is")
     drawn = []
     for name, root in roots.items():
         found = read_corpus(name, root)
+        say_skipped(name, found.skipped)
         drawn.append(save(counts(found.clips, len(found.skipped)), out / f"{name}-counts.png"))
         drawn.append(save(examples(found.clips), out / f"{name}-examples.png"))
     return drawn

@@ -5,7 +5,6 @@ The card lives inside the model file as JSON; ``models/README.md`` is rendered f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,9 +12,9 @@ from typing import cast
 from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile
 from affectd_train.data.terms import OPEN_TERMS, TERMS
-from affectd_train.files import needed
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
 from affectd_train.reports.records import Card, Evaluation
+from affectd_train.stored import read_fitted, read_json
 from affectd_train.training.recipe import options_of
 
 FAILURES = """\
@@ -37,9 +36,9 @@ def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, ob
     NoInputError
         If one of them is not finished.
     """
-    figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
+    figures = read_json(evaluation / "metrics.json", "evaluate")
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
-    clips: dict[str, int] = json.loads(needed(run / "fit.json", "fit").read_text())["clips"]
+    clips: dict[str, int] = read_fitted(run)["clips"]
     limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
     limited = f"non-commercial only, as {' and '.join(limiting)} demand"
     content: Card = {

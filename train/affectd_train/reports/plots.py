@@ -11,7 +11,8 @@ from typing import Any
 
 from affectd.errors import NoInputError, UnavailableError
 from affectd_train.evaluation.denoise import FRONT_ENDS
-from affectd_train.files import needed
+from affectd_train.files import written_whole
+from affectd_train.stored import again, read_json, reading
 
 DOTS_PER_INCH = 80
 N_COLORS = 64
@@ -37,7 +38,8 @@ def save(picture: Any, path: Path) -> Path:
     drawn = io.BytesIO()
     picture.savefig(drawn, dpi=DOTS_PER_INCH)
     image = importlib.import_module("PIL.Image").open(drawn).convert("RGB")
-    image.quantize(N_COLORS, dither=0).save(path, "PNG", optimize=True)
+    with written_whole(path) as beside:
+        image.quantize(N_COLORS, dither=0).save(beside, "PNG", optimize=True)
     return path
 
 
@@ -54,16 +56,19 @@ def pictures(evaluation: Path, out: Path) -> list[Path]:
     NoInputError
         If the evaluation has no ``metrics.json``.
     """
-    figures = json.loads(needed(evaluation / "metrics.json", "evaluate").read_text())
-    if "int8" not in figures:
-        raise NoInputError(f"{evaluation}: pictures are of evaluations on strangers, this is {figures['protocol']}")
-    drawn = {"confusion": confusion(figures)}
-    if calibration := figures.get("calibration"):
-        drawn |= {"reliability": reliability(calibration), "coverage": coverage(calibration)}
+    file = evaluation / "metrics.json"
+    figures = read_json(file, "evaluate")
+    with reading(file, again("evaluate")):
+        if "int8" not in figures:
+            raise NoInputError(f"{evaluation}: pictures are of evaluations on strangers, this is {figures['protocol']}")
+        drawn = {"confusion": confusion(figures)}
+        if calibration := figures.get("calibration"):
+            drawn |= {"reliability": reliability(calibration), "coverage": coverage(calibration)}
     if logs := [*sorted((evaluation / "cache").glob("*-loss.jsonl")), *sorted(evaluation.glob("fold-*/*-loss.jsonl"))]:
         drawn["learning"] = learning(logs)
     if (file := evaluation / "robustness.json").exists():
-        drawn["robustness"] = robustness_curves(json.loads(file.read_text()))
+        with reading(file, again("robustness")):
+            drawn["robustness"] = robustness_curves(json.loads(file.read_text()))
     return [save(picture, out / f"{name}.png") for name, picture in drawn.items()]
 
 
@@ -121,12 +126,13 @@ def learning(logs: Sequence[Path]) -> Any:
     """Draw the training loss of every phase that was logged."""
     picture, axes = _single("Learning curves", "step", "loss of one batch, nats", width=6)
     for log in logs:
-        lines = [json.loads(line) for line in log.read_text().splitlines() if line]
+        with reading(log, "remove it"):
+            lines = [json.loads(line) for line in log.read_text().splitlines() if line]
+            steps, losses = ([float(line[key]) for line in lines] for key in ("step", "loss"))
         # A fold that holds out speakers of the pretraining corpora pretrains again: all pretraining has one legend.
         pretraining = not log.parent.name.startswith("fold-")
         name = "pretraining" if pretraining else log.parent.name
         known = {line.get_label() for line in axes.lines}
-        steps, losses = ([line[key] for line in lines] for key in ("step", "loss"))
         color = "gray" if pretraining else None
         axes.plot(steps, losses, color=color, label=None if name in known else name, linewidth=1)
     axes.grid(alpha=0.3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.logmel import load_logmel, logmel_level
-from affectd_train.data.recordings import read_audio
-from affectd_train.files import audio_files, in_parallel, say, write_arrays
+from affectd_train.data.noise import noise_recordings
+from affectd_train.data.recordings import read_each
+from affectd_train.files import in_parallel, write_arrays
+from affectd_train.folders import Skipped, say_skipped
+from affectd_train.stored import arrays, cached, check
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 
 Float16 = NDArray[np.float16]
@@ -131,38 +135,47 @@ def load_bands(
         If not one of the clips can be decoded.
     """
     file = cache / f"{clips[0].corpus}-{copy}-{digest(speech_settings(spec), clips, augmenter, copy)}.npz"
-    if not file.exists():
-        title = f"bands of {clips[0].corpus}, copy {copy}"
-        variants = sources(clips, spec, augmenter, copy)
-        # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
-        together = map(speech_bands, tqdm(variants, title)) if clips[0].is_logmel else None
-        results = list(together or in_parallel(speech_bands, variants, title))
-        for result in results:
-            if isinstance(result, str):
-                say(f"skipped: {result}")
-        good = [i for i, result in enumerate(results) if not isinstance(result, str)]
-        if not good:
-            raise DataError(f"{clips[0].path.parent}: no recording of {clips[0].corpus} can be decoded")
-        rows = [results[i] for i in good]
-        write_arrays(file, rows=np.concatenate(rows), edges=np.cumsum([0, *map(len, rows)]), good=good)
-    with np.load(file) as stored:
-        edges, good = stored["edges"], stored["good"]
-        return BandStore(tuple(clips[i] for i in good), stored["rows"], edges[:-1], edges[1:], (copy,) * len(good))
+
+    def read(file: Path) -> BandStore:
+        rows, edges, good, reasons = arrays(file, "rows", "edges", "good", "reasons")
+        check(rows.shape == (edges[-1], spec.n_mels) and rows.dtype == np.float16, "rows of another shape")
+        check(bool(len(edges) == len(good) + 1 and (np.diff(edges, prepend=0) >= 0).all()), "edges of other clips")
+        bad = sorted(set(range(len(clips))) - set(good.tolist()))
+        say_skipped(clips[0].corpus, [Skipped(clips[i].path, str(r)) for i, r in zip(bad, reasons, strict=True)])
+        return BandStore(tuple(clips[i] for i in good), rows, edges[:-1], edges[1:], (copy,) * len(good))
+
+    return cached(file, read, partial(_make_bands, sources(clips, spec, augmenter, copy), copy))
+
+
+def _make_bands(variants: Sequence[Source], copy: int, file: Path) -> None:
+    clip = variants[0].clip
+    title = f"bands of {clip.corpus}, copy {copy}"
+    # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
+    together = map(speech_bands, tqdm(variants, title)) if clip.is_logmel else None
+    results = list(together or in_parallel(speech_bands, variants, title))
+    good = [i for i, result in enumerate(results) if not isinstance(result, str)]
+    paths = (variant.clip.path for variant in variants)
+    reasons = [r.removeprefix(f"{path}: ") for path, r in zip(paths, results, strict=True) if isinstance(r, str)]
+    if not good:
+        raise DataError(f"{clip.path.parent}: no recording of {clip.corpus} can be decoded ({reasons[0]})")
+    rows = [results[i] for i in good]
+    edges = np.cumsum([0, *map(len, rows)])
+    write_arrays(file, rows=np.concatenate(rows), edges=edges, good=good, reasons=np.array(reasons, str))
 
 
 def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
     """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of every noise recording under a folder."""
     mfcc = Mfcc(spec)
-    recordings = [f for f in audio_files(folder) if f.parent.name != "impulse_responses"]
-    return [mfcc.bands(mfcc.frames(read_audio(f, spec.sample_rate))) for f in tqdm(recordings, "bands of noise")]
+    recordings = read_each(noise_recordings(folder), spec.sample_rate, "noise")
+    return [bands for _, samples in recordings if len(bands := mfcc.bands(mfcc.frames(samples)))]
 
 
 def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
     """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
     mfcc = Mfcc(spec)
     clips = []
-    for file in tqdm(everyday_recordings(folder), "bands of everyday speech"):
-        frames = mfcc.frames(read_audio(file, spec.sample_rate))
+    for _, samples in read_each(everyday_recordings(folder), spec.sample_rate, "everyday speech"):
+        frames = mfcc.frames(samples)
         span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
         if span is not None:
             clips.append(mfcc.bands(frames[slice(*span)]))

@@ -9,11 +9,13 @@ out, so all folds share it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd.errors import UsageError
-from affectd_train.backend import keras
+from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
-from affectd_train.files import Fitted, write_json, written_whole
+from affectd_train.files import write_json, written_whole
+from affectd_train.folders import named_contents
+from affectd_train.stored import Fitted, again, cached, check, locked, read_fitted, reading, sound
 from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, normalization
 from affectd_train.training.dataset import Dataset, load_dataset
@@ -72,9 +76,15 @@ def fit(
     UsageError
         If ``out`` holds a run of another recipe, or no speaker is left to train on.
     """
-    claim(out, clips, recipe, held_out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / "float.keras"):
+        claim(out, clips, recipe, held_out)
+        return _fit(clips, recipe, data, out, cache, held_out)
+
+
+def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Path, held_out: Set[str]) -> Path:
     result = out / "float.keras"
-    if (out / "fit.json").exists():
+    if finished(out, recipe):
         return result
 
     # Data: the bands of every recording and of its copies, of noise and of everyday speech.
@@ -86,8 +96,8 @@ def fit(
     mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
-    everyday = data / "speech" if dataset.everyday else None
-    teacher = run_teacher(dataset.versions, pretrain_store, recipe, everyday, cache)
+    speech = dataset.speech if dataset.everyday else None
+    teacher = run_teacher(dataset.versions, pretrain_store, recipe, speech, cache)
     sizes = (len(dataset.labels), teacher.n_hints, teacher.n_frame_hints)
     objective = loss(*sizes, recipe.hint_weight, recipe.frame_weight)
 
@@ -95,25 +105,52 @@ def fit(
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes)
-    pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network, data)}.keras"
-    if not pretrained.exists():
+    pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network)}.keras"
+
+    def pretrain(file: Path) -> None:
         batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
-        train(network, batches, objective, first, recipe, pretrained)
+        train(network, batches, objective, first, recipe, file)
+
+    weights = cached(pretrained, partial(weights_like, network), pretrain)
 
     # Fine-tuning.
     network = build_network(second.n_frames, recipe.spec.n_mfcc, *sizes)
-    network.set_weights(keras.models.load_model(pretrained, compile=False).get_weights())
+    network.set_weights(weights)
     batches = batches_of(second, full_store, mean_std, dataset, teacher, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range
     # is that a tensor has here, its 256 steps are spread over it.
-    np.save(out / "representative.npy", batches.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
+    with written_whole(out / "representative.npy") as beside:
+        np.save(beside, batches.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
     if not result.exists():
         whole = out / "whole.keras"
         train(network, batches, objective, second, recipe, whole)
-        save(deployed(keras.models.load_model(whole, compile=False)), result)
+        save(deployed(load_network(whole, again("fit"))), result)
         whole.unlink()
     write_json(out / "fit.json", fitted(recipe, dataset.labels, mean_std, full_store.clips))
     return result
+
+
+def finished(out: Path, recipe: Recipe) -> bool:
+    """Tell whether a run is complete; what of it is damaged is removed, which is said, to be made again."""
+    shape = (recipe.n_frames, recipe.spec.n_mfcc)
+
+    def network(path: Path) -> None:
+        check(load_network(path, again("fit")).input_shape[1:] == shape, "a network of another shape")
+
+    def contexts(path: Path) -> None:
+        check(np.load(io.BytesIO(path.read_bytes())).shape[1:] == shape, "contexts of another shape")
+
+    readers = {"float.keras": network, "representative.npy": contexts, "fit.json": lambda path: read_fitted(out)}
+    there = [(out / name).exists() and sound(out / name, read) for name, read in readers.items()]
+    return all(there)
+
+
+def weights_like(network: keras.Model, path: Path) -> list[Float32]:
+    """Read the weights of a network of the same shape."""
+    weights: list[Float32] = load_network(path, again("fit")).get_weights()
+    same = [weight.shape for weight in weights] == [weight.shape for weight in network.get_weights()]
+    check(same, "a network of another shape")
+    return weights
 
 
 def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) -> None:
@@ -131,7 +168,9 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     asked: dict[str, object] = json.loads(json.dumps(recipe.as_json() | {"held out": sorted(held_out)} | counts))
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
-        before: dict[str, object] = json.loads(note.read_text())
+        with reading(note, "remove the folder, or choose another"):
+            before: dict[str, object] = json.loads(note.read_text())
+            check(isinstance(before, dict), "not an object")
         for key in before | asked:
             if before.get(key) != asked.get(key):
                 change = f"{key} {before.get(key)}, now {asked.get(key)}"
@@ -206,21 +245,30 @@ def batches_of(
     )
 
 
-def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network: keras.Model, data: Path) -> str:
+def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network: keras.Model) -> str:
     """Name all that pretraining depends on."""
     numbers = {name: value for name, value in recipe.as_json().items() if name not in OF_FINETUNING}
     speakers = sorted({clip.speaker for clip in store.clips})
-    talk = [[path.name, path.stat().st_size] for path in everyday_recordings(data / "speech")]
+    talk = named_contents(everyday_recordings(dataset.speech)) if dataset.speech else []
+    clips = named_contents([clip.path for clip in store.clips])
     surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
-    depends = [numbers, speakers, dataset.labels, len(store), surroundings, network.to_json()]
+    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json()]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
     """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
     checkpoint = result.with_name(result.stem + "-checkpoint.keras")
-    if checkpoint.exists():
-        network = keras.models.load_model(checkpoint, custom_objects={objective.__name__: objective})
+    custom = {objective.__name__: objective}
+
+    def resume(path: Path) -> keras.Model:
+        found = load_network(path, again("fit"), custom)
+        check(found.output_shape == network.output_shape, "a network of another shape")
+        check(0 < int(found.optimizer.iterations) < phase.steps, "a checkpoint of another phase")
+        return found
+
+    if checkpoint.exists() and sound(checkpoint, resume):
+        network = resume(checkpoint)
     else:
         network.compile(optimizer(phase, recipe), loss=objective, jit_compile=False)
     first = int(network.optimizer.iterations)
@@ -237,7 +285,8 @@ def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase,
                 lines.flush()
                 save(network, checkpoint)
                 reseed(network, step + 1)
-    network.optimizer.finalize_variable_values(network.trainable_variables)
+    if phase.steps:  # else there is no average
+        network.optimizer.finalize_variable_values(network.trainable_variables)
     save(network, result)
     checkpoint.unlink(missing_ok=True)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd.errors import DataError
@@ -21,8 +21,10 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import everyday_recordings
-from affectd_train.data.recordings import read_audio
+from affectd_train.data.recordings import read_each
 from affectd_train.files import in_parallel, write_arrays
+from affectd_train.folders import named_contents
+from affectd_train.stored import arrays, cached, check
 from affectd_train.training.bands import Float16, speech_of
 from affectd_train.training.teacher import (
     SAMPLE_RATE,
@@ -76,30 +78,38 @@ def frame_hints(
     settings = encoder.read_bytes() + basis.axes.tobytes() + speech_settings(spec)
     name = digest(settings, clips, augmenter, copy)
     file = cache / f"frames-{clips[0].corpus}-{name}.npz"
-    if not file.exists():
+
+    def read(file: Path) -> list[Float16]:
+        rows, edges = arrays(file, "rows", "edges")
+        check(rows.shape == (edges[-1], N_FRAME_HINTS) and len(edges) == len(clips) + 1, "rows of another shape")
+        return [rows[first:last] for first, last in itertools.pairwise(edges)]
+
+    def make(file: Path) -> None:
         title = f"frames of {clips[0].corpus}, copy {copy}"
         heard = list(in_parallel(partial(_project, encoder, basis), sources(clips, spec, augmenter, copy), title))
         write_arrays(file, rows=np.concatenate(heard), edges=np.cumsum([0, *map(len, heard)]))
-    with np.load(file) as stored:
-        rows, edges = stored["rows"], stored["edges"]
-    return [rows[first:last] for first, last in itertools.pairwise(edges)]
+
+    return cached(file, read, make)
 
 
 def _components(encoder: Path, everyday: Path, cache: Path) -> Basis:
     recordings = everyday_recordings(everyday)
     digest = hashlib.sha256(encoder.read_bytes())
-    for recording in recordings:
-        digest.update(f"{recording.name} {recording.stat().st_size}\n".encode())
-    file = cache / f"frames-basis-{digest.hexdigest()[:16]}.npz"
-    if not file.exists():
+    digest.update(json.dumps(named_contents(recordings)).encode())
+    n = N_FRAME_HINTS
+
+    def read(file: Path) -> Basis:
+        mean, std, axes, spread = arrays(file, "mean", "std", "axes", "spread")
+        check(axes.shape == (len(mean), len(spread)) and mean.shape == std.shape, "components of another shape")
+        return Basis(mean, std, axes, spread)
+
+    def make(file: Path) -> None:
         session = encoder_session(encoder)
-        title = "frames of everyday speech"
-        steps = [_hear(session, read_audio(recording, SAMPLE_RATE)) for recording in tqdm(recordings, title)]
-        basis = Basis.of(np.concatenate(steps))
-        n = N_FRAME_HINTS
+        heard = read_each(recordings, SAMPLE_RATE, "frames of everyday speech")
+        basis = Basis.of(np.concatenate([_hear(session, samples) for _, samples in heard]))
         write_arrays(file, mean=basis.mean, std=basis.std, axes=basis.axes[:, :n], spread=basis.spread[:n])
-    with np.load(file) as stored:
-        return Basis(*(stored[name] for name in ("mean", "std", "axes", "spread")))
+
+    return cached(cache / f"frames-basis-{digest.hexdigest()[:16]}.npz", read, make)
 
 
 def _hear(session: Session, samples: Float32) -> Float32:

@@ -67,6 +67,18 @@ PER_CORPUS = 1500
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
+_RANGES: dict[str, tuple[int, int]] = {
+    "n_frames": (1, 4096),
+    "pretrain_frames": (1, 4096),
+    "batch_size": (1, 4096),
+    "save_every": (1, 2**31 - 1),
+    "augmented_copies": (0, 100),
+    "target_share": (0, 1),
+    "teacher_share": (0, 1),
+    "label_smoothing": (0, 1),
+}
+"""Lowest and highest value of numbers that are not 0 or more."""
+
 _OTHER_PHASE = {
     "pretrain_steps": "finetune_steps",
     "pretrain_rate": "finetune_rate",
@@ -109,10 +121,13 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             raise UsageError(f"--set {setting}: the recipe has no number of this name{hint}")
         try:
             changes[key] = type(numbers[key])(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
-        if changes[key] < (lowest := 1 if key in ("n_frames", "batch_size", "save_every") else 0):
+        lowest, highest = _RANGES.get(key, (0, 2**31 - 1))
+        if changes[key] < lowest:
             raise UsageError(f"--set {setting}: must be {lowest} or more")
+        if not changes[key] <= highest:  # nor is NaN
+            raise UsageError(f"--set {setting}: must be {highest} or less")
     return dataclasses.replace(recipe, **changes)
 
 

@@ -31,7 +31,8 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel
-from affectd_train.files import in_parallel, written_whole
+from affectd_train.files import in_parallel, write_arrays
+from affectd_train.stored import arrays, cached, check, reading
 from affectd_train.training.variants import Source, digest, sources
 
 SAMPLE_RATE = 16000
@@ -61,14 +62,15 @@ class Session(Protocol):
 def encoder_session(encoder: Path) -> Session:
     """Open the encoder on one thread, with `LAYERS` for outputs, and what nothing needs then cut off."""
     onnx, runtime = _installed("onnx"), _installed("onnxruntime")
-    model = onnx.load_model_from_string(encoder.read_bytes())
-    del model.graph.output[:]
-    for layer in LAYERS:
-        model.graph.output.append(onnx.helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None))
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session: Session = runtime.InferenceSession(model.SerializeToString(), options)
+    with reading(encoder, "docs/training.md says where to get the teacher"):
+        model = onnx.load_model_from_string(encoder.read_bytes())
+        del model.graph.output[:]
+        for layer in LAYERS:
+            model.graph.output.append(onnx.helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None))
+        session: Session = runtime.InferenceSession(model.SerializeToString(), options)
     return session
 
 
@@ -101,20 +103,24 @@ def embeddings(
 
     Raises
     ------
-    UnavailableError
-        If onnx or onnxruntime is not installed.
+    UnavailableError, DataError
+        If onnx or onnxruntime is not installed; if the encoder is damaged or another network.
     """
     settings = encoder.read_bytes() + json.dumps(LAYERS).encode()
-    file = cache / f"embeddings-{clips[0].corpus}-{digest(settings, clips, augmenter, copy)}.npy"
-    if not file.exists():
-        _installed("onnx"), _installed("onnxruntime")
+    file = cache / f"embeddings-{clips[0].corpus}-{digest(settings, clips, augmenter, copy)}.npz"
+
+    def read(file: Path) -> Float32:
+        (rows,) = arrays(file, "rows")
+        check(rows.shape == (len(clips), 2 * 416 * len(LAYERS)), "rows of another shape")
+        return np.asarray(rows, np.float32)
+
+    def make(file: Path) -> None:
+        encoder_session(encoder)  # what is wrong with it is said once rather than by every process
         title = f"embeddings of {clips[0].corpus}, copy {copy}"
         rows = list(in_parallel(partial(embed, encoder), sources(clips, spec, augmenter, copy), title))
-        cache.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as beside:
-            np.save(beside, np.stack(rows).astype(np.float16))
-    result: Float32 = np.load(file).astype(np.float32)
-    return result
+        write_arrays(file, rows=np.stack(rows).astype(np.float16))
+
+    return cached(file, read, make)
 
 
 def embed(encoder: Path, source: Source) -> Float32:
@@ -124,7 +130,7 @@ def embed(encoder: Path, source: Source) -> Float32:
     except DataError:  # reading its bands says why
         return np.full(2 * 416 * len(LAYERS), np.nan, np.float32)
     power = np.convolve(samples**2, np.ones(400) / 400, "same")
-    loud = np.flatnonzero(power > 1e-4 * power.max())
+    loud = np.flatnonzero(power >= 1e-4 * power.max())  # all of digital silence
     speech = loudest_at_half(samples[max(0, loud[0] - 1600) : loud[-1] + 1600])
     layers = session_of_process(encoder).run(None, {"input_values": speech[None]})  # each (1, n_steps, 416)
     return np.concatenate([part for layer in layers for part in (layer[0].mean(0), layer[0].std(0))])

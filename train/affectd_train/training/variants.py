@@ -18,6 +18,7 @@ from affectd.recognition.vad import TRIM_RANGE_DB
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
+from affectd_train.folders import fingerprint
 from affectd_train.training.recipe import PER_CORPUS, Recipe
 
 
@@ -49,7 +50,7 @@ class Source:
 
 def sources(clips: Sequence[Clip], spec: FeatureSpec, augmenter: Augmenter | None, copy: int) -> list[Source]:
     """List the sources of clips; each ``copy`` draws anew, whichever other clips there are."""
-    seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode()) for clip in clips]
+    seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode(errors="surrogateescape")) for clip in clips]
     return [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
 
 
@@ -59,7 +60,8 @@ def digest(settings: bytes, clips: Sequence[Clip], augmenter: Augmenter | None, 
     if augmenter is not None:
         digest.update(json.dumps([augmenter.settings(), copy]).encode())
     for clip in clips:
-        digest.update(f"{clip.path.name} {clip.path.stat().st_size} {clip.first_frame} {clip.speaker}\n".encode())
+        row = [clip.path.name, fingerprint(clip.path), clip.first_frame, clip.n_frames, clip.speaker]
+        digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,225 @@
+"""What an earlier call left is made again when it is damaged, or named with what to do; nothing shows a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_corpora
+from affectd_train.cli import main
+from affectd_train.evaluation.predictions import write_predictions
+from affectd_train.training.network import build_network
+
+NUMBERS = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=0")  # nothing is trained
+TRAINING = [word for number in NUMBERS for word in ("--set", number)]
+
+
+def other_arrays(path: Path) -> None:
+    if path.suffix == ".npz":
+        with np.load(path) as stored:
+            np.savez(path, **{name: stored[name][:1] for name in stored.files})
+    elif path.suffix == ".npy":
+        np.save(path, np.zeros((3, 2)))
+    elif path.suffix == ".keras":
+        build_network(16, 8, 3).save(path)
+    else:
+        path.write_text('{"a": [1]}\n')
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not what it should be"),
+    "flipped": lambda path: path.write_bytes(bytes(b ^ 255 if i > 40 else b for i, b in enumerate(path.read_bytes()))),
+    "pickle": lambda path: path.write_bytes(pickle.dumps({"a": [1, 2, 3]})),
+    "other": other_arrays,
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+damaged = pytest.mark.parametrize("damage", DAMAGES)
+
+
+def fit(folder: Path, *more: str) -> int:
+    paths = ["--data", str(folder / "data"), "--out", str(folder / "run"), "--cache", str(folder / "cache")]
+    return main(["fit", *paths, *TRAINING, *more])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a network was fitted, quantized and tested."""
+    folder = tmp_path_factory.mktemp("done")
+    tiny_corpora.emodb(folder / "data", ("03", "08"))
+    assert fit(folder) == 0
+    assert main(["quantize", str(folder / "run")]) == 0
+    evaluation = ["--out", str(folder / "evaluation"), "--data", str(folder / "data"), *TRAINING]
+    assert main(["evaluate", "--protocol", "emodb-loso", *evaluation]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(done: Path, tmp_path: Path) -> Path:
+    shutil.copytree(done, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def damage_one(copy: Path, pattern: str, damage: str) -> Path:
+    (path,) = copy.glob(pattern)
+    DAMAGES[damage](path)
+    return path
+
+
+def check_refused(code: int, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = capsys.readouterr().err
+    assert code in (65, 66, 78), said
+    assert str(path) in said.splitlines()[-1], said
+
+
+@damaged
+@pytest.mark.parametrize("name", ["cache/emodb-0-*.npz", "cache/pretrained-*.keras"])
+def test_a_damaged_cache_is_made_again(name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = damage_one(copy, name, damage)
+    shutil.rmtree(copy / "run")
+    code = fit(copy)
+    if damage in ("folder", "pipe"):
+        check_refused(code, path, capsys)
+        return
+    said = capsys.readouterr().err
+    assert code == 0, said
+    assert f"{path}: damaged" in said
+    assert "it is made again" in said
+    assert sorted(p.name for p in (copy / "cache").iterdir()) == sorted(p.name for p in (copy / "cache").glob("[ep]*"))
+
+
+@damaged
+@pytest.mark.parametrize("name", ["float.keras", "representative.npy", "fit.json"])
+def test_a_damaged_run_is_named_by_the_next_step_and_made_again_by_fit(
+    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage_one(copy, f"run/{name}", damage)
+    (copy / "run/int8.tflite").unlink()
+    next_step = ["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", str(copy / "a.tflite")]
+    if name != "fit.json":
+        next_step = ["quantize", str(copy / "run")]
+    else:
+        shutil.copy(copy / "evaluation/fold-03/int8.tflite", copy / "run")
+    if not (name == "float.keras" and damage == "other"):  # which is a whole network, of other shapes
+        check_refused(main(next_step), path, capsys)
+    capsys.readouterr()
+    if damage not in ("folder", "pipe"):
+        assert fit(copy) == 0
+        assert main(["quantize", str(copy / "run")]) == 0
+        assert f"{path}: damaged" in capsys.readouterr().err
+
+
+@damaged
+def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("float.keras", "fit.json"):
+        (copy / "run" / name).unlink()
+    checkpoint = copy / "run/whole-checkpoint.keras"
+    build_network(16, 8, 3).save(checkpoint)  # which was never compiled
+    DAMAGES[damage](checkpoint)
+    code = fit(copy)
+    if damage in ("folder", "pipe"):
+        check_refused(code, checkpoint, capsys)
+    else:
+        assert code == 0
+        assert f"{checkpoint}: damaged" in capsys.readouterr().err
+        assert not checkpoint.exists()
+
+
+@damaged
+def test_a_damaged_note_of_what_was_asked_for_is_named(
+    damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage_one(copy, "run/asked.json", damage)
+    if damage != "other":
+        check_refused(fit(copy), path, capsys)
+    else:
+        assert fit(copy) == 64
+
+
+@damaged
+def test_a_damaged_int8_network_is_made_again_by_quantize(
+    damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage_one(copy, "run/int8.tflite", damage)
+    words = ["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", str(copy / "a.tflite")]
+    code = main(words)  # 69: no interpreter can run it
+    check_refused(66 if code == 69 else code, path, capsys)
+    if damage not in ("folder", "pipe"):
+        assert main(["quantize", str(copy / "run")]) == 0
+        assert f"{path}: damaged" in capsys.readouterr().err
+        assert main(words) == 0
+
+
+@damaged
+@pytest.mark.parametrize("name", ["fold-03/predictions.jsonl", "predictions.jsonl", "metrics.json"])
+def test_a_damaged_evaluation_is_named_and_made_again(
+    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage_one(copy, f"evaluation/{name}", damage)
+    step = ["behavior", "--data", str(copy / "data")] if "fold" in name else ["pack", str(copy / "run")]
+    code = main([*step, "--evaluation", str(copy / "evaluation")])
+    if not (name == "metrics.json" and damage == "other"):  # an object without figures is a card without them
+        check_refused(code, path, capsys)
+    if damage in ("folder", "pipe"):
+        return
+    evaluation = ["--out", str(copy / "evaluation"), "--data", str(copy / "data"), *TRAINING]
+    assert main(["evaluate", "--protocol", "emodb-loso", *evaluation]) == 0
+    assert json.loads((copy / "evaluation/metrics.json").read_text())["clips"] == 12
+
+
+@damaged
+@pytest.mark.parametrize("name", ["metrics.json", "robustness.json", "cache/x-loss.jsonl"])
+def test_pictures_and_cards_name_the_damaged_file(
+    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy / "evaluation" / name
+    if not path.exists():
+        path.write_text('{"conditions": []}\n')
+    DAMAGES[damage](path)
+    if name.endswith("jsonl") and damage == "empty":
+        return  # nothing was logged yet
+    check_refused(
+        main(["pictures", "--evaluation", str(path.parents[len(name.split("/")) - 1]), "--out", str(copy)]),
+        path,
+        capsys,
+    )
+    if name == "robustness.json":
+        check_refused(main(["pack", str(copy / "run"), "--evaluation", str(path.parent)]), path, capsys)
+    if name == "metrics.json":
+        check_refused(
+            main(["pack", str(copy / "run"), "--evaluation", str(done_evaluation(copy)), "--also", str(path.parent)]),
+            path,
+            capsys,
+        )
+
+
+def done_evaluation(copy: Path) -> Path:
+    """An evaluation that is sound as far as it has figures at all."""
+    folder = copy / "sound"
+    folder.mkdir()
+    answers = {"sad": 0.6, "happy": 0.4}
+    about = {"path": "a", "corpus": "emodb", "speaker": "emodb-03", "gender": "male"}
+    write_predictions(folder / "predictions.jsonl", [about | {"truth": t, "int8": answers} for t in answers])
+    (folder / "metrics.json").write_text("{}")
+    return folder
+
+
+@damaged
+def test_a_damaged_teacher_is_named(damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    teacher = copy / "encoder_model.onnx"
+    teacher.write_bytes(io.BytesIO(bytes(range(256)) * 8).getvalue())
+    DAMAGES[damage](teacher)
+    shutil.rmtree(copy / "run")
+    check_refused(fit(copy, "--teacher", str(teacher)), teacher, capsys)
