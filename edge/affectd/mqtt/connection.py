@@ -227,7 +227,8 @@ class Connection:
             self._take_answers(link, now)
         if not self.connected or now >= self._settle_at:
             self._outbox.settle(self.connected)
-            self._settle_at = now + min(_IDLE_SECONDS, self._config.keepalive_seconds / 5)
+            keepalive_seconds = self._config.keepalive_seconds if self._link is None else self._link.keepalive_seconds
+            self._settle_at = now + min(_IDLE_SECONDS, keepalive_seconds / 5)
         if not self._delivery.is_complete:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
 
@@ -290,11 +291,16 @@ class Connection:
         self._connected_at = time.monotonic()
         self._logged.clear()
         _log.info("connected to the broker %s", self._broker)
+        if not link.most_qos:
+            _log.warning("the broker %s takes QoS 0 only: events may be lost or come twice at a loss", self._broker)
+        if not link.may_retain:
+            _log.warning("the broker %s keeps no messages: who subscribes later misses state and status", self._broker)
 
     def _lose(self, reason: str) -> None:
         """Drop the connection; try again after a delay that doubles each time."""
         now = time.monotonic()
         if self._link is not None:
+            self._last_will = self._link.permitted(self._last_will)
             self._link.drop()
             self._link = None
         if self.connected and now - self._connected_at > _STEADY_SECONDS:
