@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,9 +99,18 @@ def is_live(name: str) -> bool:
 def _standard_input(descriptor: int) -> io.BufferedReader:
     try:
         # Not sys.stdin, which Python could not close at the end while a thread waits for its next byte.
-        return open(descriptor, "rb", closefd=False)
+        return io.BufferedReader(_Patient(descriptor, "rb", closefd=False))
     except OSError as error:
         raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+
+
+class _Patient(io.FileIO):
+    """A file that waits for what comes, also if another program made it non-blocking: that is not its end."""
+
+    def readinto(self, buffer: Any) -> int:
+        while (n := super().readinto(buffer)) is None:
+            select.select([self], [], [])
+        return n
 
 
 def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:

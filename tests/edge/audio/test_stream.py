@@ -103,3 +103,24 @@ def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_tol
         assert process.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - began < 1.0
         timer.cancel()
+
+
+def test_a_pipe_that_does_not_block_has_not_ended_when_nothing_comes() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)  # as a program of Node.js leaves it
+    with subprocess.Popen(
+        [sys.executable, "-m", "affectd", "run", "--source", "-"], stdin=reading, stdout=subprocess.PIPE
+    ) as process:
+        os.close(reading)
+        timer = threading.Timer(PATIENCE_SECONDS, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        word = as_int16(np.concatenate([silence(1), gain(syllables(2), -12), silence(1)]))
+        for _ in range(2):
+            os.write(writing, (word * 32767).astype("<i2").tobytes()[:60000])
+            os.write(writing, (word * 32767).astype("<i2").tobytes()[60000:])
+            while json.loads(process.stdout.readline())["phase"] != "end":
+                pass
+        os.close(writing)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        timer.cancel()
