@@ -41,7 +41,7 @@ class Publisher:
 
     `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
     `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
-    sink did not get.
+    sink did not get; `tell_refused` gets the topics that the broker refuses when they change.
 
     Raises
     ------
@@ -61,12 +61,15 @@ class Publisher:
         folders: Folders,
         patience_seconds: Callable[[], float] = lambda: 5.0,
         events_dropped: Callable[[], dict[str, int]] = dict,
+        tell_refused: Callable[[list[str]], None] = lambda topics: None,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
         self._mute = mute
         self._patience_seconds = patience_seconds
         self._state = CurrentState(device)
+        self._events_dropped, self._tell_refused = events_dropped, tell_refused
+        self._told_refused: list[str] = []
         self._outbox = Outbox(
             folders.state,
             folders.runtime,
@@ -136,7 +139,9 @@ class Publisher:
             self._connection.publish(self._now())
 
     def _now(self) -> Publication:
-        return Publication(self._topics.state, self._state.payload(self._connection.refused), retain=True)
+        return Publication(
+            self._topics.state, self._state.payload(self._connection.refused, self._events_dropped()), retain=True
+        )
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
@@ -157,6 +162,10 @@ class Publisher:
         return [Publication(self._topics.listen_state, word, retain=True)]
 
     def _on_answer(self) -> None:
+        refused = sorted(self._connection.refused)
+        if refused != self._told_refused:
+            self._told_refused = refused
+            self._tell_refused(refused)
         for publication in [self._now(), *self._listening()]:
             self._connection.publish(publication)
 
