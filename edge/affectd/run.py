@@ -51,7 +51,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
 
         def tell_refused(topics: list[str]) -> None:
             conditions.set("broker", f"the broker refuses {', '.join(topics)}" if topics else "")
-            state, reason = ("degraded", "refused") if topics else ("restored", "taking")
+            state, reason = ("alarmed", "refused") if topics else ("healthy", "heard")
             reports.part("broker", state, reason, refused=topics)
 
         blocks.open(
@@ -110,7 +110,7 @@ def _detached_sinks(
 
     def tell(name: str, reason: str, sentence: str) -> None:
         conditions.set(name, sentence)
-        state = "degraded" if sentence else "restored"
+        state = "alarmed" if sentence else "healthy"
         # When it is made the first time, its sink has dropped something, and so is there.
         reports.part(name.replace(" ", "_"), state, reason, events_dropped=started[name].n_dropped)
 

@@ -47,8 +47,8 @@ class Detached:
     stopped_at : callable
         Returns when a signal came, in monotonic seconds; infinite: not yet.
     report : callable
-        Gets ``hangs`` or ``fails`` and a sentence when the sink begins to, and now and then while it hangs; ``taking``
-        and an empty sentence when it goes on.
+        Gets a reason and a sentence: ``stalled`` when the sink hangs, again now and then while it does, ``refused``
+        when it fails, ``heard`` and no sentence when it goes on.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Detached:
         self._failure: Exception | None = None
         self._n_dropped = self._dropped_before = self._missed_before = 0
         self._report_at = 0.0
-        self._reported = "taking"
+        self._reported = "heard"
         self._thread = threading.Thread(target=self._pass_on, name=name, daemon=True)
         self._thread.start()
 
@@ -151,9 +151,9 @@ class Detached:
         if not self._hangs:
             _log.warning("%s; the oldest are dropped", sentence)
         self._n_dropped += 1
-        if self._reported != "hangs" or time.monotonic() >= self._report_at:
+        if self._reported != "stalled" or time.monotonic() >= self._report_at:
             self._report_at = time.monotonic() + _REPORT_SECONDS
-            self._tell("hangs", f"{sentence}; {self.n_dropped} were dropped since the start")
+            self._tell("stalled", f"{sentence}; {self.n_dropped} were dropped since the start")
 
     def _tell(self, reason: str, sentence: str) -> None:
         self._reported = reason
@@ -181,10 +181,10 @@ class Detached:
                 if self._hangs:
                     _log.info("events reach %s again; it missed %d", self._name, self._n_dropped - self._dropped_before)
                     self._dropped_before = self._n_dropped
-                if fails and self._reported != "fails":
-                    self._tell("fails", f"events do not reach {self._name}")
-                elif not fails and self._reported != "taking":
-                    self._tell("taking", "")
+                if fails and self._reported != "refused":
+                    self._tell("refused", f"events do not reach {self._name}")
+                elif not fails and self._reported != "heard":
+                    self._tell("heard", "")
 
 
 class Descriptor:

@@ -76,7 +76,7 @@ def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(capl
     assert hanging.got == [other[0], *other[200:]]  # the one that it had, and the newest
     sentence = "events do not reach the disk: it hangs, and 100 events wait for it"
     assert messages(caplog) == [f"{sentence}; the oldest are dropped", "events reach the disk again; it missed 199"]
-    assert reports == [("hangs", f"{sentence}; 1 were dropped since the start"), ("taking", "")]
+    assert reports == [("stalled", f"{sentence}; 1 were dropped since the start"), ("heard", "")]
 
 
 def test_a_sink_that_hangs_for_long_is_reported_again_with_what_it_has_cost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +98,10 @@ def test_a_sink_that_fails_is_reported_until_it_goes_on() -> None:
     kept.failure = UnavailableError("No room.")
     with Detached("the disk", kept, report=lambda *what: reports.put(what)) as detached:
         detached.write({"n": 0})
-        assert reports.get(timeout=PATIENCE_SECONDS) == ("fails", "events do not reach the disk")
+        assert reports.get(timeout=PATIENCE_SECONDS) == ("refused", "events do not reach the disk")
         kept.failure = None
         detached.write({"n": 1})
-        assert reports.get(timeout=PATIENCE_SECONDS) == ("taking", "")
+        assert reports.get(timeout=PATIENCE_SECONDS) == ("heard", "")
 
 
 def test_at_the_end_a_sink_that_hangs_is_waited_for_no_longer_than_its_time() -> None:
@@ -265,7 +265,7 @@ def test_standard_output_that_is_not_read_stops_neither_the_file_nor_the_end(
         process = start(running, "--source", long, env=environment, stderr=subprocess.STDOUT if joined else log)
     until(lambda: path.exists() and len(of_type("emotion", path)) == n_events)
     (status,) = of_type("status", path)
-    assert (status["part"], status["state"], status["reason"]) == ("standard_output", "degraded", "hangs")
+    assert (status["part"], status["state"], status["reason"]) == ("standard_output", "alarmed", "stalled")
     assert status["events_dropped"] > 0
     jsonschema.validate(status, event_schema())
     process.send_signal(signal.SIGTERM)

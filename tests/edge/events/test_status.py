@@ -26,25 +26,25 @@ def test_a_part_is_told_when_it_has_changed_and_once_a_minute_at_most() -> None:
         list(reports.between([np.zeros(1, np.float32)], Sink()))
         return list(events)
 
-    reports.part("file", "restored", "taking", events_dropped=0)
-    reports.part("broker", "restored", "taking", refused=[])
+    reports.part("file", "healthy", "heard", events_dropped=0)
+    reports.part("broker", "healthy", "heard", refused=[])
     assert pass_a_block() == []
-    reports.part("file", "degraded", "hangs", events_dropped=3)
-    reports.part("broker", "degraded", "refused", refused=["affectd/kitchen/listen"])
+    reports.part("file", "alarmed", "stalled", events_dropped=3)
+    reports.part("broker", "alarmed", "refused", refused=["affectd/kitchen/listen"])
     told = pass_a_block()
     for event in told:
         jsonschema.validate(event, event_schema())
     assert [(event["part"], event["state"], event["reason"]) for event in told] == [
-        ("file", "degraded", "hangs"),
-        ("broker", "degraded", "refused"),
+        ("file", "alarmed", "stalled"),
+        ("broker", "alarmed", "refused"),
     ]
     assert (told[0]["events_dropped"], told[1]["refused"]) == (3, ["affectd/kitchen/listen"])
     for n in range(1000):
-        reports.part("file", "restored", "taking", events_dropped=n)
-        reports.part("file", "degraded", "hangs", events_dropped=n)
+        reports.part("file", "healthy", "heard", events_dropped=n)
+        reports.part("file", "alarmed", "stalled", events_dropped=n)
         assert pass_a_block() == []
-    reports.part("file", "restored", "taking", events_dropped=7)
+    reports.part("file", "healthy", "heard", events_dropped=7)
     assert pass_a_block() == []
     now = 60.0
     (again,) = pass_a_block()
-    assert (again["state"], again["events_dropped"]) == ("restored", 7)
+    assert (again["state"], again["events_dropped"]) == ("healthy", 7)

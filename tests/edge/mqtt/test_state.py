@@ -40,7 +40,7 @@ def test_before_the_first_event_nothing_is_known() -> None:
 
 
 def test_what_is_not_about_the_microphone_changes_nothing_of_it() -> None:
-    other = {**status("degraded"), "part": "file", "reason": "hangs"}
+    other = {**status("alarmed"), "part": "file", "reason": "stalled"}
     state = after(status("healthy"), emotion("start", "calm"), other)
     assert (state["microphone"], state["speaking"]) == ("healthy", True)
 
