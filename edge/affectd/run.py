@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +25,8 @@ from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup
 
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
+# After a signal, so that the process ends within a second.
+_BRIEF_SECONDS, _END_SECONDS = 0.3, 0.8
 
 
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
@@ -140,8 +143,10 @@ def _mute(config: Config, folders: Folders | None) -> Mute | None:
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
-    """Return how long to wait for the broker at the end: briefly after a signal, longer after the end of a file."""
-    return 0.3 if blocks.was_stopped else 5.0
+    """Return how long to wait for the broker, and for the disk: briefly after a signal, longer after a file."""
+    if not blocks.was_stopped:
+        return 5.0
+    return min(_BRIEF_SECONDS, max(0.05, blocks.stopped_at + _END_SECONDS - time.monotonic()))
 
 
 def _room_seconds(config: Config, *, realtime: bool) -> float:

@@ -873,3 +873,22 @@ def test_the_broker_says_how_often_it_wants_to_hear_something(broker: FakeBroker
         client.send(b"\xd0\0")
         assert time.monotonic() - before < 1.5
         before = time.monotonic()
+
+
+def test_while_the_disk_hangs_events_are_delivered_and_the_log_says_so(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+    outbox.settle = lambda connected: None if go_on.wait(30.0) else pytest.fail("late")  # type: ignore
+    connection = connect()
+    client = broker.welcome()
+    greeted(client)
+    for n in range(3):
+        made = outbox.fill(1)
+        connection.event_made()
+        (event,) = events(client, 1)
+        assert event.payload == made[0], n
+        client.acknowledge(event)
+    wait_until(lambda: len(outbox) == 0)
+    assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
+    go_on.set()
