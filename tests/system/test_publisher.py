@@ -210,6 +210,20 @@ def test_home_assistant_that_starts_later_is_told_again(broker: Broker, tmp_path
     assert broker.retained(DISCOVERY) is None
 
 
+def test_a_client_that_says_all_the_time_that_home_assistant_has_started_gets_an_answer_a_second(
+    broker: Broker, tmp_path: Path
+) -> None:
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    with Subscriber(broker.port, "#") as subscriber, device.listening():
+        subscriber.wait_for(f"{DEVICE}/listen/state", "ON")
+        began = time.monotonic()
+        storm = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "homeassistant/status", "-l"]
+        subprocess.run(storm, input=b"online\n" * 1000, check=True, timeout=PATIENCE_SECONDS)
+        broker.publish(f"{DEVICE}/listen", "OFF")
+        subscriber.wait_for(f"{DEVICE}/listen/state", "OFF")
+        assert 2 <= len(subscriber.payloads(DISCOVERY)) <= 3 + time.monotonic() - began
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -411,3 +425,27 @@ def test_what_the_broker_refuses_is_a_status_event_and_the_line_of_the_service_m
             jsonschema.validate(event, event_schema())
             assert (event["type"], event["part"], event["reason"]) == ("status", "broker", "refused")
             assert event["refused"] == [f"{DEVICE}/listen"]
+
+
+def test_a_second_signal_cuts_nothing_off(tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        device = Device(tmp_path, broker.port, MQTT_DISCOVERY=False)
+        # Without a folder in memory, events that are not acknowledged are written at the end.
+        for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+            device.environment.pop(name, None)
+        with device.listening() as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            broker.welcome()  # and acknowledges nothing
+            word = np.concatenate([silence(1), gain(syllables(2), -12), silence(2)])
+            program.stdin.write((word * 32767).astype("<i2").tobytes())
+            program.stdin.flush()
+            events = [json.loads(program.stdout.readline())]
+            while events[-1]["phase"] != "end":
+                events.append(json.loads(program.stdout.readline()))
+            for _ in range(2):
+                program.send_signal(signal.SIGTERM)
+                time.sleep(0.02)
+            assert program.wait(PATIENCE_SECONDS) == 0
+    journal = (tmp_path / "state" / "devices" / "kiosk-3" / "outbox.journal").read_text()
+    assert all(event["id"] in journal for event in events)

@@ -15,6 +15,7 @@ discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Thread
@@ -34,6 +35,9 @@ from affectd.mqtt.state import CurrentState
 from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.mqtt.topics import Topics
 from affectd.outbox.outbox import Outbox
+
+# Limits what a client can cause that says all the time that Home Assistant has started.
+_GREETING_SECONDS = 1.0
 
 
 class Publisher:
@@ -70,6 +74,7 @@ class Publisher:
         self._state = CurrentState(device)
         self._events_dropped, self._tell_refused = events_dropped, tell_refused
         self._told_refused: list[str] = []
+        self._greet_from = 0.0
         self._outbox = Outbox(
             folders.state,
             folders.runtime,
@@ -125,11 +130,14 @@ class Publisher:
     ) -> None:
         self._connection.close(self._patience_seconds())
         # A disk that hangs must not hold up the end; what was written is in the journal.
-        closing = Thread(target=self._outbox.close, name="outbox", daemon=True)
+        closing = Thread(target=self._close_files, name="outbox", daemon=True)
         closing.start()
         closing.join(self._patience_seconds())
+
+    def _close_files(self) -> None:
         if self._mute is not None:
             self._mute.close()
+        self._outbox.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
@@ -171,7 +179,8 @@ class Publisher:
 
     def _on_birth(self, payload: bytes, retained: bool) -> None:
         # A retained message means that Home Assistant started earlier and has got the greeting.
-        if payload == b"online" and not retained:
+        if payload == b"online" and not retained and time.monotonic() >= self._greet_from:
+            self._greet_from = time.monotonic() + _GREETING_SECONDS
             for publication in self._greeting():
                 self._connection.publish(publication)
 
@@ -194,9 +203,11 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
         As for `Publisher`.
     """
     # MQTT 3.1.1 acknowledges what the broker drops; MQTT 5 has the same permissions, and tells.
-    connection = _forget(config, "5", patience_seconds)
-    if not connection.n_connects and config.mqtt.protocol != "5":
-        connection = _forget(config, config.mqtt.protocol, patience_seconds)
+    protocols = dict.fromkeys(("5", config.mqtt.protocol))
+    for protocol in protocols:
+        connection = _forget(config, protocol, patience_seconds / len(protocols))
+        if connection.n_connects:
+            break
     if not connection.n_connects:
         raise UnavailableError(f"The broker could not be told to forget this device: {connection.reason}.")
     if connection.refused:
