@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +25,8 @@ from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup
 
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
+# After a signal, so that the process ends within a second.
+_BRIEF_SECONDS, _END_SECONDS = 0.3, 0.8
 
 
 def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) -> None:
@@ -49,6 +52,11 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             conditions.set("microphone", f"microphone {state}: {reason}")
             reports(state, reason)
 
+        def tell_refused(topics: list[str]) -> None:
+            conditions.set("broker", f"the broker refuses {', '.join(topics)}" if topics else "")
+            state, reason = ("alarmed", "refused") if topics else ("healthy", "heard")
+            reports.part("broker", state, reason, refused=topics)
+
         blocks.open(
             lambda: open_source(
                 config.audio.source,
@@ -63,7 +71,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
             )
         )
         with ExitStack() as stack:
-            sinks = _detached_sinks(config, out, stack, blocks, conditions, realtime=realtime)
+            sinks = _detached_sinks(config, out, stack, blocks, conditions, reports, realtime=realtime)
             printed = sinks["standard output"]
             also: list[tuple[str, Sink]] = []
             is_alone = not (config.file.path or config.mqtt.enabled)
@@ -81,6 +89,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                     folders,
                     lambda: _patience_seconds(blocks),
                     lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
+                    tell_refused,
                 )
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if is_alone else Several([*sinks.items(), *also])
@@ -91,14 +100,29 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
 
 
 def _detached_sinks(
-    config: Config, out: JsonLines, stack: ExitStack, blocks: StoppableBlocks, conditions: Conditions, *, realtime: bool
+    config: Config,
+    out: JsonLines,
+    stack: ExitStack,
+    blocks: StoppableBlocks,
+    conditions: Conditions,
+    reports: Reports,
+    *,
+    realtime: bool,
 ) -> dict[str, Detached]:
     """Start standard output and the file, by their names in telemetry; `stack` ends them."""
+
+    def tell(name: str, reason: str, sentence: str) -> None:
+        conditions.set(name, sentence)
+        state = "alarmed" if sentence else "healthy"
+        # When it is made the first time, its sink has dropped something, and so is there.
+        reports.part(name.replace(" ", "_"), state, reason, events_dropped=started[name].n_dropped)
+
     sinks: dict[str, Sink] = {"standard output": Descriptor(out.stream.fileno())}
     if config.file.path:
         sinks["file"] = RotatingFile(config.file)
-    return {
-        name: stack.enter_context(
+    started: dict[str, Detached] = {}
+    for name, sink in sinks.items():
+        started[name] = stack.enter_context(
             Detached(
                 config.file.path if name == "file" else name,
                 sink,
@@ -107,11 +131,10 @@ def _detached_sinks(
                 end_seconds=2.0 if name == "file" else math.inf,
                 is_alone=not (config.file.path or config.mqtt.enabled),
                 stopped_at=lambda: blocks.stopped_at,
-                report=partial(conditions.set, name),
+                report=partial(tell, name),
             )
         )
-        for name, sink in sinks.items()
-    }
+    return started
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:
@@ -120,8 +143,10 @@ def _mute(config: Config, folders: Folders | None) -> Mute | None:
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
-    """Return how long to wait for the broker at the end: briefly after a signal, longer after the end of a file."""
-    return 0.3 if blocks.was_stopped else 5.0
+    """Return how long to wait for the broker, and for the disk: briefly after a signal, longer after a file."""
+    if not blocks.was_stopped:
+        return 5.0
+    return min(_BRIEF_SECONDS, max(0.05, blocks.stopped_at + _END_SECONDS - time.monotonic()))
 
 
 def _room_seconds(config: Config, *, realtime: bool) -> float:

@@ -18,6 +18,7 @@ _MOST_RECORDS = 10
 _MINUTE_SECONDS = 60.0
 # A terminal may be slow; a pipe that is unread for longer loses lines of the log.
 LOG_SECONDS = 0.1
+_FULL_SECONDS = 0.05
 
 
 @contextmanager
@@ -122,9 +123,7 @@ def writing_results() -> Iterator[None]:
 
 def log_to_stderr(explain: Callable[[BaseException], str] = repr) -> None:
     """Send the log to standard error, one line for a record; `explain` puts an exception into words."""
-    # A duplicate: `quiet` redirects number 2 for all threads.
-    # Above 2, because a closed standard output would otherwise be replaced by the log.
-    handler = logging.StreamHandler(_Log(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)))
+    handler = logging.StreamHandler(_Log(_own(2)))
     handler.addFilter(PerMinute())
     handler.setFormatter(_OneLine(explain))
     logging.raiseExceptions = False  # a record that cannot be formatted would print a traceback
@@ -169,6 +168,20 @@ class PerMinute(logging.Filter):
         return n < _MOST_RECORDS
 
 
+def _own(descriptor: int) -> int:
+    """Return a descriptor of the same file, which `quiet` does not redirect; of a terminal one that never blocks."""
+    opened = None
+    if os.isatty(descriptor):
+        # A terminal that is ready may block nevertheless; the mode of what other programs have opened must not change.
+        with suppress(OSError):  # a terminal of another user
+            opened = os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    # Above 2, because a closed standard output would otherwise be replaced by the log.
+    own = fcntl.fcntl(descriptor if opened is None else opened, fcntl.F_DUPFD_CLOEXEC, 3)
+    if opened is not None:
+        os.close(opened)
+    return own
+
+
 def write_when_ready(descriptor: int, data: bytes, timeout_seconds: float | None = None) -> bool:
     """Write to a descriptor, but only while it has room; raises what `os.write` raises.
 
@@ -181,7 +194,12 @@ def write_when_ready(descriptor: int, data: bytes, timeout_seconds: float | None
         while piece:
             if not poll.poll(None if timeout_seconds is None else 1000 * timeout_seconds):
                 return False
-            piece = piece[os.write(descriptor, piece) :]
+            try:
+                piece = piece[os.write(descriptor, piece) :]
+            except BlockingIOError:  # it is ready, but has no room
+                if timeout_seconds is not None:
+                    return False
+                time.sleep(_FULL_SECONDS)
     return True
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 from affectd.stdio import PerMinute
 
@@ -51,3 +54,24 @@ def test_the_log_is_one_line_of_printable_characters_for_each_record() -> None:
         "affectd: %d",
         "affectd: failed: ZeroDivisionError('division by zero')",
     ]
+
+
+def test_a_terminal_with_too_little_room_for_a_line_holds_up_no_log() -> None:
+    screen, terminal = pty.openpty()
+    os.set_blocking(terminal, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(terminal, b"x" * 100)
+    os.set_blocking(terminal, True)
+    program = (
+        "import logging, affectd.stdio as s; s.log_to_stderr()\n"
+        "for n in range(10): logging.getLogger('x').warning('no %s %d', 'x' * 3000, n)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=terminal) as process:
+        try:
+            os.read(screen, 500)  # the terminal is ready again, but not for a whole line
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            os.close(terminal)
+            os.close(screen)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +19,10 @@ import jsonschema
 import numpy as np
 import pytest
 
+from affectd.events.event import event_schema
 from affectd.recognition.model_file import find_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
+from fake_broker import FakeBroker
 from sounds import gain, silence, syllables
 
 pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
@@ -40,7 +43,7 @@ class Device:
 
     def __init__(self, folder: Path, port: int, **settings: object) -> None:
         values = {"MQTT_ENABLED": True, "MQTT_HOST": "127.0.0.1", "MQTT_PORT": port, "DEVICE_ID": "kiosk-3", **settings}
-        self._environment = {
+        self.environment = {
             **os.environ,
             **{f"AFFECTD_{key}": str(value).lower() for key, value in values.items()},
             "STATE_DIRECTORY": str(folder / "state"),
@@ -51,7 +54,7 @@ class Device:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "affectd", *arguments],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=120,
@@ -63,7 +66,7 @@ class Device:
         """Let it listen to standard input, to which nobody writes unless the test does."""
         with subprocess.Popen(
             [sys.executable, "-m", "affectd", "run", "--source", "-"],
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -205,6 +208,20 @@ def test_home_assistant_that_starts_later_is_told_again(broker: Broker, tmp_path
         with Device(tmp_path, broker.port, MQTT_DISCOVERY=False).listening():
             wait_until(lambda: subscriber.payloads(DISCOVERY)[-1] == "")
     assert broker.retained(DISCOVERY) is None
+
+
+def test_a_client_that_says_all_the_time_that_home_assistant_has_started_gets_an_answer_a_second(
+    broker: Broker, tmp_path: Path
+) -> None:
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    with Subscriber(broker.port, "#") as subscriber, device.listening():
+        subscriber.wait_for(f"{DEVICE}/listen/state", "ON")
+        began = time.monotonic()
+        storm = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", "homeassistant/status", "-l"]
+        subprocess.run(storm, input=b"online\n" * 1000, check=True, timeout=PATIENCE_SECONDS)
+        broker.publish(f"{DEVICE}/listen", "OFF")
+        subscriber.wait_for(f"{DEVICE}/listen/state", "OFF")
+        assert 2 <= len(subscriber.payloads(DISCOVERY)) <= 3 + time.monotonic() - began
 
 
 @pytest.mark.parametrize(
@@ -388,3 +405,47 @@ def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen
         assert program.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - began < 1.0
     broker.thaw()
+
+
+def test_what_the_broker_refuses_is_a_status_event_and_the_line_of_the_service_manager(tmp_path: Path) -> None:
+    with FakeBroker() as broker, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_SECONDS)
+        device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True, MQTT_DISCOVERY=False, MQTT_RETRY_SECONDS=1)
+        device.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        with device.listening() as program:
+            assert program.stdout is not None
+            client = broker.welcome()
+            client.confirm(128)
+            line = b""
+            while not line.startswith(b"STATUS="):
+                line = manager.recv(4096)
+            assert line == f"STATUS=the broker refuses {DEVICE}/listen".encode()
+            event = json.loads(program.stdout.readline())
+            jsonschema.validate(event, event_schema())
+            assert (event["type"], event["part"], event["reason"]) == ("status", "broker", "refused")
+            assert event["refused"] == [f"{DEVICE}/listen"]
+
+
+def test_a_second_signal_cuts_nothing_off(tmp_path: Path) -> None:
+    with FakeBroker() as broker:
+        device = Device(tmp_path, broker.port, MQTT_DISCOVERY=False)
+        # Without a folder in memory, events that are not acknowledged are written at the end.
+        for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+            device.environment.pop(name, None)
+        with device.listening() as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            broker.welcome()  # and acknowledges nothing
+            word = np.concatenate([silence(1), gain(syllables(2), -12), silence(2)])
+            program.stdin.write((word * 32767).astype("<i2").tobytes())
+            program.stdin.flush()
+            events = [json.loads(program.stdout.readline())]
+            while events[-1]["phase"] != "end":
+                events.append(json.loads(program.stdout.readline()))
+            for _ in range(2):
+                program.send_signal(signal.SIGTERM)
+                time.sleep(0.02)
+            assert program.wait(PATIENCE_SECONDS) == 0
+    journal = (tmp_path / "state" / "devices" / "kiosk-3" / "outbox.journal").read_text()
+    assert all(event["id"] in journal for event in events)

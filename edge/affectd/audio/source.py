@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,9 +101,18 @@ def _standard_input(descriptor: int) -> io.BufferedReader:
         # What does not block looks like an end before each pause; some parents, such as ssh, leave it so.
         os.set_blocking(descriptor, True)
         # Not sys.stdin, which Python could not close at the end while a thread waits for its next byte.
-        return open(descriptor, "rb", closefd=False)
+        return io.BufferedReader(_Patient(descriptor, "rb", closefd=False))
     except OSError as error:
         raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+
+
+class _Patient(io.FileIO):
+    """A file that waits for what comes, also if another program made it non-blocking: that is not its end."""
+
+    def readinto(self, buffer: Any) -> int:
+        while (n := super().readinto(buffer)) is None:
+            select.select([self], [], [])
+        return n
 
 
 def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
+
 from affectd.arrays import Block
 from affectd.audio.liveness import Liveness
 from affectd.audio.supervisor import FAULTS, Report, silence
@@ -31,34 +33,43 @@ def attended(
 ) -> Iterator[Block]:
     """Pass blocks on as they come; while none come, yield empty ones, and silence from `stalled_seconds` on.
 
+    The same for a stream that delivers less than a third of the sound, such as a byte now and then.
+
     So an open utterance ends, and a watchdog sees that the process is alive. `report` gets the state of the stream and
     the reason, as of `affectd.audio.supervisor.Supervisor`, from the first fault on.
     """
     arrived: queue.Queue[Block | BaseException | None] = queue.Queue(_MOST_BLOCKS)
     threading.Thread(target=_read, args=(blocks, arrived), name="source", daemon=True).start()
     faults = _Faults(Liveness(config, clock), report)
-    began = heard_at = clock()
-    n_samples = n_silent = 0
+    began = clock()
+    n_samples = 0
+    missing_seconds, is_stalled = 0.0, False
     while True:
+        asked_at = clock()
         try:
             block = arrived.get(timeout=_POLL_SECONDS)
         except queue.Empty:
-            due = 0
-            if clock() - heard_at >= config.stalled_seconds:
-                faults.found("stalled")
-                due = round((clock() - heard_at) * sample_rate)
-            yield from silence(max(0, due - n_silent), sample_rate)
-            n_silent = max(n_silent, due)
-            continue
+            block = np.zeros(0, np.float32)
         if block is None:
             return
         if isinstance(block, BaseException):
             raise block
-        heard_at, n_silent = clock(), 0
-        n_samples += len(block)
-        seconds, passed = n_samples / sample_rate, heard_at - began
-        is_live = passed >= config.constant_seconds and seconds < passed + _AHEAD_SECONDS
-        faults.heard(block, len(block) / sample_rate, is_live=is_live)
+        now, seconds = clock(), len(block) / sample_rate
+        # It may wait for longer only while the process stands still, and that is no fault of the stream.
+        waited_seconds = min(now - asked_at, _POLL_SECONDS)
+        # Less than a third of the sound is a stall too; when it is over, a part of the time is enough.
+        missing_seconds = max(0.0, missing_seconds + waited_seconds - 3 * seconds)
+        silent_seconds = max(0.0, waited_seconds - seconds) if is_stalled else missing_seconds
+        is_stalled = missing_seconds >= (config.stalled_seconds / 2 if is_stalled else config.stalled_seconds)
+        if is_stalled:
+            missing_seconds = min(missing_seconds, config.stalled_seconds)
+            faults.found("stalled")
+            yield from silence(round(silent_seconds * sample_rate), sample_rate)
+        elif seconds:
+            n_samples += len(block)
+            is_live = now - began >= config.constant_seconds
+            is_live = is_live and n_samples / sample_rate < now - began + _AHEAD_SECONDS
+            faults.heard(block, seconds, is_live=is_live)
         yield block
 
 
@@ -90,8 +101,6 @@ class _Faults:
             self._is_stalled = False
             self._liveness.opened()
             self._tell("it goes on")
-        if not len(block):
-            return
         fault = self._liveness.heard(block, seconds)
         if fault is not None and is_live:
             self._liveness.opened()

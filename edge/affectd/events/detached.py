@@ -21,6 +21,7 @@ _Block = TypeVar("_Block")
 # After a signal, so that the whole process ends within a second.
 _STOP_SECONDS = 0.5
 _POLL_SECONDS = 0.05
+_REPORT_SECONDS = 10.0
 
 
 class Detached:
@@ -46,7 +47,8 @@ class Detached:
     stopped_at : callable
         Returns when a signal came, in monotonic seconds; infinite: not yet.
     report : callable
-        Gets a sentence when the sink begins to hang, and an empty one when it goes on.
+        Gets a reason and a sentence: ``stalled`` when the sink hangs, again now and then while it does, ``refused``
+        when it fails, ``heard`` and no sentence when it goes on.
 
     Attributes
     ----------
@@ -64,7 +66,7 @@ class Detached:
         end_seconds: float = 2.0,
         is_alone: bool = False,
         stopped_at: Callable[[], float] = lambda: math.inf,
-        report: Callable[[str], None] = lambda sentence: None,
+        report: Callable[[str, str], None] = lambda reason, sentence: None,
     ) -> None:
         self._name, self._max_events, self._is_alone = name, max_events, is_alone
         self._patience_seconds, self._end_seconds = patience_seconds, end_seconds
@@ -75,7 +77,9 @@ class Detached:
         self._waiting: deque[Mapping[str, object]] = deque()
         self._closing = False
         self._failure: Exception | None = None
-        self._n_dropped = self._dropped_before = 0
+        self._n_dropped = self._dropped_before = self._missed_before = 0
+        self._report_at = 0.0
+        self._reported = "heard"
         self._thread = threading.Thread(target=self._pass_on, name=name, daemon=True)
         self._thread.start()
 
@@ -143,11 +147,17 @@ class Detached:
 
     def _drop_oldest(self) -> None:
         self._waiting.popleft()
+        sentence = f"events do not reach {self._name}: it hangs, and {self._max_events} events wait for it"
         if not self._hangs:
-            sentence = f"events do not reach {self._name}: it hangs, and {self._max_events} events wait for it"
             _log.warning("%s; the oldest are dropped", sentence)
-            self._report(sentence)
         self._n_dropped += 1
+        if self._reported != "stalled" or time.monotonic() >= self._report_at:
+            self._report_at = time.monotonic() + _REPORT_SECONDS
+            self._tell("stalled", f"{sentence}; {self.n_dropped} were dropped since the start")
+
+    def _tell(self, reason: str, sentence: str) -> None:
+        self._reported = reason
+        self._report(reason, sentence)
 
     def _pass_on(self) -> None:
         while True:
@@ -167,10 +177,14 @@ class Detached:
                     self._changed.notify_all()
                 return
             with self._changed:
+                fails, self._missed_before = self._several.n_missed > self._missed_before, self._several.n_missed
                 if self._hangs:
                     _log.info("events reach %s again; it missed %d", self._name, self._n_dropped - self._dropped_before)
                     self._dropped_before = self._n_dropped
-                    self._report("")
+                if fails and self._reported != "refused":
+                    self._tell("refused", f"events do not reach {self._name}")
+                elif not fails and self._reported != "heard":
+                    self._tell("heard", "")
 
 
 class Descriptor:

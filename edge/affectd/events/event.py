@@ -20,6 +20,7 @@ from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.smoothing import Answer
 
 SCHEMA = 1
+PARTS_SCHEMA = 2  # the version that has the fields of the other parts
 Event = dict[str, Any]
 Phase = Literal["start", "change", "end"]
 
@@ -102,9 +103,13 @@ class EventMaker:
             "model": self._model,
         }
 
-    def status(self, state: str, reason: str) -> Event:
-        """Make the event for a change of state of the microphone; see `affectd.audio.liveness` for both values."""
-        return {**self._event("status"), "state": state, "reason": reason}
+    def status(self, state: str, reason: str, **about: object) -> Event:
+        """Make the event for a change of state of the microphone; see `affectd.audio.liveness` for both values.
+
+        `about` names another part, as ``event.schema.json`` has it.
+        """
+        schema = {"schema": PARTS_SCHEMA} if about else {}
+        return {**self._event("status"), **schema, "state": state, "reason": reason, **about}
 
     def _event(self, kind: str) -> Event:
         return {

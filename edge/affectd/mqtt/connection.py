@@ -14,6 +14,7 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 
@@ -35,6 +36,8 @@ _STEADY_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
 # After a signal, because the whole process ends within a second.
 _BRIEF_SECONDS = 0.3
+# A disk that takes longer is not waited for.
+_HANG_SECONDS = 1.0
 _NEVER = float("inf")
 
 
@@ -125,6 +128,7 @@ class Connection:
         self._logged: set[str] = set()  # the reasons logged in this outage
         self._delay_seconds = _FIRST_DELAY_SECONDS
         self._connected_at = 0.0
+        self._settling: Future[None] | None = None
         self._try_at = 0.0
         self._periodic_at = 0.0
         self._settle_at = 0.0
@@ -177,8 +181,9 @@ class Connection:
         with waker, wake_sender:
             while True:
                 try:
+                    is_closing = self._close_by < _NEVER  # before, for `_advance` makes a last attempt then
                     self._advance()
-                    if self._close_by < _NEVER and self._is_done():
+                    if is_closing and self._is_done():
                         break
                     self._wait(waker)
                 except Exception as error:  # a bug must not end the thread
@@ -229,10 +234,30 @@ class Connection:
             self._delivery.advance(link)
             self._take_answers(link, now)
         if not self.connected or now >= self._settle_at:
-            self._outbox.settle(self.connected)
-            self._settle_at = now + min(_IDLE_SECONDS, self._config.keepalive_seconds / 5)
+            self._settle()
+            keepalive_seconds = self._config.keepalive_seconds if self._link is None else self._link.keepalive_seconds
+            self._settle_at = now + min(_IDLE_SECONDS, keepalive_seconds / 5)
         if not self._delivery.is_complete:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
+
+    def _settle(self) -> None:
+        """Save events in another thread, because a disk may hang; until it goes on, events wait in memory."""
+        if self._settling is not None and not self._settling.done():
+            return
+        self._settling = settling = Future[None]()
+
+        def settle() -> None:
+            try:
+                self._outbox.settle(self.connected)
+                settling.set_result(None)
+            except Exception as error:
+                settling.set_exception(error)
+
+        Thread(target=settle, name="disk", daemon=True).start()
+        try:
+            settling.result(_HANG_SECONDS)
+        except TimeoutError:
+            _log.warning("the disk hangs; events wait in memory meanwhile")
 
     def _take_answers(self, link: Link, now: float) -> None:
         """Note which subscriptions are granted; try the others again, because permissions change."""
@@ -293,11 +318,16 @@ class Connection:
         self._connected_at = time.monotonic()
         self._logged.clear()
         _log.info("connected to the broker %s", self._broker)
+        if not link.most_qos:
+            _log.warning("the broker %s takes QoS 0 only: events may be lost or come twice at a loss", self._broker)
+        if not link.may_retain:
+            _log.warning("the broker %s keeps no messages: who subscribes later misses state and status", self._broker)
 
     def _lose(self, reason: str) -> None:
         """Drop the connection; try again after a delay that doubles each time."""
         now = time.monotonic()
         if self._link is not None:
+            self._last_will = self._link.permitted(self._last_will)
             self._link.drop()
             self._link = None
         if self.connected and now - self._connected_at > _STEADY_SECONDS:

@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from affectd.mqtt.incoming import MOST_BYTES, Incoming
 
 _ANSWER_SECONDS = 10.0
 _REFUSED = 128  # reason codes of MQTT 5 from here on are refusals
+_NO_RETAIN, _NO_QOS = 154, 155  # those for a last will that the broker cannot keep, or only sends at QoS 0
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ class Link:
         ``opening``, ``opened`` (the broker has not answered yet), ``connected``, finally ``lost``.
     reason : str
         Why it is lost.
-    most_unacknowledged, most_bytes : int
-        Limits of unacknowledged publications and of one packet, set by the broker (MQTT 5).
+    most_unacknowledged, most_bytes, most_qos, may_retain, keepalive_seconds
+        Limits of the broker (MQTT 5): unacknowledged publications, bytes of a packet, quality of service, whether it
+        keeps messages, and after how long without traffic it is asked whether it is there.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Link:
     ) -> None:
         self.state: Literal["opening", "opened", "connected", "lost"] = "opening"
         self.reason = ""
-        self.most_unacknowledged, self.most_bytes = 65535, 2**28
+        self.most_unacknowledged, self.most_bytes, self.most_qos, self.may_retain = 65535, 2**28, 1, True
+        self.keepalive_seconds = config.keepalive_seconds
         self._config = config
         self._client_id = client_id
         self._received = received
@@ -198,11 +201,11 @@ class Link:
 
         What is longer than the broker takes is not sent; it has a number of its own, which `acknowledged` refuses.
         """
+        publication = self.permitted(publication)
         topic, payload = publication.topic, publication.payload.encode("utf-8", "surrogatepass")
-        # At most 5 bytes before it, the length of the topic, the packet number, no properties.
-        if len(topic) + len(payload) + 10 > self.most_bytes:
+        if refusal := self._too_long(topic, len(payload)):
             self._n_too_long += 1
-            self._acknowledged.append((-self._n_too_long, f"the broker takes {self.most_bytes} bytes at most"))
+            self._acknowledged.append((-self._n_too_long, refusal))
             return -self._n_too_long
         sent = self._try(self._client.publish, topic, payload, publication.qos, publication.retain)
         if sent is None:
@@ -211,9 +214,23 @@ class Link:
             self._expect(int(sent.mid), topic)
         return int(sent.mid)
 
+    def permitted(self, publication: Publication) -> Publication:
+        """Return a publication as the broker permits it: at QoS 0 or not retained, if it takes no other."""
+        return replace(
+            publication, qos=min(publication.qos, self.most_qos), retain=publication.retain and self.may_retain
+        )
+
+    def _too_long(self, topic: str, n_bytes: int) -> str:
+        # At most 5 bytes before it, the length of the topic, the packet number, no properties.
+        is_too_long = len(topic.encode()) + n_bytes + 10 > self.most_bytes
+        return f"the broker takes {self.most_bytes} bytes at most" if is_too_long else ""
+
     def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to these topics; `subscribed` has the answers."""
         for topic in topics:
+            if refusal := self._too_long(topic, 1):
+                self._subscribed.append((topic, refusal))
+                continue
             sent = self._try(self._client.subscribe, topic, 1)
             if sent is not None and sent[1] is not None:
                 self._expect(int(sent[1]), topic)
@@ -259,11 +276,20 @@ class Link:
     # paho's further arguments depend on its version and the protocol.
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
-        if reasons.of_code(code):
+        number = reasons.of_code(code)
+        self.most_qos = 0 if number == _NO_QOS else getattr(properties, "MaximumQoS", self.most_qos)
+        self.may_retain = number != _NO_RETAIN and bool(getattr(properties, "RetainAvailable", self.may_retain))
+        if number:
             self._lose(reasons.of_refusal(code, self._config, self._client_id))
             return
         self.most_unacknowledged = getattr(properties, "ReceiveMaximum", self.most_unacknowledged)
         self.most_bytes = getattr(properties, "MaximumPacketSize", self.most_bytes)
+        wanted_seconds = getattr(properties, "ServerKeepAlive", 0)
+        if wanted_seconds:
+            # paho 1.6 knows nothing of it. Zero is no limit, and ours is one.
+            self.keepalive_seconds = client._keepalive = min(wanted_seconds, self.keepalive_seconds)
+        elif properties is not None:
+            client._keepalive = self.keepalive_seconds
         if self.state == "opened":
             self.state = "connected"
 

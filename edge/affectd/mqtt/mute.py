@@ -23,6 +23,8 @@ _SHOWN_BYTES = 20
 # Limits the writes that a client can cause, which wear an SD card out.
 _MOST_WRITES = 10
 _WRITES_SECONDS = 60.0
+# A disk that takes longer is not waited for.
+_HANG_SECONDS = 1.0
 
 
 class Mute:
@@ -41,6 +43,7 @@ class Mute:
         self._warned = False
         self._writes: deque[float] = deque(maxlen=_MOST_WRITES)  # when they were made
         self._later: threading.Timer | None = None
+        self._writer: threading.Thread | None = None
         self._next_log = -float("inf")
         self._kept: bool | None = None  # what the directory says; None: unknown
         self._kept = self._read()
@@ -52,15 +55,25 @@ class Mute:
         If it cannot be saved it holds until the end of the process, and a warning is logged.
         """
         self.is_muted = muted
-        with self._lock:
-            self._keep(at_once=False)
+        self._keep(at_once=False)
 
     def close(self) -> None:
         """Write what was to be written later."""
-        with self._lock:
-            self._keep(at_once=True)
+        self._keep(at_once=True)
 
     def _keep(self, *, at_once: bool) -> None:
+        with self._lock:
+            self._decide(at_once=at_once)
+        until = time.monotonic() + _HANG_SECONDS
+        while (writer := self._writer) is not None:
+            writer.join(max(0.0, until - time.monotonic()))
+            if writer.is_alive():
+                _log.warning("whether it is muted is not saved yet: %s hangs", self._directory)
+                return
+
+    def _decide(self, *, at_once: bool) -> None:
+        if self._writer is not None:  # decides again when it is done
+            return
         wanted = self.is_muted  # read again, because another thread may have changed it
         if self._later is not None and (at_once or self._kept == wanted):
             self._later.cancel()
@@ -78,6 +91,11 @@ class Mute:
                 self._later.start()
             return
         self._writes.append(now)
+        writer = threading.Thread(target=self._save, args=(wanted,), name="mute", daemon=True)
+        writer.start()
+        self._writer = writer  # under the lock, which its end takes too
+
+    def _save(self, wanted: bool) -> None:
         try:
             self._write(wanted)
         except OSError as error:
@@ -86,11 +104,14 @@ class Mute:
             self._warned, self._kept = True, None
         else:
             self._warned, self._kept = False, wanted
+        with self._lock:
+            self._writer = None
+            if self.is_muted != wanted:  # changed meanwhile
+                self._decide(at_once=False)
 
     def _keep_now(self) -> None:
-        with self._lock:
-            self._later = None
-            self._keep(at_once=True)
+        self._later = None
+        self._keep(at_once=True)
 
     def command(self, payload: bytes, retained: bool) -> bool:
         """Execute a message on the topic ``listen``, ``ON`` or ``OFF``; return whether it was valid.

@@ -15,6 +15,7 @@ discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Thread
@@ -35,13 +36,16 @@ from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.mqtt.topics import Topics
 from affectd.outbox.outbox import Outbox
 
+# Limits what a client can cause that says all the time that Home Assistant has started.
+_GREETING_SECONDS = 1.0
+
 
 class Publisher:
     """The sink that publishes events; connects and reconnects within its ``with`` block.
 
     `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
     `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
-    sink did not get.
+    sink did not get; `tell_refused` gets the topics that the broker refuses when they change.
 
     Raises
     ------
@@ -61,12 +65,16 @@ class Publisher:
         folders: Folders,
         patience_seconds: Callable[[], float] = lambda: 5.0,
         events_dropped: Callable[[], dict[str, int]] = dict,
+        tell_refused: Callable[[list[str]], None] = lambda topics: None,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
         self._mute = mute
         self._patience_seconds = patience_seconds
         self._state = CurrentState(device)
+        self._events_dropped, self._tell_refused = events_dropped, tell_refused
+        self._told_refused: list[str] = []
+        self._greet_from = 0.0
         self._outbox = Outbox(
             folders.state,
             folders.runtime,
@@ -122,11 +130,14 @@ class Publisher:
     ) -> None:
         self._connection.close(self._patience_seconds())
         # A disk that hangs must not hold up the end; what was written is in the journal.
-        closing = Thread(target=self._outbox.close, name="outbox", daemon=True)
+        closing = Thread(target=self._close_files, name="outbox", daemon=True)
         closing.start()
         closing.join(self._patience_seconds())
+
+    def _close_files(self) -> None:
         if self._mute is not None:
             self._mute.close()
+        self._outbox.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
@@ -136,7 +147,9 @@ class Publisher:
             self._connection.publish(self._now())
 
     def _now(self) -> Publication:
-        return Publication(self._topics.state, self._state.payload(self._connection.refused), retain=True)
+        return Publication(
+            self._topics.state, self._state.payload(self._connection.refused, self._events_dropped()), retain=True
+        )
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
@@ -157,12 +170,17 @@ class Publisher:
         return [Publication(self._topics.listen_state, word, retain=True)]
 
     def _on_answer(self) -> None:
+        refused = sorted(self._connection.refused)
+        if refused != self._told_refused:
+            self._told_refused = refused
+            self._tell_refused(refused)
         for publication in [self._now(), *self._listening()]:
             self._connection.publish(publication)
 
     def _on_birth(self, payload: bytes, retained: bool) -> None:
         # A retained message means that Home Assistant started earlier and has got the greeting.
-        if payload == b"online" and not retained:
+        if payload == b"online" and not retained and time.monotonic() >= self._greet_from:
+            self._greet_from = time.monotonic() + _GREETING_SECONDS
             for publication in self._greeting():
                 self._connection.publish(publication)
 
@@ -185,9 +203,11 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
         As for `Publisher`.
     """
     # MQTT 3.1.1 acknowledges what the broker drops; MQTT 5 has the same permissions, and tells.
-    connection = _forget(config, "5", patience_seconds)
-    if not connection.n_connects and config.mqtt.protocol != "5":
-        connection = _forget(config, config.mqtt.protocol, patience_seconds)
+    protocols = dict.fromkeys(("5", config.mqtt.protocol))
+    for protocol in protocols:
+        connection = _forget(config, protocol, patience_seconds / len(protocols))
+        if connection.n_connects:
+            break
     if not connection.n_connects:
         raise UnavailableError(f"The broker could not be told to forget this device: {connection.reason}.")
     if connection.refused:

@@ -35,13 +35,20 @@ class CurrentState:
         self._state = _after_status(before, event) if event["type"] == "status" else _after_emotion(before, event)
         return self._state != before
 
-    def payload(self, refused: Iterable[str] = ()) -> str:
-        """Return the state as JSON; `refused` are the topics that the broker refuses."""
-        state = {"schema": SCHEMA, "device": self._device, **vars(self._state), "refused": sorted(refused)}
-        return json.dumps(state, ensure_ascii=False)
+    def payload(self, refused: Iterable[str] = (), events_dropped: Mapping[str, int] | None = None) -> str:
+        """Return the state as JSON.
+
+        `refused` are the topics that the broker refuses, `events_dropped` how many events each other sink did not get.
+        """
+        state = {"schema": SCHEMA, "device": self._device, **vars(self._state)}
+        return json.dumps(
+            {**state, "refused": sorted(refused), "events_dropped": dict(events_dropped or {})}, ensure_ascii=False
+        )
 
 
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:
+    if "part" in event:  # not about the microphone
+        return state
     if event["state"] == "healthy":
         return replace(state, microphone="healthy")
     # Without sound the label is unknown.

@@ -17,11 +17,15 @@ from affectd.outbox.journal import Journal
 
 _log = logging.getLogger(__name__)
 
+# A thread that is busy with the disk for longer is not waited for.
+_BUSY_SECONDS = 0.1
+
 
 class Outbox:
     """A bounded queue of events, oldest first, that drops the oldest when it is full.
 
     Nothing raises because of a disk: what cannot be written stays in memory, is told once and tried every minute.
+    While `settle` hangs with a disk, what is in memory can be delivered all the same, before what is on the disk.
 
     Parameters
     ----------
@@ -61,6 +65,7 @@ class Outbox:
         self.n_dropped = self._n_dropped_told = self._sequence = 0
         # A sequence is the time of day when the event was made, in microseconds, or higher so that sequences rise.
         self._is_full, self._origin = False, time.time_ns() // 1000 - self._now()
+        self._delivered: list[int] = []  # what the disk has not been told
         self._settle(-1)
 
     def put(self, payload: str) -> None:
@@ -76,18 +81,24 @@ class Outbox:
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
         """Return up to `n` events after a sequence, oldest first; from 0 those of a disk that was away too."""
-        with self._disk_lock:
-            events = self._disk.read(after, n)
-            with self._lock:
-                events += self._runtime.read(after, n)
+        events = []
+        if self._disk.count and self._disk_lock.acquire(timeout=_BUSY_SECONDS):
+            try:
+                events = self._disk.read(after, n)
+            finally:
+                self._disk_lock.release()
+        with self._lock:
+            events += self._runtime.read(after, n)
         return [(sequence, payload.decode()) for sequence, payload in sorted(events)[:n]]
 
     def delivered(self, sequences: Iterable[int]) -> None:
         """Forget these events; those on the disk are removed from it by the next `settle`."""
         sequences = list(sequences)
-        with self._disk_lock:
-            self._disk.forget(sequences)
-            self._forget(sequences)
+        self._delivered += sequences
+        self._forget(sequences)
+        if self._disk_lock.acquire(blocking=False):
+            self._forget_delivered()
+            self._disk_lock.release()
 
     def settle(self, connected: bool) -> None:
         """Bring to the disk what has to be there, and off it what does not; call it every second or so."""
@@ -122,9 +133,14 @@ class Outbox:
     def _now(self, ago: float = 0.0) -> int:
         return int((self._clock() - ago) * 1e6)
 
+    def _forget_delivered(self) -> None:
+        delivered, self._delivered = self._delivered, []
+        self._disk.forget(delivered)
+
     def _settle(self, until: int) -> None:
         """Move the events up to this sequence, and log what has changed."""
         self._open(create=False)
+        self._forget_delivered()
         with self._lock:
             most, most_bytes = self._max_events - self._runtime.count, self._max_bytes - self._runtime.size
             self.n_dropped += self._disk.drop(most, most_bytes)
@@ -135,6 +151,7 @@ class Outbox:
             if not events or not self._disk.write(events):
                 break
             self._forget(sequence for sequence, _ in events)
+        self._forget_delivered()  # and what was delivered while the disk hung
         if self._disk.gone:
             self._disk.write()  # what was dropped must not come back
         self._tell()

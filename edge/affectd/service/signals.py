@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from types import FrameType
 
 from affectd.arrays import Block
 from affectd.errors import AffectdError
+
+# A supervisor and a terminal may send several signals at once: they must not cut off what ends well by itself.
+_END_SECONDS = 1.0
 
 
 class _Stopped(BaseException):
@@ -60,8 +64,12 @@ class StoppableBlocks:
             raise StopIteration from None
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal; a second one has its default action, in case writing an event hangs."""
-        signal.signal(number, signal.SIG_DFL)
+        """Handle a signal; after a second another one has its default action, in case something hangs."""
+        if self.was_stopped:
+            if time.monotonic() - self.stopped_at > _END_SECONDS:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
         self.was_stopped = True
         self.was_stopped_early = not self._has_begun
         self.stopped_at = time.monotonic()

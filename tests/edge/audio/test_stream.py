@@ -58,6 +58,17 @@ def test_a_stream_in_real_time_that_is_no_sound_is_told(sound: np.ndarray, reaso
     assert "healthy" not in dict(reports)
 
 
+@pytest.mark.parametrize("n", [0, 100], ids=["half a sample", "100 samples"])
+def test_a_stream_of_which_hardly_anything_comes_is_silence_and_told_once(n: int) -> None:
+    """Each piece comes half a second after the one before."""
+    now = itertools.count(0.0, 0.25)
+    reports: list[tuple[str, str]] = []
+    pieces = [noise("pink", 0.1)[:n]] * 40
+    got = list(attended(pieces, RATE, CONFIG, lambda *report: reports.append(report), lambda: next(now)))
+    assert reports == [("alarmed", "stalled")]
+    assert sum(map(len, got)) > 3 * RATE
+
+
 def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_told_until_it_goes_on() -> None:
     environment = {**os.environ, "AFFECTD_AUDIO_STALLED_SECONDS": "1"}
     speech = as_int16(gain(syllables(4), -12))
@@ -91,4 +102,25 @@ def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_tol
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - began < 1.0
+        timer.cancel()
+
+
+def test_a_pipe_that_does_not_block_has_not_ended_when_nothing_comes() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)  # as a program of Node.js leaves it
+    with subprocess.Popen(
+        [sys.executable, "-m", "affectd", "run", "--source", "-"], stdin=reading, stdout=subprocess.PIPE
+    ) as process:
+        os.close(reading)
+        timer = threading.Timer(PATIENCE_SECONDS, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        word = as_int16(np.concatenate([silence(1), gain(syllables(2), -12), silence(1)]))
+        for _ in range(2):
+            os.write(writing, (word * 32767).astype("<i2").tobytes()[:60000])
+            os.write(writing, (word * 32767).astype("<i2").tobytes()[60000:])
+            while json.loads(process.stdout.readline())["phase"] != "end":
+                pass
+        os.close(writing)
+        assert process.wait(PATIENCE_SECONDS) == 0
         timer.cancel()

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -17,11 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
 from affectd.errors import UnavailableError
+from affectd.events import detached as detached_module
 from affectd.events.detached import Descriptor, Detached
+from affectd.events.event import event_schema
 from affectd.events.sinks import Several
 from affectd.stdio import write_when_ready
 from room import write_wav
@@ -58,8 +62,9 @@ class Hanging:
 def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     hanging, other = Hanging(), Kept()
-    reports: list[str] = []
-    with Detached("the disk", hanging, end_seconds=PATIENCE_SECONDS, max_events=100, report=reports.append) as detached:
+    reports: list[tuple[str, str]] = []
+    report = lambda *what: reports.append(what)  # noqa: E731
+    with Detached("the disk", hanging, end_seconds=PATIENCE_SECONDS, max_events=100, report=report) as detached:
         several = Several([("the disk", detached), ("the other", other)])
         several.write({"n": 0})
         assert hanging.hangs.wait(PATIENCE_SECONDS)
@@ -71,7 +76,32 @@ def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(capl
     assert hanging.got == [other[0], *other[200:]]  # the one that it had, and the newest
     sentence = "events do not reach the disk: it hangs, and 100 events wait for it"
     assert messages(caplog) == [f"{sentence}; the oldest are dropped", "events reach the disk again; it missed 199"]
-    assert reports == [sentence, ""]
+    assert reports == [("stalled", f"{sentence}; 1 were dropped since the start"), ("heard", "")]
+
+
+def test_a_sink_that_hangs_for_long_is_reported_again_with_what_it_has_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detached_module, "_REPORT_SECONDS", 0.0)
+    hanging, reports = Hanging(), []
+    with Detached("the disk", hanging, max_events=1, report=lambda *what: reports.append(what)) as detached:
+        detached.write({})
+        assert hanging.hangs.wait(PATIENCE_SECONDS)
+        for _ in range(4):
+            detached.write({})
+        assert [sentence.partition("; ")[2] for _, sentence in reports] == [
+            f"{n} were dropped since the start" for n in (1, 2, 3)
+        ]
+        hanging.go.set()
+
+
+def test_a_sink_that_fails_is_reported_until_it_goes_on() -> None:
+    kept, reports = Kept(), queue.Queue()
+    kept.failure = UnavailableError("No room.")
+    with Detached("the disk", kept, report=lambda *what: reports.put(what)) as detached:
+        detached.write({"n": 0})
+        assert reports.get(timeout=PATIENCE_SECONDS) == ("refused", "events do not reach the disk")
+        kept.failure = None
+        detached.write({"n": 1})
+        assert reports.get(timeout=PATIENCE_SECONDS) == ("heard", "")
 
 
 def test_at_the_end_a_sink_that_hangs_is_waited_for_no_longer_than_its_time() -> None:
@@ -233,13 +263,22 @@ def test_standard_output_that_is_not_read_stops_neither_the_file_nor_the_end(
 
     with (tmp_path / "log").open("wb") as log:
         process = start(running, "--source", long, env=environment, stderr=subprocess.STDOUT if joined else log)
-    until(lambda: path.exists() and len(path.read_text().splitlines()) == n_events)
+    until(lambda: path.exists() and len(of_type("emotion", path)) == n_events)
+    (status,) = of_type("status", path)
+    assert (status["part"], status["state"], status["reason"]) == ("standard_output", "alarmed", "stalled")
+    assert status["events_dropped"] > 0
+    jsonschema.validate(status, event_schema())
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert process.wait(PATIENCE_SECONDS) == 0
     assert time.monotonic() - began < 1.0
     if not joined:
         assert "events do not reach standard output: it hangs" in (tmp_path / "log").read_text()
+
+
+def of_type(name: str, path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text().split("\n")[:-1]
+    return [event for event in map(json.loads, lines) if event["type"] == name]
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

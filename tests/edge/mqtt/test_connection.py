@@ -22,7 +22,7 @@ from affectd.mqtt import link as mqtt_client
 from affectd.mqtt.connection import Connection, Publication
 from affectd.outbox.outbox import Outbox
 from broker import free_port, wait_until
-from fake_broker import CONNECT, DISCONNECT, FakeBroker, FakeConnection, Published
+from fake_broker import CONNECT, DISCONNECT, PINGREQ, FakeBroker, FakeConnection, Published
 
 EVENT, STATUS, STATE = "affectd/test/event", "affectd/test/status", "affectd/test/state"
 TELEMETRY, LISTEN = "affectd/test/telemetry", "affectd/test/listen"
@@ -827,3 +827,68 @@ def test_an_event_longer_than_the_broker_takes_is_kept_and_stops_no_other(
     assert connection.connected
     assert len(outbox) == 1
     assert any("100 bytes at most" in line for line in warnings(caplog))
+
+
+def test_a_broker_that_takes_no_retained_message_and_no_qos_1_gets_neither_and_all_events(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = outbox.fill(2)
+    connection = connect(config={"protocol": "5"})
+    client = broker.welcome("5", b"\x24\0\x25\0")  # Maximum QoS 0, Retain Available 0
+    taken = [client.published() for _ in range(3)]
+    assert payloads(taken) == ["online", *made]
+    assert {(publication.qos, publication.retain) for publication in taken} == {(0, False)}
+    wait_until(lambda: len(outbox) == 0)
+    assert connection.is_complete
+    assert [line.partition(" takes ")[2].partition(" only")[0] for line in warnings(caplog)][:1] == ["QoS 0"]
+
+
+@pytest.mark.parametrize(("code", "flags"), [(0x9A, 0x0C), (0x9B, 0x24)], ids=["retained", "QoS 1"])
+def test_a_last_will_that_the_broker_cannot_keep_is_no_reason_to_stay_away(
+    broker: FakeBroker, connect: Any, code: int, flags: int
+) -> None:
+    connect(config={"protocol": "5", "retry_seconds": 1.0})
+    first = broker.accept("5")
+    assert first.expect(CONNECT)[7] & 0x3C == 0x2C
+    first.answer(code)
+    second = broker.accept("5")
+    assert second.expect(CONNECT)[7] & 0x3C == flags
+
+
+def test_a_topic_longer_than_the_broker_takes_is_not_subscribed_to_and_listed(broker: FakeBroker, connect: Any) -> None:
+    connection = connect(config={"protocol": "5"}, subscriptions={"ü" * 30: lambda payload, retained: None})
+    client = broker.welcome("5", b"\x27\0\0\0\x40")  # 64 bytes
+    greeted(client)
+    wait_until(lambda: connection.refused == {"ü" * 30})
+    client.expect_nothing()
+
+
+def test_the_broker_says_how_often_it_wants_to_hear_something(broker: FakeBroker, connect: Any) -> None:
+    connect(config={"protocol": "5"})
+    client = broker.welcome("5", b"\x13\0\x01")  # Server Keep Alive 1
+    greeted(client)
+    before = time.monotonic()
+    for _ in range(2):
+        client.expect(PINGREQ)
+        client.send(b"\xd0\0")
+        assert time.monotonic() - before < 1.5
+        before = time.monotonic()
+
+
+def test_while_the_disk_hangs_events_are_delivered_and_the_log_says_so(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+    outbox.settle = lambda connected: None if go_on.wait(30.0) else pytest.fail("late")  # type: ignore
+    connection = connect()
+    client = broker.welcome()
+    greeted(client)
+    for n in range(3):
+        made = outbox.fill(1)
+        connection.event_made()
+        (event,) = events(client, 1)
+        assert event.payload == made[0], n
+        client.acknowledge(event)
+    wait_until(lambda: len(outbox) == 0)
+    assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
+    go_on.set()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from affectd.mqtt import mute as mute_module
 from affectd.mqtt.mute import Mute
 from broker import wait_until
 
@@ -215,3 +216,31 @@ def test_an_opening_that_had_to_wait_is_written_by_itself(tmp_path: Path, monkey
         mute.set(False)
     assert Mute(tmp_path).is_muted
     wait_until(lambda: not Mute(tmp_path).is_muted)
+
+
+def test_a_disk_that_hangs_holds_up_no_command_and_gets_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mute_module, "_HANG_SECONDS", 0.1)
+    go_on, fsync = threading.Event(), os.fsync
+
+    def hanging(file: int) -> None:
+        assert go_on.wait(30.0)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", hanging)
+    mute = Mute(tmp_path)
+    done = threading.Event()
+
+    def commands() -> None:
+        for word in (b"OFF", b"ON", b"OFF", b"ON"):
+            assert mute.command(word, retained=False)
+        mute.close()
+        done.set()
+
+    threading.Thread(target=commands, daemon=True).start()
+    assert done.wait(5.0)
+    assert not mute.is_muted
+    assert warnings(caplog)[0] == f"whether it is muted is not saved yet: {tmp_path} hangs"
+    go_on.set()
+    wait_until(lambda: not (tmp_path / "muted").exists())

@@ -35,8 +35,14 @@ def after(*events: dict[str, object]) -> dict[str, object]:
 
 
 def test_before_the_first_event_nothing_is_known() -> None:
-    nothing = {"label": None, "probability": None, "since": None, "speaking": False, "microphone": None, "refused": []}
-    assert after() == {"schema": 2, "device": "kitchen", **nothing}
+    nothing = {"label": None, "probability": None, "since": None, "speaking": False, "microphone": None}
+    assert after() == {"schema": 2, "device": "kitchen", **nothing, "refused": [], "events_dropped": {}}
+
+
+def test_what_is_not_about_the_microphone_changes_nothing_of_it() -> None:
+    other = {**status("alarmed"), "part": "file", "reason": "stalled"}
+    state = after(status("healthy"), emotion("start", "calm"), other)
+    assert (state["microphone"], state["speaking"]) == ("healthy", True)
 
 
 def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> None:
@@ -50,6 +56,7 @@ def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> Non
         "speaking": True,
         "microphone": "healthy",
         "refused": [],
+        "events_dropped": {},
     }
 
 

@@ -340,3 +340,37 @@ def test_what_a_disk_does_not_let_read_is_there_when_it_does(
     outbox = opened(state, None)
     assert payloads(outbox) == left
     outbox.close()
+
+
+def test_while_the_disk_hangs_events_are_delivered_and_forgotten_and_none_comes_twice_later(
+    state: Path, runtime: Path, clock: Clock
+) -> None:
+    outbox = opened(state, runtime, clock)
+    put(outbox, "a")
+    outbox.settle(connected=False)
+    assert outbox.on_disk == 1
+    put(outbox, "b")
+    go_on, hangs = threading.Event(), threading.Event()
+
+    def before(step: Step) -> Answer:
+        if step.kind == "sync":
+            hangs.set()
+            assert go_on.wait(30.0)
+        return None
+
+    with faulty_disk(before):
+        settling = threading.Thread(target=outbox.settle, args=(False,))
+        settling.start()
+        assert hangs.wait(30.0)
+        put(outbox, "c")
+        assert payloads(outbox) == ["b", "c"]
+        outbox.delivered([sequence for sequence, _ in outbox.pending(0, 10)])
+        assert payloads(outbox) == []
+        go_on.set()
+        settling.join(30.0)
+        outbox.settle(connected=True)
+    assert payloads(outbox) == ["a"]
+    outbox.close()
+    again = opened(state, runtime, clock)
+    assert payloads(again) == ["a"]
+    again.close()
