@@ -19,7 +19,7 @@ from affectd.board import clock_synchronized
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.smoothing import Answer
 
-SCHEMA = 1
+SCHEMA = 2
 Event = dict[str, Any]
 Phase = Literal["start", "change", "end"]
 
@@ -102,9 +102,13 @@ class EventMaker:
             "model": self._model,
         }
 
-    def status(self, state: str, reason: str) -> Event:
-        """Make the event for a change of state of the microphone; see `affectd.audio.liveness` for both values."""
-        return {**self._event("status"), "state": state, "reason": reason}
+    def status(self, state: str, reason: str, figure: float | None = None) -> Event:
+        """Make the event for a change of state of the microphone; `affectd.audio.liveness` has the first two values.
+
+        `figure` is what `affectd.audio.condition` has measured if it is degraded, else None.
+        """
+        event = {**self._event("status"), "state": state, "reason": reason}
+        return event if figure is None else {**event, "figure": figure}
 
     def _event(self, kind: str) -> Event:
         return {
