@@ -19,7 +19,7 @@ import pytest
 
 from broker import Broker, Subscriber, free_port, wait_until
 
-RELEASES = {"3.12": "2025.1.4", "3.13": "2025.4.4"}
+RELEASES = {"3.12": "2025.1.4", "3.13": "2025.4.4", "3.14": "2026.11.0"}
 """The newest release that runs on every version of a Python."""
 KEPT = Path("/var/tmp/affectd-home-assistant")
 START_SECONDS = 300.0  # the first time it also installs what its integrations need

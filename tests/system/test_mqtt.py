@@ -264,6 +264,7 @@ class TestHearing:
             with Program(room) as program:
                 program.wait_for_state("healthy", PATIENCE_SECONDS)
                 room.play(speech)
+                program.wait_for(lambda event: event.get("phase") == "end", PATIENCE_SECONDS)
                 subscriber.wait_for("affectd/kitchen/event")
                 before = resident_mb(program.process.pid)
                 broker.freeze()

@@ -54,7 +54,7 @@ def claimed_folders(device: str) -> Iterator[Folders]:
 
 
 def _lock(folders: Folders, device: str) -> int | None:
-    """Lock one of the folders; None if neither can be written, which whoever writes there reports."""
+    """Lock one of the folders; None if neither can be written, which is reported where it is written."""
     for folder in filter(None, folders):
         with suppress(OSError):
             _make(folder)

@@ -132,7 +132,7 @@ def event_schema() -> dict[str, Any]:
     Examples
     --------
     >>> event_schema()["properties"]["type"]
-    {'enum': ['emotion', 'status']}
+    {'description': 'test: published by affectd doctor, to be ignored.', 'enum': ['emotion', 'status', 'test']}
     """
     schema: dict[str, Any] = json.loads(resources.files(__package__).joinpath("event.schema.json").read_text("utf-8"))
     return schema

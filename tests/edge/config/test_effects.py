@@ -20,10 +20,12 @@ from affectd import pipeline
 from affectd import run as service
 from affectd.audio import supervisor
 from affectd.audio.liveness import Liveness
+from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source, wav_blocks
 from affectd.config.sections import SECTIONS, Config
+from affectd.config.state import Folders
 from affectd.errors import AffectdError, NoInputError
-from affectd.events.sinks import RotatingFile
+from affectd.events.sinks import JsonLines, RotatingFile
 from affectd.mqtt import connection as mqtt_connection
 from affectd.mqtt.connection import Connection
 from affectd.mqtt.credentials import read_login, tls_context
@@ -88,6 +90,11 @@ def wav(path: Path, *channels: np.ndarray) -> Path:
     return path
 
 
+def serve(config: Config) -> None:
+    with open(os.devnull, "w") as out:
+        service.serve(lambda: config, JsonLines(out), realtime=False)
+
+
 def served(config: Config, folder: Path) -> object:
     """What `affectd run` opens."""
     asked: list[object] = []
@@ -99,7 +106,7 @@ def served(config: Config, folder: Path) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "open_source", opened)
         with pytest.raises(NoInputError):
-            service.serve(lambda: config, SimpleNamespace(write=asked.append), realtime=False)  # type: ignore[arg-type]
+            serve(config)
     return asked
 
 
@@ -181,12 +188,10 @@ def certificates(config: Config, folder: Path) -> object:
 
 def published(config: Config, folder: Path) -> object:
     """Everything that a broker is told when it lets the device in; the time between reports is part of it."""
-    with FakeBroker() as broker, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STATE_DIRECTORY", str(folder))
-        patch.setenv("RUNTIME_DIRECTORY", str(folder))
+    with FakeBroker() as broker:
         config = replace(config, mqtt=replace(config.mqtt, port=broker.port))
         mute = Mute(folder) if config.mqtt.listen_command else None
-        publisher = Publisher(config, ("calm",), Meter(), SimpleNamespace(), mute, lambda: 0.0)  # type: ignore[arg-type]
+        publisher = Publisher(config, ("calm",), Meter(), Losses(), mute, Folders(folder, folder), lambda: 0.0)
         with publisher:
             client = broker.welcome()
             told: list[object] = []
@@ -208,12 +213,10 @@ def published(config: Config, folder: Path) -> object:
 def kept_events(config: Config, folder: Path) -> object:
     """How many of 200 events wait for a broker that is not there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STATE_DIRECTORY", str(folder))
-        patch.setenv("RUNTIME_DIRECTORY", str(folder))
         made: list[Any] = []
         original = mqtt_connection.Connection.__init__
         patch.setattr(Connection, "__init__", lambda self, *a, **k: (made.append(a[2]), original(self, *a, **k))[1])
-        publisher = Publisher(config, ("calm",), Meter(), SimpleNamespace(), None, lambda: 0.0)  # type: ignore[arg-type]
+        publisher = Publisher(config, ("calm",), Meter(), Losses(), None, Folders(folder, folder), lambda: 0.0)
         for number in range(200):
             publisher.write(
                 {"id": str(number), "type": "status", "state": "healthy", "reason": "heard", "text": "x" * 2000}
@@ -260,7 +263,7 @@ def parts_started(config: Config, folder: Path) -> object:
         patch.setenv("RUNTIME_DIRECTORY", str(folder))
         patch.setattr("affectd.run._patience_seconds", lambda blocks: 0.0)
         patch.setattr(Connection, "start", lambda self: started.append("mqtt"))
-        service.serve(lambda: config, SimpleNamespace(write=lambda event: None), realtime=False)  # type: ignore[arg-type]
+        serve(config)
     return started, target.exists()
 
 
@@ -311,6 +314,7 @@ EFFECTS: dict[str, tuple[Observe, object, object, dict[str, Any]]] = {
     "mqtt.outbox_mb": (kept_events, 0.1, 10.0, {}),
     "mqtt.discovery": (published, False, True, {}),
     "mqtt.discovery_prefix": (published, "homeassistant", "other", {}),
+    "mqtt.birth_topic": (published, "", "home/born", {}),
     "mqtt.listen_command": (published, False, True, {}),
     "telemetry.period_seconds": (published, 60.0, 600.0, {}),
     "file.path": (parts_started, "", "set", {}),

@@ -57,7 +57,7 @@ def test_every_report_obeys_the_schema_and_tells_what_it_was_given(tmp_path: Pat
         folder.mkdir(parents=True)
         (folder / "temp").write_text(text)
     dropped = {"standard_output": 0, "file": 0}
-    report = Telemetry("kitchen", meter, losses, backlog, lambda: muted, tmp_path, lambda: dict(dropped))
+    report = Telemetry("kitchen", meter, losses, backlog, lambda: muted, tmp_path, events_dropped=lambda: dict(dropped))
     first = report()
     jsonschema.Draft202012Validator(SCHEMA).validate(first)
     assert first["temperature_celsius"] == 55.9
