@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from affectd.arrays import Block, Bool, Float32
+from affectd.arrays import Block, Bool, Float32, Int16
 from affectd.audio.loops import Loops
 from affectd.audio.pace import Pace
 from affectd.audio.vote import Vote
@@ -34,13 +34,13 @@ SENTENCES = {
 }
 """What a degraded source does, by reason, for its figure; the first of several is reported."""
 
-# Seconds of evidence that it takes, and how much evidence one second to the contrary takes away.
+# Seconds of evidence that it takes, and how much of it a second to the contrary and one that says nothing take away.
 _PROOF = {
-    "rate": (12.0, 2.0),
-    "repeated": (10.0, 10.0),
-    "clicks": (6.0, 6.0),
-    "narrow": (12.0, 2.0),
-    "quiet": (20.0, 6.0),
+    "rate": (12.0, 2.0, 0.25),
+    "repeated": (10.0, 10.0, 0.25),
+    "clicks": (6.0, 6.0, 0.05),
+    "narrow": (12.0, 2.0, 0.25),
+    "quiet": (20.0, 6.0, 0.25),
 }
 
 _FRAMES = 32  # in a second
@@ -53,6 +53,7 @@ _LEAST_DBFS = -96.0
 # The level is measured through a comb filter, as that of the gate.
 _COMB_HZ = 4000.0
 _LEAST_HEIGHT = 4
+_REST = 0.75
 _CLICK = 16  # 16-bit steps; less is the noise of a quiet card
 
 _LOW_HZ, _HIGH_HZ = (200.0, 1500.0), 3000.0
@@ -78,7 +79,7 @@ class Condition:
         self.figures: dict[str, float] = {}
         self.pace = Pace(sample_rate)
         self._sample_rate = sample_rate
-        self._votes = {reason: Vote(seconds / hurry, weight) for reason, (seconds, weight) in _PROOF.items()}
+        self._votes = {reason: Vote(seconds / hurry, *weights) for reason, (seconds, *weights) in _PROOF.items()}
         self._measured: dict[str, float] = {}
         self._loops = Loops(sample_rate)
         self._blocks: list[Block] = []
@@ -146,7 +147,7 @@ class Condition:
         height = int(values[highest]) - int(values[lowest])
         loudest = highest if int(values[highest]) >= -int(values[lowest]) else lowest
         self._judge("repeated", self._loops.push(values, loudest, n_changes), self._loops.seconds)
-        verdict, n_clicks = clicks(changes, n_changes, height)
+        verdict, n_clicks = clicks(values, changes, n_changes)
         self._judge("clicks", verdict, n_clicks)
         if height >= _LEAST_HEIGHT:
             self._judge_speech(sound, height)
@@ -183,8 +184,8 @@ class Condition:
         return (True if ratio_db < _NARROW_DB else False if ratio_db >= _WIDE_DB else None), ratio_db
 
 
-def clicks(changes: Bool, n_changes: int, height: int) -> tuple[bool | None, int]:
-    """Judge a second by which samples differ from the one before, and the height of the sound in 16-bit steps.
+def clicks(values: Int16, changes: Bool, n_changes: int) -> tuple[bool | None, int]:
+    """Judge a second of samples, and which of them differ from the one before.
 
     Returns whether it is nothing but clicks, None if it is one value or nearly so, and their number.
     """
@@ -195,8 +196,11 @@ def clicks(changes: Bool, n_changes: int, height: int) -> tuple[bool | None, int
     # Sound fills a frame, a click does not; a noise gate opens for longer.
     if int(in_frame.max()) * 2 >= length:
         return False, 0
-    if height < _CLICK:
+    if int(values.max()) - int(values.min()) < _CLICK:
         return None, 0
+    # Between clicks it comes back to the same value, which a square wave does not.
+    if np.count_nonzero(values == np.median(values)) < _REST * len(values):
+        return False, 0
     at = np.flatnonzero(changes)
     return True, 1 + int(np.count_nonzero(np.diff(at) > length // 4))
 

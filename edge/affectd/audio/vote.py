@@ -5,12 +5,12 @@ from __future__ import annotations
 # Seconds that speak against a fault end it: few at first, more each time it comes back.
 _FIRST_END_SECONDS = 10.0
 _LONGEST_END_SECONDS = 640.0
-# What a second that says nothing takes away, so that rare events do not add up over hours.
-_FORGOTTEN = 0.25
 
 
 class Vote:
     """Is on after `proof_seconds` of evidence; each second against it takes away `weight` seconds of that.
+
+    A second that says nothing takes away `forgotten` seconds, so that rare events do not add up over hours.
 
     Attributes
     ----------
@@ -18,9 +18,9 @@ class Vote:
         Whether the fault is there. It stays while there is no evidence.
     """
 
-    def __init__(self, proof_seconds: float, weight: float) -> None:
+    def __init__(self, proof_seconds: float, weight: float, forgotten: float) -> None:
         self.is_on = False
-        self._proof_seconds, self._weight = proof_seconds, weight
+        self._proof_seconds, self._weight, self._forgotten = proof_seconds, weight, forgotten
         self._for = self._against = 0.0
         self._end_seconds = _FIRST_END_SECONDS
 
@@ -36,6 +36,6 @@ class Vote:
         if verdict:
             self._for += seconds
         else:
-            self._for = max(0.0, self._for - seconds * (_FORGOTTEN if verdict is None else self._weight))
+            self._for = max(0.0, self._for - seconds * (self._forgotten if verdict is None else self._weight))
         if self._for >= self._proof_seconds:
             self.is_on, self._against = True, 0.0
