@@ -11,7 +11,7 @@ _OFF, _EXACT = 0.05, 0.03
 # Far faster it is no sound card but a recording, and far slower it has stalled.
 _SLOWEST, _FASTEST = 0.1, 2.7
 # A machine that was busy gets less and then more; a wrong clock is as wrong in the next seconds.
-_STEADY = 0.1
+_STEADY = 0.04
 # Of a source that is not waited for, the speed is that of whoever reads it.
 _WAITED = 0.25
 
