@@ -49,8 +49,10 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
         meter, losses, mute = Meter(), Losses(), _mute(config, folders)
 
         def report(state: str, reason: str) -> None:
-            conditions.set("microphone", f"microphone {state}: {reason}")
-            reports(state, reason)
+            figure = losses.degraded.get(reason) if state == "degraded" else None
+            shown = "" if figure is None else f" ({figure:g})"
+            conditions.set("microphone", f"microphone {state}: {reason}{shown}")
+            reports(state, reason, figure)
 
         def tell_refused(topics: list[str]) -> None:
             conditions.set("broker", f"the broker refuses {', '.join(topics)}" if topics else "")

@@ -34,7 +34,7 @@ DEMO = REPOSITORY / "tests/data/demo.wav"
 
 LABELS = ("calm", "angry", "mürrisch")
 TELEMETRY = {
-    "schema": 1,
+    "schema": 2,
     "device": "kitchen",
     "time": "2026-11-20T06:33:29.426Z",
     "level_dbfs": -61.3,
@@ -158,12 +158,12 @@ def in_a_room(test: Callable[..., None]) -> Callable[..., None]:
 
 
 def status(state: str) -> dict[str, Any]:
-    return {"schema": 1, "type": "status", "state": state, "reason": "heard", "time": "2026-11-20T06:33:28.426Z"}
+    return {"schema": 2, "type": "status", "state": state, "reason": "heard", "time": "2026-11-20T06:33:28.426Z"}
 
 
 def emotion(phase: str, label: str, at: datetime = datetime(2026, 11, 20, 6, 33, 29, 426000, UTC)) -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "id": f"{phase}-{label}",
         "type": "emotion",
         "phase": phase,

@@ -4,6 +4,7 @@
 state         means
 ============  ======================================================================
 healthy       it delivers sound that varies
+degraded      it does, but the sound is unfit, for the reason of `affectd.audio.condition`
 alarmed       a fault, given by the reason
 recovering    reopened, but its sound is not accepted yet
 escalated     faulty for `ESCALATED_SECONDS`; a person should look at it
@@ -11,7 +12,8 @@ failed        faulty for `FAILED_SECONDS`; attempts to reopen it go on
 muted         closed by a command
 ============  ======================================================================
 
-An outage moves down this table, never up, and ends with ``healthy`` or ``muted``: at most five reports in all.
+An outage moves from ``alarmed`` on down this table, never up, and ends with ``healthy`` or ``muted``: at most five
+reports in all.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 from affectd.arrays import Block
 from affectd.config.sections import AudioConfig
 
-State = Literal["healthy", "alarmed", "recovering", "escalated", "failed", "muted"]
+State = Literal["healthy", "degraded", "alarmed", "recovering", "escalated", "failed", "muted"]
 
 ESCALATED_SECONDS = 30.0
 FAILED_SECONDS = 600.0
@@ -53,7 +55,8 @@ class Liveness:
     state : str or None
         See the table above; None before the first sound or fault.
     reason : str
-        ``heard``, ``stalled``, ``constant``, ``repeated``, ``missing``, ``busy``, ``refused`` or ``asked``.
+        ``heard``, ``stalled``, ``constant``, ``repeated``, ``missing``, ``busy``, ``refused`` or ``asked``; while
+        ``degraded`` one of `affectd.audio.condition`.
     """
 
     def __init__(
@@ -89,6 +92,16 @@ class Liveness:
         """Note that the device is closed by a command."""
         self.state, self.reason = "muted", "asked"
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether it delivers sound, fit or not."""
+        return self.state in ("healthy", "degraded")
+
+    def judged(self, reason: str) -> None:
+        """Note why the sound that it delivers is unfit; empty if it is not."""
+        if self.is_heard:
+            self.state, self.reason = ("degraded", reason) if reason else ("healthy", "heard")
+
     def heard(self, samples: Block, seconds: float) -> str | None:
         """Check the next samples, float32 of shape (n,), of a duration in seconds; n = 0 after a timeout.
 
@@ -114,7 +127,7 @@ class Liveness:
             return "repeated"
         self._varying_seconds += seconds
         proof = REPEATED_PROOF_SECONDS if self.reason == "repeated" else PROOF_SECONDS
-        if self.state != "healthy" and self._varying_seconds >= proof and not self._repetition.seconds:
+        if not self.is_heard and self._varying_seconds >= proof and not self._repetition.seconds:
             self.state, self.reason, self._healthy_since = "healthy", "heard", now
         return None
 
@@ -122,9 +135,9 @@ class Liveness:
         """Note that the device failed or could not be opened; return the seconds to wait before the next attempt."""
         now = self._clock()
         self.reason = reason
-        if self.state in (None, "healthy", "muted"):
+        if self.state in (None, "muted") or self.is_heard:
             # The back-off goes on for a device that was healthy only briefly.
-            if self.state != "healthy" or self._heard_at - self._healthy_since >= self._backoff:
+            if not self.is_heard or self._heard_at - self._healthy_since >= self._backoff:
                 self._backoff = 0.0
             self.state, self._wrong_since = "alarmed", now
         elif now - self._wrong_since >= FAILED_SECONDS:

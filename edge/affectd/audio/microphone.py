@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ _DEVICE_UNAVAILABLE = -9985  # paDeviceUnavailable: ALSA said EBUSY
 
 @dataclass
 class Losses:
-    """Sound lost since the start; one thread counts, any may read."""
+    """Sound lost since the start, and what is wrong with the sound now; one thread writes, any may read."""
 
     dropped_seconds: float = 0.0
     """Sound that was not read in time."""
     overflows: int = 0
     """Input overflows that PortAudio reported."""
+    degraded: dict[str, float] = field(default_factory=dict)
+    """`affectd.audio.condition.Condition.figures`; replaced, never changed."""
 
 
 class Stream:

@@ -61,7 +61,7 @@ def open_source(
     muted : callable
         Returns whether to keep the microphone closed; a file is never muted.
     losses : Losses, optional
-        Counts the sound that the microphone lost.
+        Counts the sound that the microphone lost, and gets what is wrong with the sound of a live source.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def open_source(
         stream = _standard_input(sys.stdin.fileno())
         blocks = stream_blocks(stream, sample_rate, config.channel if config else "mix")
         if is_live(name):
-            blocks = attended(blocks, sample_rate, config or AudioConfig(), report)
+            blocks = attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses)
     return paced(blocks, sample_rate) if realtime else blocks
 
 

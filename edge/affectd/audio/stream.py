@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from affectd.arrays import Block
+from affectd.audio.condition import Condition
 from affectd.audio.liveness import Liveness
+from affectd.audio.microphone import Losses
 from affectd.audio.supervisor import FAULTS, Report, silence
 from affectd.config.sections import AudioConfig
 
@@ -30,17 +32,20 @@ def attended(
     config: AudioConfig,
     report: Report,
     clock: Callable[[], float] = time.monotonic,
+    losses: Losses | None = None,
 ) -> Iterator[Block]:
     """Pass blocks on as they come; while none come, yield empty ones, and silence from `stalled_seconds` on.
 
     The same for a stream that delivers less than a third of the sound, such as a byte now and then.
 
     So an open utterance ends, and a watchdog sees that the process is alive. `report` gets the state of the stream and
-    the reason, as of `affectd.audio.supervisor.Supervisor`, from the first fault on.
+    the reason, as of `affectd.audio.supervisor.Supervisor`, from the first fault on; `losses` what is wrong with the
+    sound.
     """
     arrived: queue.Queue[Block | BaseException | None] = queue.Queue(_MOST_BLOCKS)
     threading.Thread(target=_read, args=(blocks, arrived), name="source", daemon=True).start()
-    faults = _Faults(Liveness(config, clock), report)
+    condition = Condition(sample_rate)
+    faults = _Faults(Liveness(config, clock), condition, report, losses or Losses())
     began = clock()
     n_samples = 0
     missing_seconds, is_stalled = 0.0, False
@@ -65,12 +70,15 @@ def attended(
             missing_seconds = min(missing_seconds, config.stalled_seconds)
             faults.found("stalled")
             yield from silence(round(silent_seconds * sample_rate), sample_rate)
-        elif seconds:
-            n_samples += len(block)
-            is_live = now - began >= config.constant_seconds
-            is_live = is_live and n_samples / sample_rate < now - began + _AHEAD_SECONDS
-            faults.heard(block, seconds, is_live=is_live)
+        else:
+            condition.timed(len(block), now, now - asked_at)
+            if seconds:
+                n_samples += len(block)
+                is_live = now - began >= config.constant_seconds
+                is_live = is_live and n_samples / sample_rate < now - began + _AHEAD_SECONDS
+                faults.heard(block, seconds, is_live=is_live)
         yield block
+        asked_at = clock()
 
 
 def _read(blocks: Iterable[Block], arrived: queue.Queue[Block | BaseException | None]) -> None:
@@ -86,14 +94,17 @@ def _read(blocks: Iterable[Block], arrived: queue.Queue[Block | BaseException | 
 class _Faults:
     """Reports the state of a stream from its first fault on."""
 
-    def __init__(self, liveness: Liveness, report: Report) -> None:
-        self._liveness, self._report = liveness, report
-        self._reported = ""
+    def __init__(self, liveness: Liveness, condition: Condition, report: Report, losses: Losses) -> None:
+        self._liveness, self._condition = liveness, condition
+        self._report, self._losses = report, losses
+        self._reported = ("", "")
         self._is_stalled = False
 
     def found(self, fault: str) -> None:
         self._is_stalled = fault == "stalled"
         self._liveness.failed(fault)
+        self._condition.interrupted()
+        self._losses.degraded = {}
         self._tell(f"it {FAULTS[fault]}")
 
     def heard(self, block: Block, seconds: float, *, is_live: bool) -> None:
@@ -105,13 +116,20 @@ class _Faults:
         if fault is not None and is_live:
             self._liveness.opened()
             self.found(fault)
-        elif self._reported:
-            self._tell("it delivers sound")
+            return
+        if is_live:
+            self._condition.push(block)
+        if self._liveness.is_heard:
+            self._losses.degraded = self._condition.figures
+            self._liveness.judged(self._condition.reason)
+        if self._condition.figures or self._reported[0]:
+            self._tell(f"it {self._condition.sentence() or 'delivers sound'}")
 
     def _tell(self, sentence: str) -> None:
         state, reason = self._liveness.state, self._liveness.reason
-        if state is not None and state != self._reported:
-            self._reported = state
+        known = (state or "", reason if state == "degraded" else "")
+        if state is not None and known != self._reported:
+            self._reported = known
             level = logging.INFO if state in ("healthy", "recovering") else logging.WARNING
             _log.log(level, "standard input %s (%s): %s", state, reason, sentence)
             self._report(state, reason)

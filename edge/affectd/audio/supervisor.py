@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from affectd.arrays import Block
-from affectd.audio.liveness import Liveness, State
+from affectd.audio.condition import Condition
+from affectd.audio.liveness import Liveness
 from affectd.audio.microphone import Losses, open_microphone
 from affectd.audio.resampler import Resampler
 from affectd.config.sections import AudioConfig
@@ -60,6 +61,7 @@ def microphone_blocks(
         report,
         patient=patient,
         muted=muted,
+        losses=losses,
     ).blocks()
     if not patient:
         next(blocks)  # up to the first yield: the device is open or muted, or this raises
@@ -78,11 +80,13 @@ class Supervisor:
     open_stream : callable
         Opens the microphone; may raise `affectd.errors.MicrophoneError`.
     report : callable
-        Called with state and reason at each change of state.
+        Called with state and reason at each change of state, and of the reason why the sound is degraded.
     patient : bool
         Wait also for a microphone that cannot be opened at the start.
     muted : callable
         Returns whether to keep the microphone closed.
+    losses : Losses, optional
+        Gets what is wrong with the sound.
     """
 
     def __init__(
@@ -96,12 +100,14 @@ class Supervisor:
         muted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] = time.sleep,
+        losses: Losses | None = None,
     ) -> None:
         self._open_stream, self._sample_rate = open_stream, sample_rate
         self._liveness, self._report = liveness, report
         self._patient, self._muted = patient, muted
         self._clock, self._wait = clock, wait
-        self._reported: State | None = None
+        self._losses = losses or Losses()
+        self._reported: tuple[str, str] | None = None
         self._began: float | None = None  # when the first sample was recorded
         self._n_yielded = 0
 
@@ -137,23 +143,35 @@ class Supervisor:
         self._report_state(f"{stream.name} is open again")
         yield from self._outage()
         resampler = Resampler(stream.sample_rate, self._sample_rate)
+        condition = Condition(stream.sample_rate)
         seconds = 0.0
         try:
             while not self._muted():
-                yield from self._counted(self._read(stream, resampler))
+                yield from self._counted(self._read(stream, resampler, condition))
         except MicrophoneError as error:
             # Reported before closing the stream, which may hang in a sound server.
             seconds = self._failed(error)
+        self._losses.degraded = {}
         yield from self._counted([resampler.flush()])
         return seconds
 
-    def _read(self, stream: _Stream, resampler: Resampler) -> Iterator[Block]:
+    def _read(self, stream: _Stream, resampler: Resampler, condition: Condition) -> Iterator[Block]:
         rate = stream.sample_rate
         n_lost, samples = stream.read(_READ_SECONDS)
+        now = self._clock()
         fault = self._liveness.heard(samples, len(samples) / rate)
         if fault is not None:
             raise MicrophoneError(fault, f"{stream.name} {FAULTS[fault]}")
-        self._report_state(f"listening to {stream.name} at {rate} Hz")
+        if len(samples):
+            condition.timed(n_lost + len(samples), now)
+            if n_lost:
+                condition.skip()
+            condition.push(samples)
+            self._losses.degraded = condition.figures
+            self._liveness.judged(condition.reason)
+        self._report_state(
+            f"{stream.name} {condition.sentence()}" if condition.figures else f"listening to {stream.name} at {rate} Hz"
+        )
         if self._began is None and len(samples):
             self._began = self._clock() - len(samples) / rate
         if n_lost:
@@ -163,8 +181,9 @@ class Supervisor:
 
     def _report_state(self, sentence: str) -> None:
         state, reason = self._liveness.state, self._liveness.reason
-        if state is not None and state != self._reported:
-            self._reported = state
+        known = (state or "", reason if state == "degraded" else "")
+        if state is not None and known != self._reported:
+            self._reported = known
             level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
             _log.log(level, "microphone %s (%s): %s", state, reason, sentence)
             self._report(state, reason)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from affectd.board import clock_synchronized, hottest_celsius
+from affectd.doctor.degraded import mend
 from affectd.doctor.finding import Finding, fault, ok, warning
 
 Run = Callable[[Sequence[str]], str | None]
@@ -144,6 +145,8 @@ def unit(root: Path, run: Run) -> Finding:
     status = state.get("StatusText", "")
     if status.startswith("microphone muted"):
         return warning(f"{found}: {status}", "it was muted by a command; publish ON to the topic listen to hear again")
+    if status.startswith("microphone degraded"):
+        return warning(f"{found}: {status}", mend(status))
     # `affectd run` reports the state of its microphone there.
     if status.startswith("microphone ") and not status.startswith("microphone healthy"):
         return fault(f"{found}: {status}", f"plug it in or name another; {log}")

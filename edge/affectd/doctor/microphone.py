@@ -7,12 +7,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import affectd
 from affectd.doctor.board import unit_is_installed, unit_state
+from affectd.doctor.degraded import GAIN, MENDS
 from affectd.doctor.device import Device, Open
 from affectd.doctor.finding import Finding, fault, ok, warning
 from affectd.errors import MicrophoneError, UnavailableError
@@ -22,12 +26,17 @@ if TYPE_CHECKING:
     from affectd.config.sections import AudioConfig
 
 _SAMPLE_RATE = 16000
-_LISTEN_SECONDS = 1.0
+_FIRST_SECONDS = 1.0
+# Twice the longest loop.
+_LISTEN_SECONDS = 12.0
+# Evidence counts so much more than for the service, which has more time.
+_HURRY = 2.5
 _STALLED_SECONDS = 5.0
 # A user id without privileges, like that of the service.
 _UNPRIVILEGED = 65534
 _SERVICE_PATIENCE_SECONDS = 30.0
-_GAIN = "set the gain: alsamixer, then F6 for the card and F4 for recording"
+# A speed that is told; beyond it is no sound card.
+_SPEED = (0.1, 0.95, 1.05, 2.7)
 
 
 def microphone(device: Device) -> Finding:
@@ -35,7 +44,7 @@ def microphone(device: Device) -> Finding:
     if device.config.audio.source != "mic":
         return ok(f"not needed: the source is {device.config.audio.source}")
     try:
-        return judge(listen(device.config.audio, device.open_microphone))
+        return judge(*listen(device.config.audio, device.open_microphone))
     except UnavailableError as error:
         return fault(str(error), "sudo apt install python3-pyaudio, and an environment that sees system packages")
     except MicrophoneError as error:
@@ -89,34 +98,66 @@ def listen_alone(config_path: str) -> None:
     print(json.dumps(asdict(microphone(Device(config_path=Path(config_path) if config_path else None)))))
 
 
-def listen(audio: AudioConfig, open_microphone: Open) -> Float32:
-    """Record about a second from the configured microphone, mono, (n,) float32.
+def listen(audio: AudioConfig, open_microphone: Open) -> tuple[Float32, dict[str, float]]:
+    """Record 12 s from the configured microphone, or as long as it goes on.
+
+    Returns
+    -------
+    samples : ndarray of float32, shape (n,)
+        Mono.
+    figures : dict of str to float
+        What is wrong with them, by the reasons of `affectd.audio.condition`.
 
     Raises
     ------
     UnavailableError, MicrophoneError
         It cannot be opened or delivers nothing.
     """
+    import numpy as np
+
+    from affectd.audio.condition import Condition
     from affectd.audio.microphone import record
 
     with open_microphone(_SAMPLE_RATE, audio.device, audio.channel) as stream:
-        return record(stream, _LISTEN_SECONDS, _STALLED_SECONDS)
+        condition = Condition(stream.sample_rate, _HURRY)
+        blocks = [record(stream, _FIRST_SECONDS, _STALLED_SECONDS)]
+        began = now = time.monotonic()
+        n_samples = 0
+        while max(now - began, n_samples / stream.sample_rate) < _LISTEN_SECONDS:
+            n_lost, samples = stream.read(_FIRST_SECONDS)
+            if not len(samples):
+                break
+            now = time.monotonic()
+            n_samples += n_lost + len(samples)
+            if n_lost:
+                condition.skip()
+            condition.push(samples)
+            blocks.append(samples)
+        speed = n_samples / stream.sample_rate / max(now - began, 1e-3)
+    slowest, slow, fast, fastest = _SPEED
+    is_off = slowest < speed < slow or fast < speed < fastest
+    rate = {"rate": round(speed, 2)} if is_off and now - began > _LISTEN_SECONDS / 3 else {}
+    return np.concatenate(blocks), {**rate, **condition.figures}
 
 
-def judge(samples: Float32) -> Finding:
-    """Check the sound of a microphone, (n,) float32 in [-1, 1]."""
+def judge(samples: Float32, figures: Mapping[str, float] = MappingProxyType({})) -> Finding:
+    """Check the sound of a microphone, (n,) float32 in [-1, 1], of which this was measured."""
     import numpy as np
+
+    from affectd.audio.condition import SENTENCES
 
     spread = float(samples.std())
     if spread == 0.0:
         if samples[0] == 0.0:
-            return fault("opens, but delivers digital silence", f"unmute it and {_GAIN}")
+            return fault("opens, but delivers digital silence", f"unmute it and {GAIN}")
         return fault("opens, but delivers one value for ever", "unplug it and plug it in again, or try another")
+    for reason, figure in figures.items():
+        return warning(f"opens, but {SENTENCES[reason].format(figure)}", MENDS[reason])
     found = f"opens, {20 * np.log10(spread):.0f} dBFS"
     if np.mean(np.abs(samples) > 0.999) > 1e-3:
-        return warning(f"{found}, clipping", f"{_GAIN} lower")
+        return warning(f"{found}, clipping", f"{GAIN} lower")
     if spread < 1e-4:
-        return warning(f"{found}, which is too quiet for speech to stand out", f"{_GAIN} higher")
+        return warning(f"{found}, which is too quiet for speech to stand out", f"{GAIN} higher")
     return ok(found)
 
 

@@ -19,8 +19,7 @@ from affectd.board import clock_synchronized
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.smoothing import Answer
 
-SCHEMA = 1
-PARTS_SCHEMA = 2  # the version that has the fields of the other parts
+SCHEMA = 2
 Event = dict[str, Any]
 Phase = Literal["start", "change", "end"]
 
@@ -104,12 +103,11 @@ class EventMaker:
         }
 
     def status(self, state: str, reason: str, **about: object) -> Event:
-        """Make the event for a change of state of the microphone; see `affectd.audio.liveness` for both values.
+        """Make the event for a change of state of the microphone; `affectd.audio.liveness` has the first two values.
 
-        `about` names another part, as ``event.schema.json`` has it.
+        `about` has the figure of a degraded one, or names another part, as ``event.schema.json`` has it.
         """
-        schema = {"schema": PARTS_SCHEMA} if about else {}
-        return {**self._event("status"), **schema, "state": state, "reason": reason, **about}
+        return {**self._event("status"), "state": state, "reason": reason, **about}
 
     def _event(self, kind: str) -> Event:
         return {

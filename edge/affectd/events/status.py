@@ -31,9 +31,9 @@ class Reports:
         self._parts: dict[str, dict[str, object]] = {}  # what is to be told, the newest of each part
         self._told: dict[str, tuple[float, tuple[object, ...]]] = {}
 
-    def __call__(self, state: str, reason: str) -> None:
-        """Take a report of `affectd.audio.supervisor.Supervisor`."""
-        self._waiting.append(self._make_event(state, reason))
+    def __call__(self, state: str, reason: str, figure: float | None = None) -> None:
+        """Take a report of `affectd.audio.supervisor.Supervisor`, and what was measured if it is degraded."""
+        self._waiting.append(self._make_event(state, reason, **({} if figure is None else {"figure": figure})))
 
     def part(self, part: str, state: str, reason: str, **about: object) -> None:
         """Take the state of another part; any thread. It is told when it has changed, once a minute at most."""

@@ -49,14 +49,14 @@ class CurrentState:
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:
     if "part" in event:  # not about the microphone
         return state
-    if event["state"] == "healthy":
-        return replace(state, microphone="healthy")
+    if event["state"] in ("healthy", "degraded"):
+        return replace(state, microphone=event["state"])
     # Without sound the label is unknown.
     return _State(microphone=event["state"])
 
 
 def _after_emotion(state: _State, event: Mapping[str, Any]) -> _State:
-    if state.microphone not in (None, "healthy"):
+    if state.microphone not in (None, "healthy", "degraded"):
         # The event is about sound before the fault.
         return state
     return replace(

@@ -152,6 +152,7 @@ class Telemetry:
             "uptime_seconds": round(now - self._began),
             "dropped_seconds": round(self._losses.dropped_seconds, 3),
             "overflows": self._losses.overflows,
+            "degraded": self._losses.degraded,
             "outbox_events": len(self._backlog),
             "outbox_dropped": self._backlog.n_dropped,
             "events_dropped": self._events_dropped(),

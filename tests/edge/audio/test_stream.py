@@ -15,6 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from affectd.audio.microphone import Losses
 from affectd.audio.stream import attended
 from affectd.config.sections import AudioConfig
 from affectd.errors import DataError
@@ -124,3 +125,50 @@ def test_a_pipe_that_does_not_block_has_not_ended_when_nothing_comes() -> None:
         os.close(writing)
         assert process.wait(PATIENCE_SECONDS) == 0
         timer.cancel()
+
+
+def live(samples: np.ndarray, speed: float, block: int = 1600) -> tuple[list[tuple[str, str]], Losses]:
+    """Return what is told of a stream that is waited for."""
+    now, losses = Clock(), Losses()
+    reports: list[tuple[str, str]] = []
+
+    def source() -> Iterator[np.ndarray]:
+        for start in range(0, len(samples), block):
+            now.taken.acquire()
+            now.seconds += block / RATE / speed
+            yield as_int16(samples[start : start + block])
+
+    stream = attended(source(), RATE, CONFIG, lambda *report: reports.append(report), now, losses)
+    now.taken.release()
+    for _ in stream:
+        now.taken.release()
+    return reports, losses
+
+
+class Clock:
+    """Goes on while the source makes a block, which it does when the one before is done."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.taken = threading.Semaphore(0)
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("speed", [0.3, 0.5, 0.8, 1.5, 2.0])
+def test_a_stream_at_a_wrong_speed_is_told(speed: float) -> None:
+    reports, losses = live(gain(noise("pink", 40 * max(1, speed)), -30), speed)
+    assert reports == [("degraded", "rate")]
+    assert losses.degraded == {"rate": speed}
+
+
+def test_a_live_stream_of_a_loop_is_told_and_a_right_one_is_not() -> None:
+    reports, losses = live(np.tile(gain(noise("pink", 4.4), -30), 8), 1.0)
+    assert reports == [("degraded", "repeated")]
+    assert losses.degraded == {"repeated": 4.4}
+    assert live(gain(noise("pink", 60), -30), 1.0)[0] == []
+
+
+def test_a_recording_that_is_piped_fast_has_no_speed_and_its_loops_are_no_fault() -> None:
+    assert live(np.tile(gain(noise("pink", 2.0), -30), 100), 20.0)[0] == []

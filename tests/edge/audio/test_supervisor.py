@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from affectd import pipeline
 from affectd.audio.liveness import FIRST_RETRY_SECONDS, Liveness
-from affectd.audio.microphone import open_microphone
+from affectd.audio.microphone import Losses, open_microphone
 from affectd.audio.supervisor import Supervisor, microphone_blocks
 from affectd.config.sections import AudioConfig, Config
 from affectd.errors import MicrophoneError
@@ -24,7 +24,7 @@ from affectd.events.event import EventMaker, event_schema
 from affectd.events.status import Reports
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
-from sounds import SAMPLE_RATE, gain, noise, syllables
+from sounds import SAMPLE_RATE, as_int16, gain, noise, syllables
 
 CONFIG = AudioConfig(stalled_seconds=5.0, constant_seconds=10.0, retry_seconds=4.0)
 ROOM = np.random.default_rng(0)  # sounds a little, and never the same twice
@@ -45,6 +45,8 @@ class Plug:
     n_closed: int = 0
     muted: bool = False
     name: str = "a microphone"
+    step_seconds: float = 0.1  # between two pieces of a tenth of a second
+    n_lost: int = 0  # before each of them
 
     @property
     def sample_rate(self) -> int:
@@ -67,14 +69,18 @@ class Plug:
         if not self.sounding:
             self.now += timeout_seconds
             return 0, np.zeros(0, np.float32)
-        self.now += 0.1
-        return 0, next(self.sound) if self.sound else ROOM.standard_normal(self.rate // 10).astype(np.float32) * 0.01
+        self.now += self.step_seconds
+        return self.n_lost, next(self.sound) if self.sound else ROOM.standard_normal(self.rate // 10).astype(
+            np.float32
+        ) * 0.01
 
     def wait(self, seconds: float) -> None:
         assert 0 < seconds <= 0.25, "nobody who mutes it or stops it waits longer"
         self.now += seconds
 
-    def blocks(self, report: Callable[[str, str], None], *, patient: bool = False) -> Iterator[np.ndarray]:
+    def blocks(
+        self, report: Callable[[str, str], None], *, patient: bool = False, losses: Losses | None = None
+    ) -> Iterator[np.ndarray]:
         liveness = Liveness(CONFIG, clock=lambda: self.now, jitter=lambda: 0.5)
         opening: Callable[[], AbstractContextManager[Plug]] = self.open
         return Supervisor(
@@ -86,6 +92,7 @@ class Plug:
             muted=lambda: self.muted,
             clock=lambda: self.now,
             wait=self.wait,
+            losses=losses,
         ).blocks()
 
     @property
@@ -96,11 +103,11 @@ class Plug:
 class Listener:
     """Takes blocks until told otherwise, and keeps what was reported."""
 
-    def __init__(self, plug: Plug, *, patient: bool = False) -> None:
+    def __init__(self, plug: Plug, *, patient: bool = False, losses: Losses | None = None) -> None:
         self.reports: list[tuple[str, str]] = []
         self.plug = plug
         self.n_samples = 0
-        self.blocks = plug.blocks(lambda *report: self.reports.append(report), patient=patient)
+        self.blocks = plug.blocks(lambda *report: self.reports.append(report), patient=patient, losses=losses)
 
     def listen(self, seconds: float) -> None:
         until = self.plug.now + seconds
@@ -530,3 +537,56 @@ def test_after_a_stall_of_the_consumer_the_times_of_events_are_right(
     preroll, hangover = Config().gate.preroll_seconds, Config().gate.hangover_seconds
     assert begin["start_seconds"] == pytest.approx(speech_at - preroll / 2, abs=preroll / 2 + 0.1)
     assert end["end_seconds"] == pytest.approx(speech_at + speech_seconds + hangover, abs=0.3)
+
+
+def paced(samples: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield a sound in pieces of 0.1 s, and then the noise of a room."""
+    step = SAMPLE_RATE // 10
+    for start in range(0, len(samples) - step + 1, step):
+        yield as_int16(samples[start : start + step])
+    while True:
+        yield as_int16(ROOM.standard_normal(step).astype(np.float32) * 0.01)
+
+
+def test_unfit_sound_is_told_once_measured_and_over_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loop, fit = np.tile(gain(noise("pink", 2.3), -20), 12), gain(noise("pink", 15, seed=2), -20)
+    plug, losses = Plug(sound=paced(np.concatenate([loop, fit]))), Losses()
+    listener = Listener(plug, losses=losses)
+    listener.listen(26.0)
+    assert listener.reports == [("healthy", "heard"), ("degraded", "repeated")]
+    assert losses.degraded == {"repeated": 2.3}
+    assert "microphone degraded (repeated): a microphone delivers the same 2.30 s of sound over and over" in caplog.text
+    assert plug.n_opened == 1  # opening it again would not mend it
+    listener.listen(17.0)
+    assert listener.reports[2:] == [("healthy", "heard")]
+    assert losses.degraded == {}
+
+
+@pytest.mark.parametrize("speed", [0.3, 0.5, 1.5, 2.0])
+def test_a_card_with_a_wrong_clock_is_told_and_a_right_one_that_loses_sound_is_not(speed: float) -> None:
+    plug, losses = Plug(step_seconds=0.1 / speed), Losses()
+    listener = Listener(plug, losses=losses)
+    listener.listen(40.0)
+    assert listener.reports == [("healthy", "heard"), ("degraded", "rate")]
+    assert losses.degraded == {"rate": speed}
+    # What is not read in time is lost by this machine and not by the card.
+    plug = Plug(step_seconds=0.2, n_lost=SAMPLE_RATE // 10)
+    listener = Listener(plug)
+    listener.listen(60.0)
+    assert listener.reports == [("healthy", "heard")]
+
+
+def test_an_outage_of_a_degraded_microphone_begins_and_ends_as_any(caplog: pytest.LogCaptureFixture) -> None:
+    plug, losses = Plug(sound=paced(np.tile(gain(noise("pink", 1.9), -20), 40))), Losses()
+    listener = Listener(plug, losses=losses)
+    listener.listen(20.0)
+    plug.plugged = False
+    listener.listen(3.0)
+    assert losses.degraded == {}
+    plug.plugged = True
+    listener.listen(30.0)
+    assert listener.states() == ["healthy", "degraded", "alarmed", "recovering", "healthy", "degraded"]
+    plug.muted = True
+    listener.listen(1.0)
+    assert (listener.reports[-1], losses.degraded) == (("muted", "asked"), {})

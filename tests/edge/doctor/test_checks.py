@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 import affectd as package
+from affectd.audio.condition import SENTENCES
 from affectd.doctor import board, installation
 from affectd.doctor.checks import CHECKS, as_text, examine
+from affectd.doctor.degraded import MENDS, mend
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding
 from affectd.doctor.microphone import judge
@@ -31,7 +33,7 @@ from affectd.recognition import classifier
 from affectd.recognition.model_file import write_model
 from broker import free_port
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
-from sounds import gain, noise, silence
+from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import draft_model, tiny_model
 
 ROOM = gain(noise("pink", 2), -40)
@@ -251,6 +253,29 @@ def test_a_microphone_that_the_running_service_holds_is_no_fault(device: Any, tm
 )
 def test_what_the_microphone_delivers_is_judged(samples: np.ndarray, grade: str, words: str) -> None:
     says(judge(samples.astype(np.float32)), grade, words)
+
+
+@pytest.mark.parametrize(
+    ("sound", "reason", "words"),
+    [
+        (np.tile(gain(noise("pink", 2.7), -20), 5), "repeated", ["same 2.70 s", "unplug"]),
+        (np.tile(np.append(np.zeros(7999), 0.5), 30), "clicks", ["2 clicks a second", "cable"]),
+        (gain(syllables(14), -45), "quiet", ["-45.", "dBFS", "amixer"]),
+    ],
+    ids=["repeated", "clicks", "quiet"],
+)
+def test_unfit_sound_is_a_warning_with_its_figure_and_what_to_do(
+    device: Any, sound: np.ndarray, reason: str, words: list[str]
+) -> None:
+    says(found(device(open_microphone=opens(as_int16(sound))), "microphone"), "warning", *words)
+    assert reason in MENDS
+
+
+def test_there_is_a_mend_for_every_reason() -> None:
+    assert list(MENDS) == list(SENTENCES)
+    assert mend("listening") not in MENDS.values()
+    for reason in MENDS:
+        says(judge(ROOM, {reason: 0.5}), "warning", MENDS[reason])
 
 
 def test_the_level_is_in_dbfs() -> None:
@@ -564,6 +589,8 @@ def test_other_boards_say_nothing_of_throttling(tmp_path: Path) -> None:
         ({}, "ok", ["active (running)"]),
         ({"StatusText": "listening"}, "ok", ["listening"]),
         ({"StatusText": "microphone healthy: heard"}, "ok", ["microphone healthy"]),
+        ({"StatusText": "microphone degraded: quiet (-41.3)"}, "warning", ["degraded: quiet (-41.3)", "amixer"]),
+        ({"StatusText": "microphone degraded: rate (0.5); file failed"}, "warning", ["rate (0.5)", "real time"]),
         ({"StatusText": "microphone alarmed: missing"}, "fault", ["active", "missing", "journalctl"]),
         ({"StatusText": "microphone recovering: constant"}, "fault", ["recovering: constant"]),
         ({"StatusText": "microphone failed: stalled"}, "fault", ["failed: stalled"]),

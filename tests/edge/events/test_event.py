@@ -44,7 +44,7 @@ def test_an_event_has_every_field_of_its_contract() -> None:
     assert len(identity) == 36
     assert event.pop("clock_synchronized") in (True, False, None)
     assert event == {
-        "schema": 1,
+        "schema": 2,
         "type": "emotion",
         "phase": "start",
         "time": "2023-11-14T22:13:20.987Z",
@@ -66,7 +66,7 @@ def test_a_status_event_has_every_field_of_its_contract() -> None:
     assert len(event.pop("id")) == 36
     assert event.pop("clock_synchronized") in (True, False, None)
     assert event == {
-        "schema": 1,
+        "schema": 2,
         "type": "status",
         "time": "2023-11-14T22:13:20.987Z",
         "device": "kitchen",
