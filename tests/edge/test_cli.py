@@ -138,7 +138,7 @@ def bad_recordings(folder: Path) -> dict[str, tuple[Path, int]]:
         "no samples": wav_header(1, 16, 0),
         "text": b"This is not sound, whatever the name says.\n" * 50,
         "nan": wav_header(3, 32, len(with_nan)) + with_nan,
-        "two gigabytes promised": wav_header(1, 16, 0x80000000) + samples,
+        "two gigabytes promised": wav_header(1, 16, 2_000_000_000) + samples,
     }
     (folder / "directory.wav").mkdir()
     bad = {"missing": (folder / "missing.wav", 66), "directory": (folder / "directory.wav", 66)}

@@ -157,7 +157,11 @@ class Decoder:
         if not np.isfinite(peak):
             n_before = self._n_samples + int(np.argmin(np.isfinite(values))) // self._format.n_channels
             seconds = n_before / self._format.sample_rate
-            raise DataError(f"{self._format.origin.name} holds a value that is not a finite number at {seconds:.4f} s.")
+            origin = self._format.origin
+            raise DataError(
+                f"{origin.name} holds a value that is not a finite number at {seconds:.4f} s; to have a click instead: "
+                f"{origin.conversion()}."
+            )
         self._n_heard += int(np.count_nonzero(values))
         if peak > 1:
             self._check_scale(values, peak)

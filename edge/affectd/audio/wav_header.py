@@ -67,7 +67,7 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
     DataError
         The header is damaged, or the format of the samples unsupported.
     """
-    format, long_size, offset = None, None, len(head)
+    format, fmt, long_size, offset = None, b"", None, len(head)
     while True:
         chunk = file.read(8)
         if len(chunk) < 8:
@@ -78,15 +78,15 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
             break
         content = file.read(min(size, 40)) if name in (b"fmt ", b"ds64") else b""
         if name == b"fmt ":
-            if format is not None:
+            if fmt not in (b"", content):
                 raise DataError(f"{origin.name} has two fmt chunks, so that the format of its samples is not known.")
-            format = SampleFormat(content, origin)
+            format, fmt = SampleFormat(content, origin), content
         elif name == b"ds64" and not head.startswith(b"RIFF"):
             long_size = int.from_bytes(content[8:16], "little")
         skip(file, size + size % 2 - len(content))
         offset += size + size % 2
     if format is None:
-        raise DataError(f"{origin.name} has no fmt chunk before its samples.")
+        raise DataError(f"{origin.name} has no fmt chunk before its samples; convert it first: {origin.conversion()}.")
     if size == WRAP - 1 and long_size is not None:
         return Header(format, long_size, is_long=True, offset=offset)
     return Header(format, size, is_long=False, offset=offset)
