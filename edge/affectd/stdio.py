@@ -20,6 +20,10 @@ _MINUTE_SECONDS = 60.0
 LOG_SECONDS = 0.1
 
 
+class ReaderGoneError(BrokenPipeError):
+    """The reader of standard output has closed the pipe, as in ``affectd run | head -1``."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Discard what is printed in the ``with`` block, even from C; exceptions pass.
@@ -98,7 +102,7 @@ def print_result(text: str) -> None:
 
     Raises
     ------
-    BrokenPipeError
+    ReaderGoneError
         The reader has closed the pipe.
     UnavailableError
         It cannot be written.
@@ -111,11 +115,11 @@ def print_result(text: str) -> None:
 
 @contextmanager
 def writing_results() -> Iterator[None]:
-    """Put into a sentence that standard output cannot be written in the ``with`` block, except a closed pipe."""
+    """Raise `ReaderGoneError` if the reader of standard output has left, `UnavailableError` if it cannot be written."""
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError(error.errno, error.strerror) from error
     except OSError as error:
         raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
 

@@ -47,15 +47,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
-        print_result(options.command(options))
-    except BrokenPipeError:
-        raise
+        result = options.command(options)
     except OSError as error:
         print_error("affectd-train", str(error))
         return 74
     except KeyboardInterrupt:
         print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
         return 130
+    print_result(result)
     return 0
 
 

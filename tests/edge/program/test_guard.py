@@ -83,7 +83,13 @@ def sentence(done: subprocess.CompletedProcess[bytes], code: int, name: str = "a
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize(
     ("what", "kind"),
-    [("error", "TypeError"), ("recursion", "RecursionError"), ("memory", "MemoryError"), ("thread", "TypeError")],
+    [
+        ("error", "TypeError"),
+        ("recursion", "RecursionError"),
+        ("memory", "MemoryError"),
+        ("thread", "TypeError"),
+        ("pipe", "BrokenPipeError"),
+    ],
 )
 def test_an_unforeseen_error_is_a_sentence_70_and_a_private_file(
     what: str, kind: str, name: str, tmp_path: Path
@@ -107,8 +113,8 @@ def test_an_unforeseen_error_is_a_sentence_70_and_a_private_file(
     assert len(content) < 60_000
 
 
-@pytest.mark.parametrize(("what", "code"), [("interrupt", 130), ("interrupted import", 130), ("pipe", 0)])
-def test_ctrl_c_and_a_reader_that_leaves_are_no_errors(what: str, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "code"), [("interrupt", 130), ("interrupted import", 130)])
+def test_ctrl_c_is_no_error(what: str, code: int, tmp_path: Path) -> None:
     done = faulty(what, tmp_path)
     assert (done.returncode, done.stderr) == (code, b"")
     assert list(tmp_path.iterdir()) == []
@@ -349,3 +355,49 @@ def test_names_are_printed_so_that_no_terminal_obeys_them_by_the_desktop_too(tmp
     assert (tmp_path / name).exists()
     for words in (["report", tmp_path / "\x1b\n"], ["explore", tmp_path / "\x1b\n"]):
         assert "\\x1b\\n" in run("-m", "affectd_train", *words).stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "line", ["affectd --help", "affectd config", "affectd_train --help", "affectd_train report -h"]
+)
+def test_a_reader_that_leaves_is_no_error(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", *line.split()]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_file_that_fails_while_it_is_read_is_a_sentence(tmp_path: Path) -> None:
+    mem = "/proc/self/mem"  # whose first page is not there
+    for words, code in ((["run", "--config", mem], 78), (["model", "--model", mem], 78), (["classify", mem], 66)):
+        assert "Input/output error" in sentence(run("-m", "affectd", *words), code)
+
+
+def test_neither_a_password_nor_sound_gets_into_the_file(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("open sesame")
+    secret.chmod(0o600)
+    settings = tmp_path / "affectd.toml"
+    settings.write_text(
+        '[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\nusername = "pi"\n' + f'password_file = "{secret}"\n'
+    )
+    for faulty_part in ("affectd.mqtt.connection.read_login", "affectd.mqtt.connection.Connection._advance"):
+        module, _, name = faulty_part.rpartition(".")
+        program = (
+            "import sys, affectd.mqtt.connection, affectd.mqtt.credentials as c\n"
+            "def fail(config): password = c.read_login(config).password; raise TypeError(len(password))\n"
+            f"{module}.{name} = fail if {name!r} == 'read_login' else (lambda self: fail(self._config))\n"
+            "from affectd.__main__ import main; sys.exit(main())"
+        )
+        state = tmp_path / "state"
+        words = ["run", "--source", DEMO, "--config", settings]
+        done = run("-c", program, *words, env={"STATE_DIRECTORY": str(state)})
+        assert done.returncode == (70 if name == "read_login" else 0), done.stderr
+        assert b"TypeError: 11; the traceback is in" in done.stderr
+        assert b"Traceback" not in done.stderr
+        content = (state / "affectd.traceback").read_text()
+        assert "TypeError: 11" in content
+        for text in (content, done.stderr.decode()):
+            assert "sesame" not in text
