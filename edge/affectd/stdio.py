@@ -21,6 +21,10 @@ LOG_SECONDS = 0.1
 _FULL_SECONDS = 0.05
 
 
+class ReaderGoneError(BrokenPipeError):
+    """The reader of standard output has closed the pipe, as in ``affectd run | head -1``."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Discard what is printed in the ``with`` block, even from C; exceptions pass.
@@ -99,7 +103,7 @@ def print_result(text: str) -> None:
 
     Raises
     ------
-    BrokenPipeError
+    ReaderGoneError
         The reader has closed the pipe.
     UnavailableError
         It cannot be written.
@@ -112,11 +116,11 @@ def print_result(text: str) -> None:
 
 @contextmanager
 def writing_results() -> Iterator[None]:
-    """Put into a sentence that standard output cannot be written in the ``with`` block, except a closed pipe."""
+    """Raise `ReaderGoneError` if the reader of standard output has left, `UnavailableError` if it cannot be written."""
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError(error.errno, error.strerror) from error
     except OSError as error:
         raise UnavailableError(f"Standard output cannot be written: {error.strerror}.") from error
 

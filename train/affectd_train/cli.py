@@ -51,15 +51,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _interruptible(), home():
-            print_result(options.command(options))
-    except BrokenPipeError:
-        raise
+            result = options.command(options)
     except OSError as error:
         print_error("affectd-train", " ".join(str(error).split()))
         return 74
     except KeyboardInterrupt as interrupt:
         print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
         return int(str(interrupt) or 128 + signal.SIGINT)
+    print_result(result)
     return 0
 
 

@@ -36,8 +36,6 @@ def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:
         code = command()
         _flush()
         return ending.code or code
-    except BrokenPipeError:  # the reader has closed the pipe, as in `affectd run | head -1`
-        return ending.code
     except SystemExit:
         raise
     except BaseException as error:
@@ -99,8 +97,10 @@ class _Ending:
             return _UNFORESEEN
 
     def _said(self, error: BaseException) -> int:
-        from affectd.stdio import print_error
+        from affectd.stdio import ReaderGoneError, print_error
 
+        if isinstance(error, ReaderGoneError):
+            return self.code
         if isinstance(error, AffectdError):
             print_error(self._name, str(error))
             return error.exit_code
