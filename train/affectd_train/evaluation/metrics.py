@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
-from sklearn.metrics import classification_report, confusion_matrix, recall_score
+from sklearn.metrics import classification_report, recall_score
 
 from affectd.arrays import Array
 from affectd_train.data.labels import LABELS
@@ -74,7 +74,7 @@ def metrics(
             "unweighted_interval": speaker_bootstrap(truth, given, speakers, n_resamples),
             "weighted": float((truth == given).mean()),
             "per_class": {label: report[label] for label in labels},
-            "confusion": confusion_matrix(truth, given, labels=labels).tolist(),
+            "confusion": confusion(truth, given, labels),
             "by_gender": by_group(truth, given, [p["gender"] for p in predictions]),
         }
         if len(by_age := by_group(truth, given, [age_group(speaker) for speaker in speakers])) > 1:
@@ -85,6 +85,14 @@ def metrics(
         first, second = answers.values()
         figures["same_label"] = float((first == second).mean())
     return figures
+
+
+def confusion(truth: Array, given: Array, labels: Sequence[str]) -> list[list[int]]:
+    """Count the answers, a row for every true label and a column for every given one.
+
+    scikit-learn's own warns where there is one label alone.
+    """
+    return [[int(((truth == row) & (given == column)).sum()) for column in labels] for row in labels]
 
 
 def unweighted_accuracy(truth: Array, given: Array) -> float:

@@ -56,9 +56,10 @@ def mfcc_pitch_energy(samples: Float32) -> Float32:
 def five_means(samples: Float32) -> Float32:
     """Zero-crossing rate, chroma, MFCC, RMS and mel spectrogram, each its mean over the clip: ``(162, 1)``."""
     spectrum = np.abs(librosa.stft(samples))
+    tuning = None if spectrum.any() else 0.0  # else librosa warns that it finds none in silence
     features = (
         librosa.feature.zero_crossing_rate(y=samples),
-        librosa.feature.chroma_stft(S=spectrum, sr=SAMPLE_RATE),
+        librosa.feature.chroma_stft(S=spectrum, sr=SAMPLE_RATE, tuning=tuning),
         librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE),
         librosa.feature.rms(y=samples),
         librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE),

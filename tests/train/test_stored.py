@@ -1,0 +1,151 @@
+"""Two processes on one cache wait for each other; what cannot be written or read ends with a sentence."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import tiny_corpora
+from affectd_train.stored import cached, locked
+
+MAKER = """
+import os, sys
+from pathlib import Path
+from affectd_train.stored import cached
+
+def make(path):
+    print("making", flush=True)
+    sys.stdin.readline()
+    path.write_text(sys.argv[2])
+
+print(cached(Path(sys.argv[1]), lambda path: path.read_text(), make), flush=True)
+"""
+
+
+@contextmanager
+def maker(path: Path, content: str) -> Iterator[subprocess.Popen[str]]:
+    program = [sys.executable, "-c", MAKER, str(path), content]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(program, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def next_line(stream: object) -> str:
+    return str(stream.readline())  # type: ignore[attr-defined]
+
+
+def test_the_second_waits_says_so_and_reads_what_the_first_made(tmp_path: Path) -> None:
+    path = tmp_path / "cache/a"
+    with maker(path, "first") as first:
+        assert next_line(first.stdout) == "making\n"
+        with maker(path, "second") as second:
+            assert next_line(second.stderr) == f"{path}: another affectd-train is making it; waiting for that\n"
+            assert first.communicate("\n")[0] == "first\n"
+            assert second.communicate()[0] == "first\n"
+    assert [p.name for p in path.parent.iterdir()] == ["a"]
+
+
+def test_a_killed_process_keeps_nothing_locked(tmp_path: Path) -> None:
+    path = tmp_path / "cache/a"
+    with maker(path, "first") as first:
+        assert next_line(first.stdout) == "making\n"
+        with maker(path, "second") as second, maker(path, "third") as third:
+            for waiting in (second, third):
+                assert "waiting" in next_line(waiting.stderr)
+            first.kill()
+            said = {second: "second", third: "third"}
+            for process in (second, third):
+                process.stdin.write("\n")  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+            answers = {process.communicate()[0].splitlines()[-1] for process in said}
+    assert len(answers) == 1  # one of them made it, and both read that
+    assert [p.name for p in path.parent.iterdir()] == ["a"]
+
+
+def test_where_there_are_no_locks_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(number: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "a"):
+        assert "knows no locks" in capsys.readouterr().err
+
+
+def test_what_is_there_is_read_from_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("content")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert cached(tmp_path / "a", Path.read_text, lambda path: None) == "content"
+
+
+def fit(folder: Path, *more: str) -> list[str]:
+    numbers = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=1", *more)
+    paths = ["--data", str(folder / "data"), "--out", str(folder / "run"), "--cache", str(folder / "cache")]
+    settings = [word for number in numbers for word in ("--set", number)]
+    return [sys.executable, "-m", "affectd_train.cli", "fit", *paths, *settings]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    tiny_corpora.emodb(tmp_path / "data")
+    limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 40; exec "$@"', "-"]  # no file above 40 kB
+    done = subprocess.run([*limited, *fit(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 74, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_pool_with_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    tiny_corpora.ravdess(tmp_path / "data", tuple(range(1, 7)))
+    pipes = {"stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(fit(tmp_path, "augmented_copies=9"), text=True, **pipes) as process:  # type: ignore[call-overload]
+        seen = ""
+        while "copy 1" not in seen:
+            piece = process.stderr.read(1)
+            assert piece, seen
+            seen += piece
+        os.killpg(process.pid, number)  # as a terminal does
+        _, said = process.communicate()
+        assert process.returncode == 128 + number, said
+        assert "Traceback" not in said
+        last = said.splitlines()[-1]
+        assert last == "affectd-train: interrupted; the same command goes on from the last checkpoint"
+        deadline = time.monotonic() + 10
+        while running(process.pid) and time.monotonic() < deadline:
+            os.sched_yield()
+        assert running(process.pid) == []
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def running(session: int) -> list[int]:
+    """List the processes of a session that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, of_session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(of_session) == session and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
