@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from affectd.files import open_private, private_folder, tightened
 
 _log = logging.getLogger(__name__)
 
+_MOST_NAME = 255
 _MOST_BYTES = 1 << 20  # where the first event of an outbox of earlier versions names its device
 
 
@@ -43,39 +45,33 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     """
     runtime = runtime_directory()
     folders = Folders(state_directory(), runtime)
-    own = Folders(*(None if base is None else base / "devices" / device for base in folders))  # type: ignore[arg-type]
-    lock = _lock(own, device)
-    for base in filter(None, folders):
-        _tighten(base)
-    try:
+    # An id may be longer than the name of a folder.
+    name = device if len(device) <= _MOST_NAME else hashlib.sha256(device.encode()).hexdigest()
+    own = Folders(*(None if base is None else base / "devices" / name for base in folders))  # type: ignore[arg-type]
+    with ExitStack() as locks:
+        for folder in {os.path.realpath(folder): folder for folder in filter(None, own)}.values():
+            _lock(folder, device, locks)
+        for base in filter(None, folders):
+            _tighten(base)
         yield Folders(
             _taken_over(folders.state, own.state, device),
             None if runtime is None or own.runtime is None else _taken_over(runtime, own.runtime, device),
         )
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
-def _lock(folders: Folders, device: str) -> int | None:
-    """Lock one of the folders; None if neither can be written, which is reported where it is written."""
-    for folder in filter(None, folders):
-        with suppress(OSError):
-            private_folder(folder)
-            lock = open_private(folder / "lock", os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                raise UnavailableError(
-                    f"Another affectd with the id {device} is running and uses {folder}: stop it, or give this one"
-                    " another id ([device] id)."
-                ) from None
-            except OSError:  # a file system without locks
-                os.close(lock)
-                continue
-            return lock
-    return None
+def _lock(folder: Path, device: str, locks: ExitStack) -> None:
+    """Lock a folder until `locks` ends, unless it cannot be written, which is reported where it is written."""
+    with suppress(OSError):
+        private_folder(folder)
+        lock = open_private(folder / "lock", os.O_RDWR)
+        locks.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(
+                f"Another affectd with the id {device} is running and uses {folder}: stop it, or give this one"
+                " another id ([device] id)."
+            ) from None
 
 
 def _tighten(base: Path) -> None:

@@ -284,12 +284,9 @@ class Link:
             return
         self.most_unacknowledged = getattr(properties, "ReceiveMaximum", self.most_unacknowledged)
         self.most_bytes = getattr(properties, "MaximumPacketSize", self.most_bytes)
-        wanted_seconds = getattr(properties, "ServerKeepAlive", 0)
-        if wanted_seconds:
-            # paho 1.6 knows nothing of it. Zero is no limit, and ours is one.
-            self.keepalive_seconds = client._keepalive = min(wanted_seconds, self.keepalive_seconds)
-        elif properties is not None:
-            client._keepalive = self.keepalive_seconds
+        # Zero is no limit, and ours is one. paho 1.6 knows nothing of it.
+        wanted_seconds = getattr(properties, "ServerKeepAlive", 0) or self._config.keepalive_seconds
+        self.keepalive_seconds = client._keepalive = min(wanted_seconds, self._config.keepalive_seconds)
         if self.state == "opened":
             self.state = "connected"
 

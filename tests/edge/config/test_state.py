@@ -44,6 +44,23 @@ def test_a_second_process_of_the_same_device_is_refused_while_the_first_one_live
         pass
 
 
+def test_a_second_process_that_shares_one_of_the_folders_is_refused_too(
+    base: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with claimed_folders("one"):
+        for name, own in (("STATE_DIRECTORY", base.state), ("RUNTIME_DIRECTORY", base.runtime)):
+            monkeypatch.setenv(name, str(tmp_path / "other"))
+            with pytest.raises(UnavailableError, match="is running and uses"), claimed_folders("one"):
+                pass
+            monkeypatch.setenv(name, str(own))
+
+
+def test_ids_longer_than_the_name_of_a_folder_have_folders_too(base: Folders) -> None:
+    with claimed_folders("x" * 300 + "1") as one, claimed_folders("x" * 300 + "2") as two:
+        assert all(folder is not None and folder.is_dir() for folder in (*one, *two))
+        assert not set(one) & set(two)
+
+
 def test_others_may_not_look_into_the_folders_whatever_the_umask(base: Folders) -> None:
     before = os.umask(0)
     try:
