@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nor does the end of the program write to it
         return 0
     except OSError as error:
-        return _failed(" ".join(str(error).split()), 74)
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error), 74)
     except KeyboardInterrupt as interrupt:
         code = int(str(interrupt) or 128 + signal.SIGINT)
         return _failed("interrupted; the same command goes on from the last checkpoint", code)
