@@ -65,7 +65,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(done: Path, tmp_path: Path) -> Path:
+def copy(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # what a command writes without --out
     shutil.copytree(done, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
 
@@ -166,7 +167,8 @@ def test_a_damaged_evaluation_is_named_and_made_again(
     name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = damage_one(copy, f"evaluation/{name}", damage)
-    step = ["behavior", "--data", str(copy / "data")] if "fold" in name else ["pack", str(copy / "run")]
+    behavior = ["behavior", "--data", str(copy / "data"), "--model", str(copy / "evaluation/fold-08/affectd.tflite")]
+    step = behavior if "fold" in name else ["pack", str(copy / "run"), "--out", str(copy / "a.tflite")]
     code = main([*step, "--evaluation", str(copy / "evaluation")])
     if not (name == "metrics.json" and damage == "other"):  # an object without figures is a card without them
         check_refused(code, path, capsys)

@@ -111,7 +111,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
     done = subprocess.run([*limited, *fit(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 74, done.stderr
     assert "Traceback" not in done.stderr
-    assert "File too large" in done.stderr.splitlines()[-1]
+    assert "cache" in done.stderr.splitlines()[-1]
+    assert done.stderr.endswith(": cannot be written (File too large)\n")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

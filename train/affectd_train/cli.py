@@ -53,7 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         with _interruptible(), home():
             result = options.command(options)
     except OSError as error:
-        print_error("affectd-train", " ".join(str(error).split()))
+        print_error("affectd-train", f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 74
     except KeyboardInterrupt as interrupt:
         print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")

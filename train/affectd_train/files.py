@@ -51,16 +51,23 @@ def needed(path: Path, command: str) -> Path:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end."""
+    """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left of it then.
+    """
     beside = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         yield beside
         with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except OSError as error:  # NumPy names no file, and for a full disk no reason but the number of bytes
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
         beside.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

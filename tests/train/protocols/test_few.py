@@ -20,6 +20,7 @@ RAVDESS, EMODB, TESS = (
     "emodb/wav/{0}a01{1}a.wav",
     "tess/{0}_back_{1}.wav",
 )
+MODEL = str(Path(__file__).parents[3] / "models" / "affectd.tflite")
 SILENCE = np.zeros(16000, np.float32)
 
 
@@ -63,7 +64,10 @@ def test_every_protocol_ends_with_figures_or_with_a_sentence(
 
 
 @pytest.mark.parametrize("few", FEW)
-def test_every_other_step_does_too(few: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_other_step_does_too(
+    few: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what a command writes without --out
     FEW[few](tmp_path / "data")
     data, run, out = ["--data", str(tmp_path / "data")], tmp_path / "run", ["--out", str(tmp_path / "pictures")]
     evaluation = tmp_path / "evaluation"
@@ -76,7 +80,7 @@ def test_every_other_step_does_too(few: str, tmp_path: Path, capsys: pytest.Capt
     assert main(["explore", str(tmp_path / "data"), *out]) == 0
     codes = [
         main(["pictures", "--evaluation", str(evaluation), *out]),
-        main(["behavior", *data, "--evaluation", str(evaluation)]),
+        main(["behavior", *data, "--evaluation", str(evaluation), "--model", MODEL]),
         main(["robustness", *data, "--evaluation", str(evaluation)]),
     ]
     assert set(codes) <= {0, 65, 66}, capsys.readouterr().err

@@ -76,7 +76,7 @@ def test_embeddings_are_means_and_deviations_of_the_layers(speech_data: Path, en
     assert np.abs(first[0, :416]).max() < 0.5
     assert first[0, 416:].std() > 0
     assert len(samples) > 416
-    files = list(tmp_path.glob("embeddings-emodb-*.npy"))
+    files = list(tmp_path.glob("embeddings-emodb-*.npz"))
     assert len(files) == 1
     before = files[0].stat().st_mtime_ns
     np.testing.assert_array_equal(embeddings(clips, FeatureSpec(), encoder, tmp_path), x)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
-from affectd_train.stored import again, read_fitted, read_json, reading
+from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import options_of
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
@@ -78,7 +78,11 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
 
 def _options(evaluation: Path) -> str:
     runs = sorted(evaluation.glob("*/fit.json"))
-    return options_of(read_fitted(runs[0].parent)["recipe"]) if runs else ""
+    if not runs:
+        return ""
+    fitted = read_json(runs[0], "evaluate")
+    with reading(runs[0], again("evaluate")):
+        return options_of(fitted["recipe"])
 
 
 def _strangers(figures: Any) -> Strangers:

@@ -14,7 +14,7 @@ from affectd.recognition.model_file import ModelFile
 from affectd_train.data.terms import OPEN_TERMS, TERMS
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
 from affectd_train.reports.records import Card, Evaluation
-from affectd_train.stored import read_fitted, read_json
+from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import options_of
 
 FAILURES = """\
@@ -38,8 +38,10 @@ def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, ob
     """
     figures = read_json(evaluation / "metrics.json", "evaluate")
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
-    clips: dict[str, int] = read_fitted(run)["clips"]
-    limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
+    fitted = read_json(run / "fit.json", "fit")
+    with reading(run / "fit.json", again("fit")):
+        clips: dict[str, int] = fitted["clips"]
+        limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
     limited = f"non-commercial only, as {' and '.join(limiting)} demand"
     content: Card = {
         "name": "affectd",
