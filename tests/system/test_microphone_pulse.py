@@ -162,3 +162,15 @@ def test_the_room_is_surveyed_with_its_level(room: Room) -> None:
     assert 16000 in found["default"]["sample_rates"]
     bed = gain(noise("pink", BED_SECONDS), BED_DBFS)
     assert found["default"]["level_dbfs"] == pytest.approx(20 * np.log10(bed.std()), abs=3)
+
+
+def test_a_card_that_plays_one_piece_over_and_over_is_degraded_and_then_heard_again(room: Room, tmp_path: Path) -> None:
+    loop = np.tile(gain(noise("pink", 2.345), -20), 11)
+    with Program(room) as program:
+        program.wait_for_state("healthy", 20)
+        room.hush()  # the noise of the room never repeats
+        room.play(write_wav(tmp_path / "loop.wav", loop))
+        event = program.wait_for_state("degraded", 20)
+        assert (event["reason"], event["figure"]) == ("repeated", pytest.approx(2.345, abs=0.01))
+        room.sound()
+        program.wait_for_state("healthy", 40)

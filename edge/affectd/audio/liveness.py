@@ -112,8 +112,8 @@ class Liveness:
         if not len(samples):
             self._waited_seconds += since
             return "stalled" if self._waited_seconds >= self._config.stalled_seconds else None
-        # Sound makes up for waiting; a device that delivers less than a third of the time has stalled too.
-        self._waited_seconds = max(0.0, self._waited_seconds - 2 * seconds)
+        # Sound makes up for waiting; a device that delivers less than a quarter of the time has stalled too.
+        self._waited_seconds = max(0.0, self._waited_seconds - 3 * seconds)
         self._heard_at = now
         before = float(samples[0]) if self._last is None else self._last
         self._last = float(samples[-1])

@@ -36,7 +36,7 @@ def attended(
 ) -> Iterator[Block]:
     """Pass blocks on as they come; while none come, yield empty ones, and silence from `stalled_seconds` on.
 
-    The same for a stream that delivers less than a third of the sound, such as a byte now and then.
+    The same for a stream that delivers less than a quarter of the sound, such as a byte now and then.
 
     So an open utterance ends, and a watchdog sees that the process is alive. `report` gets the state of the stream and
     the reason, as of `affectd.audio.supervisor.Supervisor`, from the first fault on; `losses` what is wrong with the
@@ -62,8 +62,8 @@ def attended(
         now, seconds = clock(), len(block) / sample_rate
         # It may wait for longer only while the process stands still, and that is no fault of the stream.
         waited_seconds = min(now - asked_at, _POLL_SECONDS)
-        # Less than a third of the sound is a stall too; when it is over, a part of the time is enough.
-        missing_seconds = max(0.0, missing_seconds + waited_seconds - 3 * seconds)
+        # Less than a quarter of the sound is a stall too; when it is over, a part of the time is enough.
+        missing_seconds = max(0.0, missing_seconds + waited_seconds - 4 * seconds)
         silent_seconds = max(0.0, waited_seconds - seconds) if is_stalled else missing_seconds
         is_stalled = missing_seconds >= (config.stalled_seconds / 2 if is_stalled else config.stalled_seconds)
         if is_stalled:
@@ -78,7 +78,6 @@ def attended(
                 is_live = is_live and n_samples / sample_rate < now - began + _AHEAD_SECONDS
                 faults.heard(block, seconds, is_live=is_live)
         yield block
-        asked_at = clock()
 
 
 def _read(blocks: Iterable[Block], arrived: queue.Queue[Block | BaseException | None]) -> None:

@@ -162,9 +162,9 @@ def test_it_ends_when_the_sound_is_fit_again_and_silence_ends_nothing() -> None:
     assert "the loudest of the last 20 s of speech is -4" in condition.sentence()
     condition.push(silence(600))
     assert condition.reason == "quiet"
-    condition.push(as_int16(loud[: 9 * SAMPLE_RATE]))
+    condition.push(as_int16(loud[: 7 * SAMPLE_RATE]))
     assert condition.reason == "quiet"
-    condition.push(as_int16(loud[: 3 * SAMPLE_RATE]))
+    condition.push(as_int16(loud[: 5 * SAMPLE_RATE]))
     assert condition.figures == {}
 
 

@@ -93,6 +93,11 @@ def test_a_healthy_microphone_changes_no_label() -> None:
     assert after(emotion("start", "calm"), status("healthy"))["label"] == "calm"
 
 
+def test_a_degraded_microphone_still_hears() -> None:
+    state = after(emotion("start", "calm"), status("degraded"), emotion("change", "sad", 5))
+    assert (state["label"], state["microphone"]) == ("sad", "degraded")
+
+
 def test_it_says_whether_an_event_changed_it() -> None:
     state = CurrentState("kitchen")
     assert state.push(status("healthy"))

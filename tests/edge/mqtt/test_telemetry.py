@@ -65,12 +65,13 @@ def test_every_report_obeys_the_schema_and_tells_what_it_was_given(tmp_path: Pat
     assert first["events_dropped"] == {"standard_output": 0, "file": 0}
     backlog.n_dropped, muted, dropped["file"] = 7, False, 3
     backlog.clear()
-    losses.dropped_seconds, losses.overflows = 1.23456, 3
+    losses.dropped_seconds, losses.overflows, losses.degraded = 1.23456, 3, {"rate": 0.5}
     second = report()
     jsonschema.Draft202012Validator(SCHEMA).validate(second)
     assert (second["outbox_events"], second["outbox_dropped"], second["muted"]) == (0, 7, False)
     assert second["events_dropped"] == {"standard_output": 0, "file": 3}
     assert (second["dropped_seconds"], second["overflows"]) == (1.235, 3)
+    assert (first["degraded"], second["degraded"]) == ({}, {"rate": 0.5})
     assert set(first) == set(SCHEMA["properties"])
     json.dumps(second, allow_nan=False)
 
