@@ -14,7 +14,6 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 
@@ -128,7 +127,7 @@ class Connection:
         self._logged: set[str] = set()  # the reasons logged in this outage
         self._delay_seconds = _FIRST_DELAY_SECONDS
         self._connected_at = 0.0
-        self._settling: Future[None] | None = None
+        self._settling: Thread | None = None
         self._try_at = 0.0
         self._periodic_at = 0.0
         self._settle_at = 0.0
@@ -242,22 +241,23 @@ class Connection:
 
     def _settle(self) -> None:
         """Save events in another thread, because a disk may hang; until it goes on, events wait in memory."""
-        if self._settling is not None and not self._settling.done():
+        if self._settling is not None and self._settling.is_alive():
             return
-        self._settling = settling = Future[None]()
+        failures: list[Exception] = []
 
         def settle() -> None:
             try:
                 self._outbox.settle(self.connected)
-                settling.set_result(None)
             except Exception as error:
-                settling.set_exception(error)
+                failures.append(error)
 
-        Thread(target=settle, name="disk", daemon=True).start()
-        try:
-            settling.result(_HANG_SECONDS)
-        except TimeoutError:
+        self._settling = Thread(target=settle, name="disk", daemon=True)
+        self._settling.start()
+        self._settling.join(_HANG_SECONDS)
+        if self._settling.is_alive():
             _log.warning("the disk hangs; events wait in memory meanwhile")
+        for failure in failures:
+            raise failure
 
     def _take_answers(self, link: Link, now: float) -> None:
         """Note which subscriptions are granted; try the others again, because permissions change."""
