@@ -73,7 +73,7 @@ def test_a_status_event_has_every_field_of_its_contract() -> None:
         "state": "alarmed",
         "reason": "stalled",
     }
-    degraded = EventMaker("kitchen", MODEL).status("degraded", "quiet", -41.3)
+    degraded = EventMaker("kitchen", MODEL).status("degraded", "quiet", figure=-41.3)
     valid(degraded)
     assert degraded["figure"] == -41.3
     for wrong in ({"state": "ill"}, {"reason": "bad luck"}):
