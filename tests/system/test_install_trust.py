@@ -1,0 +1,392 @@
+"""scripts/install-edge on this machine, with folders of its own in place of those it writes to.
+
+What it may run and read as root, and what it leaves behind. The whole of it is in test_install.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from roots import REPOSITORY
+
+NOT_MINE = 65534
+"""The user and group `nobody`."""
+PROGRAM = """
+import sys
+__version__ = "{version}"
+def main():
+    print("self_test" if "model" in sys.argv else "affectd {version}")
+"""
+
+
+class Machine:
+    """This machine as the installer sees it: what it writes stays below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkout = folder / "the checkout"
+        self.wheelhouse = folder / "wheels of mine"
+        for name in ("opt", "bin", "etc", "work", "tmp", "no", "elsewhere"):
+            (folder / name).mkdir(parents=True)
+        (folder / "tmp").chmod(0o1777)
+        shutil.copytree(REPOSITORY / "scripts", self.checkout / "scripts")
+        (self.checkout / "README.md").write_text("read me")
+        (self.checkout / "docs").mkdir()
+        self.wheelhouse.mkdir()
+        self.wheel("1.9", self.wheelhouse)
+        self.list_wheels()
+
+    def wheel(self, version: str, folder: Path) -> Path:
+        """Make a wheel that the installer takes for affectd's, and that needs no other."""
+        path = folder / f"affectd-{version}-py3-none-any.whl"
+        about = f"affectd-{version}.dist-info"
+        names = {
+            "affectd/__init__.py": PROGRAM.format(version=version),
+            f"{about}/METADATA": f"Metadata-Version: 2.1\nName: affectd\nVersion: {version}\n"
+            "Provides-Extra: interpreter\nProvides-Extra: mqtt\n",
+            f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: a\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{about}/entry_points.txt": "[console_scripts]\naffectd = affectd:main\n",
+        }
+        names[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in [*names, f"{about}/RECORD"])
+        with zipfile.ZipFile(path, "w") as file:
+            for name, text in names.items():
+                file.writestr(zipfile.ZipInfo(name), text)  # the same bytes every time
+        return path
+
+    def list_wheels(self) -> None:
+        subprocess.run("sha256sum *.whl >SHA256SUMS", shell=True, cwd=self.wheelhouse, check=True)
+
+    def command(self, *words: str | Path, script: str | Path = "", **variables: str) -> list[str]:
+        mounts = [
+            f"mount -t overlay overlay -o 'lowerdir=/etc,upperdir={self.folder}/etc,workdir={self.folder}/work' /etc",
+            f"mount --bind '{self.folder}/opt' /opt",
+            f"mount --bind '{self.folder}/bin' /usr/local/bin",
+            f"mount --bind '{self.folder}/tmp' /var/tmp",
+            # As where systemd is not running.
+            f"if [ -d /run/systemd ]; then mount --bind '{self.folder}/no' /run/systemd; fi",
+            'exec /usr/bin/env -i "$@"',
+        ]
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **variables}
+        started = [*(f"{name}={value}" for name, value in environment.items()), script or self.script, *words]
+        return ["unshare", "--mount", "--net", "/bin/sh", "-euc", "\n".join(mounts), "sh", *map(str, started)]
+
+    def install(
+        self, *words: str | Path, script: str | Path = "", cwd: str | Path = "/", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = self.command(*words, script=script, **variables)
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=120)
+
+    @property
+    def script(self) -> Path:
+        return self.checkout / "scripts/install-edge"
+
+    def start(self, *words: str | Path) -> subprocess.Popen[bytes]:
+        """Start an installation that waits where it reads the README, with the new version nearly complete."""
+        (self.checkout / "README.md").unlink()
+        os.mkfifo(self.checkout / "README.md")
+        return subprocess.Popen(self.command(*words), start_new_session=True, stderr=subprocess.PIPE)
+
+    def version(self) -> str:
+        link = os.readlink(self.folder / "opt/affectd/current")
+        return link.removeprefix("releases/").rpartition(".")[0]
+
+    def leftovers(self) -> list[str]:
+        """What an installation that is complete does not leave."""
+        current = os.path.basename(os.readlink(self.folder / "opt/affectd/current"))
+        releases = [path for path in (self.folder / "opt/affectd/releases").iterdir() if path.name != current]
+        new = [path for name in ("opt", "etc", "bin") for path in (self.folder / name).rglob("*.new")]
+        return [path.name for path in [*(self.folder / "tmp").iterdir(), *releases, *new]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting and installing need root")
+    if subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mounts of one's own here")
+    for package in ("python3-venv", "python3-pyaudio"):
+        if subprocess.run(["dpkg", "--status", package], capture_output=True, check=False).returncode:
+            pytest.skip(f"{package} is not installed")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    tmp_path.chmod(0o755)
+    return Machine(tmp_path / "machine")
+
+
+@pytest.fixture(scope="module")
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    machine = Machine(tmp_path_factory.mktemp("installed") / "machine")
+    done = machine.install("--offline", machine.wheelhouse)
+    assert done.returncode == 0, done.stderr
+    assert machine.version() == "1.9"
+    return machine
+
+
+@pytest.fixture
+def installed(_installed: Machine, machine: Machine) -> Machine:
+    """A machine with affectd 1.9."""
+    for name in ("opt", "bin", "etc"):
+        shutil.copytree(_installed.folder / name, machine.folder / name, symlinks=True, dirs_exist_ok=True)
+    return machine
+
+
+def test_nothing_that_lies_in_the_current_folder_or_is_named_in_the_environment_runs(machine: Machine) -> None:
+    trap = machine.folder / "elsewhere"
+    ran = machine.folder / "ran"
+    for name in ("venv", "pip", "ensurepip", "sitecustomize", "usercustomize", "affectd", "pyaudio", "hashlib", "sys"):
+        (trap / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+        (trap / name).mkdir()
+        for part in ("__init__", "__main__"):
+            shutil.copy(trap / f"{name}.py", trap / name / f"{part}.py")
+    for name in ("python3", "dpkg", "dpkg-query", "sha256sum", "mktemp", "find", "realpath", "id", "flock", "env"):
+        (trap / name).unlink(missing_ok=True)
+        (trap / name).write_text(f"#!/bin/sh\necho {name} >>'{ran}'\nexit 1\n")
+        (trap / name).chmod(0o755)
+    (trap / "pip.conf").write_text("[global]\nno-such-option = 1\nrequire-virtualenv = nonsense\n")
+    here = str(trap)
+    done = machine.install(
+        "--offline",
+        machine.wheelhouse,
+        cwd=trap,
+        PATH=f".:{here}:/usr/bin:/bin",
+        PYTHONPATH=here,
+        PYTHONHOME=here,
+        PYTHONUSERBASE=here,
+        PIP_CONFIG_FILE=f"{here}/pip.conf",
+        PIP_REQUIRE_HASHES="1",
+        PIP_TARGET=here,
+        TMPDIR=here,
+        XDG_CONFIG_HOME=here,
+        BASH_ENV=f"{here}/env",
+        ENV=f"{here}/env",
+        CDPATH=here,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists(), ran.read_text()
+    assert machine.version() == "1.9"
+
+
+@pytest.mark.parametrize("called", ["link", "link to a link", "relative link", "sh", "relative"])
+def test_it_works_however_it_is_called(installed: Machine, called: str) -> None:
+    elsewhere = installed.folder / "elsewhere"
+    script: str | Path = elsewhere / "affectd install"
+    words: list[str | Path] = ["--offline", "../wheels of mine"]
+    if called == "relative":
+        script = "../the checkout/scripts/install-edge"
+    elif called == "sh":
+        (installed.script).chmod(0o644)
+        words = ["../the checkout/scripts/install-edge", *words]
+        script = "sh"
+    elif called == "relative link":
+        (elsewhere / "affectd install").symlink_to("../the checkout/scripts/install-edge")
+    else:
+        (elsewhere / "first").symlink_to(installed.script)
+        (elsewhere / "affectd install").symlink_to("first" if called == "link to a link" else installed.script)
+    done = installed.install(*words, script=script, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stderr
+
+
+def _writable(path: Path, mode: int = 0o777) -> Path:
+    path.chmod(mode)
+    return path
+
+
+def _owned(path: Path, user: int = NOT_MINE, group: int = -1) -> Path:
+    os.chown(path, user, group)
+    return path
+
+
+UNSAFE: dict[str, Callable[[Machine], Path]] = {
+    "a wheelhouse for all": lambda machine: _writable(machine.wheelhouse),
+    "a wheelhouse for all, sticky": lambda machine: _writable(machine.wheelhouse, 0o1777),
+    "a wheelhouse for a group": lambda machine: _writable(_owned(machine.wheelhouse, 0, NOT_MINE), 0o775),
+    "a wheelhouse of another user": lambda machine: _owned(machine.wheelhouse),
+    "the folder above": lambda machine: _writable(machine.folder),
+    "the folder above, of another user": lambda machine: _owned(machine.folder),
+    "a wheel for all": lambda machine: _writable(next(machine.wheelhouse.glob("*.whl")), 0o666),
+    "a wheel of another user": lambda machine: _owned(next(machine.wheelhouse.glob("*.whl"))),
+    "the list": lambda machine: _writable(machine.wheelhouse / "SHA256SUMS", 0o666),
+    "the checkout": lambda machine: _writable(machine.checkout),
+    "the documents": lambda machine: _owned(machine.checkout / "docs"),
+    "the unit": lambda machine: _writable(machine.checkout / "scripts/affectd.service", 0o666),
+    "what was installed": lambda machine: _writable(machine.folder / "opt/affectd"),
+    "the interpreter": lambda machine: _writable(machine.folder / "opt/affectd/releases"),
+    "the settings": lambda machine: _writable(machine.folder / "etc/affectd/affectd.toml", 0o666),
+    "the settings' folder": lambda machine: _owned(machine.folder / "etc/affectd"),
+}
+
+
+@pytest.mark.parametrize("unsafe", UNSAFE)
+def test_what_others_could_change_is_refused_by_its_name(installed: Machine, unsafe: str) -> None:
+    path = UNSAFE[unsafe](installed)
+    before = installed.leftovers()
+    done = installed.install("--offline", installed.wheelhouse)
+    assert done.returncode == 77, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert path.name in line
+    assert "may be changed by other users" in line
+    assert "a copy in a folder of root's own" in line
+    assert installed.leftovers() == before == []
+
+
+def test_a_link_leads_to_what_is_looked_at_too(installed: Machine) -> None:
+    target = installed.folder / "elsewhere/evil.md"
+    target.write_text("")
+    target.chmod(0o666)
+    (installed.checkout / "docs/page.md").symlink_to(target)
+    done = installed.install("--offline", installed.wheelhouse)
+    assert done.returncode == 77
+    assert "elsewhere/evil.md may be changed" in done.stderr
+
+
+def test_uninstalling_runs_nothing_that_others_could_change(installed: Machine) -> None:
+    _writable(installed.folder / "opt/affectd/releases")
+    done = installed.install("--uninstall")
+    assert done.returncode == 77
+    assert (installed.folder / "opt/affectd/current").exists()
+
+
+def test_the_sentence_mends_it(installed: Machine) -> None:
+    wheel = _owned(_writable(next(installed.wheelhouse.glob("*.whl")), 0o666))
+    _writable(installed.wheelhouse)
+    for _ in range(2):
+        done = installed.install("--offline", installed.wheelhouse)
+        if done.returncode == 0:
+            break
+        advice = done.stderr.split("would run as root: ")[1].split(" mends it")[0].replace("sudo ", "")
+        subprocess.run(advice, shell=True, check=True)
+    assert done.returncode == 0, done.stderr
+    assert wheel.stat().st_uid == 0
+
+
+def test_a_checkout_of_who_called_sudo_is_fine_and_so_is_a_place_in_tmp(installed: Machine) -> None:
+    for path in [installed.folder, *installed.checkout.rglob("*"), *installed.wheelhouse.rglob("*")]:
+        _owned(path)
+    done = installed.install("--offline", installed.wheelhouse, SUDO_UID=str(NOT_MINE))
+    assert done.returncode == 0, done.stderr
+    for path in [installed.folder, *installed.checkout.rglob("*"), *installed.wheelhouse.rglob("*")]:
+        _owned(path, 0)
+    _writable(installed.folder, 0o1777)
+    done = installed.install("--offline", installed.wheelhouse)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("how", ["changed", "missing", "added", "hidden", "a link"])
+def test_a_wheelhouse_that_is_not_as_it_was_made_is_refused(machine: Machine, how: str) -> None:
+    wheel = next(machine.wheelhouse.glob("*.whl"))
+    other = machine.wheelhouse / "numpy-9-py3-none-any.whl"
+    other.write_bytes(b"as it was")
+    machine.list_wheels()
+    if how == "changed":
+        other.write_bytes(b"as it is ")
+    elif how == "missing":
+        other.unlink()
+    elif how == "a link":
+        other.unlink()
+        other.symlink_to(wheel)
+    else:
+        other = machine.wheelhouse / ("debian/evil.deb" if how == "added" else ".evil-1-py3-none-any.whl")
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"more")
+    done = machine.install("--offline", machine.wheelhouse)
+    assert done.returncode == 65
+    (line,) = done.stderr.splitlines()
+    assert other.name in line
+    assert "affectd-1.9" not in line
+    assert not list((machine.folder / "opt").iterdir())
+
+
+def test_a_wheelhouse_without_its_list_is_refused(machine: Machine) -> None:
+    (machine.wheelhouse / "SHA256SUMS").unlink()
+    done = machine.install("--offline", machine.wheelhouse)
+    assert done.returncode == 66
+    assert "there is no list SHA256SUMS in" in done.stderr
+
+
+@pytest.mark.parametrize("older", ["1.8", "1.9rc1", "1.10.dev3"])
+def test_an_older_version_needs_a_word(installed: Machine, older: str) -> None:
+    if older == "1.10.dev3":  # newer: numbers are not text
+        done = installed.install(installed.wheel(older, installed.folder), "--offline", installed.wheelhouse)
+        assert done.returncode == 0, done.stderr
+        assert installed.version() == older
+        return
+    wheel = installed.wheel(older, installed.folder)
+    done = installed.install(wheel, "--offline", installed.wheelhouse)
+    assert done.returncode == 64
+    assert f"affectd {older} is older than 1.9, which is installed: add --downgrade" in done.stderr
+    assert installed.version() == "1.9"
+    assert not installed.leftovers()
+    done = installed.install(wheel, "--offline", installed.wheelhouse, "--downgrade")
+    assert done.returncode == 0, done.stderr
+    assert installed.version() == older
+
+
+def test_a_wheel_whose_name_tells_another_version_is_refused(installed: Machine) -> None:
+    wheel = installed.wheel("1.0", installed.folder)
+    wheel = wheel.rename(wheel.with_name("affectd-99.0-py3-none-any.whl"))
+    done = installed.install(wheel, "--offline", installed.wheelhouse)
+    assert done.returncode == 69
+    assert installed.version() == "1.9"
+
+
+def test_after_a_kill_the_old_version_stays_and_the_next_call_cleans_up(installed: Machine) -> None:
+    wheel = installed.wheel("2.0", installed.folder)
+    process = installed.start(wheel, "--offline", installed.wheelhouse)
+    with process, (installed.checkout / "README.md").open("wb"):  # opens when the installer has come there
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    assert installed.version() == "1.9"
+    assert len(installed.leftovers()) == 2, "a half-made version and the folder with pip"
+    # What it may leave at a later moment; in the meantime people have written their settings.
+    (installed.folder / "etc/affectd/affectd.toml.new").write_text("half")
+    settings = installed.folder / "etc/affectd/affectd.toml"
+    settings.write_text("mine")
+    (installed.checkout / "README.md").unlink()
+    (installed.checkout / "README.md").write_text("read me")
+    done = installed.install("--offline", installed.wheelhouse)
+    assert done.returncode == 0, done.stderr
+    assert not installed.leftovers()
+    assert settings.read_text() == "mine"
+    assert installed.version() == "1.9"
+
+
+def test_a_second_one_at_the_same_time_is_refused(installed: Machine) -> None:
+    process = installed.start(installed.wheel("2.0", installed.folder), "--offline", installed.wheelhouse)
+    with process, (installed.checkout / "README.md").open("wb") as readme:
+        for words in (["--offline", installed.wheelhouse], ["--uninstall"]):
+            done = installed.install(*words)
+            assert done.returncode == 69
+            assert done.stderr == "install-edge: another install-edge is at work\n"
+        readme.close()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert installed.version() == "2.0"
+
+
+def test_a_name_is_said_as_it_is(machine: Machine) -> None:
+    done = machine.install(r"no\n\c-1.whl")
+    assert done.returncode == 66
+    assert done.stderr == "install-edge: there is no file no\\n\\c-1.whl\n"
+
+
+def test_a_strict_umask_does_not_shut_out_the_service(machine: Machine) -> None:
+    for path in machine.checkout.rglob("*"):
+        path.chmod(0o700 if path.is_dir() or path.name == "install-edge" else 0o600)
+    done = machine.install(
+        "-c", 'umask 077; exec "$0" "$@"', machine.script, "--offline", machine.wheelhouse, script="sh"
+    )
+    assert done.returncode == 0, done.stderr
+    for folder in ("opt", "etc"):
+        for path in (machine.folder / folder).rglob("*"):
+            assert path.is_symlink() or path.stat().st_mode & 0o044 == 0o044, path
