@@ -176,14 +176,12 @@ def test_nothing_that_lies_in_the_current_folder_or_is_named_in_the_environment_
     assert machine.version() == "1.9"
 
 
-@pytest.mark.parametrize("called", ["link", "link to a link", "relative link", "sh", "relative"])
+@pytest.mark.parametrize("called", ["link to a link", "relative link", "sh"])
 def test_it_works_however_it_is_called(installed: Machine, called: str) -> None:
     elsewhere = installed.folder / "elsewhere"
     script: str | Path = elsewhere / "affectd install"
     words: list[str | Path] = ["--offline", "../wheels of mine"]
-    if called == "relative":
-        script = "../the checkout/scripts/install-edge"
-    elif called == "sh":
+    if called == "sh":
         (installed.script).chmod(0o644)
         words = ["../the checkout/scripts/install-edge", *words]
         script = "sh"
@@ -191,7 +189,7 @@ def test_it_works_however_it_is_called(installed: Machine, called: str) -> None:
         (elsewhere / "affectd install").symlink_to("../the checkout/scripts/install-edge")
     else:
         (elsewhere / "first").symlink_to(installed.script)
-        (elsewhere / "affectd install").symlink_to("first" if called == "link to a link" else installed.script)
+        (elsewhere / "affectd install").symlink_to("first")
     done = installed.install(*words, script=script, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stderr
@@ -260,7 +258,7 @@ def test_uninstalling_runs_nothing_that_others_could_change(installed: Machine) 
 def test_the_sentence_mends_it(installed: Machine) -> None:
     wheel = _owned(_writable(next(installed.wheelhouse.glob("*.whl")), 0o666))
     _writable(installed.wheelhouse)
-    for _ in range(2):
+    for _ in range(3):
         done = installed.install("--offline", installed.wheelhouse)
         if done.returncode == 0:
             break
@@ -336,7 +334,8 @@ def test_a_wheel_whose_name_tells_another_version_is_refused(installed: Machine)
     wheel = installed.wheel("1.0", installed.folder)
     wheel = wheel.rename(wheel.with_name("affectd-99.0-py3-none-any.whl"))
     done = installed.install(wheel, "--offline", installed.wheelhouse)
-    assert done.returncode == 69
+    assert done.returncode == 65
+    assert "affectd-99.0-py3-none-any.whl holds affectd 1.0, not what its name says" in done.stderr
     assert installed.version() == "1.9"
 
 
