@@ -360,6 +360,22 @@ def test_after_a_kill_the_old_version_stays_and_the_next_call_cleans_up(installe
     assert installed.version() == "1.9"
 
 
+def test_a_wheelhouse_half_made_by_a_killed_call_is_made_anew(machine: Machine) -> None:
+    half = machine.folder / "half"
+    half.mkdir()
+    (half / "numpy-9-py3-none-any.whl").write_text("half")
+    (machine.folder / "tmp/affectd-collect.killed").mkdir()
+    done = machine.install("--wheelhouse", half)
+    assert done.returncode == 64
+    assert "is not empty" in done.stderr, "it may be something else"
+    (half / ".incomplete-affectd").touch()
+    done = machine.install("--wheelhouse", half)
+    assert done.returncode == 69
+    assert "pip could not build affectd" in done.stderr, "as far as it comes without a network"
+    assert not list(half.iterdir())
+    assert not list((machine.folder / "tmp").iterdir())
+
+
 def test_a_second_one_at_the_same_time_is_refused(installed: Machine) -> None:
     process = installed.start(installed.wheel("2.0", installed.folder), "--offline", installed.wheelhouse)
     with process, (installed.checkout / "README.md").open("wb") as readme:
