@@ -405,3 +405,12 @@ def test_a_strict_umask_does_not_shut_out_the_service(machine: Machine) -> None:
     for folder in ("opt", "etc"):
         for path in (machine.folder / folder).rglob("*"):
             assert path.is_symlink() or path.stat().st_mode & 0o044 == 0o044, path
+
+
+@pytest.mark.parametrize(("group", "code"), [("man", 0), ("audio", 1)])
+def test_a_group_of_the_user_alone_is_as_good_as_the_user(machine: Machine, group: str, code: int) -> None:
+    shutil.chown(_writable(machine.wheelhouse, 0o775), "man", group)  # a user of every Debian, with such a group
+    program = 'SUDO_UID=$(id -u man) exec "$0" "$@"'
+    script = machine.checkout / "scripts/trusted"
+    done = subprocess.run(["sh", "-c", program, script, machine.wheelhouse], capture_output=True, check=False)
+    assert done.returncode == code, done.stderr
