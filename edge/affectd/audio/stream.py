@@ -63,9 +63,11 @@ def attended(
             raise block
         n_samples += len(block)
         seconds, passed = n_samples / sample_rate, heard_at - began
-        is_live = passed >= config.constant_seconds and seconds < passed + _AHEAD_SECONDS
+        is_ahead = seconds >= passed + _AHEAD_SECONDS
+        if not is_ahead:
+            condition.push(block)
         condition.timed(len(block), heard_at, waited)
-        faults.heard(block, len(block) / sample_rate, is_live=is_live)
+        faults.heard(block, len(block) / sample_rate, is_live=passed >= config.constant_seconds and not is_ahead)
         yield block
         asked_at = clock()
 
@@ -108,8 +110,6 @@ class _Faults:
             self._liveness.opened()
             self.found(fault)
             return
-        if is_live:
-            self._condition.push(block)
         if self._liveness.is_heard:
             self._losses.degraded = self._condition.figures
             self._liveness.judged(self._condition.reason)
