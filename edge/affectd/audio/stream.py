@@ -74,9 +74,10 @@ def attended(
             condition.timed(len(block), now, now - asked_at)
             if seconds:
                 n_samples += len(block)
-                is_live = now - began >= config.constant_seconds
-                is_live = is_live and n_samples / sample_rate < now - began + _AHEAD_SECONDS
-                faults.heard(block, seconds, is_live=is_live)
+                is_ahead = n_samples / sample_rate >= now - began + _AHEAD_SECONDS
+                if not is_ahead:
+                    condition.push(block)
+                faults.heard(block, seconds, is_live=now - began >= config.constant_seconds and not is_ahead)
         yield block
 
 
@@ -116,8 +117,6 @@ class _Faults:
             self._liveness.opened()
             self.found(fault)
             return
-        if is_live:
-            self._condition.push(block)
         if self._liveness.is_heard:
             self._losses.degraded = self._condition.figures
             self._liveness.judged(self._condition.reason)

@@ -143,5 +143,5 @@ def _drive(link: Link, is_done: Callable[[], bool], seconds: float = _ANSWER_SEC
 def _test_event(device: str) -> str:
     # Not affectd.events, which needs NumPy.
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = {"schema": 1, "id": str(uuid.uuid4()), "type": "test", "time": now, "clock_synchronized": None}
+    event = {"schema": 2, "id": str(uuid.uuid4()), "type": "test", "time": now, "clock_synchronized": None}
     return json.dumps({**event, "device": device})
