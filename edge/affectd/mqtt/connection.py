@@ -1,8 +1,7 @@
 """The connection to the broker: a thread that delivers events and reconnects until it is closed.
 
 The pipeline only enqueues and wakes this thread (`Connection.event_made`, `Connection.publish`), which sends and waits
-for answers. Opening a connection may take half a minute, so it runs in another thread, while this one saves
-undelivered events to disk.
+for answers. Another thread opens connections, which may take half a minute; this one saves events to disk meanwhile.
 """
 
 from __future__ import annotations
