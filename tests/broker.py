@@ -182,6 +182,7 @@ class Certificates:
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(str(key))
+        key.chmod(0o600)
         return certificate, key
 
     def settings(self, name: str = "localhost", *, not_after: datetime = datetime(2100, 1, 1, tzinfo=UTC)) -> list[str]:

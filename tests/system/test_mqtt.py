@@ -326,6 +326,7 @@ def test_a_password_opens_the_door_and_a_wrong_one_does_not(
     tmp_path: Path, connect: Any, caplog: pytest.LogCaptureFixture, protocol: str
 ) -> None:
     secret = tmp_path / "secret"
+    secret.touch(0o600)
     settings = {"protocol": protocol, "username": "pi", "password_file": str(secret)}
     known = password_file(tmp_path, pi="open sesame")
     with Broker(tmp_path, "allow_anonymous false", f"password_file {known}") as broker:
