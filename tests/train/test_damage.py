@@ -77,22 +77,22 @@ def damage_one(copy: Path, pattern: str, damage: str) -> Path:
     return path
 
 
-def check_refused(code: int, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = capsys.readouterr().err
+def check_refused(code: int, path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = capfd.readouterr().err
     assert code in (65, 66, 78), said
     assert str(path) in said.splitlines()[-1], said
 
 
 @damaged
 @pytest.mark.parametrize("name", ["cache/emodb-0-*.npz", "cache/pretrained-*.keras"])
-def test_a_damaged_cache_is_made_again(name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_cache_is_made_again(name: str, damage: str, copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = damage_one(copy, name, damage)
     shutil.rmtree(copy / "run")
     code = fit(copy)
     if damage in ("folder", "pipe"):
-        check_refused(code, path, capsys)
+        check_refused(code, path, capfd)
         return
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert code == 0, said
     assert f"{path}: damaged" in said
     assert "it is made again" in said
@@ -102,7 +102,7 @@ def test_a_damaged_cache_is_made_again(name: str, damage: str, copy: Path, capsy
 @damaged
 @pytest.mark.parametrize("name", ["float.keras", "representative.npy", "fit.json"])
 def test_a_damaged_run_is_named_by_the_next_step_and_made_again_by_fit(
-    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+    name: str, damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = damage_one(copy, f"run/{name}", damage)
     (copy / "run/int8.tflite").unlink()
@@ -112,16 +112,16 @@ def test_a_damaged_run_is_named_by_the_next_step_and_made_again_by_fit(
     else:
         shutil.copy(copy / "evaluation/fold-03/int8.tflite", copy / "run")
     if not (name == "float.keras" and damage == "other"):  # which is a whole network, of other shapes
-        check_refused(main(next_step), path, capsys)
-    capsys.readouterr()
+        check_refused(main(next_step), path, capfd)
+    capfd.readouterr()
     if damage not in ("folder", "pipe"):
         assert fit(copy) == 0
         assert main(["quantize", str(copy / "run")]) == 0
-        assert f"{path}: damaged" in capsys.readouterr().err
+        assert f"{path}: damaged" in capfd.readouterr().err
 
 
 @damaged
-def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("float.keras", "fit.json"):
         (copy / "run" / name).unlink()
     checkpoint = copy / "run/whole-checkpoint.keras"
@@ -129,49 +129,49 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(damage: str, copy: Path, capsy
     DAMAGES[damage](checkpoint)
     code = fit(copy)
     if damage in ("folder", "pipe"):
-        check_refused(code, checkpoint, capsys)
+        check_refused(code, checkpoint, capfd)
     else:
         assert code == 0
-        assert f"{checkpoint}: damaged" in capsys.readouterr().err
+        assert f"{checkpoint}: damaged" in capfd.readouterr().err
         assert not checkpoint.exists()
 
 
 @damaged
 def test_a_damaged_note_of_what_was_asked_for_is_named(
-    damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+    damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = damage_one(copy, "run/asked.json", damage)
     if damage != "other":
-        check_refused(fit(copy), path, capsys)
+        check_refused(fit(copy), path, capfd)
     else:
         assert fit(copy) == 64
 
 
 @damaged
 def test_a_damaged_int8_network_is_made_again_by_quantize(
-    damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+    damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = damage_one(copy, "run/int8.tflite", damage)
     words = ["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", str(copy / "a.tflite")]
     code = main(words)  # 69: no interpreter can run it
-    check_refused(66 if code == 69 else code, path, capsys)
+    check_refused(66 if code == 69 else code, path, capfd)
     if damage not in ("folder", "pipe"):
         assert main(["quantize", str(copy / "run")]) == 0
-        assert f"{path}: damaged" in capsys.readouterr().err
+        assert f"{path}: damaged" in capfd.readouterr().err
         assert main(words) == 0
 
 
 @damaged
 @pytest.mark.parametrize("name", ["fold-03/predictions.jsonl", "predictions.jsonl", "metrics.json"])
 def test_a_damaged_evaluation_is_named_and_made_again(
-    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+    name: str, damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = damage_one(copy, f"evaluation/{name}", damage)
     behavior = ["behavior", "--data", str(copy / "data"), "--model", str(copy / "evaluation/fold-08/affectd.tflite")]
     step = behavior if "fold" in name else ["pack", str(copy / "run"), "--out", str(copy / "a.tflite")]
     code = main([*step, "--evaluation", str(copy / "evaluation")])
     if not (name == "metrics.json" and damage == "other"):  # an object without figures is a card without them
-        check_refused(code, path, capsys)
+        check_refused(code, path, capfd)
     if damage in ("folder", "pipe"):
         return
     evaluation = ["--out", str(copy / "evaluation"), "--data", str(copy / "data"), *TRAINING]
@@ -182,7 +182,7 @@ def test_a_damaged_evaluation_is_named_and_made_again(
 @damaged
 @pytest.mark.parametrize("name", ["metrics.json", "robustness.json", "cache/x-loss.jsonl"])
 def test_pictures_and_cards_name_the_damaged_file(
-    name: str, damage: str, copy: Path, capsys: pytest.CaptureFixture[str]
+    name: str, damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = copy / "evaluation" / name
     if not path.exists():
@@ -193,15 +193,15 @@ def test_pictures_and_cards_name_the_damaged_file(
     check_refused(
         main(["pictures", "--evaluation", str(path.parents[len(name.split("/")) - 1]), "--out", str(copy)]),
         path,
-        capsys,
+        capfd,
     )
     if name == "robustness.json":
-        check_refused(main(["pack", str(copy / "run"), "--evaluation", str(path.parent)]), path, capsys)
+        check_refused(main(["pack", str(copy / "run"), "--evaluation", str(path.parent)]), path, capfd)
     if name == "metrics.json":
         check_refused(
             main(["pack", str(copy / "run"), "--evaluation", str(done_evaluation(copy)), "--also", str(path.parent)]),
             path,
-            capsys,
+            capfd,
         )
 
 
@@ -217,11 +217,11 @@ def done_evaluation(copy: Path) -> Path:
 
 
 @damaged
-def test_a_damaged_teacher_is_named(damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_teacher_is_named(damage: str, copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     teacher = copy / "encoder_model.onnx"
     teacher.write_bytes(io.BytesIO(bytes(range(256)) * 8).getvalue())
     DAMAGES[damage](teacher)
     shutil.rmtree(copy / "run")
-    check_refused(fit(copy, "--teacher", str(teacher)), teacher, capsys)
+    check_refused(fit(copy, "--teacher", str(teacher)), teacher, capfd)

@@ -56,7 +56,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print_error("affectd-train", f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 74
     except KeyboardInterrupt as interrupt:
-        print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
+        from affectd_train.files import say
+
+        say("affectd-train: interrupted; the same command goes on from the last checkpoint")  # below the progress bar
         return int(str(interrupt) or 128 + signal.SIGINT)
     print_result(result)
     return 0

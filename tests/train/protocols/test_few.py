@@ -48,7 +48,7 @@ FEW: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("few", FEW)
 def test_every_protocol_ends_with_figures_or_with_a_sentence(
-    few: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    few: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for systems in SEED_SYSTEMS.values():
         for name, system in systems.items():
@@ -57,7 +57,7 @@ def test_every_protocol_ends_with_figures_or_with_a_sentence(
     for protocol in PROTOCOLS:
         out = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / protocol)]
         code = main(["evaluate", "--protocol", protocol, *out, *TRAINING])
-        said = capsys.readouterr().err.splitlines()
+        said = capfd.readouterr().err.splitlines()
         assert code in (0, 64, 65, 66), (protocol, said)
         assert (code == 0) == (tmp_path / protocol / "metrics.json").exists()
         assert code == 0 or said[-1].startswith("affectd-train: "), (protocol, said)
@@ -65,7 +65,7 @@ def test_every_protocol_ends_with_figures_or_with_a_sentence(
 
 @pytest.mark.parametrize("few", FEW)
 def test_every_other_step_does_too(
-    few: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    few: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what a command writes without --out
     FEW[few](tmp_path / "data")
@@ -83,4 +83,4 @@ def test_every_other_step_does_too(
         main(["behavior", *data, "--evaluation", str(evaluation), "--model", MODEL]),
         main(["robustness", *data, "--evaluation", str(evaluation)]),
     ]
-    assert set(codes) <= {0, 65, 66}, capsys.readouterr().err
+    assert set(codes) <= {0, 65, 66}, capfd.readouterr().err
