@@ -321,10 +321,20 @@ def test_a_strict_umask_does_not_shut_out_the_service(machine: Machine) -> None:
             assert path.is_symlink() or path.stat().st_mode & 0o044 == 0o044, path
 
 
-@pytest.mark.parametrize(("group", "code"), [("man", 0), ("audio", 1)])
+@pytest.mark.parametrize(("group", "code"), [("man", 0), ("audio", 77)])
 def test_a_group_of_the_user_alone_is_as_good_as_the_user(machine: Machine, group: str, code: int) -> None:
     shutil.chown(_writable(machine.wheelhouse, 0o775), "man", group)  # a user of every Debian, with such a group
     program = 'SUDO_UID=$(id -u man) exec "$0" "$@"'
-    script = machine.checkout / "scripts/trusted"
-    done = subprocess.run(["sh", "-c", program, script, machine.wheelhouse], capture_output=True, check=False)
+    done = machine.install("-c", program, machine.script, "--offline", machine.wheelhouse, script="sh")
     assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("part", ["install.sh", "wheelhouse.sh", "uninstall.sh"])
+def test_no_part_of_it_runs_before_it_is_known_that_no_other_user_wrote_it(machine: Machine, part: str) -> None:
+    path = _writable(machine.checkout / "scripts" / part, 0o666)
+    path.write_text("echo the line of another user\nexit 0\n")
+    for arguments in (["--offline", machine.wheelhouse], ["--uninstall"], ["--wheelhouse", machine.folder / "new"]):
+        done = machine.install(*arguments)
+        assert done.returncode == 77, done.stderr
+        assert part in done.stderr
+        assert done.stdout == ""
