@@ -316,6 +316,14 @@ def test_help_does_not_wait_for_numpy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
 
+def test_a_run_loads_neither_openssl_nor_other_compressions(speech: Path) -> None:
+    code = "import atexit, sys, affectd.cli\n"
+    code += "atexit.register(lambda: print([m for m in ('_hashlib', '_ssl', '_lzma', '_bz2') if m in sys.modules]))\n"
+    code += f"sys.exit(affectd.cli.main(['run', '--source', {str(speech)!r}]))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+    assert done.stdout.splitlines()[-1] == b"[]"
+
+
 def test_version_is_printed() -> None:
     result = affectd("--version")
     assert result.returncode == 0

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts/install-edge"
+SCRIPT = Path(__file__).parents[2] / "scripts/install.sh"
 
 
 def test_old_releases_go_and_the_current_one_stays_below_a_linked_folder(tmp_path: Path) -> None:

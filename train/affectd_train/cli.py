@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,9 +56,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print_error("affectd-train", f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 74
     except KeyboardInterrupt as interrupt:
-        from affectd_train.files import say
-
-        say("affectd-train: interrupted; the same command goes on from the last checkpoint")  # below the progress bar
+        with suppress(OSError):
+            print(file=sys.stderr, flush=True)  # ends the line of a progress bar, which may be half drawn
+        print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
         return int(str(interrupt) or 128 + signal.SIGINT)
     print_result(result)
     return 0

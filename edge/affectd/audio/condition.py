@@ -144,12 +144,12 @@ class Condition:
 
     def _second(self, sound: Block) -> None:
         steps = sound * np.float32(1 << 15)
-        if float(steps.max()) > 32767 or float(steps.min()) < -32768:
+        highest, lowest = int(steps.argmax()), int(steps.argmin())
+        if float(steps[highest]) > 32767 or float(steps[lowest]) < -32768:
             steps = np.clip(steps, -32768, 32767)
         values = steps.astype(np.int16)
         changes = values[1:] != values[:-1]
         n_changes = int(np.count_nonzero(changes))
-        highest, lowest = int(values.argmax()), int(values.argmin())
         height = int(values[highest]) - int(values[lowest])
         loudest = highest if int(values[highest]) >= -int(values[lowest]) else lowest
         self._judge("repeated", self._loops.push(values, loudest, n_changes), self._loops.seconds)

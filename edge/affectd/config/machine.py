@@ -5,9 +5,10 @@ Source: Linux manual page machine-id(5), which asks to hash it before it is show
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
+
+from affectd.digest import sha256
 
 _MOST_BYTES = 256
 
@@ -24,7 +25,7 @@ def machine_name(root: Path = Path("/")) -> str:
         import uuid  # takes as long as reading all settings
 
         ids = [b"%012x" % uuid.getnode()]
-    return f"affectd-{hashlib.sha256(b'affectd' + b' '.join(ids)).hexdigest()[:8]}"
+    return f"affectd-{sha256(b'affectd' + b' '.join(ids)).hexdigest()[:8]}"
 
 
 def _read(path: Path) -> bytes:

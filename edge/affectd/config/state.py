@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import shlex
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
+from affectd.digest import sha256
 from affectd.errors import UnavailableError
 from affectd.files import open_private, private_folder, tightened
 
@@ -46,7 +46,7 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     runtime = runtime_directory()
     folders = Folders(state_directory(), runtime)
     # An id may be longer than the name of a folder.
-    name = device if len(device) <= _MOST_NAME else hashlib.sha256(device.encode()).hexdigest()
+    name = device if len(device) <= _MOST_NAME else sha256(device.encode()).hexdigest()
     own = Folders(*(None if base is None else base / "devices" / name for base in folders))  # type: ignore[arg-type]
     with ExitStack() as locks:
         for folder in {os.path.realpath(folder): folder for folder in filter(None, own)}.values():

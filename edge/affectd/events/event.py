@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from affectd.arrays import Bool, Float32
@@ -133,5 +133,5 @@ def event_schema() -> dict[str, Any]:
     >>> event_schema()["properties"]["type"]
     {'description': 'test: published by affectd doctor, to be ignored.', 'enum': ['emotion', 'status', 'test']}
     """
-    schema: dict[str, Any] = json.loads(resources.files(__package__).joinpath("event.schema.json").read_text("utf-8"))
+    schema: dict[str, Any] = json.loads(Path(__file__).with_name("event.schema.json").read_text("utf-8"))
     return schema

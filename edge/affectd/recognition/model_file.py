@@ -15,13 +15,11 @@ are the SHA-256 in hex of all bytes before them.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
 import os
 import reprlib
-import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,10 +30,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from affectd.arrays import Array, Float32
+from affectd.digest import sha256
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.files import read_file
-from affectd.recognition.archive import append_zip, npy, open_zip, read_member, read_npz
+from affectd.recognition.archive import Archive, append_zip, npy, read_npz
 
 FORMAT = 1
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
@@ -161,7 +160,7 @@ class ModelFile:
 
 def model_id(model: ModelFile) -> str:
     """Return the id of a model: the first 12 hex digits of the SHA-256 of the network."""
-    return hashlib.sha256(model.tflite).hexdigest()[:12]
+    return sha256(model.tflite).hexdigest()[:12]
 
 
 def find_model(configured: str | Path = "") -> Path:
@@ -231,6 +230,8 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
 
 
 def _encode(model: ModelFile) -> bytes:
+    import zipfile  # only to write
+
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
     spec = {
@@ -246,27 +247,23 @@ def _encode(model: ModelFile) -> bytes:
     members = {
         "spec.json": _json("spec.json", spec),
         "labels.txt": _labels_text(model.labels),
-        "golden.npz": append_zip(
-            b"", {f"{key}.npy": npy(model.golden[key]) for key in _GOLDEN_KEYS}, compression=zipfile.ZIP_DEFLATED
-        ),
+        "golden.npz": append_zip(b"", {f"{key}.npy": npy(model.golden[key]) for key in _GOLDEN_KEYS}, deflated=True),
         "card.json": _json("card", model.card),
     }
     data = append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
-    return data + hashlib.sha256(data).hexdigest().encode()
+    return data + sha256(data).hexdigest().encode()
 
 
 def _decode(data: bytes) -> ModelFile:
     content, digest = data[:-_DIGEST_LENGTH], data[-_DIGEST_LENGTH:]
     if not content.endswith(_DIGEST_MARK):
         raise ModelFileError("digest: expected one at the end; this is no model file of affectd or is cut short")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
+    if sha256(content).hexdigest().encode() != digest:
         raise ModelFileError("digest: the file is damaged, its bytes are not those it was written with")
-    archive = _parse("zip", lambda: open_zip(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
-    _check_keys("zip", _MEMBERS, archive.namelist())
-    start = min(member.header_offset for member in archive.infolist())
-    members = {
-        name: _parse(name, partial(read_member, archive, name, most_bytes)) for name, most_bytes in _MOST_BYTES.items()
-    }
+    archive = _parse("zip", lambda: Archive(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
+    _check_keys("zip", _MEMBERS, archive.members)
+    start = min(member.offset for member in archive.members.values())
+    members = {name: _parse(name, partial(archive.read, name, most)) for name, most in _MOST_BYTES.items()}
     spec = _parse("spec.json", lambda: json.loads(members["spec.json"]))
     if not isinstance(spec, dict):
         raise ModelFileError(f"spec.json: expected an object, found {_describe(spec)}")
@@ -308,7 +305,7 @@ def _vector(field: str, values: object) -> Float32:
 def _parse(field: str, parse: Callable[[], Value]) -> Value:
     try:
         return parse()
-    # zipfile, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
+    # struct, zlib, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
     except Exception as error:
         reason = " ".join(str(error).split())[:_MOST_MESSAGE] or type(error).__name__
         raise ModelFileError(f"{field}: cannot be read: {reason}") from error

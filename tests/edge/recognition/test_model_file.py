@@ -338,7 +338,7 @@ def test_a_member_that_is_there_twice_is_refused(written: Path, scratch: Path) -
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("card.json", b"{}")
     content = buffer.getvalue()[:-64]
-    assert_refused(scratch, content + hashlib.sha256(content).hexdigest().encode(), "zip: expected")
+    assert_refused(scratch, content + hashlib.sha256(content).hexdigest().encode(), "zip: cannot be read: the list")
 
 
 def test_a_network_that_is_none_is_named(scratch: Path, written: Path) -> None:
