@@ -19,7 +19,8 @@ from threading import Thread
 from affectd.config.sections import MqttConfig
 from affectd.mqtt.credentials import exposed, read_login, tls_context
 from affectd.mqtt.delivery import Delivery, Outbox
-from affectd.mqtt.link import Link, Publication, address, paho
+from affectd.mqtt.library import paho
+from affectd.mqtt.link import Link, Publication, address
 
 __all__ = ["Connection", "Publication"]
 
@@ -233,8 +234,7 @@ class Connection:
             self._take_answers(link, now)
         if not self.connected or now >= self._settle_at:
             self._settle()
-            keepalive_seconds = self._config.keepalive_seconds if self._link is None else self._link.keepalive_seconds
-            self._settle_at = now + min(_IDLE_SECONDS, keepalive_seconds / 5)
+            self._settle_at = now + min(_IDLE_SECONDS, (self._link or self._config).keepalive_seconds / 5)
         if not self._delivery.is_complete:
             self._settle_at = min(self._settle_at, now + _TICK_SECONDS)
 

@@ -7,14 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any, Literal
 
 from affectd.config.sections import MqttConfig
-from affectd.errors import UnavailableError
 from affectd.mqtt import reasons
 from affectd.mqtt.credentials import Login, tls_context
 from affectd.mqtt.incoming import MOST_BYTES, Incoming
+from affectd.mqtt.library import paho
 
 _ANSWER_SECONDS = 10.0
 _REFUSED = 128  # reason codes of MQTT 5 from here on are refusals
@@ -29,23 +28,6 @@ class Publication:
     payload: str
     retain: bool = False
     qos: int = 1
-
-
-def paho() -> ModuleType:
-    """Return paho's client module.
-
-    Raises
-    ------
-    UnavailableError
-        It is not installed.
-    """
-    try:
-        from paho.mqtt import client
-    except ImportError as error:
-        raise UnavailableError(
-            'MQTT needs paho-mqtt: pip install "affectd[mqtt]", or sudo apt install python3-paho-mqtt'
-        ) from error
-    return client
 
 
 def address(config: MqttConfig) -> tuple[str, int]:

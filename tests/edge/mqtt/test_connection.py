@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import subprocess
@@ -892,3 +893,11 @@ def test_while_the_disk_hangs_events_are_delivered_and_the_log_says_so(
     wait_until(lambda: len(outbox) == 0)
     assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
     go_on.set()
+
+
+def test_paho_does_not_load_http_until_it_looks_for_a_proxy() -> None:
+    code = "import sys, urllib; from affectd.mqtt.library import paho; paho(); names = set(sys.modules)\n"
+    code += "assert not {'http.client', 'email', 'urllib.request'} & names, names\n"
+    code += "assert urllib.request.getproxies()['mqtt'] == 'http://proxy:1'; import urllib.request\n"
+    environment = {**os.environ, "mqtt_proxy": "http://proxy:1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
