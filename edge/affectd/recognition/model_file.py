@@ -30,10 +30,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from affectd.arrays import Array, Float32
-from affectd.digest import sha256
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
-from affectd.files import read_file
+from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
 
 FORMAT = 1
