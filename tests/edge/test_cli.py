@@ -220,7 +220,10 @@ def test_classify_prints_one_line_per_recording_in_order(model: Path, speech: Pa
     result = affectd("classify", speech, quiet, "--model", model)
     assert (result.returncode, result.stderr) == (0, b"")
     first, second = lines(result.stdout)
-    assert list(first) == ["path", "label", "probability", "probabilities", "seconds", "speech_seconds"]
+    said = ["path", "label", "probability", "probabilities", "seconds", "speech_seconds"]
+    assert list(first) == [*said, "valence", "arousal"]
+    assert -1 <= first["valence"] <= 1
+    assert -1 <= first["arousal"] <= 1
     assert first["path"] == str(speech)
     assert first["probability"] == max(first["probabilities"].values()) == first["probabilities"][first["label"]]
     assert first["seconds"] == 5.5
@@ -232,6 +235,8 @@ def test_classify_prints_one_line_per_recording_in_order(model: Path, speech: Pa
         "probabilities": {},
         "seconds": 2.0,
         "speech_seconds": 0.0,
+        "valence": None,
+        "arousal": None,
     }
 
 

@@ -171,6 +171,8 @@ def emotion(phase: str, label: str, at: datetime = datetime(2026, 11, 20, 6, 33,
         "label": label,
         "probability": 0.75,
         "probabilities": dict.fromkeys(LABELS, 0.25),
+        "valence": -0.125,
+        "arousal": None if label == "uncertain" else 0.375,
         "level_dbfs": None,
     }
 
@@ -179,6 +181,8 @@ def test_it_makes_every_entity_that_was_announced(house: House, device: Device) 
     states = house.hass.states(device.name)
     assert {entity: state["state"] for entity, state in states.items()} == {
         "sensor.emotion": "unknown",
+        "sensor.valence": "unknown",
+        "sensor.arousal": "unknown",
         "binary_sensor.speaking": "off",
         "binary_sensor.microphone": "on",
         "event.transition": "unknown",
@@ -226,6 +230,22 @@ def test_the_emotion_is_the_current_label_with_its_probability(house: House, dev
         changes.wait_for("sensor.emotion", "uncertain")
 
 
+def test_valence_and_arousal_are_those_of_the_last_event_and_what_is_null_is_unknown(
+    house: House, device: Device
+) -> None:
+    with Changes(house.broker, device.name) as changes:
+        device.event(**emotion("start", "angry"))
+        for name, value in {"valence": "-0.125", "arousal": "0.375"}.items():
+            attributes = changes.wait_for(f"sensor.{name}", value)["attributes"]
+            assert attributes["state_class"] == "measurement"
+            assert not {"unit_of_measurement", "device_class"} & attributes.keys()
+        device.event(**emotion("end", "uncertain"))
+        changes.wait_for("sensor.arousal", "unknown")
+        assert house.hass.states(device.name)["sensor.valence"]["state"] == "-0.125"
+        device.event(**status("alarmed"))
+        changes.wait_for("sensor.valence", "unknown")
+
+
 def test_a_microphone_that_is_lost_is_disconnected_and_nothing_is_known_of_the_emotion(
     house: House, device: Device
 ) -> None:
@@ -261,11 +281,11 @@ def test_nothing_is_available_of_a_device_that_is_not_there(house: House, device
         return {entity for entity, state in states.items() if state["state"] != "unavailable"}
 
     device.telemetry()
-    wait_until(lambda: len(available()) == 5 + len(DIAGNOSTICS))
+    wait_until(lambda: len(available()) == 7 + len(DIAGNOSTICS))
     device.say(word)
     wait_until(lambda: not available())
     device.say("online")
-    wait_until(lambda: len(available()) == 5 + len(DIAGNOSTICS))
+    wait_until(lambda: len(available()) == 7 + len(DIAGNOSTICS))
 
 
 def test_the_switch_sends_commands_that_are_not_retained_and_follows_the_answer(house: House, device: Device) -> None:

@@ -104,7 +104,9 @@ def test_what_stands_on_stdout_arrives_in_order_and_the_rest_is_as_described(bro
             for payload in subscriber.payloads(f"{DEVICE}/{name}"):
                 schema(f"{name}.schema.json").validate(json.loads(payload))
         assert subscriber.payloads(f"{DEVICE}/listen/state") == ["ON"]
-        assert json.loads(subscriber.payloads(DISCOVERY)[0])["dev"]["name"] == "kiosk-3"
+        introduced = json.loads(subscriber.payloads(DISCOVERY)[0])
+        assert introduced["dev"]["name"] == "kiosk-3"
+        assert {introduced["cmps"][name]["state_topic"] for name in ("valence", "arousal")} == {f"{DEVICE}/state"}
         assert {message.topic for message in subscriber.messages} == {
             DISCOVERY,
             *(f"{DEVICE}/{name}" for name in ("event", "status", "state", "telemetry", "listen/state")),
@@ -112,7 +114,9 @@ def test_what_stands_on_stdout_arrives_in_order_and_the_rest_is_as_described(bro
 
     assert broker.retained(f"{DEVICE}/status") == "stopped"
     state = json.loads(broker.retained(f"{DEVICE}/state") or "")
-    assert (state["label"], state["speaking"]) == (json.loads(lines[-1])["label"], False)
+    last = json.loads(lines[-1])
+    assert (state["label"], state["speaking"]) == (last["label"], False)
+    assert (state["valence"], state["arousal"]) == (last["valence"], last["arousal"]) != (None, None)
     assert broker.retained(f"{DEVICE}/event") is None
     assert broker.retained(f"{DEVICE}/telemetry") is None
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from affectd.arrays import Bool, Float32
 from affectd.board import clock_synchronized
+from affectd.recognition.affect import affect
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.smoothing import Answer
 
@@ -95,6 +96,7 @@ class EventMaker:
             "label": answer.label,
             "probability": round(answer.probability, 4),
             "probabilities": {label: round(p, 4) for label, p in answer.probabilities.items()},
+            **affect(answer.probabilities),
             "start_seconds": round(utterance.start_seconds, 3),
             "end_seconds": round(utterance.end_seconds, 3),
             "level_dbfs": None if level is None else round(level, 1),

@@ -96,6 +96,8 @@ def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> di
             "json_attributes_template": _ABOUT_LABEL,
             **common,
         },
+        "valence": {**_affect("Valence", "mdi:emoticon-happy-outline"), **common},
+        "arousal": {**_affect("Arousal", "mdi:pulse"), **common},
         "speaking": {
             "p": "binary_sensor",
             "name": "Speaking",
@@ -113,6 +115,18 @@ def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> di
             "json_attributes_template": _ABOUT_MICROPHONE,
             **common,
         },
+    }
+
+
+def _affect(name: str, icon: str) -> _Component:
+    # A number from -1 to 1 has neither a unit nor a device class.
+    return {
+        "p": "sensor",
+        "name": name,
+        "icon": icon,
+        "state_class": "measurement",
+        "suggested_display_precision": 2,
+        "value_template": f"{{{{ value_json.{name.lower()} }}}}",
     }
 
 

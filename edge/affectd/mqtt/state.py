@@ -17,6 +17,8 @@ SCHEMA = 2
 class _State:
     label: str | None = None
     probability: float | None = None
+    valence: float | None = None
+    arousal: float | None = None
     since: str | None = None
     speaking: bool = False
     microphone: str | None = None
@@ -63,6 +65,8 @@ def _after_emotion(state: _State, event: Mapping[str, Any]) -> _State:
         state,
         label=event["label"],
         probability=event["probability"],
+        valence=event["valence"],
+        arousal=event["arousal"],
         since=state.since if event["label"] == state.label else event["time"],
         speaking=event["phase"] != "end",
     )

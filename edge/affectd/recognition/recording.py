@@ -15,6 +15,7 @@ from affectd.config.sections import Config
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mel import warping
 from affectd.features.mfcc import Mfcc
+from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Network
 from affectd.recognition.vad import Gate, RangeLimiter, Speech, band_level, preroll_frames
 
@@ -37,6 +38,8 @@ class Recording:
     probabilities: dict[str, float]  # of every label, mean over the recording; empty without speech
     seconds: float  # length of the recording
     speech_seconds: float  # time in which the gate was open
+    valence: float | None = None  # see `affectd.recognition.affect`; None without speech
+    arousal: float | None = None
 
 
 def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
@@ -49,8 +52,9 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     --------
     >>> from affectd.recognition.classifier import load_classifier
     >>> config = Config()
-    >>> classify_recording([np.zeros(16000, np.float32)], load_classifier(config.model), config)
-    Recording(label=None, probability=None, probabilities={}, seconds=1.0, speech_seconds=0.0)
+    >>> silence = classify_recording([np.zeros(16000, np.float32)], load_classifier(config.model), config)
+    >>> silence.label, silence.seconds, silence.speech_seconds
+    (None, 1.0, 0.0)
     """
     model, spec = classifier.model, classifier.model.spec
     mfcc, limiter, contexts = Mfcc(spec), RangeLimiter(spec.frame_rate), _Contexts(classifier, config)
@@ -72,7 +76,8 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
         return Recording(None, None, {}, seconds, 0.0)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
     label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
-    return Recording(label, probabilities[label], probabilities, seconds, round(contexts.n_open / spec.frame_rate, 3))
+    speech_seconds = round(contexts.n_open / spec.frame_rate, 3)
+    return Recording(label, probabilities[label], probabilities, seconds, speech_seconds, **affect(probabilities))
 
 
 def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_frames: int) -> Float64:

@@ -52,6 +52,8 @@ def test_an_event_has_every_field_of_its_contract() -> None:
         "label": "calm",
         "probability": 0.7,
         "probabilities": {"angry": 0.2, "calm": 0.7, "happy": 0.1},
+        "valence": 0.455,  # 0.2 * -0.51 + 0.7 * 0.68 + 0.1 * 0.81
+        "arousal": -0.153,  # 0.2 * 0.59 + 0.7 * -0.46 + 0.1 * 0.51
         "start_seconds": 1.25,
         "end_seconds": 2.5,
         "level_dbfs": -20.0,
@@ -100,6 +102,8 @@ def test_the_schema_itself_is_valid_and_refuses_what_lacks_a_field() -> None:
         ("probability", 1.1),
         ("probabilities", {"calm": -0.1}),
         ("level_dbfs", math.inf),
+        ("valence", -1.1),
+        ("arousal", 1.1),
         ("time", "2026-11-20 04:31:19"),
         ("time", "2026-11-20T04:31:19+01:00"),
         ("device", "two words"),
@@ -110,6 +114,13 @@ def test_the_schema_refuses_impossible_values(field: str, value: object) -> None
     event = EventMaker("kitchen", MODEL).emotion("end", ANSWER, utterance(np.ones(1000)))
     with pytest.raises(jsonschema.ValidationError):
         valid({**event, field: value})
+
+
+def test_a_label_that_is_not_known_leaves_valence_and_arousal_open() -> None:
+    answer = Answer("hungry", 0.8, {"hungry": 0.8, "calm": 0.2})
+    event = EventMaker("kitchen", MODEL).emotion("end", answer, utterance(np.ones(1000)))
+    valid(event)
+    assert (event["valence"], event["arousal"]) == (None, None)
 
 
 def test_digital_silence_has_no_level_and_dc_is_silence() -> None:

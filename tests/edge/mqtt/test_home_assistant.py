@@ -111,7 +111,20 @@ def test_a_device_that_takes_no_commands_takes_the_switch_away_that_it_may_have_
 def test_only_what_people_may_want_on_a_dashboard_is_not_a_diagnostic() -> None:
     components = entities(introduced())
     plain = {name for name, component in components.items() if component.get("entity_category") != "diagnostic"}
-    assert plain == {"emotion", "speaking", "transition", "listen"}
+    assert plain == {"emotion", "valence", "arousal", "speaking", "transition", "listen"}
+
+
+@pytest.mark.parametrize("name", ["valence", "arousal"])
+def test_valence_and_arousal_are_numbers_without_a_unit_that_home_assistant_keeps_means_of(name: str) -> None:
+    sensor = introduced()["cmps"][name]
+    assert (sensor["p"], sensor["state_topic"], sensor["state_class"]) == (
+        "sensor",
+        "affectd/kitchen/state",
+        "measurement",
+    )
+    assert sensor["value_template"] == f"{{{{ value_json.{name} }}}}"
+    assert sensor["icon"].startswith("mdi:")
+    assert not {"unit_of_measurement", "device_class", "options"} & sensor.keys()
 
 
 def test_every_field_that_a_template_reads_is_in_the_schema_of_its_topic() -> None:

@@ -18,7 +18,8 @@ DEAF = ("alarmed", "recovering", "escalated", "failed", "muted")
 
 def emotion(phase: str, label: str, second: int = 0, probability: float = 0.5) -> dict[str, object]:
     time = f"2026-11-20T06:33:{second:02d}.000Z"
-    return {"type": "emotion", "phase": phase, "label": label, "probability": probability, "time": time}
+    felt = {"valence": round(probability - 1, 4), "arousal": None if label == "calm" else probability}
+    return {"type": "emotion", "phase": phase, "label": label, "probability": probability, **felt, "time": time}
 
 
 def status(state: str) -> dict[str, object]:
@@ -35,7 +36,15 @@ def after(*events: dict[str, object]) -> dict[str, object]:
 
 
 def test_before_the_first_event_nothing_is_known() -> None:
-    nothing = {"label": None, "probability": None, "since": None, "speaking": False, "microphone": None}
+    nothing = {
+        "label": None,
+        "probability": None,
+        "since": None,
+        "speaking": False,
+        "microphone": None,
+        "valence": None,
+        "arousal": None,
+    }
     assert after() == {"schema": 2, "device": "kitchen", **nothing, "refused": [], "events_dropped": {}}
 
 
@@ -52,6 +61,8 @@ def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> Non
         "device": "kitchen",
         "label": "sad",
         "probability": 0.7321,
+        "valence": -0.2679,
+        "arousal": 0.7321,
         "since": "2026-11-20T06:33:02.000Z",
         "speaking": True,
         "microphone": "healthy",
@@ -76,6 +87,7 @@ def test_a_label_that_is_said_again_is_so_since_it_was_said_first() -> None:
 def test_who_hears_nothing_has_no_label(wrong: str) -> None:
     state = after(status("healthy"), emotion("start", "calm"), status(wrong))
     assert state["label"] is state["probability"] is state["since"] is None
+    assert state["valence"] is state["arousal"] is None
     assert state["speaking"] is False
     assert state["microphone"] == wrong
 

@@ -15,6 +15,7 @@ from affectd.features.context import Context
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
+from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.recording import (
     FRAMES_BEFORE_END,
@@ -187,7 +188,7 @@ def classify_at_once(samples: np.ndarray, network: FakeNetwork, config: Config) 
     probabilities = dict(zip(network.model.labels, mean.round(4).tolist(), strict=True))
     label = network.model.labels[int(mean.argmax())]
     opened = round(int(speech.opened.sum()) / FRAME_RATE, 3)
-    return Recording(label, probabilities[label], probabilities, seconds, opened)
+    return Recording(label, probabilities[label], probabilities, seconds, opened, **affect(probabilities))
 
 
 PARTS = st.tuples(st.sampled_from(["word", "pause", "noise"]), st.floats(0.02, 9.0), st.floats(-60, 0))
