@@ -232,7 +232,7 @@ def _unheard(options: argparse.Namespace) -> str:
         if heard := sorted(set(asked) - set(corpora)):
             raise UsageError(f"--corpora: {options.model} was trained on {heard[0]}")
         corpora = asked
-    return json.dumps(unheard(options.model, _clips(options, corpora), options.out), indent=1)
+    return json.dumps(unheard(options.model, _clips(options, corpora), options.data, options.out), indent=1)
 
 
 def _robustness(options: argparse.Namespace) -> str:

@@ -28,7 +28,7 @@ from affectd_train.evaluation.unheard import (
     of_corpus,
     unheard_by,
 )
-from tiny_corpora import emodb, tabled
+from tiny_corpora import emodb, everyday, tabled
 from tiny_model import tiny_model
 
 
@@ -159,6 +159,7 @@ def packed(tmp_path: Path) -> Path:
     emodb(tmp_path, speakers=("03",))
     tabled(tmp_path, "ased")
     tabled(tmp_path, "kor_emotiontts", speakers=("01",))
+    everyday(tmp_path, ("everyday_lt",))
     model = tiny_model(card={"training": {"clips": {"emodb": 6}}})
     write_model(tmp_path / "packed.tflite", model)
     return tmp_path
@@ -174,6 +175,8 @@ def test_a_model_file_is_tested_on_what_it_never_met(packed: Path, capsys: pytes
     assert found["corpora"]["ased"]["clips"] == 5 * 2 * 2
     assert found["corpora"]["ased"]["threshold"] == 0.45
     assert found["corpora"]["kor_emotiontts"]["note"].endswith("for development")
+    assert list(found["everyday"]) == ["everyday_lt"]
+    assert found["everyday"]["everyday_lt"]["hours"] == pytest.approx(3 * 1.2 / 3600, abs=1e-3)
     assert found["model"] == model_id(tiny_model())
     answers = {path: path.stat().st_mtime_ns for path in (packed / "out").glob("*.jsonl")}
     assert len(answers) == 2

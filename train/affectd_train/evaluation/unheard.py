@@ -10,12 +10,15 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from affectd.arrays import Array, Float64
+from affectd.config.sections import Config
 from affectd.errors import DataError
+from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA, LABELS, labels_of
 from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.calibration import calibrate, soften, uncertain_threshold
+from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
 from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
 from affectd_train.files import write_json
@@ -69,11 +72,12 @@ class OfCorpus(TypedDict):
 
 
 class OfFile(TypedDict):
-    """What ``unheard.json`` holds."""
+    """What ``unheard.json`` holds; ``everyday`` has the events of every source of `speech_for_tests`."""
 
     protocol: str
     model: str
     corpora: dict[str, OfCorpus]
+    everyday: dict[str, EventRates]
 
 
 def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
@@ -211,19 +215,25 @@ def unheard_by(model: ModelFile) -> list[str]:
     return [corpus for corpus in CORPORA if corpus not in clips]
 
 
-def unheard(model_path: Path, clips: Sequence[Clip], out: Path) -> OfFile:
-    """Test a model file on corpora that it was not trained on, with its own temperature and threshold.
+def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> OfFile:
+    """Test a model file on corpora, and on everyday speech under ``data``, that it was not trained on.
 
-    What it answers is kept in ``out``, so that a call that was stopped goes on where it was; the figures are written to
-    ``out/unheard.json``.
+    Temperature and threshold are its own. What it answers to a corpus is kept in ``out``, so that a call that was
+    stopped goes on with the next one; the figures are written to ``out/unheard.json``.
     """
-    model = read_model(model_path)
-    threshold = model.thresholds["uncertain"]
+    network = Classifier(read_model(model_path))
+    threshold = network.model.thresholds["uncertain"]
     corpora = {}
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
         mine = [clip for clip in clips if clip.corpus == corpus]
         corpora[corpus] = of_corpus(predict_packed(model_path, mine, out), threshold)
     protocol = f"{model_path.name} as it is, on corpora it heard nothing of, any label, int8"
-    found: OfFile = {"protocol": protocol, "model": model_id(model), "corpora": corpora}
+    speech = speech_for_tests(data, network)
+    found: OfFile = {
+        "protocol": protocol,
+        "model": model_id(network.model),
+        "corpora": corpora,
+        "everyday": {source: event_rates(sounds, network, Config()) for source, sounds in speech.items()},
+    }
     write_json(out / "unheard.json", found)
     return found
