@@ -1,4 +1,4 @@
-"""RAVDESS, EmoDB and CREMA-D as far as file names go: tones with syllables instead of voices, one pitch an emotion."""
+"""Corpora as far as names and tables go: tones with syllables instead of voices, one pitch an emotion."""
 
 from __future__ import annotations
 
@@ -59,3 +59,40 @@ def cremad(root: Path, n_actors: int = 6) -> None:
         )
     with lzma.open(folder / "logmel.npy.xz", "wb", preset=0) as file:
         np.save(file, np.concatenate(columns, axis=1))
+
+
+def nemo(root: Path, speakers: tuple[str, ...] = ("IC0", "KS0")) -> None:
+    for number, speaker in enumerate(speakers):
+        for emotion, code in enumerate(("anger", "fear", "happiness", "neutral", "sadness", "surprised")):
+            for sentence in (1, 2):
+                name = f"{speaker}_{code}_{sentence}.wav"
+                write(root / "nemo" / "samples" / name, voice(180 * 1.3**emotion, seed=number + sentence))
+
+
+TABLED = {
+    "ased": ("neutral", "happy", "sad", "angry", "fearful"),
+    "emotale": ("neutral", "happy", "sad", "angry", "other:boredom"),
+    "emospeech": ("calm", "happy", "angry", "fearful"),
+    "turev": ("calm", "happy", "sad", "angry"),
+    "kor_emotiontts": ("neutral", "happy", "sad", "angry"),
+}
+"""Corpora that come with a ``labels.csv``, and the emotions in it."""
+
+
+def tabled(root: Path, corpus: str, speakers: tuple[str, ...] = ("01", "02"), takes: int = 2) -> None:
+    rows = []
+    for number, speaker in enumerate(speakers):
+        for pitch, emotion in enumerate(TABLED[corpus]):
+            for take in range(takes):
+                name = f"{speaker}-{pitch}-{take}.wav"
+                write(root / corpus / name, voice(170 * 1.3**pitch, seed=number + take))
+                rows.append([name, speaker, ("female", "male")[number % 2], "xx", emotion])
+    with (root / corpus / "labels.csv").open("w", newline="") as table:
+        csv.writer(table).writerows([["file", "speaker", "gender", "language", "emotion"], *rows])
+    (root / corpus / "ABOUT.md").write_text("not a recording")
+
+
+def everyday(root: Path, sources: tuple[str, ...], n_recordings: int = 3) -> None:
+    for number, source in enumerate(sources):
+        for take in range(n_recordings):
+            write(root / source / f"{take}.wav", voice(210 * 1.2**number, seed=take))

@@ -32,6 +32,7 @@ PROTOCOLS = (
     "cremad-speakers",
     "open-terms",
     "cross-corpus",
+    "leave-one-corpus-out",
     "ravdess-random",
     "tess-random",
     "pooled-random",
@@ -101,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_training(sub)
     sub.add_argument("--protocol", required=True, choices=PROTOCOLS)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
+    sub = command("unheard", _unheard, "test a model file on corpora that it was not trained on, print figures as JSON")
+    _add_data(sub, "nemo/, ased/, emotale/, ...")
+    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
+    sub.add_argument("--corpora", help="test on these alone, such as nemo,ased (default: all it was not trained on)")
+    sub.add_argument("--out", type=Path, default=Path("runs/unheard"), help="folder for what it answers")
     words = "test an evaluation's networks in noise, rooms, at any gain, through codecs"
     sub = command("robustness", _robustness, words)
     _add_data(sub, "ravdess/, noise/, speech/, ...")
@@ -149,20 +155,27 @@ def _names(*paths: Path) -> str:
     return "\n".join(printable(str(path)) for path in paths)
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    from affectd_train.training.recipe import Recipe, with_settings
+def _recipe(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
+    from affectd_train.data.terms import check_may_train
+    from affectd_train.training.recipe import Recipe, wide_recipe, with_corpora, with_settings
 
-    recipe = with_settings(Recipe(), options.set)
+    recipe = with_settings(wide_recipe() if is_wide else Recipe(), options.set)
     if options.corpora:
-        names = tuple(options.corpora.split(","))
-        if unknown := sorted(set(names) - set(CORPORA)):
-            raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
-        recipe = replace(recipe, corpora=names)
+        names = _corpora(options.corpora)
+        check_may_train(names)
+        recipe = with_corpora(recipe, names)
     if options.teacher:
         if not options.teacher.is_file():
             raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
         recipe = replace(recipe, teacher=str(options.teacher))
     return recipe
+
+
+def _corpora(names: str) -> list[str]:
+    corpora = names.split(",")
+    if unknown := sorted(set(corpora) - set(CORPORA)):
+        raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
+    return corpora
 
 
 def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> list[Clip]:
@@ -199,10 +212,27 @@ def protocol(name: str) -> Protocol:
 
 
 def _evaluate(options: argparse.Namespace) -> str:
-    recipe = _recipe(options)
+    from affectd_train.data.terms import DEVELOPMENT
+
+    is_wide = options.protocol == "leave-one-corpus-out"
+    recipe = _recipe(options, is_wide)
+    corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
     out = options.out or Path("runs") / options.protocol
-    figures = protocol(options.protocol)(_clips(options, recipe.corpora), recipe, options.data, out)
+    figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
     return json.dumps(figures, indent=1)
+
+
+def _unheard(options: argparse.Namespace) -> str:
+    from affectd.recognition.model_file import read_model
+    from affectd_train.evaluation.unheard import unheard, unheard_by
+
+    corpora = unheard_by(read_model(options.model))
+    if options.corpora:
+        asked = _corpora(options.corpora)
+        if heard := sorted(set(asked) - set(corpora)):
+            raise UsageError(f"--corpora: {options.model} was trained on {heard[0]}")
+        corpora = asked
+    return json.dumps(unheard(options.model, _clips(options, corpora), options.data, options.out), indent=1)
 
 
 def _robustness(options: argparse.Namespace) -> str:

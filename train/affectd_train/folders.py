@@ -175,9 +175,10 @@ def find_folders(root: Path, names: Collection[str]) -> dict[str, Path]:
         If two folders claim the same name.
     """
     found: dict[str, Path] = {}
+    named = {_plain(name): name for name in names}
     for path in sorted(root.iterdir(), key=lambda path: (path.is_symlink(), path)):
-        name = re.sub("[^a-z0-9]", "", path.name.lower())
-        if path.name.startswith(".") or name not in names:
+        name = named.get(_plain(path.name), "")
+        if path.name.startswith(".") or not name:
             continue
         if not os.path.isdir(path):
             kind = "not a folder" if os.path.exists(path) else "a link to nothing"
@@ -187,3 +188,7 @@ def find_folders(root: Path, names: Collection[str]) -> dict[str, Path]:
         elif not path.samefile(found[name]):
             raise DataError(f"{found[name]} and {path} both look like {name}; rename one of them")
     return found
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())

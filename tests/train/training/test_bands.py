@@ -14,7 +14,7 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import band_level, trim
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
-from affectd_train.data.everyday_speech import trained_on
+from affectd_train.data.everyday_speech import everyday_recordings, trained_on
 from affectd_train.data.labels import LABELS
 from affectd_train.data.logmel import LOGMEL_PEAK_DBFS, logmel_level
 from affectd_train.data.recordings import load_audio
@@ -160,6 +160,50 @@ def test_microphones_differ_by_as_much_as_was_asked_for(store: BandStore) -> Non
     assert np.median((much - none)[curves] / (some - none)[curves]) == pytest.approx(2, rel=1e-3)
 
 
+def in_silence(store: BandStore) -> BandStore:
+    """Let every clip be as loud as it is for its first half, and digitally silent from then on."""
+    rows = store.rows.copy()
+    for first, last in zip(store.starts, store.ends, strict=True):
+        rows[(first + last) // 2 : last] = -120
+    return BandStore(store.clips, rows, store.starts, store.ends, store.copies)
+
+
+def test_with_a_floor_of_noise_no_clip_is_digitally_silent(store: BandStore) -> None:
+    silent = in_silence(store)
+    without, _ = batches(silent, batch_size=64).contexts(0)
+    floored, _ = batches(silent, batch_size=64, has_noise_floor=True).contexts(0)
+
+    def depth(contexts: np.ndarray) -> np.ndarray:
+        """Decibel from the mean power of each clip to its quietest frame, padding before it left out."""
+        floor = Mfcc(SPEC).floor
+        clips = [context[(context != floor).any(1)] for context in contexts]
+        powers = [(10 ** (clip / 10)).mean(1) for clip in clips]
+        return np.array([10 * np.log10(power.mean() / power.min()) for power in powers])
+
+    assert (depth(without) > 60).mean() > 0.3  # hiss reaches some, and others begin and end in speech
+    assert depth(floored).max() < 50
+    assert 10 < np.median(depth(floored)) < 45
+
+
+def test_the_floor_of_noise_varies_and_is_the_same_for_every_corpus(store: BandStore) -> None:
+    quiet = [np.full((150, SPEC.n_mels), -120.0, np.float32)]
+    quiet[0][::20] = 0.0
+    everyday, targets = batches(store, everyday=quiet, batch_size=256, has_noise_floor=True).contexts(0)
+    mine = everyday[targets.max(1) < 0.5]
+    floors = np.quantile(10 * np.log10((10 ** (mine[:, -40:] / 10)).mean(2)), 0.1, axis=1)
+    assert len(mine) > 10
+    assert floors.min() > -80  # no clip is without
+    assert np.ptp(floors) > 10  # and none tells itself by it
+
+
+def test_without_it_batches_are_those_of_the_first_recipe(store: BandStore) -> None:
+    drawn, _ = batches(store).contexts(3)
+    same, _ = batches(store, has_noise_floor=False).contexts(3)
+    other, _ = batches(store, has_noise_floor=True).contexts(3)
+    np.testing.assert_array_equal(drawn, same)
+    assert not np.array_equal(drawn, other)
+
+
 def test_half_of_the_everyday_recordings_are_left_for_tests(speech_data: Path, tmp_path: Path) -> None:
     if not (speech_data / "speech").is_dir():
         pytest.skip(f"no everyday speech in {speech_data}")
@@ -169,7 +213,7 @@ def test_half_of_the_everyday_recordings_are_left_for_tests(speech_data: Path, t
     some = [next(file for file in files if trained_on(file)), next(file for file in files if not trained_on(file))]
     for file in some:
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (clip,) = load_everyday(tmp_path, SPEC)
+    (clip,) = load_everyday(everyday_recordings(tmp_path), SPEC)
     samples = load_audio(Clip("", some[0], "", "", "", ""), SPEC.sample_rate)
     assert 20 < len(clip) <= SPEC.count_frames(len(samples))
 

@@ -15,6 +15,7 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
+from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.training.bands import speech_bands
 from affectd_train.training.frame_hints import FIRST_CENTER, LAYER, N_FRAME_HINTS, STEP, frame_hints
 from affectd_train.training.teacher import LAYERS
@@ -48,16 +49,16 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def everyday(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def everyday(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("speech")
     rng = np.random.default_rng(1)
     for i in range(8):
         envelope = np.repeat(rng.uniform(0, 1, 40), 1600)
         soundfile.write(folder / f"{i}.wav", 0.3 * envelope * rng.normal(size=64000).clip(-1, 1), 16000)
-    return folder
+    return everyday_recordings(folder)
 
 
-def test_hints_belong_to_the_frames_of_the_bands(encoder: Path, everyday: Path, tmp_path: Path) -> None:
+def test_hints_belong_to_the_frames_of_the_bands(encoder: Path, everyday: list[Path], tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     envelope = np.interp(np.arange(48000), np.arange(0, 48001, 1600), rng.uniform(0.05, 1, 31)).astype(np.float32)
     sound = np.zeros(64000, np.float32)  # half a second of silence at both ends, for the gate to cut off
@@ -78,7 +79,7 @@ def test_hints_belong_to_the_frames_of_the_bands(encoder: Path, everyday: Path, 
     assert at[0] > 0.95
 
 
-def test_what_was_heard_is_kept(encoder: Path, everyday: Path, speech_data: Path, tmp_path: Path) -> None:
+def test_what_was_heard_is_kept(encoder: Path, everyday: list[Path], speech_data: Path, tmp_path: Path) -> None:
     clips = read_corpus("emodb", speech_data / "emodb").clips[:3]
     hints = frame_hints(clips, SPEC, encoder, everyday, tmp_path)
     assert [len(rows) for rows in hints] == [len(speech_bands(Source(clip, SPEC))) for clip in clips]
@@ -89,7 +90,9 @@ def test_what_was_heard_is_kept(encoder: Path, everyday: Path, speech_data: Path
     assert file.stat().st_mtime_ns == before
 
 
-def test_copies_are_heard_as_what_they_are(encoder: Path, everyday: Path, speech_data: Path, tmp_path: Path) -> None:
+def test_copies_are_heard_as_what_they_are(
+    encoder: Path, everyday: list[Path], speech_data: Path, tmp_path: Path
+) -> None:
     clips = read_corpus("emodb", speech_data / "emodb").clips[:2]
     augmenter = Augmenter(None, None)
     hints = frame_hints(clips, SPEC, encoder, everyday, tmp_path, augmenter, 1)
@@ -99,7 +102,7 @@ def test_copies_are_heard_as_what_they_are(encoder: Path, everyday: Path, speech
         assert not np.array_equal(rows, original)
 
 
-def test_a_clip_that_cannot_be_decoded_has_none(encoder: Path, everyday: Path, tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_decoded_has_none(encoder: Path, everyday: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     clip = Clip(path=broken, corpus="emodb", speaker="emodb-03", emotion="sad", gender="male", text="a")
@@ -107,7 +110,7 @@ def test_a_clip_that_cannot_be_decoded_has_none(encoder: Path, everyday: Path, t
     assert hints.shape == (0, N_FRAME_HINTS)
 
 
-def test_log_mel_clips_are_heard_too(encoder: Path, everyday: Path, speech_data: Path, tmp_path: Path) -> None:
+def test_log_mel_clips_are_heard_too(encoder: Path, everyday: list[Path], speech_data: Path, tmp_path: Path) -> None:
     clips = read_corpus("cremad", speech_data / "cremad").clips[:2]
     for clip, rows in zip(clips, frame_hints(clips, SPEC, encoder, everyday, tmp_path), strict=True):
         assert len(rows) == len(speech_bands(Source(clip, SPEC))) > Mfcc(SPEC).spec.hop_length // 10

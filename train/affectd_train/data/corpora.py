@@ -1,7 +1,8 @@
 """Corpora of emotional speech: which recordings there are, who speaks, and which label each carries.
 
 `read_corpus` lists a corpus without decoding it, `load_audio` and `load_logmel` load a clip (`recordings`, `logmel`).
-Sources and file names of each corpus are in `file_names`, its emotion codes in `labels`, its terms in `terms`.
+Sources and file names of each corpus are in `file_names`, its emotion codes in `labels`, its terms in `terms`; corpora
+that come with a table of labels are read by `label_tables`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TextIO
 from affectd.errors import DataError, NoInputError
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.file_names import LAYOUTS, Misnamed
+from affectd_train.data.label_tables import NEEDED, TABLE, read_table
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
@@ -38,7 +40,7 @@ def find_corpora(data_root: Path | str) -> dict[str, Path]:
 
 
 def read_corpus(name: str, root: Path | str) -> Corpus:
-    """List the clips of a corpus in its official layout, at any depth under `root` and through links.
+    """List the clips of a corpus in its official layout or by its `label_tables.TABLE`, at any depth and through links.
 
     Only headers are read. A file that is damaged (no readable header, no samples, values that are not
     finite), misnamed, a copy of another one, or without a label here is listed in `Corpus.skipped` with the
@@ -51,11 +53,21 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
     NoInputError
         If `root` is not a folder.
     DataError
-        If no file under it matches the layout; the message shows the expected one.
+        If no file under it matches the layout, the message shows the expected one; if its table of labels is wrong.
     """
-    if name not in LAYOUTS:
+    if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: known are {', '.join(CORPORA)}")
     folder = _existing_folder(root)
+    clips, skipped = _read_names(name, folder) if name in LAYOUTS else read_table(name, folder)
+    if not clips:
+        layout = LAYOUTS[name][1] if name in LAYOUTS else f"{TABLE} with the columns {', '.join(NEEDED)}"
+        why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
+        raise DataError(f"{folder}: no recording of {name} in it, expected {layout}{why}")
+    return Corpus(name, folder, sorted(clips), sorted(skipped))
+
+
+def _read_names(name: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
+    """Read the clips of a corpus whose file names say all about them, and everything that is left out."""
     clips: list[Clip] = []
     files, skipped = walk(folder)
     seen: dict[tuple[str, str], Path] = {}
@@ -82,10 +94,7 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
         skipped.append(Skipped(logmel, "the audio itself is here too and is used instead"))
     elif has_logmel:
         _read_logmel_table(table, logmel, clips, skipped)
-    if not clips:
-        why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        raise DataError(f"{folder}: no recording of {name} in it, expected {LAYOUTS[name][1]}{why}")
-    return Corpus(name, folder, sorted(clips), sorted(skipped))
+    return clips, skipped
 
 
 def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:

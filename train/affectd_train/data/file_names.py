@@ -163,11 +163,35 @@ def emodb(path: Path) -> Named:
     return Named(match[1], "male" if match[1] in _EMODB_MALE else "female", match[3].upper(), match[2].lower())
 
 
+_NEMO_FEMALE = frozenset(("EB0", "IC0", "KD0", "MK0"))
+_NEMO_MALE = frozenset(("KS0", "MP0", "SM0", "TP0", "WR0"))
+
+
+def nemo(path: Path) -> Named:
+    """Read an nEMO name, `samples/SPEAKER_emotion_SENTENCE`; every sentence is said with every emotion.
+
+    Source: I. Christop, "nEMO: Dataset of Emotional Speech in Polish", LREC-COLING 2024;
+    https://github.com/amu-cai/nEMO, whose `data.tsv` has the genders.
+    Terms: CC BY-NC-SA 4.0.
+    Official count: 4,481 clips, 9 speakers (4 female, 5 male), 6 classes (no calm, no disgust), 24 kHz.
+    """
+    match = re.fullmatch(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})", path.stem)
+    if not match:
+        raise Misnamed("not SPEAKER_emotion_SENTENCE, such as IC0_anger_1")
+    if match[1] not in _NEMO_FEMALE | _NEMO_MALE:
+        raise Misnamed(f"no speaker {match[1]} in nEMO")
+    return Named(match[1].lower(), "female" if match[1] in _NEMO_FEMALE else "male", match[2], match[3])
+
+
 LAYOUTS: dict[str, tuple[Callable[[Path], Named], str]] = {
     "ravdess": (ravdess, "Actor_01/03-01-05-01-02-01-01.wav"),
     "tess": (tess, "OAF_angry/OAF_back_angry.wav"),
     "cremad": (cremad, "AudioWAV/1001_DFA_ANG_XX.wav, or clips.csv beside logmel.npy.xz"),
     "savee": (savee, "AudioData/DC/a01.wav or DC_a01.wav"),
     "emodb": (emodb, "wav/03a01Fa.wav"),
+    "nemo": (nemo, "samples/IC0_anger_1.wav"),
 }
-"""corpus -> the function that reads its names, and an example of its layout for error messages."""
+"""corpus -> the function that reads its names, and an example of its layout for error messages.
+
+All others have a `label_tables.TABLE`.
+"""

@@ -5,18 +5,18 @@ from __future__ import annotations
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Every label the product knows, in the order of the network's outputs."""
 
-# One row per label, one column per corpus: the code its file names use, "-" where it has no such class. SAVEE
-# and EmoDB abbreviate (EmoDB in German: Wut, Ekel, Angst, Freude, Trauer).
+# One row per label, one column per corpus: the code its file names or its `labels.csv` use, "-" where it has no such
+# class. SAVEE and EmoDB abbreviate (EmoDB in German: Wut, Ekel, Angst, Freude, Trauer).
 _TABLE = """
-label       ravdess  tess     cremad  savee  emodb
-neutral     01       neutral  NEU     n      N
-calm        02       -        -       -      -
-happy       03       happy    HAP     h      F
-sad         04       sad      SAD     sa     T
-angry       05       angry    ANG     a      W
-fearful     06       fear     FEA     f      A
-disgust     07       disgust  DIS     d      E
-surprised   08       ps       -       su     -
+label      ravdess tess    cremad savee emodb nemo      ased    emotale emospeech turev kor_emotiontts
+neutral    01      neutral NEU    n     N     neutral   neutral neutral -         -     neutral
+calm       02      -       -      -     -     -         -       -       calm      calm  -
+happy      03      happy   HAP    h     F     happiness happy   happy   happy     happy happy
+sad        04      sad     SAD    sa    T     sadness   sad     sad     -         sad   sad
+angry      05      angry   ANG    a     W     anger     angry   angry   angry     angry angry
+fearful    06      fear    FEA    f     A     fear      fearful -       fearful   -     -
+disgust    07      disgust DIS    d     E     -         -       -       -         -     -
+surprised  08      ps      -      su    -     surprised -       -       -         -     -
 """
 
 LEFT_OUT: dict[str, dict[str, str]] = {"emodb": {"L": "boredom is none of the eight labels"}}

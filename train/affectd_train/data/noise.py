@@ -6,7 +6,7 @@ from pathlib import Path
 
 from affectd_train.folders import audio_files, find_folders
 
-RESPONSES = "impulseresponses"
+RESPONSES = "impulse_responses"
 
 
 def noise_recordings(folder: Path) -> list[Path]:

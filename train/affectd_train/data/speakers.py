@@ -5,6 +5,7 @@ from __future__ import annotations
 AGE_GROUPS = ("20 to 29", "30 to 59", "60 and over")
 
 # EmoDB: F. Burkhardt et al., Interspeech 2005, and http://emodb.bilderbar.info. TESS: its description, Borealis 2020.
+# nEMO: its data.tsv.
 _AGES = {
     "emodb-03": 31,
     "emodb-08": 34,
@@ -16,6 +17,15 @@ _AGES = {
     "emodb-14": 35,
     "emodb-15": 25,
     "emodb-16": 31,
+    "nemo-eb0": 27,
+    "nemo-ic0": 28,
+    "nemo-kd0": 28,
+    "nemo-ks0": 23,
+    "nemo-mk0": 23,
+    "nemo-mp0": 24,
+    "nemo-sm0": 24,
+    "nemo-tp0": 26,
+    "nemo-wr0": 23,
     "tess-oaf": 64,
     "tess-yaf": 26,
 }

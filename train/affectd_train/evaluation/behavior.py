@@ -47,7 +47,8 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
     ``evaluation/behavior.json``.
     """
     shipped = Classifier(read_model(model))
-    speech = speech_for_tests(data, shipped.model.spec.sample_rate)
+    by_source = speech_for_tests(data, shipped)
+    speech = {f"{source}/{name}": samples for source, of in by_source.items() for name, samples in of.items()}
     networks = [
         (Classifier(replace(fold, temperature=shipped.model.temperature, thresholds=shipped.model.thresholds)), tested)
         for fold, tested in folds(evaluation, clips)

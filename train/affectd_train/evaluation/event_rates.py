@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -20,10 +20,10 @@ from affectd.events.sinks import JsonLines
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd_train.data.everyday_speech import trained_on
+from affectd_train.data.everyday_speech import recordings_for_tests
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
-from affectd_train.folders import audio_files, find_folders
+from affectd_train.folders import find_folders
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BLOCK = 4096  # samples
@@ -43,7 +43,7 @@ class EventRates(TypedDict):
 
 
 Everyday = dict[str, float | EventRates | list[dict[str, float]]]
-"""``speech`` (see `speech_for_tests`), ``noise`` (all kinds together) and ``noise KIND``: the `EventRates` of each.
+"""Each source of `speech_for_tests`, ``noise`` (all kinds together) and ``noise KIND``: the `EventRates` of each.
 
 ``threshold`` is the model file's; ``by_threshold`` has the named events an hour of speech and of noise at others.
 """
@@ -86,10 +86,9 @@ def everyday(network: Classifier, data: Path) -> Everyday:
     NoInputError
         If neither is under ``data``.
     """
-    rate = network.model.spec.sample_rate
-    noise = _under(data, "noise", noise_recordings, rate)
-    both = (("speech", speech_for_tests(data, rate)), ("noise", noise))
-    recordings = {kind: found for kind, found in both if found}
+    folder = find_folders(data, ["noise"]).get("noise", data / "noise")
+    noise = _read(folder, noise_recordings(folder), network)
+    recordings = speech_for_tests(data, network) | ({"noise": noise} if noise else {})
     if not recordings:
         raise NoInputError(f"{data}: neither speech nor noise in it")
     kinds = dict(recordings)
@@ -109,14 +108,18 @@ def everyday(network: Classifier, data: Path) -> Everyday:
     return figures
 
 
-def speech_for_tests(data: Path, sample_rate: int) -> dict[str, Float32]:
-    """Read the half of the everyday speech that never trains; `affectd_train.data.everyday_speech` says which."""
-    speech = _under(data, "speech", audio_files, sample_rate)
-    return {name: samples for name, samples in speech.items() if not trained_on(Path(name))}
+def speech_for_tests(data: Path, network: Network) -> dict[str, dict[str, Float32]]:
+    """Read the everyday speech that the network was not trained on: source -> name -> samples.
+
+    `affectd_train.data.everyday_speech` says which that is; the card in the model file says how it was split.
+    """
+    recipe = network.model.card.get("training", {}).get("recipe", {})
+    listed = recordings_for_tests(data, bool(recipe.get("everyday_by_source")))
+    folders = find_folders(data, list(listed))
+    return {source: _read(folders[source], paths, network) for source, paths in listed.items()}
 
 
-def _under(data: Path, name: str, recordings: Callable[[Path], list[Path]], sample_rate: int) -> dict[str, Float32]:
-    """Read the recordings in a folder of the data, by their path in it; none where there is no such folder."""
-    folder = find_folders(data, [name]).get(name)
-    listed = recordings(folder) if folder else []
-    return {p.relative_to(folder or data).as_posix(): x for p, x in read_each(listed, sample_rate, name)}
+def _read(folder: Path, recordings: Sequence[Path], network: Network) -> dict[str, Float32]:
+    """Read recordings under a folder, by their path in it."""
+    sounds = read_each(recordings, network.model.spec.sample_rate, folder.name)
+    return {path.relative_to(folder).as_posix(): samples for path, samples in sounds}

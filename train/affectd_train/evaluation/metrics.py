@@ -13,7 +13,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from sklearn.metrics import classification_report, recall_score
 
-from affectd.arrays import Array
+from affectd.arrays import Array, Float64
 from affectd_train.data.labels import LABELS
 from affectd_train.data.speakers import age_group
 from affectd_train.evaluation.predictions import NETWORKS, NetworkName, Prediction, best_label
@@ -134,13 +134,21 @@ def speaker_bootstrap(truth: Array, given: Array, speakers: Array, n_resamples: 
     of_class = (truth[:, None] == np.unique(truth)).astype(float)
     # Clips and hits per speaker and class: a resample is then a sum of rows.
     clips, hits = of_speaker @ of_class, of_speaker @ (of_class * (truth == given)[:, None])
+    times = times_drawn(len(clips), n_resamples)
+    values = [np.mean(right[n > 0] / n[n > 0]) for n, right in zip(times @ clips, times @ hits, strict=True)]
+    return percentiles(np.array(values))
+
+
+def times_drawn(n_speakers: int, n_resamples: int) -> Float64:
+    """Draw as many speakers as there are, with replacement: ``(n_resamples, n_speakers)``, how often each is drawn."""
     rng = np.random.default_rng(0)
-    values = []
-    for _ in range(n_resamples):
-        drawn = rng.integers(0, len(clips), len(clips))
-        n, right = clips[drawn].sum(0), hits[drawn].sum(0)
-        values.append(np.mean(right[n > 0] / n[n > 0]))
-    low, high = np.percentile(values, [2.5, 97.5])
+    drawn = [rng.integers(0, n_speakers, n_speakers) for _ in range(n_resamples)]
+    return np.array([np.bincount(speakers, minlength=n_speakers) for speakers in drawn], float)
+
+
+def percentiles(values: Array) -> tuple[float, float]:
+    """Return the 95 % percentile interval of what resamples gave; those without a value do not count."""
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 

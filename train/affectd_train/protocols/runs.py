@@ -11,11 +11,10 @@ import numpy as np
 
 from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
-from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
 from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
-from affectd_train.evaluation.predictions import Prediction, among, predict, read_predictions, write_predictions
+from affectd_train.evaluation.predictions import Prediction, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
@@ -79,7 +78,7 @@ def run_folds(
     recipe: Recipe,
     data: Path,
     out: Path,
-    labels: Collection[str] = LABELS,
+    counted: Callable[[Sequence[Prediction]], list[Prediction]] = list,
 ) -> Summary:
     """Run splits that share what does not depend on the split, and write the figures of every one and of all of them.
 
@@ -89,9 +88,9 @@ def run_folds(
         What the command line calls the protocol, and what the figures are said to be of.
     splits
         Fold -> split, which is run in ``out/fold-FOLD``.
-    labels
-        Those of the tested corpus. Where they are fewer than the network's, the figures are of a network that answers
-        with them alone.
+    counted
+        What an answer counts as, from all answers of a fold. Where the tested corpus has fewer labels than the network,
+        `among` gives the figures of a network that answers with those alone.
     """
     unrestricted: list[Prediction] = []
     predictions: list[Prediction] = []
@@ -99,7 +98,7 @@ def run_folds(
     for fold, split in splits.items():
         run = out / f"fold-{fold}"
         tested = run_split(split, recipe, data, run, out / "cache")
-        restricted = among(tested, labels)
+        restricted = counted(tested)
         write_json(run / "metrics.json", metrics(restricted, split.name))
         folds[fold] = recalls(restricted)
         unrestricted += tested

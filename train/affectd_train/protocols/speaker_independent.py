@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,9 +15,15 @@ from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import labels_of
 from affectd_train.data.splits import EMOBOX_RAVDESS, Split, emobox_ravdess, leave_one_speaker_out, speaker_folds
-from affectd_train.data.terms import OPEN_TERMS, TERMS
+from affectd_train.data.terms import DEVELOPMENT, OPEN_TERMS, TERMS
 from affectd_train.evaluation.metrics import metrics, recalls
-from affectd_train.evaluation.predictions import among
+from affectd_train.evaluation.predictions import (
+    among,
+    in_words_of_corpus,
+    predict_packed,
+    read_predictions,
+)
+from affectd_train.evaluation.unheard import OfCorpus, at_settings_from, at_settings_of_others, means
 from affectd_train.files import write_json
 from affectd_train.protocols.runs import Restricted, Summary, of_corpus, run_folds, run_split, with_others
 from affectd_train.training.recipe import Recipe, swap_phases
@@ -51,7 +58,8 @@ def emodb_loso(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> 
         for split in leave_one_speaker_out(of_corpus("emodb", clips, data))
     }
     protocol = f"EmoDB, {len(splits)} speakers, each left out once, 6 of its 7 classes (no boredom), speakers disjoint"
-    return run_folds("emodb-loso", protocol, splits, replace(recipe, target="emodb"), data, out, labels_of("emodb"))
+    counted = partial(among, labels=labels_of("emodb"))
+    return run_folds("emodb-loso", protocol, splits, replace(recipe, target="emodb"), data, out, counted)
 
 
 def cremad_speakers(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> Summary:
@@ -64,7 +72,8 @@ def cremad_speakers(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path
     swapped = replace(swap_phases(recipe), target="cremad")
     kind = "log-mel spectrograms" if mine[0].is_logmel else "audio"
     protocol = f"CREMA-D, 5 folds of its actors (seed 0), 6 classes, {kind}, speakers disjoint"
-    return run_folds("cremad-speakers", protocol, splits, swapped, data, out, labels_of("cremad"))
+    counted = partial(among, labels=labels_of("cremad"))
+    return run_folds("cremad-speakers", protocol, splits, swapped, data, out, counted)
 
 
 def open_terms(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> Summary:
@@ -75,7 +84,63 @@ def open_terms(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> 
     splits = _fifths([clip for corpus in OPEN_TERMS for clip in of_corpus(corpus, clips, data)])
     labels = frozenset().union(*map(labels_of, OPEN_TERMS))
     protocol = f"CREMA-D and EmoDB, 5 folds of their speakers (seed 0), {len(labels)} classes, speakers disjoint"
-    return run_folds("open-terms", protocol, splits, replace(recipe, corpora=OPEN_TERMS), data, out, labels)
+    counted = partial(among, labels=labels)
+    return run_folds("open-terms", protocol, splits, replace(recipe, corpora=OPEN_TERMS), data, out, counted)
+
+
+UNHEARD = ("ravdess", "tess", "cremad", "emodb", "nemo", "ased", "emotale")
+"""The corpora that `leave_one_corpus_out` tests; others that are at hand train in every fold."""
+
+
+class Unheard(Summary):
+    """What ``metrics.json`` of `leave_one_corpus_out` holds; the accuracies of a `Summary` have a corpus for a fold.
+
+    ``mean`` is over the ``corpora``. ``development`` are the corpora that never train, each tested by the networks of
+    all folds.
+    """
+
+    corpora: dict[str, OfCorpus]
+    mean: dict[str, float]
+    development: dict[str, OfCorpus]
+
+
+def leave_one_corpus_out(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> Unheard:
+    """Test on each of `UNHEARD` a network that heard nothing of it, trained on all other corpora at hand.
+
+    Any label may be answered; see `affectd_train.evaluation.predictions.in_words_of_corpus`. Temperature and threshold
+    of a corpus are found on what was predicted of the others.
+
+    Raises
+    ------
+    NoInputError
+        If there are not at least two of them.
+    """
+    present = {clip.corpus for clip in clips}
+    tested = [corpus for corpus in UNHEARD if corpus in present]
+    if len(tested) < 2:
+        raise NoInputError(f"{data}: at least two of {', '.join(UNHEARD)} are needed, found {', '.join(tested)}")
+    trains = [clip for clip in clips if clip.corpus not in DEVELOPMENT]
+    splits = {
+        corpus: Split(
+            f"{corpus}, of which nothing was trained on",
+            [clip for clip in trains if clip.corpus != corpus],
+            [clip for clip in trains if clip.corpus == corpus],
+        )
+        for corpus in tested
+    }
+    protocol = f"{', '.join(tested)}, each tested by a network that heard nothing of it, any label, corpora disjoint"
+    summary = run_folds("leave-one-corpus-out", protocol, splits, recipe, data, out, in_words_of_corpus)
+    predictions = read_predictions(out / "predictions.jsonl")
+    corpora = at_settings_of_others(predictions)
+    development = {}
+    for corpus in sorted(present.intersection(DEVELOPMENT)):
+        mine = [clip for clip in clips if clip.corpus == corpus]
+        runs = [out / f"fold-{fold}" for fold in splits]
+        heard = [p for run in runs for p in predict_packed(run / "affectd.tflite", mine, run)]
+        development[corpus] = at_settings_from(predictions, heard)
+    figures: Unheard = {**summary, "corpora": corpora, "mean": means(corpora), "development": development}
+    write_json(out / "metrics.json", figures)
+    return figures
 
 
 def _fifths(clips: Sequence[Clip]) -> dict[str, Split]:

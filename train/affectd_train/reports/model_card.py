@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile
-from affectd_train.data.terms import OPEN_TERMS, TERMS
+from affectd_train.data.everyday_speech import TRAINED
+from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, TERMS
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
 from affectd_train.reports.records import Card, Evaluation
 from affectd_train.stored import again, read_json, reading
-from affectd_train.training.recipe import options_of
+from affectd_train.training.recipe import ORIGINAL, options_of
 
 FAILURES = """\
 - The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and of course other people's talk open it; the network then mostly, but not always, says `uncertain`.
@@ -84,7 +85,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "## What it must not be used for",
         PROHIBITED,
         "## Commands",
-        _commands(protocol, any_use, measurements.get("also", {}), options_of(recipe), every),
+        _commands(protocol, any_use, measurements.get("also", {}), recipe, every),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {recipe['seed']}, "
         f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]
@@ -101,14 +102,20 @@ def _network(model: ModelFile) -> str:
 
 def _data(content: Card, any_use: bool) -> list[str]:
     columns = ("corpus", "clips", "terms")
-    taught = content["training"]["recipe"].get("teacher")
+    recipe = content["training"]["recipe"]
+    talk = "half of `speech/` (Apache-2.0), which has no labels,"
+    if recipe.get("everyday_by_source"):
+        sources = [f"`{source}/` ({EVERYDAY_TERMS[source][0]})" for source in TRAINED]
+        talk = f"{' and '.join(sources)}, which have no labels,"
     corpora = ",".join(OPEN_TERMS)
     open_terms = f" `affectd-train fit --corpora {corpora}` trains on the two corpora that allow commercial use."
     return [
         "## Data and terms",
         table(dict.fromkeys(columns, ""), [map(row.get, columns) for row in content["data"]]),
-        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and half of `speech/` (Apache-2.0), which has no labels, as speech that is not acted."
-        + (" The encoder of Moonshine base (MIT license) taught the network." if taught else ""),
+        "Where they exist, `fit` also uses `noise/` (CC0 and Pixabay licence, room responses Apache-2.0) for augmentation, and "
+        + talk
+        + " as speech that is not acted."
+        + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + ("" if any_use else open_terms),
     ]
 
@@ -132,10 +139,11 @@ def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
     ]
 
 
-def _commands(protocol: str, any_use: bool, also: Mapping[str, str], options: str, every: int) -> str:
+def _commands(protocol: str, any_use: bool, also: Mapping[str, str], recipe: Mapping[str, Any], every: int) -> str:
     """Say how to make the file and the page again; ``also`` maps further evaluations to the options of their recipes."""
-    options = f" {options}" if options else ""
-    corpora = f" --corpora {','.join(OPEN_TERMS)}" if any_use else ""
+    options = f" {options}" if (options := options_of(recipe)) else ""
+    trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else ORIGINAL))
+    corpora = f" --corpora {','.join(trained)}" if trained != ORIGINAL else ""
     run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
     evaluation = f"runs/{protocol}"
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
@@ -143,7 +151,10 @@ def _commands(protocol: str, any_use: bool, also: Mapping[str, str], options: st
     pack += f" --out {model}" if model else ""
     lines = [
         f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
-        *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
+        *(
+            f"affectd-train evaluate --data DATA{corpora} --protocol {name} {its}".rstrip()
+            for name, its in also.items()
+        ),
         f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",

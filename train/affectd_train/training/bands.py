@@ -23,7 +23,6 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
-from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
@@ -170,11 +169,11 @@ def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
     return [bands for _, samples in recordings if len(bands := mfcc.bands(mfcc.frames(samples)))]
 
 
-def load_everyday(folder: Path, spec: FeatureSpec) -> list[Float32]:
-    """Compute the log-mel bands of everyday speech, trimmed; see `everyday_recordings`."""
+def load_everyday(recordings: Sequence[Path], spec: FeatureSpec) -> list[Float32]:
+    """Compute the log-mel bands of recordings of everyday speech, trimmed."""
     mfcc = Mfcc(spec)
     clips = []
-    for _, samples in read_each(everyday_recordings(folder), spec.sample_rate, "everyday speech"):
+    for _, samples in read_each(recordings, spec.sample_rate, "everyday speech"):
         frames = mfcc.frames(samples)
         span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
         if span is not None:

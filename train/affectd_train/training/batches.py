@@ -17,6 +17,9 @@ from affectd_train.training.bands import BandStore, Float16
 from affectd_train.training.network import FRAMES_PER_STEP
 from affectd_train.training.teacher import SoftTargets
 
+# How far a floor of noise is below the mean of a clip, which is about 25 dB below its maximum. The range of the device
+# ends 50 dB below the maximum: a much weaker floor would not be heard.
+FLOOR_DB = (20.0, 40.0)
 NOISE_SHARE = 0.08  # of every batch is noise alone
 EVERYDAY_SHARE = 0.1  # of every batch is everyday speech
 
@@ -44,6 +47,7 @@ class Batches:
     teacher_share: float = 0.5  # of the target probabilities
     frames: Sequence[Float16] = ()  # the hints of `frame_hints` of every clip of the store; or nothing
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ; see `tilt`
+    has_noise_floor: bool = False  # every clip, of whatever corpus, then has some noise where it may have been silent
 
     def __post_init__(self) -> None:
         self.mfcc, self.centers = Mfcc(self.spec), mel_centers(self.spec)
@@ -141,6 +145,9 @@ class Batches:
         n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
         bands = crop(bands, min(n_frames, self.n_frames), rng)
         bands, heard = bands[:, :n_bands], (bands[:, n_bands:] if frames is not None else None)
+        if self.has_noise_floor:
+            floor = tilt(crop(self.hiss, len(bands), rng), 2.0, rng)
+            bands = add_noise(bands, floor, rng.uniform(*FLOOR_DB))
         bands = warp(bands, rng.uniform(0.94, 1.06))
         bands = tilt(bands, self.tilt_db, rng)
         if rng.random() < 0.3:

@@ -9,6 +9,7 @@ from pathlib import Path
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
+from affectd_train.data.everyday_speech import recordings_for_training
 from affectd_train.data.labels import LABELS, labels_of
 from affectd_train.data.noise import responses_folder, room_responses
 from affectd_train.files import say
@@ -26,7 +27,7 @@ class Dataset:
     labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
     noise: list[Float32]  # each (n_frames, n_bands) dB
     everyday: list[Float32]  # each (n_frames, n_bands) dB
-    speech: Path | None  # the folder of everyday speech
+    talk: list[Path]  # the recordings of everyday speech
     augmenter: Augmenter  # of the copies
     versions: list[Version]  # all that was loaded, held-out speakers included
 
@@ -38,14 +39,15 @@ class Dataset:
 def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path, held_out: Set[str]) -> Dataset:
     """Load what a recipe trains on; see `affectd_train.training.fit.fit` for the parameters."""
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
-    folders = find_folders(data, ("noise", "speech"))
-    for name in sorted({"noise", "speech"} - folders.keys()):
-        say(f"{name}: not in {data}, training without it")
-    noise_folder, speech = folders.get("noise"), folders.get("speech")
+    talk = recordings_for_training(data, bool(recipe.everyday_by_source))
+    noise_folder = find_folders(data, ["noise"]).get("noise")
+    for name, found in (("noise", noise_folder), ("speech", talk)):
+        if not found:
+            say(f"{name}: not in {data}, training without it")
     noise = load_noise(noise_folder, recipe.spec) if noise_folder else []
     rooms = responses_folder(noise_folder) if noise_folder and room_responses(noise_folder) else None
     augmenter = Augmenter(noise_folder if noise else None, rooms)
-    everyday = load_everyday(speech, recipe.spec) if speech else []
+    everyday = load_everyday(talk, recipe.spec)
     listed = {name: versions(name, clips, recipe, augmenter) for name in corpora}
     stores = {
         name: BandStore.join([load_bands(v.clips, recipe.spec, cache, v.augmenter, v.copy) for v in mine])
@@ -54,4 +56,4 @@ def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path,
     stores = {name: store.without(held_out) for name, store in stores.items()}
     labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
     all_versions = [v for mine in listed.values() for v in mine]
-    return Dataset(stores, labels, noise, everyday, speech, augmenter, all_versions)
+    return Dataset(stores, labels, noise, everyday, talk, augmenter, all_versions)

@@ -56,11 +56,11 @@ class TeacherOutputs:
 
 
 def run_teacher(
-    versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday: Path | None, cache: Path
+    versions: Sequence[Version], store: BandStore, recipe: Recipe, everyday: Sequence[Path], cache: Path
 ) -> TeacherOutputs:
     """Run the recipe's teacher on all versions, or read what an earlier call left in the cache.
 
-    Its components are those of ``store``, and of speech in the folder ``everyday``, without which frames have no hints.
+    Its components are those of ``store``, and of recordings of ``everyday`` speech, without which frames have no hints.
     """
     if not recipe.teacher:
         return TeacherOutputs()

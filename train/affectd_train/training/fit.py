@@ -26,7 +26,7 @@ from affectd.arrays import Float32
 from affectd.errors import UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
-from affectd_train.data.everyday_speech import everyday_recordings
+from affectd_train.data.terms import check_may_train
 from affectd_train.files import write_json, written_whole
 from affectd_train.folders import named_contents
 from affectd_train.stored import Fitted, again, cached, check, locked, read_fitted, reading, sound
@@ -96,8 +96,8 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
-    speech = dataset.speech if dataset.everyday else None
-    teacher = run_teacher(dataset.versions, pretrain_store, recipe, speech, cache)
+    talk = dataset.talk if dataset.everyday else []
+    teacher = run_teacher(dataset.versions, pretrain_store, recipe, talk, cache)
     sizes = (len(dataset.labels), teacher.n_hints, teacher.n_frame_hints)
     objective = loss(*sizes, recipe.hint_weight, recipe.frame_weight)
 
@@ -161,8 +161,9 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     Raises
     ------
     UsageError
-        If what was trained there was asked for differently; the message says how.
+        If what was trained there was asked for differently, or a corpus is asked for that never trains.
     """
+    check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
     # To JSON and back, for it knows no tuples.
     asked: dict[str, object] = json.loads(json.dumps(recipe.as_json() | {"held out": sorted(held_out)} | counts))
@@ -242,6 +243,7 @@ def batches_of(
         teacher_share=recipe.teacher_share,
         frames=teacher.frames_of(store),
         tilt_db=recipe.tilt_db,
+        has_noise_floor=bool(recipe.noise_floor),
     )
 
 
@@ -249,7 +251,7 @@ def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network:
     """Name all that pretraining depends on."""
     numbers = {name: value for name, value in recipe.as_json().items() if name not in OF_FINETUNING}
     speakers = sorted({clip.speaker for clip in store.clips})
-    talk = named_contents(everyday_recordings(dataset.speech)) if dataset.speech else []
+    talk = named_contents(dataset.talk)
     clips = named_contents([clip.path for clip in store.clips])
     surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
     depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json()]

@@ -20,7 +20,6 @@ from affectd.errors import DataError
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
-from affectd_train.data.everyday_speech import everyday_recordings
 from affectd_train.data.recordings import read_each
 from affectd_train.files import in_parallel, write_arrays
 from affectd_train.folders import named_contents
@@ -54,15 +53,15 @@ def frame_hints(
     clips: Sequence[Clip],
     spec: FeatureSpec,
     encoder: Path,
-    everyday: Path,
+    everyday: Sequence[Path],
     cache: Path,
     augmenter: Augmenter | None = None,
     copy: int = 0,
 ) -> list[Float16]:
     """Hear clips of one corpus on all cores, or read what an earlier call heard.
 
-    `encoder` is ``encoder_model.onnx`` of Moonshine base, `everyday` a folder of speech that the components are found
-    on. With an augmenter, the voices of copies are heard; see `affectd_train.training.bands.load_bands`.
+    `encoder` is ``encoder_model.onnx`` of Moonshine base, `everyday` recordings of speech that the components are
+    found on. With an augmenter, the voices of copies are heard; see `affectd_train.training.bands.load_bands`.
 
     Returns
     -------
@@ -92,8 +91,7 @@ def frame_hints(
     return cached(file, read, make)
 
 
-def _components(encoder: Path, everyday: Path, cache: Path) -> Basis:
-    recordings = everyday_recordings(everyday)
+def _components(encoder: Path, recordings: Sequence[Path], cache: Path) -> Basis:
     digest = hashlib.sha256(encoder.read_bytes())
     digest.update(json.dumps(named_contents(recordings)).encode())
     n = N_FRAME_HINTS

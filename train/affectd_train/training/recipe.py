@@ -16,6 +16,23 @@ from typing import Any
 from affectd.errors import UsageError
 from affectd.features.spec import FeatureSpec
 
+SHARES = {
+    "ravdess": 4.0,
+    "tess": 2.0,
+    "cremad": 7.0,
+    "savee": 1.0,
+    "emodb": 1.0,
+    "nemo": 2.0,
+    "ased": 3.0,  # 65 voices, but most of its sentences belong to one emotion
+    "emotale": 2.0,
+    "emospeech": 0.5,  # weak labels
+    "turev": 0.25,  # weak labels, single words
+}
+"""corpus -> share of a batch: by number of voices rather than of clips (TESS is two women, 2,800 clips)."""
+
+ORIGINAL = ("ravdess", "tess", "cremad", "savee", "emodb")
+"""The corpora of the file in ``models/``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -32,12 +49,9 @@ class Recipe:
     spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
     n_frames: int = 188  # 3.0 s
     pretrain_frames: int = 128  # 2.0 s, as long as most clips: faster, and no worse than with the silence before them
-    corpora: tuple[str, ...] = ("ravdess", "tess", "cremad", "savee", "emodb")
+    corpora: tuple[str, ...] = ORIGINAL
     target: str = "ravdess"
-    # Shares of a batch: by number of voices rather than of clips (TESS is two women, 2,800 clips).
-    shares: dict[str, float] = field(
-        default_factory=lambda: {"ravdess": 4.0, "tess": 2.0, "cremad": 7.0, "savee": 1.0, "emodb": 1.0}
-    )
+    shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})  # of a batch
     target_share: float = 0.5  # of the batches of fine-tuning
     augmented_copies: int = 4  # of every recording, each in another voice; fewer of large corpora, see `versions`
     batch_size: int = 64
@@ -54,11 +68,35 @@ class Recipe:
     finetune_rate: float = 2e-3
     save_every: int = 200
     seed: int = 0
+    everyday_by_source: int = 0  # 1: whole sources of everyday speech train, see `everyday_speech`; 0: half of one
+    noise_floor: int = 0  # 1: every clip gets a floor of noise, so that digital silence does not tell a corpus
 
     def as_json(self) -> dict[str, Any]:
-        """Return all fields, fit for JSON: of the teacher what it is, not where it lies."""
+        """Return all fields, fit for JSON: of the teacher what it is, not where it lies.
+
+        `LATER` fields of no effect are left out: what was made before there were any stays of the same recipe.
+        """
         teacher = self.teacher and hashlib.sha256(Path(self.teacher).read_bytes()).hexdigest()[:16]
-        return dataclasses.asdict(self) | {"spec": self.spec.to_dict(), "teacher": teacher}
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if value or name not in LATER}
+        return fields | {"spec": self.spec.to_dict(), "teacher": teacher}
+
+
+def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
+    """Train on other corpora, each with the share that the recipe has for it, else with that of `SHARES`.
+
+    Examples
+    --------
+    >>> with_corpora(Recipe(), ["emodb", "nemo"]).shares["nemo"]
+    2.0
+    """
+    names = tuple(corpora)
+    added = {name: SHARES[name] for name in names if name not in recipe.shares}
+    return dataclasses.replace(recipe, corpora=names, shares=recipe.shares | added)
+
+
+def wide_recipe() -> Recipe:
+    """Make the recipe for voices, microphones and languages that the network never met: it trains on all there is."""
+    return dataclasses.replace(with_corpora(Recipe(), SHARES), everyday_by_source=1, noise_floor=1)
 
 
 PER_CORPUS = 1500
@@ -67,12 +105,17 @@ PER_CORPUS = 1500
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
+LATER = ("everyday_by_source", "noise_floor")
+"""Numbers of the recipe that came after the file in ``models/``; 0 does without."""
+
 _RANGES: dict[str, tuple[int, int]] = {
     "n_frames": (1, 4096),
     "pretrain_frames": (1, 4096),
     "batch_size": (1, 4096),
     "save_every": (1, 2**31 - 1),
     "augmented_copies": (0, 100),
+    "everyday_by_source": (0, 1),
+    "noise_floor": (0, 1),
     "target_share": (0, 1),
     "teacher_share": (0, 1),
     "label_smoothing": (0, 1),

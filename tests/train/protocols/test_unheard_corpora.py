@@ -1,0 +1,122 @@
+"""Leave one corpus out: nothing of the tested corpus trains, and what comes out goes on into a file and its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from affectd.errors import NoInputError
+from affectd.recognition.model_file import read_model
+from affectd_train.cli import main, protocol
+from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_clips
+from affectd_train.data.labels import LABELS, labels_of
+from affectd_train.data.splits import Split
+from affectd_train.data.terms import DEVELOPMENT
+from affectd_train.evaluation.predictions import about
+from affectd_train.protocols import runs
+from affectd_train.protocols.speaker_independent import UNHEARD
+from affectd_train.training.recipe import Recipe, wide_recipe
+from tiny_corpora import emodb, everyday, nemo, tabled
+
+WIDE = ",".join(wide_recipe().corpora)
+QUICK = [word for name in ("pretrain_steps", "finetune_steps") for word in ("--set", f"{name}=0")]
+QUICK += ["--set", "augmented_copies=0", "--set", "batch_size=4"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    emodb(root, speakers=("03", "08"))
+    nemo(root)
+    tabled(root, "ased")
+    tabled(root, "emospeech")
+    tabled(root, "kor_emotiontts")
+    everyday(root, ("speech", "everyday_en_wakeword", "everyday_lt"))
+    return root
+
+
+def test_the_folds_are_seven_corpora() -> None:
+    assert UNHEARD == ("ravdess", "tess", "cremad", "emodb", "nemo", "ased", "emotale")
+    assert not set(UNHEARD) & set(DEVELOPMENT)
+    assert set(UNHEARD) <= set(wide_recipe().corpora)
+
+
+def test_a_corpus_is_tested_by_a_network_that_heard_nothing_of_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Split] = {}
+
+    def guess(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) -> list[Any]:
+        run.mkdir(parents=True)
+        seen[run.name] = split
+        rows = np.random.default_rng(0).dirichlet(np.ones(len(LABELS)), len(split.test))
+        answers = [dict(zip(LABELS, row.round(4).tolist(), strict=True)) for row in rows]
+        return [about(clip) | {"int8": p, "float": p} for clip, p in zip(split.test, answers, strict=True)]
+
+    monkeypatch.setattr(runs, "run_split", guess)
+    clips = [clip for clip in read_clips(data, wide_recipe().corpora) if clip.corpus not in DEVELOPMENT]
+    found = protocol("leave-one-corpus-out")(clips, wide_recipe(), data, tmp_path)
+    assert list(seen) == ["fold-emodb", "fold-nemo", "fold-ased"]
+    for name, split in seen.items():
+        corpus = name.removeprefix("fold-")
+        assert {clip.corpus for clip in split.test} == {corpus}
+        assert {clip.corpus for clip in split.train} == {"emodb", "nemo", "ased", "emospeech"} - {corpus}
+        assert not {clip.speaker for clip in split.test} & {clip.speaker for clip in split.train}
+        assert set(found["corpora"][corpus]["labels"]) == labels_of(corpus)
+        # The accuracy of a fold is the one of its corpus: what the card says twice, it says the same.
+        assert found["folds"][corpus]["int8"] == pytest.approx(found["corpora"][corpus]["cold"]["unweighted"])
+    assert found["fold_mean"]["int8"] == pytest.approx(found["mean"]["unweighted"])
+    assert found["development"] == {}
+    assert json.loads(json.dumps(found)) == json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_one_corpus_is_not_enough(tmp_path: Path) -> None:
+    clips = [Clip("nemo", Path("a.wav"), "nemo-ic0", "female", "sad", "1")]
+    with pytest.raises(NoInputError, match=r"at least two of ravdess, .* are needed, found nemo"):
+        protocol("leave-one-corpus-out")(clips, wide_recipe(), tmp_path, tmp_path / "out")
+
+
+def test_from_corpora_to_a_file_with_its_card(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluated = ["evaluate", "--data", str(data), "--protocol", "leave-one-corpus-out", *QUICK]
+    assert main(evaluated) == 0
+    printed = capfd.readouterr().out
+    found = json.loads(printed)
+    assert list(found["corpora"]) == ["emodb", "nemo", "ased"]
+    assert found["trained_on"] == ["ased", "emodb", "emospeech", "nemo"]
+    assert found["development"]["kor_emotiontts"]["clips"] == 3 * 16  # by the networks of all folds
+    assert found["development"]["kor_emotiontts"]["speakers"] == 2
+    out = Path("runs/leave-one-corpus-out")
+    for corpus in found["corpora"]:
+        note = json.loads((out / f"fold-{corpus}/fit.json").read_text())
+        assert not {corpus, *DEVELOPMENT} & set(note["clips"])
+        assert (note["recipe"]["everyday_by_source"], note["recipe"]["noise_floor"]) == (1, 1)
+
+    # Once more: nothing is trained or heard again.
+    made = {path: path.stat().st_mtime_ns for path in [*out.glob("fold-*/float.keras"), *out.glob("fold-*/*.jsonl")]}
+    assert len(made) == 3 * 3 + 3 * 1  # and an empty log of losses
+    assert main(evaluated) == 0
+    assert capfd.readouterr().out == printed
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+    wide = ["--corpora", WIDE, "--set", "everyday_by_source=1", "--set", "noise_floor=1"]
+    assert main(["fit", "--data", str(data), *wide, *QUICK, "--cache", str(out / "cache")]) == 0
+    assert main(["quantize", "runs/final"]) == 0
+    assert main(["pack", "runs/final", "--evaluation", str(out), "--out", "packed.tflite"]) == 0
+    assert main(["report", "packed.tflite", "--out", "card.md"]) == 0
+    assert "has another recipe" not in capfd.readouterr().err
+    card = read_model(Path("packed.tflite")).card
+    assert card["evaluation"]["corpora"].keys() == found["corpora"].keys()
+    page = Path("card.md").read_text()
+    assert f"evaluate --data DATA --corpora {WIDE} --protocol leave-one-corpus-out" in page
+    assert "`speech/` (Apache-2.0) and `everyday_en_wakeword/` (Apache-2.0), which have no labels" in page
+    assert "nEMO" in page
+    assert main(["unheard", "packed.tflite", "--data", str(data)]) == 0
+    assert list(json.loads(capfd.readouterr().out)["corpora"]) == ["kor_emotiontts"]

@@ -1,0 +1,74 @@
+"""The recipe of the file in ``models/`` is still the default; the wide one trains on all that may train."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from affectd.errors import UsageError
+from affectd.recognition.model_file import read_model
+from affectd_train.data.clips import Clip
+from affectd_train.data.labels import CORPORA, LABEL_OF_CODE
+from affectd_train.data.terms import DEVELOPMENT, TERMS
+from affectd_train.training.fit import claim, phases
+from affectd_train.training.recipe import LATER, ORIGINAL, SHARES, Recipe, options_of, wide_recipe, with_corpora
+
+MODEL = Path(__file__).parents[3] / "models" / "affectd.tflite"
+
+
+def test_the_default_recipe_is_the_one_of_the_file_in_models() -> None:
+    made_by = read_model(MODEL).card["training"]["recipe"]
+    now = json.loads(json.dumps(Recipe().as_json()))
+    assert now.pop("spec") == read_model(MODEL).spec.to_dict()
+    assert now == made_by | {"teacher": ""}
+
+
+def test_numbers_that_came_later_are_of_the_recipe_where_they_have_an_effect() -> None:
+    assert not Recipe().as_json().keys() & set(LATER)
+    assert {name: value for name, value in wide_recipe().as_json().items() if name in LATER} == dict.fromkeys(LATER, 1)
+    assert options_of(wide_recipe().as_json()) == "--set everyday_by_source=1 --set noise_floor=1"
+
+
+def test_the_wide_recipe_trains_on_all_that_may_train() -> None:
+    wide = wide_recipe()
+    assert set(wide.corpora) == set(CORPORA) - set(DEVELOPMENT) == set(SHARES)
+    assert replace(wide, corpora=ORIGINAL, shares=Recipe().shares, everyday_by_source=0, noise_floor=0) == Recipe()
+    for phase in phases(wide, list(wide.corpora)):
+        shares = {name: share / sum(phase.shares.values()) for name, share in phase.shares.items()}
+        assert shares["emospeech"] + shares["turev"] < 0.05  # their labels are weak
+
+
+def test_corpora_that_are_asked_for_have_a_share() -> None:
+    recipe = with_corpora(Recipe(), ["nemo", "emodb"])
+    assert recipe.corpora == ("nemo", "emodb")
+    assert recipe.shares == Recipe().shares | {"nemo": SHARES["nemo"]}
+    assert with_corpora(Recipe(), ["emodb"]).shares == Recipe().shares
+
+
+def test_a_corpus_for_development_never_trains(tmp_path: Path) -> None:
+    (corpus,) = DEVELOPMENT
+    clips = [Clip(c, Path("a.wav"), f"{c}-01", "", "sad", "") for c in ("emodb", corpus)]
+    with pytest.raises(UsageError, match=f"{corpus}: for development, to be tested on and never trained on"):
+        claim(tmp_path / "run", clips, Recipe(), set())
+    with pytest.raises(UsageError, match="never trained on"):
+        claim(tmp_path / "run", clips, Recipe(), {f"{corpus}-01"})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", [["fit"], ["evaluate", "--protocol", "cross-corpus"]])
+def test_the_command_refuses_it_too(words: list[str], tmp_path: Path) -> None:
+    more = ["--data", str(tmp_path), "--corpora", "emodb,kor_emotiontts", "--out", str(tmp_path / "run")]
+    program = [sys.executable, "-m", "affectd_train.cli", *words, *more]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert done.stderr == "affectd-train: kor_emotiontts: for development, to be tested on and never trained on\n"
+
+
+def test_the_terms_of_every_corpus_are_known() -> None:
+    assert list(TERMS) == list(LABEL_OF_CODE) == list(CORPORA)
+    assert {name for name, (_, _, limit) in TERMS.items() if not limit} == {"cremad", "emodb"}

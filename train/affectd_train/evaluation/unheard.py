@@ -1,0 +1,239 @@
+"""How right a network is about a corpus that it heard nothing of: the figures, and those of a given model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from affectd.arrays import Array, Float64
+from affectd.config.sections import Config
+from affectd.errors import DataError
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import ModelFile, model_id, read_model
+from affectd_train.data.clips import Clip
+from affectd_train.data.labels import CORPORA, LABELS, labels_of
+from affectd_train.data.terms import DEVELOPMENT
+from affectd_train.evaluation.calibration import calibrate, soften, uncertain_threshold
+from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
+from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
+from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
+from affectd_train.files import write_json
+
+N_RESAMPLES = 2000
+HIGH = ("angry", "happy", "fearful", "surprised")
+LOW = ("neutral", "calm", "sad")
+"""Labels of high and of low arousal; ``disgust`` is neither."""
+
+_NOTES = {
+    "tess": "pleasant surprise counts as surprised",
+    "emodb": "without boredom",
+    "ased": "most sentences belong to one emotion",
+    "emotale": "without boredom",
+    "emospeech": "weak labels",
+    "turev": "weak labels, single words",
+} | dict.fromkeys(DEVELOPMENT, "for development")
+
+Interval = tuple[float, float]
+
+
+class Figures(TypedDict):
+    """What a user gets at the default settings of the device; intervals are 95 % bootstrap over speakers.
+
+    ``unweighted`` is the accuracy when any label may be answered, see `in_words_of_corpus`; ``arousal`` is from
+    `arousal_auc`. ``named`` is the share of recordings whose best label, as ``affectd classify`` gives it, is not below
+    the probability of ``uncertain``, and ``precision`` the share of these whose label is right. None where there is
+    nothing to compare.
+    """
+
+    unweighted: float
+    unweighted_interval: Interval
+    arousal: float | None
+    arousal_interval: Interval | None
+    named: float
+    named_interval: Interval
+    precision: float | None
+    precision_interval: Interval | None
+
+
+class OfCorpus(TypedDict):
+    """A corpus that was not trained on; ``cold`` are the figures of a device that has heard nothing of it before."""
+
+    note: str
+    clips: int
+    speakers: int
+    labels: list[str]
+    temperature: NotRequired[float]
+    threshold: float
+    cold: Figures
+
+
+class OfFile(TypedDict):
+    """What ``unheard.json`` holds; ``everyday`` has the events of every source of `speech_for_tests`."""
+
+    protocol: str
+    model: str
+    corpora: dict[str, OfCorpus]
+    everyday: dict[str, EventRates]
+
+
+def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
+    """Compute the figures of one corpus from what the int8 network answered, at the temperature of the device.
+
+    Below the probability ``threshold`` the device says ``uncertain``.
+    """
+    (corpus,) = {p["corpus"] for p in predictions}
+    has = labels_of(corpus)
+    twins = (("calm", "neutral"), ("neutral", "calm"))
+    notes = [f"{one} counts as {other}" for one, other in twins if one not in has]
+    notes += [_NOTES[corpus]] if corpus in _NOTES else []
+    return {
+        "note": "; ".join(notes),
+        "clips": len(predictions),
+        "speakers": len({p["speaker"] for p in predictions}),
+        "labels": [label for label in LABELS if any(p["truth"] == label for p in predictions)],
+        "threshold": round(threshold, 4),
+        "cold": figures(in_words_of_corpus(predictions), threshold),
+    }
+
+
+def figures(predictions: Sequence[Prediction], threshold: float) -> Figures:
+    """Compute `Figures` of answers in the words of the corpus."""
+    truth = np.array([p["truth"] for p in predictions])
+    given = np.array([best_label(p["int8"]) for p in predictions])
+    names, speaker = np.unique([p["speaker"] for p in predictions], return_inverse=True)
+    named = np.array([max(p["int8"].values(), default=-1.0) >= threshold for p in predictions])
+    right = named & (given == truth)
+    times = times_drawn(len(names), N_RESAMPLES)
+
+    def of_speakers(values: Array) -> Float64:  # in every resample
+        return times @ np.bincount(speaker, values, len(names))
+
+    with np.errstate(invalid="ignore"):
+        precisions = of_speakers(right) / of_speakers(named)
+    arousal, arousal_interval = arousal_auc(predictions, speaker, times)
+    return {
+        "unweighted": unweighted_accuracy(truth, given),
+        "unweighted_interval": speaker_bootstrap(truth, given, names[speaker], N_RESAMPLES),
+        "arousal": arousal,
+        "arousal_interval": arousal_interval,
+        "named": float(named.mean()),
+        "named_interval": percentiles(of_speakers(named) / of_speakers(np.ones(len(named)))),
+        "precision": float(right.sum() / named.sum()) if named.any() else None,
+        "precision_interval": percentiles(precisions) if named.any() else None,
+    }
+
+
+def arousal_auc(
+    predictions: Sequence[Prediction], speaker: Array, times: Float64
+) -> tuple[float | None, Interval | None]:
+    """Area under the curve of aroused against calm voices: how often the network ranks a pair of them right.
+
+    A clip is aroused if its true label is one of `HIGH`, calm if it is one of `LOW`; disgust is left out, as are clips
+    in which the gate heard no speech. They are ranked by the sum of the probabilities of `HIGH`.
+
+    Parameters
+    ----------
+    speaker
+        ``(len(predictions),)``, the number of the speaker of each.
+    times
+        From `times_drawn`.
+
+    Returns
+    -------
+    The area and its 95 % bootstrap interval over speakers; None where all clips are aroused, or none.
+    """
+    kept = [i for i, p in enumerate(predictions) if p["int8"] and p["truth"] in HIGH + LOW]
+    is_high = np.array([predictions[i]["truth"] in HIGH for i in kept], bool)
+    if not is_high.any() or is_high.all():
+        return None, None
+    mass = np.array([sum(predictions[i]["int8"].get(label, 0.0) for label in HIGH) for i in kept])
+    who, n_speakers = speaker[kept], times.shape[1]
+    # Pairs ranked right, per speaker of the aroused and of the calm clip: a resample is then a sum over pairs of them.
+    calm, calm_who = mass[~is_high], who[~is_high]
+    pairs = np.zeros((n_speakers, n_speakers))
+    for number in range(n_speakers):
+        aroused = np.sort(mass[is_high & (who == number)])
+        below = (np.searchsorted(aroused, calm, "left") + np.searchsorted(aroused, calm, "right")) / 2
+        pairs[number] = np.bincount(calm_who, len(aroused) - below, n_speakers)
+    n_high, n_low = (times @ np.bincount(who[side], minlength=n_speakers) for side in (is_high, ~is_high))
+    with np.errstate(invalid="ignore"):
+        areas = ((times @ pairs) * times).sum(1) / (n_high * n_low)
+    return float(roc_auc_score(is_high, mass)), percentiles(areas)
+
+
+def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorpus]:
+    """Compute the figures of every corpus, with temperature and threshold from what was predicted of all the others.
+
+    Predictions are made at temperature 1, each of a corpus that its network was not trained on. The networks of the
+    others were trained on this corpus; two numbers cannot tell much of it.
+    """
+    corpora = dict.fromkeys(p["corpus"] for p in predictions)
+    return {
+        corpus: at_settings_from(
+            [p for p in predictions if p["corpus"] != corpus], [p for p in predictions if p["corpus"] == corpus]
+        )
+        for corpus in corpora
+    }
+
+
+def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Prediction]) -> OfCorpus:
+    """Compute the figures of a corpus, with temperature and threshold from other predictions, all at temperature 1."""
+    temperature = calibrate(others)
+    threshold = uncertain_threshold(others, temperature)
+    softened = [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions]
+    return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
+
+
+def means(corpora: Mapping[str, OfCorpus]) -> dict[str, float]:
+    """Average the figures of corpora, each corpus counting the same; what one of them lacks has no mean."""
+    rows = [corpus["cold"] for corpus in corpora.values()]
+    columns: dict[str, list[float | None]] = {
+        "unweighted": [row["unweighted"] for row in rows],
+        "arousal": [row["arousal"] for row in rows],
+        "named": [row["named"] for row in rows],
+        "precision": [row["precision"] for row in rows],
+    }
+    found = {name: [value for value in values if value is not None] for name, values in columns.items()}
+    return {name: float(np.mean(values)) for name, values in found.items() if len(values) == len(rows)}
+
+
+def unheard_by(model: ModelFile) -> list[str]:
+    """List the corpora that a network was not trained on, by the card in its file.
+
+    Raises
+    ------
+    DataError
+        If the card does not say what the network was trained on.
+    """
+    clips = model.card.get("training", {}).get("clips")
+    if not isinstance(clips, dict):
+        raise DataError("the card of the model does not say what it was trained on")
+    return [corpus for corpus in CORPORA if corpus not in clips]
+
+
+def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> OfFile:
+    """Test a model file on corpora, and on everyday speech under ``data``, that it was not trained on.
+
+    Temperature and threshold are its own. What it answers to a corpus is kept in ``out``, so that a call that was
+    stopped goes on with the next one; the figures are written to ``out/unheard.json``.
+    """
+    network = Classifier(read_model(model_path))
+    threshold = network.model.thresholds["uncertain"]
+    corpora = {}
+    for corpus in dict.fromkeys(clip.corpus for clip in clips):
+        mine = [clip for clip in clips if clip.corpus == corpus]
+        corpora[corpus] = of_corpus(predict_packed(model_path, mine, out), threshold)
+    protocol = f"{model_path.name} as it is, on corpora it heard nothing of, any label, int8"
+    speech = speech_for_tests(data, network)
+    found: OfFile = {
+        "protocol": protocol,
+        "model": model_id(network.model),
+        "corpora": corpora,
+        "everyday": {source: event_rates(sounds, network, Config()) for source, sounds in speech.items()},
+    }
+    write_json(out / "unheard.json", found)
+    return found
