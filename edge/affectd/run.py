@@ -13,13 +13,13 @@ from affectd.audio.source import is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
-from affectd.events.event import EventMaker
+from affectd.events.event import EventMaker, Utterance
 from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter
 from affectd.pipeline import run
-from affectd.recognition.classifier import load_classifier
+from affectd.recognition.classifier import Classifier, Network, load_classifier
 from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
@@ -43,6 +43,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
         classifier = load_classifier(config.model)
+        network, ended, settled = _placed(config, classifier, folders, claims, blocks)
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
         conditions = Conditions(manager.status)
@@ -92,12 +93,13 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                     lambda: _patience_seconds(blocks),
                     lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
                     tell_refused,
+                    settled,
                 )
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if is_alone else blocks, sink), manager)
-            run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
+            run(heard, meter.timed(network), sink, config, reloaded, meter.push, ended)
     blocks.raise_failure()
 
 
@@ -137,6 +139,20 @@ def _detached_sinks(
             )
         )
     return started
+
+
+def _placed(
+    config: Config, classifier: Classifier, folders: Folders | None, claims: ExitStack, blocks: StoppableBlocks
+) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
+    """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
+    if classifier.model.head is None:
+        return classifier, lambda utterance: None, None
+    # Imported only here: a model without a head must not cost memory for it.
+    from affectd.place import open_place
+
+    place = open_place(config, classifier, folders, claims)
+    claims.callback(lambda: place.close(_patience_seconds(blocks)))
+    return place.network, place.ended, place.settled
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:
