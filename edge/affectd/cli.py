@@ -64,6 +64,13 @@ def _parser(out: TextIO) -> Parser:
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
 
+    baseline = commands.add_parser("baseline", parents=parents, help="what was learned of this place")
+    baseline.add_argument("--json", action="store_true", help="as one JSON object")
+    action = baseline.add_mutually_exclusive_group()
+    action.add_argument("--reset", action="store_true", help="forget it")
+    action.add_argument("--enroll", action="store_true", help="learn from a minute of ordinary speech, or a file of it")
+    baseline.set_defaults(command=_baseline)
+
     config = commands.add_parser("config", parents=parents, help="print every setting and where it came from")
     config.add_argument("--json", action="store_true", help="as one JSON object instead of TOML")
     config.set_defaults(command=_show_config)
@@ -120,6 +127,29 @@ def _model(options: argparse.Namespace, out: JsonLines) -> int:
     if options.self_test:
         description["self_test"] = self_test(classifier.model, classifier)
     out.write(description)
+    return 0
+
+
+def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.recognition.baseline import head_of
+    from affectd.recognition.classifier import load_classifier
+    from affectd.recognition.model_file import find_model, read_model
+    from affectd.recognition.place import as_text, reset, show
+
+    config = _config(options)
+    model = read_model(find_model(config.model.path))
+    head_of(model)  # before anything is changed: it may have none
+    if options.reset:
+        reset(config)
+    if options.enroll:
+        from affectd.run import enroll
+
+        enroll(config, load_classifier(config.model))
+    found = show(config, model)
+    if options.json:
+        out.write(found)
+    else:
+        out.write_text(as_text(found))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from affectd.audio.microphone import Losses
-from affectd.audio.source import is_live, open_source
+from affectd.audio.source import first_samples, is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
@@ -23,6 +24,9 @@ from affectd.recognition.classifier import Classifier, Network, load_classifier
 from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
+_log = logging.getLogger(__name__)
+
+_ENROLL_SECONDS = 60
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
 # After a signal, so that the process ends within a second.
@@ -148,9 +152,9 @@ def _placed(
     if classifier.model.head is None:
         return classifier, lambda utterance: None, None
     # Imported only here: a model without a head must not cost memory for it.
-    from affectd.place import open_place
+    from affectd.recognition.place import open_place
 
-    place = open_place(config, classifier, folders, claims)
+    place = open_place(config, classifier, folders, claims, live=is_live(config.audio.source))
     claims.callback(lambda: place.close(_patience_seconds(blocks)))
     return place.network, place.ended, place.settled
 
@@ -173,3 +177,25 @@ def _room_seconds(config: Config, *, realtime: bool) -> float:
         return 0.0
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
     return _SLOW_SECONDS if config.file.path or config.mqtt.enabled else math.inf
+
+
+def enroll(config: Config, classifier: Classifier) -> None:
+    """Learn from a minute of live sound, or from a whole file, and save it; an interruption changes nothing.
+
+    Raises
+    ------
+    AffectdError
+        As `affectd.recognition.place.teach`, and if the source fails.
+    """
+    # Imported only here: `serve` must not cost memory for it.
+    from affectd.recognition.place import teach
+
+    def listen(network: Network, ended: Callable[[Utterance], None]) -> None:
+        rate, source = classifier.model.spec.sample_rate, config.audio.source
+        blocks = open_source(source, rate, config=config.audio)
+        if is_live(source):
+            _log.info("learning from %d s of sound: speak as usual", _ENROLL_SECONDS)
+            blocks = first_samples(blocks, _ENROLL_SECONDS * rate)
+        run(blocks, network, Several([]), config, ended=ended)
+
+    teach(config, classifier, listen)

@@ -130,6 +130,19 @@ class Baseline:
         self.value = (self.head.baseline + self.settled * self.learned.offset).astype(np.float32)
 
 
+def head_of(model: ModelFile) -> Head:
+    """Return the head of a model.
+
+    Raises
+    ------
+    UsageError
+        It has none.
+    """
+    if model.head is None:
+        raise UsageError("This model has no baseline: its network gives labels directly (format 1 of the model file).")
+    return model.head
+
+
 class Placed:
     """The network at one place: a `Network` whose head sees the embedding minus the baseline of the place.
 
@@ -142,9 +155,7 @@ class Placed:
     """
 
     def __init__(self, classifier: Classifier, baseline: Baseline | None = None) -> None:
-        head = classifier.model.head
-        if head is None:
-            raise UsageError("the model file has no baseline: its network gives labels directly (format 1)")
+        head = head_of(classifier.model)
         self.model: ModelFile = classifier.model
         self.baseline = Baseline(head) if baseline is None else baseline
         self._classifier, self._head = classifier, head

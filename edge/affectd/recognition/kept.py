@@ -119,7 +119,7 @@ def write_learned(folder: Path, model: ModelFile, content: bytes) -> None:
     path = path_of(folder, model)
     private_folder(folder)
     beside = folder / f".{path.name}"  # one process has the folder
-    file = open_private(beside, os.O_WRONLY | os.O_TRUNC)
+    file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     try:
         written = 0
         while written < len(content):
