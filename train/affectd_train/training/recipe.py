@@ -46,6 +46,7 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
+    n_embedding: int = 0  # numbers that the int8 network gives instead of logits, with a head behind them; 0: logits
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
     weight_decay: float = 0.01
     pretrain_steps: int = 8000
@@ -57,8 +58,11 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """Return all fields, fit for JSON: of the teacher what it is, not where it lies."""
+        # A network without an embedding is the one it was before there were any: so are its runs and its cache.
+        without = () if self.n_embedding else ("n_embedding",)
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
         teacher = self.teacher and hashlib.sha256(Path(self.teacher).read_bytes()).hexdigest()[:16]
-        return dataclasses.asdict(self) | {"spec": self.spec.to_dict(), "teacher": teacher}
+        return fields | {"spec": self.spec.to_dict(), "teacher": teacher}
 
 
 PER_CORPUS = 1500
@@ -73,6 +77,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "batch_size": (1, 4096),
     "save_every": (1, 2**31 - 1),
     "augmented_copies": (0, 100),
+    "n_embedding": (0, 1024),
     "target_share": (0, 1),
     "teacher_share": (0, 1),
     "label_smoothing": (0, 1),
