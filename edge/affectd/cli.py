@@ -20,6 +20,7 @@ from affectd.stdio import claimed_stdout, log_to_stderr, print_error
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
+    from affectd.recognition.classifier import Network
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +59,9 @@ def _parser(out: TextIO) -> Parser:
 
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
+    classify.add_argument(
+        "--together", action="store_true", help="they are of one place: get to know it from all first"
+    )
     classify.set_defaults(command=_classify)
 
     show = commands.add_parser("model", parents=[settings], help="describe the model")
@@ -105,10 +109,17 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
     config = _config(options)
     classifier = load_classifier(config.model)
     sample_rate = classifier.model.spec.sample_rate
+    network: Network = classifier
+    if options.together:
+        from affectd.recognition.place import together
+
+        network = together(
+            options.paths, lambda path: wav_blocks(path, sample_rate, config.audio.channel), classifier, config
+        )
     code = 0
     for path in options.paths:
         try:
-            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), classifier, config)
+            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), network, config)
         except AffectdError as error:
             print_error("affectd", str(error))
             code = code or error.exit_code

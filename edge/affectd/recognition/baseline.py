@@ -159,9 +159,10 @@ class Placed:
         self.model: ModelFile = classifier.model
         self.baseline = Baseline(head) if baseline is None else baseline
         self._classifier, self._head = classifier, head
-        self._begin()
+        self.reset()
 
-    def _begin(self) -> None:
+    def reset(self) -> None:
+        """Begin an utterance; what was heard of one that did not end is not learned from."""
         self._sum = np.zeros(self._head.n_embedding)
         self._count = 0
 
@@ -175,7 +176,7 @@ class Placed:
     def ended(self, utterance: Heard, now: float | None = None) -> bool:
         """Learn from the utterance of the calls since the last one; return whether it was one to learn from."""
         mean, count = self._sum / max(1, self._count), self._count
-        self._begin()
+        self.reset()
         if not count:
             return False
         return self.baseline.learn(

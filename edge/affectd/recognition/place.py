@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from affectd.arrays import Float32
 from affectd.config.directories import state_directory
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders, state_of
-from affectd.errors import DataError, UnavailableError
+from affectd.errors import AffectdError, DataError, UnavailableError
 from affectd.recognition.baseline import Baseline, Heard, Placed, head_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
+from affectd.recognition.recording import classify_recording
 
 
 class Place:
@@ -171,6 +174,36 @@ def _hand_over(*paths: Path) -> None:
     if os.geteuid() == 0 != owner.st_uid:
         for path in paths:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def together(
+    paths: Iterable[str], blocks_of: Callable[[str], Iterable[Float32]], classifier: Classifier, config: Config
+) -> Placed:
+    """Return a network that knows the place where recordings were made, after a first pass over all of them.
+
+    Each counts as one utterance, in their order; one that cannot be read is left out.
+
+    Raises
+    ------
+    UsageError
+        The model has no head.
+    """
+    placed = Placed(classifier)
+    for path in paths:
+        with suppress(AffectdError):
+            found = classify_recording(blocks_of(path), placed, config)
+            placed.ended(_Whole(round(found.speech_seconds * classifier.model.spec.frame_rate)))
+        placed.reset()  # of one that failed in its middle
+    return placed
+
+
+@dataclass
+class _Whole:
+    """A recording as an utterance: all that the gate let through counts as speech."""
+
+    speech_frames: int
+    end_seconds: float = 0.0
+    speech_ratio: float = 1.0
 
 
 def _utc(seconds: float) -> str:

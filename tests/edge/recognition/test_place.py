@@ -8,14 +8,20 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from affectd.audio.source import wav_blocks
+from affectd.config.sections import Config
 from affectd.config.state import claimed_folders, state_of
+from affectd.recognition.baseline import Placed
+from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import path_of
 from affectd.recognition.model_file import ModelFile, find_model, model_id, write_model
+from affectd.recognition.recording import classify_recording
 from broker import wait_until
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import place_model
@@ -224,3 +230,40 @@ def test_enrolling_without_speech_changes_nothing_and_says_so(model: Path, state
     assert done.returncode == 65
     assert "no speech" in done.stderr.decode()
     assert path_of(state, MODEL).read_bytes() == before
+
+
+def classified(*arguments: object) -> list[dict[str, Any]]:
+    done = affectd("classify", *arguments)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
+    model: Path, state: Path, tmp_path: Path
+) -> None:
+    paths = [
+        wav(tmp_path / f"{rate}.wav", as_int16(np.concatenate([silence(1), gain(syllables(2, rate), -15), silence(1)])))
+        for rate in (2.5, 4.0, 5.5)
+    ]
+    missing = tmp_path / "none.wav"
+    alone = classified(*paths, "--model", model)
+    known = classified(*paths[:1], missing, *paths[1:], "--together", "--model", model)
+    classifier = Classifier(MODEL)
+    placed = Placed(classifier)
+    for path in paths:
+        found = classify_recording(wav_blocks(path, 16000), placed, Config())
+        frames = round(found.speech_seconds * MODEL.spec.frame_rate)
+        placed.ended(SimpleNamespace(end_seconds=0.0, speech_frames=frames, speech_ratio=1.0))
+    value = placed.baseline.value.copy()
+    assert placed.baseline.settled > 0.2
+    expected = [classify_recording(wav_blocks(path, 16000), placed, Config()).probabilities for path in paths]
+    assert [line["probabilities"] for line in known] == expected
+    assert [line["probabilities"] for line in alone] != expected
+    np.testing.assert_array_equal(placed.baseline.value, value)
+    assert not state.exists()
+
+
+def test_recordings_together_need_a_model_with_a_head(tmp_path: Path) -> None:
+    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together")
+    assert done.returncode == 64
+    assert done.stdout == b""
+    assert "has no baseline" in done.stderr.decode()
