@@ -9,6 +9,8 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,19 @@ def test_files_without_a_head_are_written_as_before(tmp_path: Path) -> None:
     spec = json.loads(members(tmp_path / "tiny")[0]["spec.json"])
     assert spec["format"] == 1
     assert "baseline" not in spec
+
+
+def test_without_a_head_nothing_of_it_is_imported() -> None:
+    """Modules take memory, which the network that the package has must not pay for."""
+    program = (
+        "import sys; import affectd.run; from affectd.config.sections import ModelConfig\n"
+        "from affectd.recognition.classifier import load_classifier\n"
+        "load_classifier(ModelConfig())\n"
+        "ours = ('head', 'baseline', 'kept', 'place')\n"
+        "print([name for name in ours if 'affectd.recognition.' + name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def reference(model: ModelFile, embedding: np.ndarray, baseline: np.ndarray) -> list[float]:
