@@ -1,4 +1,8 @@
-"""Files of other programs and users: read whole only if they are regular and small."""
+"""Files of other programs and users: read whole only if they are regular and small; and the digests of content.
+
+SHA-256 comes from the modules that `hashlib` itself falls back to. It would load OpenSSL first: 3.6 MB of memory for a
+few digests at the start.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,20 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import sha256
+else:
+    try:
+        from _sha2 import sha256  # Python 3.12 and later
+    except ImportError:
+        try:
+            from _sha256 import sha256
+        except ImportError:  # a Python that was built without them
+            from hashlib import sha256
+
+__all__ = ["open_private", "private_folder", "read_file", "sha256", "tightened"]
 
 
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:

@@ -12,12 +12,12 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,6 +101,7 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
     # Not fork: the parent may already run TensorFlow's threads.
     context = multiprocessing.get_context("forkserver")
     # Ctrl-C reaches all processes of a terminal. This one tells the others, which inherit that they do not hear it.
+    resource_tracker.ensure_running()  # before, because it lets the signal through again when it has started
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
@@ -110,7 +111,9 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
     pool = ProcessPoolExecutor(os.cpu_count(), context, _start, (stop,))
     try:
         chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
-        results = pool.map(partial(_all_of, function), chunks)
+        # Not pool.map, which cancels behind the back of the pool: that falls over it when a process is killed then.
+        futures = deque(pool.submit(_all_of, function, chunk) for chunk in chunks)
+        results = (futures.popleft().result() for _ in chunks)
         yield from tqdm(itertools.chain.from_iterable(results), title, total=len(items))
     except BrokenProcessPool:
         raise UnavailableError(f"{title}: a process was killed, as happens when memory runs out") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from affectd.digest import sha256
+from affectd.files import sha256
 
 _MOST_BYTES = 256
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
-from affectd.digest import sha256
 from affectd.errors import UnavailableError
-from affectd.files import open_private, private_folder, tightened
+from affectd.files import open_private, private_folder, sha256, tightened
 
 _log = logging.getLogger(__name__)
 

@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectd.arrays import Array, Float32
-from affectd.digest import sha256
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
-from affectd.files import read_file
+from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
 from affectd.recognition.checks import (
     LEAST,
