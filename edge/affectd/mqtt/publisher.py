@@ -103,6 +103,7 @@ class Publisher:
                 listen=mute is not None,
                 period_seconds=config.telemetry.period_seconds,
                 version=__version__,
+                settles=settled is not None,
             )
         self._announcement = Publication(topics.discovery, announcement, retain=True)
         subscriptions: dict[str, Callable[[bytes, bool], None]] = {}

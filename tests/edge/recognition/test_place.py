@@ -119,6 +119,18 @@ def test_a_file_starts_cold_and_leaves_the_place_alone(model: Path, state: Path,
     assert path_of(state, MODEL).read_bytes() == before
 
 
+def test_with_mqtt_it_is_kept_beside_the_outbox(
+    model: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("ENABLED", "true"), ("HOST", "127.0.0.1"), ("PORT", "1")):
+        monkeypatch.setenv(f"AFFECTD_MQTT_{name}", value)
+    assert affectd("run", "--source", wav(tmp_path / "speech.wav", SPEECH), "--model", model).returncode == 0
+    assert (state / "lock").exists()
+    assert not path_of(state, MODEL).exists()
+    assert affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH)).returncode == 0
+    assert kept(state)["seconds"] > 0
+
+
 def test_with_a_model_without_a_head_nothing_is_kept(state: Path) -> None:
     assert affectd("run", "--source", "-", stdin=pcm(SPEECH)).returncode == 0
     assert not state.exists()
