@@ -85,9 +85,9 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``device``, ``model``, ``seconds`` of speech (those long ago count less), ``settled`` (0 to 1), ``since``
-        (RFC 3339, UTC, by the clock of the board; None if nothing was learned), and ``distance`` from the mean of the
-        training, where 1 is as far as the embeddings of the training are on the average.
+        ``device``, ``folder`` of its state, ``model``, ``seconds`` of speech (those long ago count less), ``settled``
+        (0 to 1), ``since`` (RFC 3339, UTC, by the clock of the board; None if nothing was learned), and ``distance``
+        from the mean of the training, where 1 is as far as the embeddings of the training are on the average.
 
     Raises
     ------
@@ -99,6 +99,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     since = baseline.learned.since
     return {
         "device": device,
+        "folder": str(state_of(device)),
         "model": model_id(model),
         "seconds": round(baseline.learned.seconds, 1),
         "settled": round(baseline.settled, 3),
@@ -110,7 +111,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
 def as_text(found: Mapping[str, Any]) -> str:
     """Return what `show` found as a sentence."""
     if not found["seconds"]:
-        return f"{found['device']}: nothing was learned of this place yet"
+        return f"{found['device']}: nothing was learned of this place yet, says {found['folder']}"
     since = "" if found["since"] is None else f" since {found['since']}"
     return (
         f"{found['device']}: {100 * found['settled']:.0f} % settled, from {found['seconds']:.0f} s of speech{since};"

@@ -195,13 +195,15 @@ def test_the_command_shows_what_was_learned_and_forgets_it(model: Path, state: P
     empty = shown(model)
     assert empty == {
         "device": "kitchen",
+        "folder": str(state),
         "model": model_id(MODEL),
         "seconds": 0.0,
         "settled": 0.0,
         "since": None,
         "distance": 0.0,
     }
-    assert affectd("baseline", "--model", model).stdout == b"kitchen: nothing was learned of this place yet\n"
+    text = affectd("baseline", "--model", model).stdout.decode()
+    assert text == f"kitchen: nothing was learned of this place yet, says {state}\n"
     assert not state.exists()
     affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
     found, body = shown(model), kept(state)
@@ -233,6 +235,28 @@ def test_of_live_sound_it_learns_from_a_minute(model: Path, state: Path) -> None
 
     minute = np.tile(SPEECH, 20)[: 60 * 16000]
     assert enrolled(minute) == enrolled(np.concatenate([minute, SPEECH, SPEECH]))
+
+
+def test_enrolling_from_what_is_missing_or_interrupted_changes_nothing(
+    model: Path, state: Path, tmp_path: Path
+) -> None:
+    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    before = path_of(state, MODEL).read_bytes()
+    done = affectd("baseline", "--enroll", "--source", tmp_path / "none.wav", "--model", model)
+    assert done.returncode == 66
+    assert done.stderr.decode().count("\n") == 1
+    command = [sys.executable, "-m", "affectd", "baseline", "--enroll", "--source", "-", "--model", str(model)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        running.stdin.write(pcm(SPEECH))
+        running.stdin.flush()
+        assert b"speak as usual" in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=PATIENCE_SECONDS)
+        assert running.returncode == 130
+        assert b"Traceback" not in errors
+    assert path_of(state, MODEL).read_bytes() == before
 
 
 def test_enrolling_without_speech_changes_nothing_and_says_so(model: Path, state: Path, tmp_path: Path) -> None:
