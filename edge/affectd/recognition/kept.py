@@ -36,7 +36,7 @@ _MOST_BYTES = 16384
 # Beyond the end of time as `datetime` knows it.
 _LAST_SECOND = 250_000_000_000
 _FLOAT16_MOST = 65504.0
-_KEYS = {"device", "model", "seconds", "since", "offset"}
+_KEYS = {"device", "model", "head", "seconds", "since", "offset"}
 
 
 def path_of(folder: Path, model: ModelFile) -> Path:
@@ -50,6 +50,7 @@ def encode(learned: Learned, device: str, model: ModelFile, head: Head) -> bytes
     body = {
         "device": device,
         "model": model_id(model),
+        "head": _id(head),
         "seconds": round(learned.seconds, 3),
         "since": None if learned.since is None else round(learned.since),
         "offset": binascii.b2a_base64(steps.tobytes(), newline=False).decode(),
@@ -73,7 +74,7 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
         raise ValueError("it is damaged")
     if body["device"] != device:
         raise ValueError("it is of a device with another id")
-    if body["model"] != model_id(model):
+    if (body["model"], body["head"]) != (model_id(model), _id(head)):
         raise ValueError("it is of another model")
     seconds, since = body["seconds"], body["since"]
     is_time = since is None or (isinstance(since, int) and 0 <= since <= _LAST_SECOND)
@@ -82,6 +83,11 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
     if not (is_number(seconds) and seconds >= 0 and is_time and is_mean):
         raise ValueError("its numbers are impossible")
     return Learned(float(seconds), steps * head.spread, since)
+
+
+def _id(head: Head) -> int:
+    """Name what the numbers in the file are relative to: the same network may be packed with another head."""
+    return zlib.crc32(head.baseline.tobytes() + head.spread.tobytes())
 
 
 def _steps(text: object) -> Float64:

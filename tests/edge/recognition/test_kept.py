@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 import os
@@ -62,7 +63,7 @@ def test_what_is_written_is_read_to_the_precision_of_float16(
 
 def test_the_file_is_small_and_holds_what_the_documents_say() -> None:
     body = json.loads(content())
-    assert body.keys() == {"device", "model", "seconds", "since", "offset", "crc32"}
+    assert body.keys() == {"device", "model", "head", "seconds", "since", "offset", "crc32"}
     assert (body["device"], body["model"]) == ("kitchen", model_id(MODEL))
     steps = np.frombuffer(base64.b64decode(body["offset"]), "<f2")
     np.testing.assert_allclose(steps, learned().offset / HEAD.spread, rtol=1e-3)
@@ -81,6 +82,13 @@ def test_a_baseline_goes_on_after_a_restart(tmp_path: Path) -> None:
     np.testing.assert_allclose(after.value, before.value, atol=1e-3)
     assert after.learned.since == 1.6e9
     assert read(tmp_path / "devices" / "bath") is None
+
+
+def test_the_same_network_with_another_start_begins_anew() -> None:
+    for name in ("baseline", "spread"):
+        other = dataclasses.replace(HEAD, **{name: getattr(HEAD, name) * np.float32(1.5)})
+        with pytest.raises(ValueError, match="another model"):
+            decode(content(), "kitchen", MODEL, other)
 
 
 def test_the_owner_alone_may_read_it(tmp_path: Path) -> None:
