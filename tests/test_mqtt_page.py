@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_null(field: str) -> None:
 
 def test_every_entity_is_in_the_table() -> None:
     topics = Topics("kitchen")
-    described = discovery("kitchen", ("calm",), topics, listen=True, period_seconds=60.0, version="1")
+    described = discovery("kitchen", ("calm",), topics, listen=True, period_seconds=60.0, version="1", settles=True)
     expected = {
         f"{component['p']}.kitchen_{component['name'].lower().replace(' ', '_')}"
         for component in json.loads(described)["cmps"].values()

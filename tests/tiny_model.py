@@ -10,6 +10,7 @@ import numpy as np
 
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.head import BaselineSpec, Head
 from affectd.recognition.model_file import ModelFile
 
 DATA = Path(__file__).parent / "data"
@@ -51,4 +52,37 @@ def draft_model(**changes: Any) -> ModelFile:
 def tiny_model(**changes: Any) -> ModelFile:
     """The tiny model with the golden vectors that the interpreter at hand gives; `changes` replace fields."""
     draft = draft_model()
+    return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
+
+
+BASELINE = {
+    "prior_seconds": 20.0,
+    "half_life_hours": 2.0,
+    "utterance_seconds": 6.0,
+    "least_seconds": 0.3,
+    "least_speech_ratio": 0.2,
+    "near_distance": 1.5,
+    "far_distance": 8.0,
+}
+PLACE_LABELS = ("angry", "calm", "happy", "sad")
+
+
+def draft_place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFile:
+    """The tiny model in format 2, its three outputs taken as an embedding; `spec` replaces numbers of the baseline."""
+    random = np.random.default_rng(7)
+    n_embedding, n_labels = len(LABELS), len(PLACE_LABELS)
+    head = Head(
+        weights=random.normal(0, 2, (n_embedding, n_labels)).astype(np.float32),
+        bias=random.normal(0, 0.3, n_labels).astype(np.float32),
+        baseline=np.array([0.25, -0.5, 0.125], np.float32),
+        spread=np.array([0.4, 0.2, 0.3], np.float32),
+        spec=BaselineSpec(**{**BASELINE, **(spec or {})}),
+    )
+    golden = {**draft_model().golden, "logits": np.zeros(n_labels, np.float32)}
+    return draft_model(**{"labels": PLACE_LABELS, "golden": golden, "head": head, **changes})
+
+
+def place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFile:
+    """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
+    draft = draft_place_model(spec)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})

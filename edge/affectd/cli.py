@@ -20,6 +20,7 @@ from affectd.stdio import claimed_stdout, log_to_stderr, print_error
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
+    from affectd.recognition.classifier import Network
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,11 +59,21 @@ def _parser(out: TextIO) -> Parser:
 
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
+    classify.add_argument(
+        "--together", action="store_true", help="they are of one place: get to know it from all first"
+    )
     classify.set_defaults(command=_classify)
 
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
+
+    baseline = commands.add_parser("baseline", parents=parents, help="what was learned of this place")
+    baseline.add_argument("--json", action="store_true", help="as one JSON object")
+    action = baseline.add_mutually_exclusive_group()
+    action.add_argument("--reset", action="store_true", help="forget it")
+    action.add_argument("--enroll", action="store_true", help="learn from a minute of ordinary speech, or a file of it")
+    baseline.set_defaults(command=_baseline)
 
     config = commands.add_parser("config", parents=parents, help="print every setting and where it came from")
     config.add_argument("--json", action="store_true", help="as one JSON object instead of TOML")
@@ -98,10 +109,17 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
     config = _config(options)
     classifier = load_classifier(config.model)
     sample_rate = classifier.model.spec.sample_rate
+    network: Network = classifier
+    if options.together:
+        from affectd.recognition.place import together
+
+        network = together(
+            options.paths, lambda path: wav_blocks(path, sample_rate, config.audio.channel), classifier, config
+        )
     code = 0
     for path in options.paths:
         try:
-            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), classifier, config)
+            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), network, config)
         except AffectdError as error:
             print_error("affectd", str(error))
             code = code or error.exit_code
@@ -120,6 +138,29 @@ def _model(options: argparse.Namespace, out: JsonLines) -> int:
     if options.self_test:
         description["self_test"] = self_test(classifier.model, classifier)
     out.write(description)
+    return 0
+
+
+def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.recognition.baseline import head_of
+    from affectd.recognition.classifier import load_classifier
+    from affectd.recognition.model_file import find_model, read_model
+    from affectd.recognition.place import as_text, reset, show
+
+    config = _config(options)
+    model = read_model(find_model(config.model.path))
+    head_of(model)  # before anything is changed: it may have none
+    if options.reset:
+        reset(config)
+    if options.enroll:
+        from affectd.run import enroll
+
+        enroll(config, load_classifier(config.model))
+    found = show(config, model)
+    if options.json:
+        out.write(found)
+    else:
+        out.write_text(as_text(found))
     return 0
 
 

@@ -47,11 +47,13 @@ def run(
     config: Config,
     reloaded: Callable[[], Config | None] = lambda: None,
     measure: Callable[[Float32, Bool], None] = lambda level, active: None,
+    ended: Callable[[Utterance], object] = lambda utterance: None,
 ) -> None:
     """Process ``blocks`` until they end; each utterance gives ``start``, ``change``..., ``end``, or no event.
 
     When ``reloaded`` returns a configuration, an open utterance ends and the new thresholds apply.
     ``measure`` gets the level (n,) float32 dBFS of new frames and whether each was speech, (n,) bool.
+    ``ended`` gets each utterance at its end, after its last event.
 
     Examples
     --------
@@ -90,6 +92,8 @@ def run(
         answer = smoother.overall()
         if utterance is not None and last_label is not None and answer is not None:
             sink.write(events.emotion("end", answer, utterance))
+        if utterance is not None:
+            ended(utterance)
 
     for frames in frame_strides(blocks, Framer(spec), stride_length):
         level = band_level(frames, spec.sample_rate)

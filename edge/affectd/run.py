@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,20 +10,23 @@ from contextlib import ExitStack
 from functools import partial
 
 from affectd.audio.microphone import Losses
-from affectd.audio.source import is_live, open_source
+from affectd.audio.source import first_samples, is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
-from affectd.events.event import EventMaker
+from affectd.events.event import EventMaker, Utterance
 from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter
 from affectd.pipeline import run
-from affectd.recognition.classifier import load_classifier
+from affectd.recognition.classifier import Classifier, Network, load_classifier
 from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
+_log = logging.getLogger(__name__)
+
+_ENROLL_SECONDS = 60
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
 # After a signal, so that the process ends within a second.
@@ -43,6 +47,7 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
         classifier = load_classifier(config.model)
+        network, ended, settled = _placed(config, classifier, folders, claims, blocks)
         reports = Reports(EventMaker(config.device.id, classifier.model).status)
         manager = ServiceManager()
         conditions = Conditions(manager.status)
@@ -92,12 +97,13 @@ def serve(read_config: Callable[[], Config], out: JsonLines, *, realtime: bool) 
                     lambda: _patience_seconds(blocks),
                     lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
                     tell_refused,
+                    settled,
                 )
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if is_alone else blocks, sink), manager)
-            run(heard, meter.timed(classifier), sink, config, reloaded, meter.push)
+            run(heard, meter.timed(network), sink, config, reloaded, meter.push, ended)
     blocks.raise_failure()
 
 
@@ -139,6 +145,20 @@ def _detached_sinks(
     return started
 
 
+def _placed(
+    config: Config, classifier: Classifier, folders: Folders | None, claims: ExitStack, blocks: StoppableBlocks
+) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
+    """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
+    if classifier.model.head is None:
+        return classifier, lambda utterance: None, None
+    # Imported only here: a model without a head must not cost memory for it.
+    from affectd.recognition.place import open_place
+
+    place = open_place(config, classifier, folders, claims, live=is_live(config.audio.source))
+    claims.callback(lambda: place.close(_patience_seconds(blocks)))
+    return place.network, place.ended, place.settled
+
+
 def _mute(config: Config, folders: Folders | None) -> Mute | None:
     """Return the switch behind the command ``listen``; None if it is disabled."""
     return Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
@@ -157,3 +177,25 @@ def _room_seconds(config: Config, *, realtime: bool) -> float:
         return 0.0
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
     return _SLOW_SECONDS if config.file.path or config.mqtt.enabled else math.inf
+
+
+def enroll(config: Config, classifier: Classifier) -> None:
+    """Learn from a minute of live sound, or from a whole file, and save it; an interruption changes nothing.
+
+    Raises
+    ------
+    AffectdError
+        As `affectd.recognition.place.teach`, and if the source fails.
+    """
+    # Imported only here: `serve` must not cost memory for it.
+    from affectd.recognition.place import teach
+
+    def listen(network: Network, ended: Callable[[Utterance], None]) -> None:
+        rate, source = classifier.model.spec.sample_rate, config.audio.source
+        blocks = open_source(source, rate, config=config.audio)
+        if is_live(source):
+            _log.info("learning from %d s of sound: speak as usual", _ENROLL_SECONDS)
+            blocks = first_samples(blocks, _ENROLL_SECONDS * rate)
+        run(blocks, network, Several([]), config, ended=ended)
+
+    teach(config, classifier, listen)

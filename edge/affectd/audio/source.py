@@ -96,6 +96,15 @@ def is_live(name: str) -> bool:
     return name == "mic"
 
 
+def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
+    """Yield the first samples of a source, and read no more of it than that."""
+    for block in blocks:
+        yield block[:n_samples]
+        n_samples -= len(block)
+        if n_samples <= 0:
+            return
+
+
 def _standard_input(descriptor: int) -> io.BufferedReader:
     try:
         # What does not block looks like an end before each pause; some parents, such as ssh, leave it so.

@@ -30,6 +30,16 @@ class Folders(NamedTuple):
     """In memory, None without one: events that wait."""
 
 
+def state_of(device: str) -> Path:
+    """Return the state folder of a device, which may not exist."""
+    return _own(state_directory(), device)
+
+
+def _own(base: Path, device: str) -> Path:
+    # An id may be longer than the name of a folder.
+    return base / "devices" / (device if len(device) <= _MOST_NAME else sha256(device.encode()).hexdigest())
+
+
 @contextmanager
 def claimed_folders(device: str) -> Iterator[Folders]:
     """Give the folders of a device to this process alone, within the ``with`` block.
@@ -44,9 +54,7 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     """
     runtime = runtime_directory()
     folders = Folders(state_directory(), runtime)
-    # An id may be longer than the name of a folder.
-    name = device if len(device) <= _MOST_NAME else sha256(device.encode()).hexdigest()
-    own = Folders(*(None if base is None else base / "devices" / name for base in folders))  # type: ignore[arg-type]
+    own = Folders(state_of(device), None if runtime is None else _own(runtime, device))
     with ExitStack() as locks:
         for folder in {os.path.realpath(folder): folder for folder in filter(None, own)}.values():
             _lock(folder, device, locks)

@@ -45,14 +45,14 @@ class Utterance:
         self.end_seconds = start_seconds
         self._power = 0.0
         self._frames = 0
-        self._active_frames = 0
+        self.speech_frames = 0  # since the gate opened, without the hangover
 
     def push(self, frames: Float32, active: Bool) -> None:
         """Add ``(n, window_length)`` float32 frames and which of them were speech, ``(n,)`` bool."""
         # The variance and not the mean square, which leaves out a DC offset.
         self._power += float(frames.var(axis=1).sum())
         self._frames += len(frames)
-        self._active_frames += int(active.sum())
+        self.speech_frames += int(active.sum())
 
     @property
     def level_dbfs(self) -> float | None:
@@ -64,7 +64,7 @@ class Utterance:
     @property
     def speech_ratio(self) -> float:
         """Share of the frames since the gate opened that were speech, without the hangover."""
-        return self._active_frames / self._frames if self._frames else 0.0
+        return self.speech_frames / self._frames if self._frames else 0.0
 
 
 class EventMaker:

@@ -31,7 +31,14 @@ _Component = dict[str, Any]
 
 
 def discovery(
-    device: str, labels: tuple[str, ...], topics: Topics, *, listen: bool, period_seconds: float, version: str
+    device: str,
+    labels: tuple[str, ...],
+    topics: Topics,
+    *,
+    listen: bool,
+    period_seconds: float,
+    version: str,
+    settles: bool = False,
 ) -> str:
     """Return the retained payload of `Topics.discovery`.
 
@@ -49,9 +56,14 @@ def discovery(
         Interval of telemetry and state; after three without a report the entities become unknown.
     version : str
         Of affectd.
+    settles : bool
+        Whether the model gets to know its place, which gives the device a sensor of how far it does.
     """
     identity = f"affectd_{device}"
     stale = math.ceil(_STALE_PERIODS * period_seconds + _STALE_SECONDS)
+    diagnostics = {name: {**diagnostic, "expire_after": stale} for name, diagnostic in _diagnostics(topics).items()}
+    if not settles:
+        diagnostics["settled"] = {"p": "sensor"}
     components = {
         **_state_components(labels, topics, stale),
         "transition": {
@@ -63,7 +75,7 @@ def discovery(
             "event_types": ["start", "change", "end"],
             "value_template": _TRANSITION,
         },
-        **{name: {**diagnostic, "expire_after": stale} for name, diagnostic in _diagnostics(topics).items()},
+        **diagnostics,
         "listen": _listen(topics) if listen else {"p": "switch"},
     }
     for name, component in components.items():
@@ -156,6 +168,7 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
         "overflows": sensor("Overflows", "overflows", None, None, counter=True),
         "waiting": sensor("Waiting events", "outbox_events", None, None),
         "lost": sensor("Lost events", "outbox_dropped", None, None, counter=True),
+        "settled": sensor("Settled", "settled | multiply(100) | round(0)", "%", None),
     }
 
 

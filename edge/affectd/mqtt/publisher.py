@@ -45,7 +45,8 @@ class Publisher:
 
     `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
     `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
-    sink did not get; `tell_refused` gets the topics that the broker refuses when they change.
+    sink did not get; `tell_refused` gets the topics that the broker refuses when they change; `settled` says how far
+    the network knows its place, and is None for one that learns none.
 
     Raises
     ------
@@ -66,6 +67,7 @@ class Publisher:
         patience_seconds: Callable[[], float] = lambda: 5.0,
         events_dropped: Callable[[], dict[str, int]] = dict,
         tell_refused: Callable[[list[str]], None] = lambda topics: None,
+        settled: Callable[[], float] | None = None,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
@@ -89,6 +91,7 @@ class Publisher:
             muted=lambda: mute is not None and mute.is_muted,
             refused=lambda: self._connection.refused,
             events_dropped=events_dropped,
+            settled=settled,
         )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
@@ -100,6 +103,7 @@ class Publisher:
                 listen=mute is not None,
                 period_seconds=config.telemetry.period_seconds,
                 version=__version__,
+                settles=settled is not None,
             )
         self._announcement = Publication(topics.discovery, announcement, retain=True)
         subscriptions: dict[str, Callable[[bytes, bool], None]] = {}

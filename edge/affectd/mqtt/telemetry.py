@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from affectd.audio.microphone import Losses
     from affectd.recognition.classifier import Network
 
-SCHEMA = 2
+SCHEMA = 3
 # Slightly above the floor, because that is computed in float32.
 _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 # The median is over this many last times, because a period may be a day.
@@ -123,13 +123,14 @@ class Telemetry:
         root: Path = Path("/"),
         refused: Callable[[], Iterable[str]] = tuple,
         events_dropped: Callable[[], dict[str, int]] = dict,
+        settled: Callable[[], float] | None = None,
     ) -> None:
         self._device = device
         self._meter = meter
         self._losses = losses
         self._backlog = backlog
         self._muted, self._refused = muted, refused
-        self._events_dropped = events_dropped
+        self._events_dropped, self._settled = events_dropped, settled
         self._root = root
         self._began = self._before = time.monotonic()
         self._cpu_before = time.process_time()
@@ -158,4 +159,5 @@ class Telemetry:
             "events_dropped": self._events_dropped(),
             "muted": self._muted(),
             "refused": sorted(self._refused()),
+            "settled": None if self._settled is None else round(self._settled(), 3),
         }

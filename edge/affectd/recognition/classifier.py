@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +18,16 @@ from affectd.features.mfcc import Mfcc
 from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
 from affectd.stdio import quiet
 
+if TYPE_CHECKING:
+    from affectd.recognition.head import Head
+
 # Distribution name to module, in order of preference; without TensorFlow, which does not fit on the device.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
 STEPS_LIMIT = 1
+# The head is computed in float64.
+LOGITS_LIMIT = 1e-3
 _MOST_MESSAGE = 300
 # Of the network's input and output; beyond them float32 overflows.
 _SCALES = (1e-9, 1e9)
@@ -83,13 +89,27 @@ class Classifier:
             if any(_runs_ours(name, model.tflite) for name in names):
                 raise ModelFileError(f"tflite: expected a network that the interpreter can run ({said})")
             raise UnavailableError(f"no TFLite interpreter can run this model ({said})")
-        n_frames, n_mfcc, n_labels = model.n_frames, model.spec.n_mfcc, len(model.labels)
+        n_frames, n_mfcc, n_outputs = model.n_frames, model.spec.n_mfcc, model.n_outputs
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))
-        self._output, self._output_scale = _tensor("output", outputs, (1, n_labels))
+        self._output, self._output_scale = _tensor("output", outputs, (1, n_outputs))
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_mfcc), all float32.
+
+        With a head, those at the baseline that the model file has.
+
+        Raises
+        ------
+        UnavailableError
+            A value is not finite.
+        """
+        output = self.embed(cepstra)
+        head = self.model.head
+        return softmax(output if head is None else head.logits(output, head.baseline), self.model.temperature)
+
+    def embed(self, cepstra: Float32) -> Float32:
+        """Return what the network gives, dequantized: the embedding (n_embedding,), or without a head the logits.
 
         Raises
         ------
@@ -102,14 +122,18 @@ class Classifier:
                 f"NumPy {np.__version__} does not compute on this processor: the features of finite sound came out as"
                 " NaN or infinite; affectd model --self-test shows whether another version of NumPy does."
             )
-        return softmax(dequantize(self.invoke(self.quantize(cepstra)), *self._output_scale), self.model.temperature)
+        return self.dequantize(self.invoke(self.quantize(cepstra)))
 
     def quantize(self, cepstra: Float32) -> Int8:
         """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
         return quantize((cepstra - self.model.mean) / self.model.std, *self._input_scale)
 
+    def dequantize(self, output: Int8) -> Float32:
+        """Return the network's int8 output as real numbers, float32 of the same shape."""
+        return dequantize(output, *self._output_scale)
+
     def invoke(self, quantized: Int8) -> Int8:
-        """Run the network alone: int8 (n_frames, n_mfcc) in, int8 logits (n_labels,) out."""
+        """Run the network alone: int8 (n_frames, n_mfcc) in, int8 (n_outputs,) out."""
         # set_tensor takes half the time of a view through tensor().
         self._interpreter.set_tensor(self._input, quantized[np.newaxis])
         self._interpreter.invoke()
@@ -176,7 +200,12 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     cepstra = mfcc.cepstra(context.view())
     quantized = classifier.quantize(cepstra)
     output = classifier.invoke(quantized)
-    return {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
+    golden: dict[str, Array] = {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
+    return golden if model.head is None else {**golden, "logits": _golden_logits(output, classifier, model.head)}
+
+
+def _golden_logits(output: Int8, classifier: Classifier, head: Head) -> Float32:
+    return head.logits(classifier.dequantize(output), head.baseline)
 
 
 def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
@@ -186,12 +215,13 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     -------
     dict
         ``cepstra_difference`` (largest absolute difference), ``input_steps`` and ``output_steps`` (largest
-        difference in int8 steps; each stage gets the stored input, so it is tested alone).
+        difference in int8 steps), and with a head ``logits_difference``; each stage gets the stored input, so it is
+        tested alone.
 
     Raises
     ------
     ModelFileError
-        A difference above `CEPSTRA_LIMIT` or `STEPS_LIMIT`; the message names the golden vector.
+        A difference above `CEPSTRA_LIMIT`, `STEPS_LIMIT` or `LOGITS_LIMIT`; the message names the golden vector.
 
     Examples
     --------
@@ -202,12 +232,16 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     golden = model.golden
     here = golden_vectors(golden["samples"], classifier)
     here["output"] = classifier.invoke(golden["input"])
-    differences = {}
-    for key, field, limit in (
+    stages = [
         ("cepstra_difference", "cepstra", CEPSTRA_LIMIT),
         ("input_steps", "input", STEPS_LIMIT),
         ("output_steps", "output", STEPS_LIMIT),
-    ):
+    ]
+    if model.head is not None:
+        here["logits"] = _golden_logits(golden["output"], classifier, model.head)
+        stages.append(("logits_difference", "logits", LOGITS_LIMIT))
+    differences = {}
+    for key, field, limit in stages:
         # float64: the difference of two int8 may not fit an int8.
         difference = float(np.abs(here[field].astype(np.float64) - golden[field]).max())
         # Not "difference > limit", which is false for NaN.
@@ -295,16 +329,17 @@ def load_classifier(config: ModelConfig, threads: int = 1) -> Classifier:
 def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
     """Describe a model file and the interpreter that runs it."""
     model = classifier.model
-    return {
+    description = {
         "path": str(path),
         "model": model_id(model),
         "bytes": path.stat().st_size,
         "labels": list(model.labels),
         "input": [1, model.n_frames, model.spec.n_mfcc],
-        "output": [1, len(model.labels)],
+        "output": [1, model.n_outputs],
         "temperature": model.temperature,
         "thresholds": model.thresholds,
         "features": model.spec.to_dict(),
         "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
         "card": model.card,
     }
+    return description if model.head is None else description | {"baseline": asdict(model.head.spec)}

@@ -1,11 +1,14 @@
 """The model file: a ``.tflite`` with a zip appended that holds everything else the device needs.
 
-By TFLite's convention for associated files, the interpreter ignores the zip.
+By TFLite's convention for associated files, the interpreter ignores the zip. In format 1 the network gives logits, in
+format 2 an embedding, which a `Head` turns into logits.
 
 =============== ==========================================================================
-``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds
+``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; in format 2
+                also how the baseline learns
 ``labels.txt``  the labels again, one per line, for generic TFLite tools
-``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test
+``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; in format 2 also its
+                logits, and the arrays of the head
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
 
@@ -17,25 +20,38 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
-import reprlib
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from affectd.arrays import Array, Float32
 from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
+from affectd.recognition.checks import (
+    LEAST,
+    MOST,
+    Checks,
+    check_keys,
+    describe,
+    is_array,
+    is_count,
+    is_json,
+    is_line,
+    is_number,
+    parse,
+    require,
+)
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from affectd.recognition.head import Head
+
+FORMATS = (1, 2)
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
 _GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
 _DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
@@ -48,13 +64,7 @@ _MOST_LABELS = 1000
 _MOST_LETTERS = 100
 _MOST_GOLDEN_FRAMES = 10_000
 _MOST_DEPTH = 32
-_MOST_MESSAGE = 300
-# Far beyond every real value, and products of these are still finite in float32.
-_MOST = 1e9
-_LEAST = 1e-9
 _MEMBERS = tuple(_MOST_BYTES)
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,11 +87,14 @@ class ModelFile:
         Probabilities from 0 to 1; ``"uncertain"`` is the one below which no label is named.
     golden : dict of str to ndarray
         ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_mfcc) float32; ``input`` (n_frames, n_mfcc) int8;
-        ``output`` (n_labels,) int8.
+        ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the baseline is the
+        head's own.
     card : dict
         Data and terms, split, metrics, training revision; JSON values only.
     tflite : bytes
         The network alone.
+    head : Head, optional
+        What turns the embedding into logits, in format 2; without one the network gives logits itself.
 
     Raises
     ------
@@ -105,56 +118,68 @@ class ModelFile:
     golden: dict[str, Array]
     card: dict[str, Any]
     tflite: bytes
+    head: Head | None = None
 
     def __post_init__(self) -> None:
-        for field, valid, expected, found in self._checks():
-            if not valid:
-                raise ModelFileError(f"{field}: expected {expected}, found {_describe(found)}")
+        require(self._checks())
+        require(self._golden_checks())
 
-    def _checks(self) -> Iterator[tuple[str, bool, str, object]]:
-        """Yield (field, is valid, expected, found); each check may rely on those before it."""
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers the network gives: one logit for each label, or the embedding."""
+        return len(self.labels) if self.head is None else self.head.n_embedding
+
+    def _checks(self) -> Checks:
         n_mfcc, labels, temperature = self.spec.n_mfcc, self.labels, self.temperature
         yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
         rate = self.spec.frame_rate
         overlap = self.spec.window_length / self.spec.hop_length
         yield "features.hop_length", overlap <= 64, "1/64 of window_length or more", self.spec.hop_length
         yield "features.hop_length", 1 <= rate <= 1000, "1 to 1000 frames per second", rate
-        yield "n_frames", _is_count(self.n_frames), "a whole number above 0", self.n_frames
+        yield "n_frames", is_count(self.n_frames), "a whole number above 0", self.n_frames
         yield "n_frames", self.n_frames <= _MOST_FRAMES, f"at most {_MOST_FRAMES}", self.n_frames
         for field, array in (("mean", self.mean), ("std", self.std)):
-            yield field, _is_array(array, np.float32, n_mfcc), f"float32 ({n_mfcc},)", array
-            yield field, bool((np.abs(array) <= _MOST).all()), f"finite numbers up to {_MOST:g}", array.tolist()
+            yield field, is_array(array, np.float32, n_mfcc), f"float32 ({n_mfcc},)", array
+            yield field, bool((np.abs(array) <= MOST).all()), f"finite numbers up to {MOST:g}", array.tolist()
         least = float(self.std.min())
         yield "std", least > 0, "numbers above 0", least
-        yield "std", least >= _LEAST, f"numbers of at least {_LEAST:g}", least
+        yield "std", least >= LEAST, f"numbers of at least {LEAST:g}", least
         yield "labels", isinstance(labels, tuple) and labels != (), "at least one label", labels
         yield "labels", len(labels) <= _MOST_LABELS, f"at most {_MOST_LABELS} labels", len(labels)
         for label in labels:
-            yield "labels", _is_line(label), "names of one line without spaces around them", label
+            yield "labels", is_line(label), "names of one line without spaces around them", label
             yield "labels", len(label) <= _MOST_LETTERS, f"names of at most {_MOST_LETTERS} letters", label
             yield "labels", labels.count(label) == 1, "each label once", label
             yield "labels", label != "uncertain", "names other than what an event has instead of one", label
-        yield "temperature", _is_number(temperature) and temperature > 0, "a number above 0", temperature
+        yield "temperature", is_number(temperature) and temperature > 0, "a number above 0", temperature
         yield "temperature", 1e-6 <= temperature <= 1e6, "a number from 1e-06 to 1e+06", temperature
         yield "thresholds", isinstance(self.thresholds, dict), "an object", self.thresholds
         yield "thresholds", "uncertain" in self.thresholds, "the key 'uncertain'", sorted(self.thresholds)
         for name, value in self.thresholds.items():
-            yield "thresholds", _is_line(name) and len(name) <= _MOST_LETTERS, "names of one line", name
-            yield f"thresholds.{name}", _is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
-        keys = sorted(self.golden)
-        yield "golden", keys == sorted(_GOLDEN_KEYS), f"the arrays {', '.join(_GOLDEN_KEYS)}", keys
+            yield "thresholds", is_line(name) and len(name) <= _MOST_LETTERS, "names of one line", name
+            yield f"thresholds.{name}", is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
+        yield "card", isinstance(self.card, dict), "an object", self.card
+        yield "card", is_json(self.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", self.card
+        if self.head is not None:
+            yield from self.head.checks(len(labels))
+
+    def _golden_checks(self) -> Checks:
+        keys, expected_keys = sorted(self.golden), _GOLDEN_KEYS if self.head is None else (*_GOLDEN_KEYS, "logits")
+        yield "golden", keys == sorted(expected_keys), f"the arrays {', '.join(expected_keys)}", keys
         samples, cepstra, quantized, output = (self.golden[key] for key in _GOLDEN_KEYS)
-        frames = (self.n_frames, n_mfcc)
-        yield "golden.samples", _is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
+        frames = (self.n_frames, self.spec.n_mfcc)
+        yield "golden.samples", is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
         n_golden = self.spec.count_frames(samples.size)
         expected = f"at most {_MOST_GOLDEN_FRAMES} frames of sound"
         yield "golden.samples", n_golden <= _MOST_GOLDEN_FRAMES, expected, n_golden
-        yield "golden.cepstra", _is_array(cepstra, np.float32, *frames), f"float32 {frames}", cepstra
+        yield "golden.cepstra", is_array(cepstra, np.float32, *frames), f"float32 {frames}", cepstra
         yield "golden.cepstra", bool(np.isfinite(cepstra).all()), "finite numbers", "NaN or infinity"
-        yield "golden.input", _is_array(quantized, np.int8, *frames), f"int8 {frames}", quantized
-        yield "golden.output", _is_array(output, np.int8, len(labels)), f"int8 ({len(labels)},)", output
-        yield "card", isinstance(self.card, dict), "an object", self.card
-        yield "card", _is_json(self.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", self.card
+        yield "golden.input", is_array(quantized, np.int8, *frames), f"int8 {frames}", quantized
+        yield "golden.output", is_array(output, np.int8, self.n_outputs), f"int8 ({self.n_outputs},)", output
+        if self.head is not None:
+            logits, n_labels = self.golden["logits"], len(self.labels)
+            yield "golden.logits", is_array(logits, np.float32, n_labels), f"float32 ({n_labels},)", logits
+            yield "golden.logits", bool(np.isfinite(logits).all()), "finite numbers", "NaN or infinity"
 
 
 def model_id(model: ModelFile) -> str:
@@ -233,8 +258,8 @@ def _encode(model: ModelFile) -> bytes:
 
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
-    spec = {
-        "format": FORMAT,
+    spec: dict[str, Any] = {
+        "format": 1 if model.head is None else 2,
         "features": model.spec.to_dict(),
         "n_frames": model.n_frames,
         "mean": model.mean.tolist(),
@@ -243,10 +268,14 @@ def _encode(model: ModelFile) -> bytes:
         "temperature": model.temperature,
         "thresholds": model.thresholds,
     }
+    arrays = {key: model.golden[key] for key in _GOLDEN_KEYS}
+    if model.head is not None:
+        spec["baseline"] = asdict(model.head.spec)
+        arrays |= {"logits": model.golden["logits"], **model.head.arrays()}
     members = {
         "spec.json": _json("spec.json", spec),
         "labels.txt": _labels_text(model.labels),
-        "golden.npz": append_zip(b"", {f"{key}.npy": npy(model.golden[key]) for key in _GOLDEN_KEYS}, deflated=True),
+        "golden.npz": append_zip(b"", {f"{key}.npy": npy(array) for key, array in arrays.items()}, deflated=True),
         "card.json": _json("card", model.card),
     }
     data = append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
@@ -259,36 +288,48 @@ def _decode(data: bytes) -> ModelFile:
         raise ModelFileError("digest: expected one at the end; this is no model file of affectd or is cut short")
     if sha256(content).hexdigest().encode() != digest:
         raise ModelFileError("digest: the file is damaged, its bytes are not those it was written with")
-    archive = _parse("zip", lambda: Archive(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
-    _check_keys("zip", _MEMBERS, archive.members)
+    archive = parse("zip", lambda: Archive(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
+    check_keys("zip", _MEMBERS, archive.members)
     start = min(member.offset for member in archive.members.values())
-    members = {name: _parse(name, partial(archive.read, name, most)) for name, most in _MOST_BYTES.items()}
-    spec = _parse("spec.json", lambda: json.loads(members["spec.json"]))
+    members = {name: parse(name, partial(archive.read, name, most)) for name, most in _MOST_BYTES.items()}
+    spec = parse("spec.json", lambda: json.loads(members["spec.json"]))
     if not isinstance(spec, dict):
-        raise ModelFileError(f"spec.json: expected an object, found {_describe(spec)}")
+        raise ModelFileError(f"spec.json: expected an object, found {describe(spec)}")
     # The version first, because a later format may differ in everything else.
-    if type(spec.get("format")) is not int or spec["format"] != FORMAT:
-        raise ModelFileError(f"format: expected {FORMAT}, found {_describe(spec.get('format'))}")
-    _check_keys("spec.json", _SPEC_KEYS, spec)
+    if type(spec.get("format")) is not int or spec["format"] not in FORMATS:
+        known = " or ".join(map(str, FORMATS))
+        raise ModelFileError(f"format: expected {known}, found {describe(spec.get('format'))}")
+    has_head = spec["format"] == 2
+    check_keys("spec.json", (*_SPEC_KEYS, "baseline") if has_head else _SPEC_KEYS, spec)
+    golden = parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"]))
+    head = _take_head(golden, spec["baseline"]) if has_head else None
     model = ModelFile(
-        spec=_parse("features", lambda: FeatureSpec.from_dict(spec["features"])),
+        spec=parse("features", lambda: FeatureSpec.from_dict(spec["features"])),
         n_frames=spec["n_frames"],
         mean=_vector("mean", spec["mean"]),
         std=_vector("std", spec["std"]),
         labels=tuple(spec["labels"]) if isinstance(spec["labels"], list) else spec["labels"],
         temperature=spec["temperature"],
         thresholds=spec["thresholds"],
-        golden=_parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"])),
-        card=_parse("card", lambda: json.loads(members["card.json"])),
+        golden=golden,
+        card=parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
+        head=head,
     )
     if (names := members["labels.txt"]) != _labels_text(model.labels):
-        raise ModelFileError(f"labels.txt: expected the labels of spec.json, found {_describe(names)}")
+        raise ModelFileError(f"labels.txt: expected the labels of spec.json, found {describe(names)}")
     return model
 
 
+def _take_head(golden: dict[str, Array], numbers: object) -> Head:
+    # Only here: a network without one must not cost memory for it.
+    from affectd.recognition.head import read_spec, take_head
+
+    return take_head(golden, read_spec(numbers))
+
+
 def _json(field: str, value: object) -> bytes:
-    return _parse(field, lambda: json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode())
+    return parse(field, lambda: json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode())
 
 
 def _labels_text(labels: tuple[str, ...]) -> bytes:
@@ -296,51 +337,6 @@ def _labels_text(labels: tuple[str, ...]) -> bytes:
 
 
 def _vector(field: str, values: object) -> Float32:
-    if not isinstance(values, list) or not all(_is_number(value) for value in values):
-        raise ModelFileError(f"{field}: expected a list of finite numbers, found {_describe(values)}")
+    if not isinstance(values, list) or not all(is_number(value) for value in values):
+        raise ModelFileError(f"{field}: expected a list of finite numbers, found {describe(values)}")
     return np.array(values, dtype=np.float32)
-
-
-def _parse(field: str, parse: Callable[[], Value]) -> Value:
-    try:
-        return parse()
-    # struct, zlib, json and NumPy raise many kinds of exceptions for damaged input, such as RecursionError.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:_MOST_MESSAGE] or type(error).__name__
-        raise ModelFileError(f"{field}: cannot be read: {reason}") from error
-
-
-def _check_keys(field: str, expected: Collection[str], found: Collection[str]) -> None:
-    missing = [key for key in expected if key not in found]
-    surplus = [key for key in found if key not in expected]
-    if missing or len(found) != len(expected):
-        names = ", ".join(expected)
-        raise ModelFileError(f"{field}: expected {names}; missing {missing}, not known {_describe(surplus)}")
-
-
-def _is_number(value: object) -> bool:
-    # The comparison is false for NaN, and exact for integers too large for a float.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_line(value: object) -> bool:
-    return isinstance(value, str) and value != "" and value.strip() == value and value.isprintable()
-
-
-def _is_array(value: object, dtype: DTypeLike, *shape: int) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape
-
-
-def _is_json(value: object, depth: int) -> bool:
-    if isinstance(value, dict | list):
-        values = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_json(inner, depth - 1) for inner in values)
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _describe(value: object) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else reprlib.repr(value)

@@ -93,6 +93,23 @@ def test_what_is_not_repeated_for_three_periods_is_no_longer_known(period_second
     } == {name: stale for name, component in components.items() if component["p"] in ("sensor", "binary_sensor")}
 
 
+def test_a_model_that_gets_to_know_its_place_has_a_sensor_for_it() -> None:
+    topics = Topics("kitchen")
+    with_one, without = (
+        json.loads(
+            discovery("kitchen", LABELS, topics, listen=False, period_seconds=60.0, version="1", settles=settles)
+        )
+        for settles in (True, False)
+    )
+    sensor = with_one["cmps"].pop("settled")
+    assert sensor["state_topic"] == topics.telemetry
+    assert sensor["value_template"] == "{{ value_json.settled | multiply(100) | round(0) }}"
+    assert sensor["unique_id"] == "affectd_kitchen_settled"
+    # A component with its platform alone is removed, as after a change of the model.
+    assert without["cmps"].pop("settled") == {"p": "sensor"}
+    assert with_one == without
+
+
 def test_a_device_that_takes_no_commands_takes_the_switch_away_that_it_may_have_had() -> None:
     assert introduced(listen=False)["cmps"]["listen"] == {"p": "switch"}
     switch = introduced(listen=True)["cmps"]["listen"]

@@ -232,6 +232,16 @@ def test_where_the_system_says_nothing_the_report_says_null() -> None:
     assert report["temperature_celsius"] is None
 
 
+def test_it_says_how_far_the_device_knows_its_place() -> None:
+    settled = iter((0.0, 0.98765))
+    report = Telemetry("kitchen", Meter(), Losses(), Backlog(), lambda: False, settled=lambda: next(settled))
+    for told in (0.0, 0.988):
+        found = report()
+        jsonschema.Draft202012Validator(SCHEMA).validate(found)
+        assert found["settled"] == told
+    assert telemetry(Meter())()["settled"] is None
+
+
 def test_lost_sound_is_counted_over_all_openings(monkeypatch: pytest.MonkeyPatch) -> None:
     rate = 48000
     fake = FakePyAudio(FakeDevice(n_channels=1, accepts=lambda asked, n: asked == rate, rate=rate))

@@ -12,9 +12,23 @@ from affectd.arrays import Int16
 from affectd.errors import DataError, ModelFileError, UnavailableError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.head import BaselineSpec, Head
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd_train.files import needed
 from affectd_train.stored import again, read_fitted
+
+LEAST_SPREAD = 1e-3
+
+BASELINE = BaselineSpec(
+    prior_seconds=60.0,
+    half_life_hours=72.0,
+    utterance_seconds=6.0,
+    least_seconds=1.0,
+    least_speech_ratio=0.2,
+    near_distance=1.5,
+    far_distance=4.0,
+)
+"""Plausible, and chosen on nothing yet: training with simulated places is to choose them."""
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:
@@ -38,6 +52,9 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
     n_frames = recipe["n_frames"]
     shape = (n_frames, spec.n_mfcc)
+    n_embedding = recipe.get("n_embedding", 0)
+    head = blank_head(n_embedding, len(fitted["labels"])) if n_embedding else None
+    blank = {"logits": np.zeros(len(fitted["labels"]), np.float32)} if n_embedding else {}
     model = ModelFile(
         spec=spec,
         n_frames=n_frames,
@@ -50,19 +67,56 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
             "samples": golden_samples(spec.sample_rate),
             "cepstra": np.zeros(shape, np.float32),
             "input": np.zeros(shape, np.int8),
-            "output": np.zeros(len(fitted["labels"]), np.int8),
+            "output": np.zeros(n_embedding or len(fitted["labels"]), np.int8),
+            **blank,
         },
         card=card | {"training": {"recipe": recipe, "clips": fitted["clips"], "speakers": fitted["speakers"]}},
         tflite=tflite,
+        head=head,
     )
     try:
         classifier = Classifier(model)
     except (ModelFileError, UnavailableError) as error:
         raise type(error)(f"{run / 'int8.tflite'}: {error}; if it is damaged, {again('quantize')}") from error
+    if head is not None:
+        model = dataclasses.replace(model, head=trained_head(run, classifier))
+        classifier = Classifier(model)
     model = dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], classifier))
     self_test(model, classifier)
     write_model(out, model)
     return model
+
+
+def blank_head(n_embedding: int, n_labels: int) -> Head:
+    """Make a head that knows nothing, for a model that is not measured yet."""
+    zeros = np.zeros(n_embedding, np.float32)
+    weights, bias = np.zeros((n_embedding, n_labels), np.float32), np.zeros(n_labels, np.float32)
+    return Head(weights=weights, bias=bias, baseline=zeros, spread=zeros + 1, spec=BASELINE)
+
+
+def trained_head(run: Path, classifier: Classifier) -> Head:
+    """Make the head of a run: the layer ``logits`` of its float network, rewritten for an embedding minus its mean.
+
+    Mean and spread are those of what the device computes, of the contexts that quantization saw.
+    """
+    # Not at the top: Keras takes seconds, and a network without a head does without.
+    from affectd_train.backend import load_network
+    from affectd_train.export.quantize import representative
+
+    model = classifier.model
+    network = load_network(needed(run / "float.keras", "fit"), again("fit"))
+    weights, bias = (np.asarray(array, np.float64) for array in network.get_layer("logits").get_weights())
+    contexts = representative(needed(run / "representative.npy", "fit"), (model.n_frames, model.spec.n_mfcc))
+    heard = np.stack([classifier.embed(context * model.std + model.mean) for context in contexts]).astype(np.float64)
+    mean = heard.mean(0).astype(np.float32)
+    return Head(
+        weights=weights.astype(np.float32),
+        bias=(bias + mean @ weights).astype(np.float32),
+        baseline=mean,
+        # A number that never changes says nothing, at any distance.
+        spread=np.maximum(heard.std(0), LEAST_SPREAD).astype(np.float32),
+        spec=BASELINE,
+    )
 
 
 def golden_samples(sample_rate: int) -> Int16:

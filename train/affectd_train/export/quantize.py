@@ -21,9 +21,9 @@ ALLOWED_DTYPES = (np.int8, np.int32)
 
 
 COARSER = 3
-"""How much longer the steps of the logits are than 256 of them would allow.
+"""How much longer the steps of the output are than 256 of them would allow.
 
-Rounding inside of the network moves the logits by more than the shortest steps: those say nothing, and interpreters
+Rounding inside of the network moves the output by more than the shortest steps: those say nothing, and interpreters
 that round differently here and there do not agree on them."""
 
 
@@ -65,7 +65,7 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
 
 
 def finished(content: bytes) -> bytes:
-    """Make the steps of the logits `COARSER`, and take the names off the tensors.
+    """Make the steps of the output `COARSER`, and take the names off the tensors.
 
     The names are a twentieth of the file, and the device knows tensors by their places.
     """
@@ -119,10 +119,16 @@ def quantize(run: Path) -> Path:
     if not (newer and sound(result, lambda path: check_int8(path.read_bytes()))):
         network = load_network(source, again("fit"))
         contexts = representative(needed(run / "representative.npy", "fit"), network.input_shape[1:])
-        content = convert_int8(network, contexts)
+        content = convert_int8(without_head(network), contexts)
         with written_whole(result) as beside:
             beside.write_bytes(content)
     return result
+
+
+def without_head(network: keras.Model) -> keras.Model:
+    """Return the part of a network that the interpreter runs: up to its layer ``embedding``, if it has one."""
+    names = [layer.name for layer in network.layers]
+    return keras.Model(network.input, network.get_layer("embedding").output) if "embedding" in names else network
 
 
 def representative(path: Path, shape: tuple[int, ...]) -> Float32:

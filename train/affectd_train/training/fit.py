@@ -104,7 +104,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     # Pretraining, shared by all calls that agree on what it depends on.
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
-    network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes)
+    network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes, recipe.n_embedding)
     pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network)}.keras"
 
     def pretrain(file: Path) -> None:
@@ -114,7 +114,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     weights = cached(pretrained, partial(weights_like, network), pretrain)
 
     # Fine-tuning.
-    network = build_network(second.n_frames, recipe.spec.n_mfcc, *sizes)
+    network = build_network(second.n_frames, recipe.spec.n_mfcc, *sizes, recipe.n_embedding)
     network.set_weights(weights)
     batches = batches_of(second, full_store, mean_std, dataset, teacher, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range

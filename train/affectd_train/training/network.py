@@ -20,7 +20,9 @@ FRAMES_PER_STEP = 4
 """Two convolutions have a stride of 2."""
 
 
-def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0) -> keras.Model:
+def build_network(
+    n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0, n_embedding: int = 0
+) -> keras.Model:
     """Make the untrained network.
 
     Batch normalization disappears into the convolutions at conversion, and the output has no softmax: int8 logits keep
@@ -31,6 +33,9 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n
     n_hints, n_frame_hints
         Numbers that a teacher knows of every context, and of every `FRAMES_PER_STEP` frames. The network learns to
         guess them behind the logits; `deployed` takes them off again.
+    n_embedding
+        Numbers that the device takes from the network: a layer ``embedding``, with logits and hints computed from it.
+        As int8 they are of one range, which what is pooled is not. 0: there is no such layer.
 
     Returns
     -------
@@ -63,6 +68,8 @@ def build_network(n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n
         x = layers.SpatialDropout1D(0.05)(layers.Add()([x, convolve(x, c, 3, dilation=dilation)]))  # (47, 104)
     # The mean tells how the whole context sounds, the maximum what happened in it once.
     pooled = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (208,)
+    if n_embedding:
+        pooled = layers.Dense(n_embedding, name="embedding")(pooled)
     outputs = [layers.Dense(n_labels, name="logits")(layers.Dropout(0.2)(pooled))]
     if n_hints:
         outputs.append(layers.Dense(n_hints, name="hints")(pooled))

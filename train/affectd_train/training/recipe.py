@@ -60,6 +60,7 @@ class Recipe:
     teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
     hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
     frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
+    n_embedding: int = 0  # numbers that the int8 network gives instead of logits, with a head behind them; 0: logits
     tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
     weight_decay: float = 0.01
     pretrain_steps: int = 8000
@@ -105,7 +106,7 @@ PER_CORPUS = 1500
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
-LATER = ("everyday_by_source", "noise_floor")
+LATER = ("everyday_by_source", "n_embedding", "noise_floor")
 """Numbers of the recipe that came after the file in ``models/``; 0 does without."""
 
 _RANGES: dict[str, tuple[int, int]] = {
@@ -116,6 +117,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "augmented_copies": (0, 100),
     "everyday_by_source": (0, 1),
     "noise_floor": (0, 1),
+    "n_embedding": (0, 1024),
     "target_share": (0, 1),
     "teacher_share": (0, 1),
     "label_smoothing": (0, 1),

@@ -1,0 +1,188 @@
+"""The baseline: the embedding that a place has when nothing special is said; the head sees what differs from it.
+
+It starts at the mean of the training and moves to the mean of the speech of this place. At the end of an utterance,
+with ``e`` the mean of its embeddings and the numbers of `BaselineSpec`:
+
+1. ``seconds *= 2 ** -(hours of sound since the last one / half_life_hours)``
+2. ``weight = min(seconds of speech, utterance_seconds) * min(1, near_distance / distance(e, baseline))``
+3. ``mean += (e - mean) * weight / (seconds + weight)`` and ``seconds += weight``
+4. ``baseline = start + (mean - start) * seconds / (prior_seconds + seconds)``
+
+So one long utterance counts no more than a short one, and an outburst, far from the baseline, less: the mean tends to
+what is usual. Time is that of the stream: no clock that jumps can make it forget, and a device that is off forgets
+nothing. An utterance with little speech, little of its time speech, or an embedding far from all that was trained on
+is not learned from. Its level says nothing: the gain of the microphone is unknown.
+
+Sources: shrinkage as in D. A. Reynolds, T. F. Quatieri, R. B. Dunn, "Speaker Verification Using Adapted Gaussian
+Mixture Models", 2000, equation 14; weights as in P. J. Huber, "Robust Estimation of a Location Parameter", 1964.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from affectd.arrays import Float32, Float64
+from affectd.errors import UsageError
+from affectd.recognition.classifier import Classifier, softmax
+from affectd.recognition.head import Head
+from affectd.recognition.model_file import ModelFile
+
+
+class Heard(Protocol):
+    """What `affectd.events.event.Utterance` says at its end."""
+
+    end_seconds: float
+    speech_frames: int
+
+    @property
+    def speech_ratio(self) -> float:
+        """Share of its frames that were speech."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """All that is known of a place."""
+
+    seconds: float
+    """Of speech, those long ago counted less."""
+    offset: Float64
+    """``(n_embedding,)``: the mean of the speech, minus the mean of the training."""
+    since: float | None = None
+    """When it began, in seconds since the epoch; None where the clock was not set."""
+
+
+class Baseline:
+    """The baseline of one place, as far as it is known.
+
+    Examples
+    --------
+    >>> from affectd.recognition.head import BaselineSpec
+    >>> spec = BaselineSpec(prior_seconds=6, half_life_hours=48, utterance_seconds=6, least_seconds=1,
+    ...                     least_speech_ratio=0.2, near_distance=2, far_distance=9)
+    >>> one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    >>> baseline = Baseline(Head(weights=one[None], bias=one, baseline=zero, spread=one, spec=spec))
+    >>> baseline.learn(one, speech_seconds=20, speech_ratio=0.7, at_hours=0.1)
+    True
+    >>> float(baseline.value[0]), baseline.settled
+    (0.5, 0.5)
+    """
+
+    def __init__(self, head: Head, learned: Learned | None = None) -> None:
+        self.head = head
+        self.learned = Learned(0.0, np.zeros(head.n_embedding)) if learned is None else learned
+        self._at_hours = 0.0
+        self.value: Float32 = head.baseline
+        self._move()
+
+    @property
+    def settled(self) -> float:
+        """How far it has moved from the mean of the training to that of the place, 0 to 1."""
+        return self.learned.seconds / (self.head.spec.prior_seconds + self.learned.seconds)
+
+    @property
+    def distance(self) -> float:
+        """How far it is from the mean of the training, see `Head.distance`."""
+        return self.head.distance(self.value)
+
+    def learn(
+        self,
+        embedding: Float32 | Float64,
+        *,
+        speech_seconds: float,
+        speech_ratio: float,
+        at_hours: float,
+        now: float | None = None,
+    ) -> bool:
+        """Learn from an utterance; return False if it is none to learn from.
+
+        Parameters
+        ----------
+        embedding : (n_embedding,)
+            The mean over the utterance.
+        speech_seconds, speech_ratio
+            How long speech was heard in it, and the share of its time that was speech.
+        at_hours
+            When it ended, since the sound began.
+        now
+            When it ended, in seconds since the epoch; None if that is not known.
+        """
+        spec = self.head.spec
+        if speech_seconds < spec.least_seconds or speech_ratio < spec.least_speech_ratio or speech_seconds <= 0:
+            return False
+        if not self.head.distance(embedding) <= spec.far_distance:
+            return False
+        weight = min(speech_seconds, spec.utterance_seconds)
+        distance = self.head.distance_between(embedding, self.value)
+        if distance > spec.near_distance:
+            weight *= spec.near_distance / distance
+        before = self.learned
+        kept = before.seconds * 2.0 ** (-max(0.0, at_hours - self._at_hours) / spec.half_life_hours)
+        step = (embedding - self.head.baseline.astype(np.float64) - before.offset) * (weight / (kept + weight))
+        self.learned = Learned(kept + weight, before.offset + step, before.since if before.seconds else now)
+        self._at_hours = at_hours
+        self._move()
+        return True
+
+    def _move(self) -> None:
+        self.value = (self.head.baseline + self.settled * self.learned.offset).astype(np.float32)
+
+
+def head_of(model: ModelFile) -> Head:
+    """Return the head of a model.
+
+    Raises
+    ------
+    UsageError
+        It has none.
+    """
+    if model.head is None:
+        raise UsageError("This model has no baseline: its network gives labels directly (format 1 of the model file).")
+    return model.head
+
+
+class Placed:
+    """The network at one place: a `Network` whose head sees the embedding minus the baseline of the place.
+
+    Every call is part of an utterance; `ended` ends it and learns from it, so that it has one baseline throughout.
+
+    Raises
+    ------
+    UsageError
+        The model has no head.
+    """
+
+    def __init__(self, classifier: Classifier, baseline: Baseline | None = None) -> None:
+        head = head_of(classifier.model)
+        self.model: ModelFile = classifier.model
+        self.baseline = Baseline(head) if baseline is None else baseline
+        self._classifier, self._head = classifier, head
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an utterance; what was heard of one that did not end is not learned from."""
+        self._sum = np.zeros(self._head.n_embedding)
+        self._count = 0
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
+        embedding = self._classifier.embed(cepstra)
+        self._sum += embedding
+        self._count += 1
+        return softmax(self._head.logits(embedding, self.baseline.value), self.model.temperature)
+
+    def ended(self, utterance: Heard, now: float | None = None) -> bool:
+        """Learn from the utterance of the calls since the last one; return whether it was one to learn from."""
+        mean, count = self._sum / max(1, self._count), self._count
+        self.reset()
+        if not count:
+            return False
+        return self.baseline.learn(
+            mean,
+            speech_seconds=utterance.speech_frames / self.model.spec.frame_rate,
+            speech_ratio=utterance.speech_ratio,
+            at_hours=utterance.end_seconds / 3600.0,
+            now=now,
+        )

@@ -1,0 +1,159 @@
+"""The head of a model file of format 2: from the network's embedding, minus a baseline, to logits.
+
+Its arrays lie in ``golden.npz`` under the names of `ARRAYS`; its numbers are ``baseline`` in ``spec.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from affectd.arrays import Array, Float32
+from affectd.errors import ModelFileError
+from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, is_number, require
+
+ARRAYS = ("weights", "bias", "baseline", "spread")
+# 64 to 256 are meant; more would cost time and memory at each classification.
+_MOST_NUMBERS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineSpec:
+    """How the baseline learns; training chooses the numbers. See `affectd.recognition.baseline` for the formula."""
+
+    prior_seconds: float
+    """The mean of the training counts as much as this many seconds of speech."""
+    half_life_hours: float
+    """After this long, speech counts half; hours of sound, not of the day."""
+    utterance_seconds: float
+    """An utterance counts at most as this many seconds of speech."""
+    least_seconds: float
+    """An utterance with less speech is not learned from."""
+    least_speech_ratio: float
+    """Nor is one in which less of the time is speech."""
+    near_distance: float
+    """An utterance farther than this from the baseline counts less: ``near_distance / distance``."""
+    far_distance: float
+    """An utterance farther than this from the mean of the training is none, and not learned from."""
+
+    def checks(self) -> Checks:
+        """Yield what `affectd.recognition.checks.require` takes."""
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            is_valid = is_number(value) and low <= value <= high
+            yield f"baseline.{name}", is_valid, f"a number from {low:g} to {high:g}", value
+        is_far = self.far_distance >= self.near_distance
+        yield "baseline.far_distance", is_far, f"near_distance ({self.near_distance:g}) or more", self.far_distance
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "prior_seconds": (1.0, 1e6),
+    "half_life_hours": (0.01, 1e6),
+    "utterance_seconds": (0.1, 3600.0),
+    "least_seconds": (0.0, 3600.0),
+    "least_speech_ratio": (0.0, 1.0),
+    "near_distance": (1e-3, 1e6),
+    "far_distance": (1e-3, 1e6),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Head:
+    """A linear layer on the embedding minus the baseline.
+
+    Parameters
+    ----------
+    weights : (n_embedding, n_labels) float32
+    bias : (n_labels,) float32
+    baseline : (n_embedding,) float32
+        The mean embedding of the training, which the baseline of a place starts from.
+    spread : (n_embedding,) float32
+        The standard deviation of each number in the training, above 0: the unit of distances.
+    spec : BaselineSpec
+        How the baseline of a place learns.
+    """
+
+    weights: Float32
+    bias: Float32
+    baseline: Float32
+    spread: Float32
+    spec: BaselineSpec
+
+    @property
+    def n_embedding(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.baseline)
+
+    def logits(self, embedding: Float32, baseline: Float32) -> Float32:
+        """Return the logits ``(n_labels,)`` of an embedding where the baseline is this, each ``(n_embedding,)``."""
+        # float64, so that they are the same to the last bits whatever NumPy computes products with.
+        centered = embedding.astype(np.float64) - baseline
+        return np.asarray(centered @ self.weights.astype(np.float64) + self.bias, np.float32)
+
+    def distance(self, embedding: Array) -> float:
+        """Return how far an embedding ``(n_embedding,)`` is from the mean of the training.
+
+        In units of the spread, the root of the mean square over the numbers: about 1 for what was trained on.
+        """
+        return self.distance_between(embedding, self.baseline)
+
+    def distance_between(self, first: Array, second: Array) -> float:
+        """Return the distance between two embeddings, as `distance`."""
+        steps = (np.asarray(first, np.float64) - second) / self.spread
+        return float(np.sqrt(np.mean(steps * steps)))
+
+    def checks(self, n_labels: int) -> Checks:
+        """Yield what `affectd.recognition.checks.require` takes."""
+        n = self.weights.shape[0] if isinstance(self.weights, np.ndarray) and self.weights.ndim == 2 else 1
+        yield (
+            "golden.weights",
+            is_array(self.weights, np.float32, n, n_labels),
+            f"float32 (n, {n_labels})",
+            self.weights,
+        )
+        yield "golden.weights", 1 <= n <= _MOST_NUMBERS, f"an embedding of 1 to {_MOST_NUMBERS} numbers", n
+        for name, length in (("bias", n_labels), ("baseline", n), ("spread", n)):
+            array = getattr(self, name)
+            yield f"golden.{name}", is_array(array, np.float32, length), f"float32 ({length},)", array
+        for name in ARRAYS:
+            array = getattr(self, name)
+            is_bounded = bool((np.abs(array) <= MOST).all())
+            yield f"golden.{name}", is_bounded, f"finite numbers up to {MOST:g}", array.tolist()
+        least = float(self.spread.min())
+        yield "golden.spread", least >= LEAST, f"numbers of at least {LEAST:g}", least
+        yield from self.spec.checks()
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what lies in ``golden.npz``."""
+        return {name: getattr(self, name) for name in ARRAYS}
+
+
+def read_spec(found: object) -> BaselineSpec:
+    """Read the object ``baseline`` of ``spec.json``.
+
+    Raises
+    ------
+    ModelFileError
+        A key is missing or not known, or its value is impossible.
+    """
+    names = [field.name for field in fields(BaselineSpec)]
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        raise ModelFileError(f"baseline: expected an object with {', '.join(names)}, found {describe(found)}")
+    spec = BaselineSpec(**found)
+    require(spec.checks())
+    return spec
+
+
+def take_head(arrays: dict[str, Array], spec: BaselineSpec) -> Head:
+    """Take the arrays of the head out of those of ``golden.npz``.
+
+    Raises
+    ------
+    ModelFileError
+        One is missing.
+    """
+    missing = [name for name in ARRAYS if name not in arrays]
+    if missing:
+        raise ModelFileError(f"golden: expected the arrays {', '.join(ARRAYS)} of the head; missing {missing}")
+    return Head(spec=spec, **{name: arrays.pop(name) for name in ARRAYS})

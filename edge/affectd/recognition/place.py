@@ -1,0 +1,211 @@
+"""What a device knows of its place while it runs; what of it is kept, shown and forgotten."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from affectd.arrays import Float32
+from affectd.config.directories import state_directory
+from affectd.config.sections import Config
+from affectd.config.state import Folders, claimed_folders, state_of
+from affectd.errors import AffectdError, DataError, UnavailableError
+from affectd.recognition.baseline import Baseline, Heard, Placed, head_of
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
+from affectd.recognition.model_file import ModelFile, model_id
+from affectd.recognition.recording import classify_recording
+
+
+class Place:
+    """A network that gets to know its place, and keeps what it learned in the state folder of the device.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Of a model with a head.
+    device : str
+        The id of the device.
+    folder : Path, optional
+        The state folder of the device, claimed; None: what is learned is forgotten at the end.
+    """
+
+    def __init__(self, classifier: Classifier, device: str, folder: Path | None) -> None:
+        self.network = Placed(classifier)
+        self._device, self._keeper = device, None
+        if folder is not None:
+            head = self.network.baseline.head
+            learned = read_learned(folder, device, classifier.model, head)
+            self.network.baseline = Baseline(head, learned)
+            self._keeper = Keeper(folder, classifier.model)
+
+    def ended(self, utterance: Heard) -> None:
+        """Learn from an utterance."""
+        if self.network.ended(utterance, time.time()) and self._keeper is not None:
+            baseline = self.network.baseline
+            self._keeper.keep(encode(baseline.learned, self._device, self.network.model, baseline.head))
+
+    def settled(self) -> float:
+        """Return how far it knows its place, 0 to 1."""
+        return self.network.baseline.settled
+
+    def close(self, patience_seconds: float) -> None:
+        """Save what was learned; a disk that hangs for longer is not waited for."""
+        if self._keeper is not None:
+            self._keeper.close(patience_seconds)
+
+
+def open_place(
+    config: Config, classifier: Classifier, folders: Folders | None, claims: ExitStack, *, live: bool
+) -> Place:
+    """Return the place where the device listens, for a model with a head.
+
+    Live sound alone is of this place: a file starts from the mean of the training, and what it teaches is not kept.
+    `claims` gets the claim of the state folder, unless `folders` is claimed already.
+
+    Raises
+    ------
+    UnavailableError
+        Another process has claimed the state of this device.
+    """
+    if live and folders is None:
+        folders = claims.enter_context(claimed_folders(config.device.id))
+    return Place(classifier, config.device.id, folders.state if live and folders is not None else None)
+
+
+def show(config: Config, model: ModelFile) -> dict[str, Any]:
+    """Describe what is kept of the place of this device.
+
+    Returns
+    -------
+    dict
+        ``device``, ``folder`` of its state, ``model``, ``seconds`` of speech (those long ago count less), ``settled``
+        (0 to 1), ``since`` (RFC 3339, UTC, by the clock of the board; None if nothing was learned), and ``distance``
+        from the mean of the training, where 1 is as far as the embeddings of the training are on the average.
+
+    Raises
+    ------
+    UsageError
+        The model has no head.
+    """
+    head, device = head_of(model), config.device.id
+    baseline = Baseline(head, read_learned(state_of(device), device, model, head))
+    since = baseline.learned.since
+    return {
+        "device": device,
+        "folder": str(state_of(device)),
+        "model": model_id(model),
+        "seconds": round(baseline.learned.seconds, 1),
+        "settled": round(baseline.settled, 3),
+        "since": None if since is None else _utc(since),
+        "distance": round(baseline.distance, 3),
+    }
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Return what `show` found as a sentence."""
+    if not found["seconds"]:
+        return f"{found['device']}: nothing was learned of this place yet, says {found['folder']}"
+    since = "" if found["since"] is None else f" since {found['since']}"
+    return (
+        f"{found['device']}: {100 * found['settled']:.0f} % settled, from {found['seconds']:.0f} s of speech{since};"
+        f" {found['distance']:.2f} from the mean of the training"
+    )
+
+
+def reset(config: Config) -> None:
+    """Forget what was learned, for all models.
+
+    Raises
+    ------
+    UnavailableError
+        The device is running, which would write it again, or a file cannot be removed.
+    """
+    if not files_of(state_of(config.device.id)):
+        return
+    with claimed_folders(config.device.id) as folders:
+        for path in files_of(folders.state):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UnavailableError(f"{path} cannot be removed: {error.strerror}") from error
+
+
+def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Callable[[Heard], None]], None]) -> None:
+    """Learn from what `listen` hears with a network and ends utterances of, and save it, or change nothing.
+
+    Raises
+    ------
+    UsageError
+        The model has no head.
+    UnavailableError
+        The device is running, or what was learned cannot be saved.
+    DataError
+        There was no speech in it.
+    """
+    model, device = classifier.model, config.device.id
+    head = head_of(model)
+    with claimed_folders(device) as folders:
+        placed = Placed(classifier, Baseline(head, read_learned(folders.state, device, model, head)))
+        learned_from = 0
+
+        def ended(utterance: Heard) -> None:
+            nonlocal learned_from
+            learned_from += placed.ended(utterance, time.time())
+
+        listen(placed, ended)
+        if not learned_from:
+            raise DataError("There is no speech in it to learn from; nothing was changed.")
+        try:
+            write_learned(folders.state, model, encode(placed.baseline.learned, device, model, head))
+            _hand_over(folders.state, path_of(folders.state, model))
+        except OSError as error:
+            raise UnavailableError(f"What was learned cannot be saved: {error}") from error
+
+
+def _hand_over(*paths: Path) -> None:
+    """Give what root made to the user of the service, whose state folder this is."""
+    owner = state_directory().stat()
+    if os.geteuid() == 0 != owner.st_uid:
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def together(
+    paths: Iterable[str], blocks_of: Callable[[str], Iterable[Float32]], classifier: Classifier, config: Config
+) -> Placed:
+    """Return a network that knows the place where recordings were made, after a first pass over all of them.
+
+    Each counts as one utterance, in their order; one that cannot be read is left out.
+
+    Raises
+    ------
+    UsageError
+        The model has no head.
+    """
+    placed = Placed(classifier)
+    for path in paths:
+        with suppress(AffectdError):
+            found = classify_recording(blocks_of(path), placed, config)
+            placed.ended(_Whole(round(found.speech_seconds * classifier.model.spec.frame_rate)))
+        placed.reset()  # of one that failed in its middle
+    return placed
+
+
+@dataclass
+class _Whole:
+    """A recording as an utterance: all that the gate let through counts as speech."""
+
+    speech_frames: int
+    end_seconds: float = 0.0
+    speech_ratio: float = 1.0
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
