@@ -12,15 +12,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from affectd.errors import DataError
+from affectd.recognition.affect import affect
 from affectd.recognition.model_file import model_id, write_model
 from affectd_train.cli import main
 from affectd_train.data.labels import LABELS
 from affectd_train.evaluation.metrics import speaker_bootstrap, times_drawn
 from affectd_train.evaluation.predictions import best_label, in_words_of_corpus
 from affectd_train.evaluation.unheard import (
-    HIGH,
-    LOW,
-    arousal_auc,
+    AROUSED,
+    CALM,
+    PLEASANT,
+    UNPLEASANT,
+    affect_auc,
     at_settings_from,
     at_settings_of_others,
     figures,
@@ -85,7 +88,8 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     assert cold["unweighted"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
     assert cold["named"] == pytest.approx(3 / 5)
     assert cold["precision"] == 1.0
-    assert cold["arousal"] == 1.0  # 0.8 and 0.4 against 0.3 and 0.1
+    assert cold["arousal"] == 1.0  # 0.418 and 0.074 against -0.012 and -0.355
+    assert cold["valence"] is None  # none of them is happy
     assert cold["named_interval"] == (pytest.approx(0.5), pytest.approx(2 / 3))
     assert figures(cases, 0.95)["precision"] is None
 
@@ -95,21 +99,23 @@ def test_what_is_at_the_threshold_is_named_as_on_the_device() -> None:
     assert (found["named"], found["precision"]) == (1.0, 0.5)
 
 
-def test_arousal_is_ranked_by_the_mass_of_the_aroused_labels() -> None:
-    assert not set(HIGH) & set(LOW)
-    assert {*HIGH, *LOW} == set(LABELS) - {"disgust"}
+@pytest.mark.parametrize(("scale", "high", "low"), [("arousal", AROUSED, CALM), ("valence", PLEASANT, UNPLEASANT)])
+def test_voices_are_ranked_by_what_the_device_says(scale: str, high: tuple[str, ...], low: tuple[str, ...]) -> None:
+    assert not set(high) & set(low)
+    assert {*AROUSED, *CALM} == set(LABELS) - {"disgust"}
     cases = drawn(300, "nemo")
-    cases += [case("disgust", {"disgust": 1.0})] * 5 + [case("sad", {})]
+    cases += [case("surprised" if scale == "valence" else "disgust", {"disgust": 1.0})] * 5 + [case("sad", {})]
     speakers, number = np.unique([c["speaker"] for c in cases], return_inverse=True)
     times = times_drawn(len(speakers), 500)
-    area, interval = arousal_auc(cases, number, times)
-    kept = [i for i, c in enumerate(cases) if c["int8"] and c["truth"] != "disgust"]
-    truth = np.array([cases[i]["truth"] in HIGH for i in kept])
-    mass = np.array([sum(cases[i]["int8"][label] for label in HIGH) for i in kept])
-    assert area == roc_auc_score(truth, mass)
-    slowly = [roc_auc_score(truth, mass, sample_weight=weights[number[kept]]) for weights in times]
+    area, interval = affect_auc(cases, scale, high, low, number, times)
+    kept = [i for i, c in enumerate(cases) if c["int8"] and c["truth"] in high + low]
+    truth = np.array([cases[i]["truth"] in high for i in kept])
+    said = np.array([affect(cases[i]["int8"])[scale] for i in kept], float)
+    assert area == roc_auc_score(truth, said)
+    slowly = [roc_auc_score(truth, said, sample_weight=weights[number[kept]]) for weights in times]
     assert interval == pytest.approx(tuple(np.percentile(slowly, [2.5, 97.5])))
-    assert arousal_auc([case("angry", {"angry": 1.0})], np.array([0]), np.ones((3, 1))) == (None, None)
+    alone = [case(high[0], {high[0]: 1.0})]
+    assert affect_auc(alone, scale, high, low, np.array([0]), np.ones((3, 1))) == (None, None)
 
 
 def test_the_intervals_cover_what_other_speakers_would_have_given() -> None:
@@ -149,7 +155,7 @@ def test_temperature_and_threshold_of_a_corpus_are_those_of_the_others() -> None
         assert blind[key] == found["nemo"][key]  # type: ignore[literal-required]
     mean = means(found)
     assert mean["unweighted"] == pytest.approx(np.mean([row["cold"]["unweighted"] for row in found.values()]))
-    assert set(mean) == {"unweighted", "arousal", "named", "precision"}
+    assert set(mean) == {"unweighted", "arousal", "valence", "named", "precision"}
     assert "arousal" not in means(found | {"x": blind})  # of one corpus there is none, so that no mean is
 
 

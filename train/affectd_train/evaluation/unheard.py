@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from affectd.arrays import Array, Float64
 from affectd.config.sections import Config
 from affectd.errors import DataError
+from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
@@ -24,9 +25,10 @@ from affectd_train.evaluation.predictions import Prediction, best_label, in_word
 from affectd_train.files import write_json
 
 N_RESAMPLES = 2000
-HIGH = ("angry", "happy", "fearful", "surprised")
-LOW = ("neutral", "calm", "sad")
+AROUSED, CALM = ("angry", "happy", "fearful", "surprised"), ("neutral", "calm", "sad")
 """Labels of high and of low arousal; ``disgust`` is neither."""
+PLEASANT, UNPLEASANT = ("happy",), ("angry", "fearful", "sad", "disgust")
+"""Labels of high and of low valence; the others are neither."""
 
 _NOTES = {
     "tess": "pleasant surprise counts as surprised",
@@ -43,16 +45,18 @@ Interval = tuple[float, float]
 class Figures(TypedDict):
     """What a user gets at the default settings of the device; intervals are 95 % bootstrap over speakers.
 
-    ``unweighted`` is the accuracy when any label may be answered, see `in_words_of_corpus`; ``arousal`` is from
-    `arousal_auc`. ``named`` is the share of recordings whose best label, as ``affectd classify`` gives it, is not below
-    the probability of ``uncertain``, and ``precision`` the share of these whose label is right. None where there is
-    nothing to compare.
+    ``unweighted`` is the accuracy when any label may be answered, see `in_words_of_corpus`; ``arousal`` and ``valence``
+    are areas from `affect_auc`. ``named`` is the share of recordings whose best label, as ``affectd classify`` gives
+    it, is not below the probability of ``uncertain``, and ``precision`` the share of these whose label is right. None
+    where there is nothing to compare.
     """
 
     unweighted: float
     unweighted_interval: Interval
     arousal: float | None
     arousal_interval: Interval | None
+    valence: float | None
+    valence_interval: Interval | None
     named: float
     named_interval: Interval
     precision: float | None
@@ -96,14 +100,14 @@ def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
         "speakers": len({p["speaker"] for p in predictions}),
         "labels": [label for label in LABELS if any(p["truth"] == label for p in predictions)],
         "threshold": round(threshold, 4),
-        "cold": figures(in_words_of_corpus(predictions), threshold),
+        "cold": figures(predictions, threshold),
     }
 
 
 def figures(predictions: Sequence[Prediction], threshold: float) -> Figures:
-    """Compute `Figures` of answers in the words of the corpus."""
+    """Compute `Figures` of answers with any label."""
     truth = np.array([p["truth"] for p in predictions])
-    given = np.array([best_label(p["int8"]) for p in predictions])
+    given = np.array([best_label(p["int8"]) for p in in_words_of_corpus(predictions)])
     names, speaker = np.unique([p["speaker"] for p in predictions], return_inverse=True)
     named = np.array([max(p["int8"].values(), default=-1.0) >= threshold for p in predictions])
     right = named & (given == truth)
@@ -114,12 +118,15 @@ def figures(predictions: Sequence[Prediction], threshold: float) -> Figures:
 
     with np.errstate(invalid="ignore"):
         precisions = of_speakers(right) / of_speakers(named)
-    arousal, arousal_interval = arousal_auc(predictions, speaker, times)
+    arousal, arousal_interval = affect_auc(predictions, "arousal", AROUSED, CALM, speaker, times)
+    valence, valence_interval = affect_auc(predictions, "valence", PLEASANT, UNPLEASANT, speaker, times)
     return {
         "unweighted": unweighted_accuracy(truth, given),
         "unweighted_interval": speaker_bootstrap(truth, given, names[speaker], N_RESAMPLES),
         "arousal": arousal,
         "arousal_interval": arousal_interval,
+        "valence": valence,
+        "valence_interval": valence_interval,
         "named": float(named.mean()),
         "named_interval": percentiles(of_speakers(named) / of_speakers(np.ones(len(named)))),
         "precision": float(right.sum() / named.sum()) if named.any() else None,
@@ -127,16 +134,23 @@ def figures(predictions: Sequence[Prediction], threshold: float) -> Figures:
     }
 
 
-def arousal_auc(
-    predictions: Sequence[Prediction], speaker: Array, times: Float64
+def affect_auc(
+    predictions: Sequence[Prediction],
+    scale: str,
+    high: Sequence[str],
+    low: Sequence[str],
+    speaker: Array,
+    times: Float64,
 ) -> tuple[float | None, Interval | None]:
-    """Area under the curve of aroused against calm voices: how often the network ranks a pair of them right.
-
-    A clip is aroused if its true label is one of `HIGH`, calm if it is one of `LOW`; disgust is left out, as are clips
-    in which the gate heard no speech. They are ranked by the sum of the probabilities of `HIGH`.
+    """Area under the curve of ``arousal`` or ``valence``: how often the device ranks a pair of voices right.
 
     Parameters
     ----------
+    scale
+        What they are ranked by, of `affectd.recognition.affect`.
+    high, low
+        True labels of the one and of the other voice of a pair; clips of other labels are left out, as are those in
+        which the gate heard no speech.
     speaker
         ``(len(predictions),)``, the number of the speaker of each.
     times
@@ -144,25 +158,25 @@ def arousal_auc(
 
     Returns
     -------
-    The area and its 95 % bootstrap interval over speakers; None where all clips are aroused, or none.
+    The area and its 95 % bootstrap interval over speakers; None where all clips are high, or none.
     """
-    kept = [i for i, p in enumerate(predictions) if p["int8"] and p["truth"] in HIGH + LOW]
-    is_high = np.array([predictions[i]["truth"] in HIGH for i in kept], bool)
+    kept = [i for i, p in enumerate(predictions) if p["int8"] and p["truth"] in (*high, *low)]
+    is_high = np.array([predictions[i]["truth"] in high for i in kept], bool)
     if not is_high.any() or is_high.all():
         return None, None
-    mass = np.array([sum(predictions[i]["int8"].get(label, 0.0) for label in HIGH) for i in kept])
+    value = np.array([affect(predictions[i]["int8"])[scale] for i in kept], np.float64)
     who, n_speakers = speaker[kept], times.shape[1]
-    # Pairs ranked right, per speaker of the aroused and of the calm clip: a resample is then a sum over pairs of them.
-    calm, calm_who = mass[~is_high], who[~is_high]
+    # Pairs ranked right, per speaker of the high and of the low clip: a resample is then a sum over pairs of them.
+    lows, who_low = value[~is_high], who[~is_high]
     pairs = np.zeros((n_speakers, n_speakers))
     for number in range(n_speakers):
-        aroused = np.sort(mass[is_high & (who == number)])
-        below = (np.searchsorted(aroused, calm, "left") + np.searchsorted(aroused, calm, "right")) / 2
-        pairs[number] = np.bincount(calm_who, len(aroused) - below, n_speakers)
+        highs = np.sort(value[is_high & (who == number)])
+        below = (np.searchsorted(highs, lows, "left") + np.searchsorted(highs, lows, "right")) / 2
+        pairs[number] = np.bincount(who_low, len(highs) - below, n_speakers)
     n_high, n_low = (times @ np.bincount(who[side], minlength=n_speakers) for side in (is_high, ~is_high))
     with np.errstate(invalid="ignore"):
         areas = ((times @ pairs) * times).sum(1) / (n_high * n_low)
-    return float(roc_auc_score(is_high, mass)), percentiles(areas)
+    return float(roc_auc_score(is_high, value)), percentiles(areas)
 
 
 def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorpus]:
@@ -194,6 +208,7 @@ def means(corpora: Mapping[str, OfCorpus]) -> dict[str, float]:
     columns: dict[str, list[float | None]] = {
         "unweighted": [row["unweighted"] for row in rows],
         "arousal": [row["arousal"] for row in rows],
+        "valence": [row["valence"] for row in rows],
         "named": [row["named"] for row in rows],
         "precision": [row["precision"] for row in rows],
     }
