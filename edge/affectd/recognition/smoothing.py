@@ -87,7 +87,7 @@ class Smoother:
         self._count += 1
         if self._current is None and (self._count < self._config.minimum_count or not is_speech):
             return None
-        mean: Float64 = np.stack(self._recent).mean(axis=0, dtype=np.float64)
+        mean: Float64 = np.array(self._recent, np.float64).mean(axis=0)
         if self._current is None:
             self._current, self._changed_at = self._best(mean), self._count
         elif self._should_change(self._current, mean):
