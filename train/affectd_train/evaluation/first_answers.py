@@ -46,7 +46,7 @@ class Answered:
 
     speaker: str
     truth: str
-    delay_seconds: float  # from the beginning of the recording's speech to the first event
+    delay_seconds: float  # from the beginning of the recording, cut by `spoken`, to the first event
     named_seconds: float  # to the first event with a label; infinite without one
     named: str  # the first label
     end: str  # the label of ``end``
