@@ -118,7 +118,7 @@ def run(
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
-            answer = smoother.push(classifier(context.view()))
+            answer = smoother.push(classifier(context.view()), gate.quiet_frames < stride_frames)
             if answer is not None and answer.label != last_label:
                 sink.write(events.emotion("start" if last_label is None else "change", answer, utterance))
                 last_label = answer.label

@@ -160,8 +160,36 @@ def test_every_utterance_is_judged_for_itself() -> None:
 
 def test_an_utterance_with_too_few_classifications_is_not_mentioned() -> None:
     network = FakeNetwork()
+    config = Config(smoothing=SmoothingConfig(minimum_count=4))
+    word = np.concatenate([silence(1), gain(syllables(0.3), -20), silence(2)])
+    assert listen(word, network, config=config) == []
+    assert 0 < len(network.calls) < 4
+
+
+def test_a_sound_that_is_over_before_its_first_event_is_not_mentioned() -> None:
+    network = FakeNetwork()
     assert listen(np.concatenate([silence(1), gain(syllables(0.3), -20), silence(2)]), network) == []
-    assert 0 < len(network.calls) < SmoothingConfig().minimum_count
+    assert len(network.calls) == SmoothingConfig().minimum_count, "the hangover of the gate lasts as long"
+    said = listen(np.concatenate([silence(1), gain(syllables(0.8), -20), silence(2)]), FakeNetwork())
+    assert phases(said) == [("start", "calm"), ("end", "calm")]
+
+
+def test_the_first_event_comes_within_nine_tenths_of_a_second() -> None:
+    start, *_ = listen(np.concatenate([silence(1), gain(syllables(3), -20), silence(2)]), FakeNetwork())
+    # The sound card adds half a window and half of its block of 256 ms.
+    assert start["end_seconds"] - 1.0 + 0.032 + 0.128 < 0.9
+
+
+@settings(deadline=None, max_examples=20)
+@given(size=st.integers(1, 9000), named=st.integers(0, 8))
+def test_an_utterance_ends_with_the_label_it_was_given_in_blocks_of_any_size(size: int, named: int) -> None:
+    # Calm for a while, then nothing in particular: on the whole no label reaches the threshold.
+    script = "u" * 2 + "c" * named + "u" * 99
+    samples = as_int16(np.concatenate([silence(1), gain(syllables(9), -20), silence(1)]))
+    said = phases(listen(samples, FakeNetwork(script), size))
+    on_the_way = {label for phase, label in said if phase != "end"} - {"uncertain"}
+    assert said[-1] == ("end", "calm" if on_the_way else "uncertain")
+    assert on_the_way == ({"calm"} if named >= 4 else on_the_way)
 
 
 def test_an_utterance_still_open_at_the_end_of_the_stream_is_closed() -> None:

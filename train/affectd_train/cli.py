@@ -117,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(sub, "ravdess/, noise/, speech/, ...")
     _add_evaluation(sub)
     sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
+    words = "measure how soon, and how right, a model file answers: of recordings with pauses between them"
+    sub = command("answers", _answers, words)
+    _add_data(sub, "corpora that the file was not trained on")
+    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
+    sub.add_argument("--out", type=Path, default=Path("runs/answers"), help="folder for answers.json and answers.png")
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
@@ -247,6 +252,15 @@ def _behavior(options: argparse.Namespace) -> str:
     from affectd_train.evaluation.behavior import behavior
 
     return json.dumps(behavior(options.evaluation, options.model, _clips(options), options.data), indent=1)
+
+
+def _answers(options: argparse.Namespace) -> str:
+    from affectd_train.evaluation.first_answers import first_answers
+    from affectd_train.reports.plots import answer_curves, save
+
+    found = first_answers(options.model, _clips(options), options.out)
+    save(answer_curves(found), options.out / "answers.png")
+    return json.dumps(found, indent=1)
 
 
 def _pictures(options: argparse.Namespace) -> str:

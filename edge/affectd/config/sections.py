@@ -88,10 +88,10 @@ class SmoothingConfig(Section):
     """Smoothing of classifications into events; see `affectd.recognition.smoothing`."""
 
     name = "smoothing"
-    average_seconds: float = setting(0.75, 0.0, 60.0)
+    average_seconds: float = setting(1.0, 0.0, 60.0)
     """Probabilities are averaged over this many seconds."""
-    minimum_count: int = setting(4, 1, 1000)
-    """Classifications of an utterance before its first event."""
+    minimum_count: int = setting(2, 1, 1000)
+    """Classifications of an utterance before its first event, which also waits for speech between the last two."""
     hysteresis: float = setting(0.05, 0.0, 1.0)
     """How much more probable than the current label a new one must be."""
     patience: int = setting(1, 1, 1000)

@@ -3,6 +3,9 @@
 Averages over about a second and waits for a minimum count before the first answer, as TensorFlow's
 ``recognize_commands`` does. A change of label then needs a lead (hysteresis) for several classifications
 in a row (patience), and a minimum time since the last change (dwell).
+
+At its end an utterance keeps the label it earned: of the labels it was given on the way, ``uncertain`` left out, the
+one with the highest mean probability over the whole utterance; ``uncertain`` if it was given no other.
 """
 
 from __future__ import annotations
@@ -68,30 +71,41 @@ class Smoother:
         self._sum = np.zeros(len(self._labels))
         self._count = 0
         self._current: int | None = None
+        self._named: set[int] = set()  # labels given so far, besides ``uncertain``
         self._changed_at = 0
         self._rival = -1
         self._rival_count = 0
 
-    def push(self, probabilities: Float32) -> Answer | None:
-        """Take the next classification, ``(n_labels,)`` of sum 1; return the answer, None before the minimum count."""
+    def push(self, probabilities: Float32, is_speech: bool = True) -> Answer | None:
+        """Take the next classification, ``(n_labels,)`` of sum 1; return the answer, None before the first.
+
+        The first comes at the minimum count, or at the next classification after it for which `is_speech`, whether
+        there was speech since the last classification: a sound that is over by then, such as a click, has none.
+        """
         self._recent.append(probabilities)
         self._sum += probabilities
         self._count += 1
-        if self._count < self._config.minimum_count:
+        if self._current is None and (self._count < self._config.minimum_count or not is_speech):
             return None
-        mean: Float64 = np.stack(self._recent).mean(axis=0, dtype=np.float64)
+        mean: Float64 = np.array(self._recent, np.float64).mean(axis=0)
         if self._current is None:
             self._current, self._changed_at = self._best(mean), self._count
         elif self._should_change(self._current, mean):
             self._current, self._changed_at = self._rival, self._count
+        if self._current < len(self._labels):
+            self._named.add(self._current)
         return self._answer(self._current, mean)
 
     def overall(self) -> Answer | None:
-        """Return the answer for the mean of the whole utterance; None if `push` gave none."""
+        """Return the label that the utterance earned, with the mean of the whole utterance; None if `push` gave none.
+
+        The probability of a label may be below the threshold then, for it may have been given for a part alone.
+        """
         if self._current is None:
             return None
         mean = self._sum / self._count
-        return self._answer(self._best(mean), mean)
+        earned = max(sorted(self._named), key=lambda index: mean[index], default=len(self._labels))
+        return self._answer(earned, mean)
 
     def _should_change(self, current: int, mean: Float64) -> bool:
         candidates = [*mean, self._threshold]

@@ -70,6 +70,8 @@ class Gate:
     ----------
     is_open : bool
         Whether the gate was open at the last frame pushed.
+    quiet_frames : int
+        Frames since the last one that was speech.
     active : ndarray
         ``(n,)`` bool, which of the frames pushed last were speech, without the hangover.
 
@@ -99,7 +101,7 @@ class Gate:
         self._levels = np.full(history, np.nan, np.float32)
         self._falls = np.zeros(self._fall_frames - 1, np.float32)
         self.active = np.zeros(0, np.bool_)
-        self._quiet_frames = 0
+        self.quiet_frames = 0
         self.is_open = False
 
     def push(self, level: Float32) -> Bool:
@@ -111,8 +113,8 @@ class Gate:
         opened = np.zeros(n, np.bool_)
         self.active = self._speech_like(level)
         for i, active in enumerate(self.active.tolist()):
-            self._quiet_frames = 0 if active else self._quiet_frames + 1
-            self.is_open = active or (self.is_open and self._quiet_frames <= self._hangover_frames)
+            self.quiet_frames = 0 if active else self.quiet_frames + 1
+            self.is_open = active or (self.is_open and self.quiet_frames <= self._hangover_frames)
             opened[i] = self.is_open
         return opened
 

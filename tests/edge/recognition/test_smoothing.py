@@ -113,6 +113,35 @@ def test_overall_counts_every_classification_alike() -> None:
     assert overall == Answer("angry", pytest.approx(mean["angry"]), pytest.approx(mean))
 
 
+def test_an_utterance_keeps_the_label_it_earned() -> None:
+    smooth = smoother()
+    stream = [CALM] * 3 + [FLAT] * 30
+    assert labels(smooth, stream)[-1] == UNCERTAIN
+    overall = smooth.overall()
+    assert overall is not None
+    assert overall.label == "calm"
+    assert overall.probability == pytest.approx(np.mean(stream, axis=0)[1], abs=1e-6)
+    assert overall.probability < THRESHOLD
+
+
+def test_an_utterance_that_was_never_named_gets_no_name_at_its_end() -> None:
+    patient = smoother(patience=30)
+    stream = [FLAT] * 2 + [CALM] * 20
+    assert {*labels(patient, stream)} == {None, UNCERTAIN}
+    overall = patient.overall()
+    assert overall is not None
+    assert overall.label == UNCERTAIN
+    assert overall.probability > THRESHOLD, "calm is probable on the whole, but was not said"
+
+
+def test_the_first_answer_waits_for_speech_and_later_ones_do_not() -> None:
+    smooth = smoother(minimum_count=2)
+    heard = [True, False, False, True, False]
+    answers = [smooth.push(CALM, is_speech) for is_speech in heard]
+    assert [answer.label if answer else None for answer in answers] == [None, None, None, "calm", "calm"]
+    assert smoother(minimum_count=1).push(CALM, False) is None
+
+
 vectors = st.lists(st.floats(-6, 6), min_size=3, max_size=3).map(
     lambda logits: (np.exp(logits) / np.exp(logits).sum()).astype(np.float32)
 )
@@ -168,3 +197,21 @@ def test_after_reset_nothing_of_the_past_counts(
     used.reset()
     assert [used.push(p) for p in stream] == [fresh.push(p) for p in stream]
     assert used.overall() == fresh.overall()
+
+
+@settings(deadline=None)
+@given(config=configs, stream=st.lists(st.tuples(vectors, st.booleans()), max_size=40))
+def test_whatever_comes_the_end_has_the_best_of_the_labels_that_were_given(
+    config: SmoothingConfig, stream: list[tuple[np.ndarray, bool]]
+) -> None:
+    smooth = Smoother(config, LABELS, STRIDE, THRESHOLD)
+    answers = [smooth.push(probabilities, is_speech) for probabilities, is_speech in stream]
+    given_labels = {answer.label for answer in answers if answer}
+    overall = smooth.overall()
+    assert (overall is None) == (not given_labels)
+    if overall is not None:
+        mean = np.mean([probabilities for probabilities, _ in stream], axis=0, dtype=np.float64)
+        assert list(overall.probabilities.values()) == pytest.approx(mean.tolist())
+        named = given_labels - {UNCERTAIN}
+        assert (overall.label in named) if named else (overall.label == UNCERTAIN)
+        assert all(overall.probabilities[overall.label] >= overall.probabilities[label] for label in named)

@@ -122,6 +122,21 @@ def coverage(calibration: Mapping[str, Any]) -> Any:
     return picture
 
 
+def answer_curves(corpora: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+    """Draw precision and share of the first label over the delay of the first event, a curve for each corpus."""
+    picture = figure(11, 4.5)
+    for axes, key in zip(picture.subplots(1, 2), ("precision", "named"), strict=True):
+        for corpus, rows in corpora.items():
+            # An utterance may have had no event or no label at all at some setting.
+            kept = [row for row in rows if row["delay_seconds"] is not None and row["first"][key] is not None]
+            delays = [row["delay_seconds"] for row in kept]
+            axes.plot(delays, [row["first"][key] for row in kept], marker=".", label=corpus)
+        axes.set(xlabel="median delay of the first event, s", ylabel=f"first label: {key}", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    picture.axes[0].legend(fontsize=8)
+    return picture
+
+
 def learning(logs: Sequence[Path]) -> Any:
     """Draw the training loss of every phase that was logged."""
     picture, axes = _single("Learning curves", "step", "loss of one batch, nats", width=6)
