@@ -18,11 +18,12 @@ from affectd_train.files import write_json
 
 SETTINGS: dict[str, Config] = {
     "as shipped": Config(),
-    "stride 8 frames": configured(stride_frames=8, minimum_count=8, patience=2),
-    "average 1 s, hysteresis 0.1, patience 2": configured(average_seconds=1.0, hysteresis=0.1, patience=2),
+    "stride 8 frames": configured(stride_frames=8, minimum_count=4, patience=2),
+    "hysteresis 0.1, patience 2": configured(hysteresis=0.1, patience=2),
+    "minimum count 4": configured(minimum_count=4),
     "no average": configured(average_seconds=0.0),
     "average 0.5 s": configured(average_seconds=0.5),
-    "average 1 s": configured(average_seconds=1.0),
+    "average 0.75 s": configured(average_seconds=0.75),
     "average 2 s": configured(average_seconds=2.0),
     "hysteresis 0": configured(hysteresis=0.0),
     "hysteresis 0.1": configured(hysteresis=0.1),
