@@ -437,9 +437,11 @@ def test_what_is_shown_is_a_file_that_gives_the_same_settings(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     options = {(name, key.name): data.draw(values(key)) for name, key in KEYS}
-    names = [options["file", "path"], *(options["mqtt", key] for key in ("ca_file", "cert_file", "key_file"))]
-    assume(len(set(names)) == len(names))  # the file of events is one of its own
-    shown = as_toml(load_settings(None, options))
+    try:
+        shown = as_toml(load_settings(None, options))
+    except ConfigError as error:
+        assume("of its own" not in str(error))  # two of them name one file
+        raise
     path = written(tmp_path_factory.getbasetemp(), shown)
     assert load_config(path) == load_config(None, options)
     lines = [line for line in shown.splitlines() if line and not line.startswith("[")]
