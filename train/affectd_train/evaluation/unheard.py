@@ -197,7 +197,8 @@ def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorp
 def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Prediction]) -> OfCorpus:
     """Compute the figures of a corpus, with temperature and threshold from other predictions, all at temperature 1."""
     temperature = calibrate(others)
-    threshold = uncertain_threshold(others, temperature)
+    # Where the networks heard no speech there is nothing to choose by, and all is uncertain.
+    threshold = uncertain_threshold(others, temperature) if any(p["int8"] for p in others) else 1.0
     softened = [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions]
     return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
 
