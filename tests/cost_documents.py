@@ -118,7 +118,7 @@ def latency() -> str:
     p50 = {name: f"{row['p50']:.0f}" for name, row in took.items() if isinstance(row, dict)}
     compute = took["compute_ms"]
     lines = [
-        f"From the beginning of a word to the line with its first label {p50['start_ms']} ms pass (median; 95 %: "
+        f"From the beginning of a word to its first line, often still `uncertain`, {p50['start_ms']} ms pass (median; 95 %: "
         f"{took['start_ms']['p95']:.0f} ms):",
         "",
         f"- {p50['gate_ms']} ms until the voice falls for the first time, which opens the gate;",
