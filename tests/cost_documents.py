@@ -118,8 +118,8 @@ def latency() -> str:
     p50 = {name: f"{row['p50']:.0f}" for name, row in took.items() if isinstance(row, dict)}
     compute = took["compute_ms"]
     lines = [
-        f"From the beginning of a word to its first line, often still `uncertain`, {p50['start_ms']} ms pass (median; 95 %: "
-        f"{took['start_ms']['p95']:.0f} ms):",
+        f"From the beginning of a word to its first line, often still `uncertain`, {p50['start_ms']} ms pass (median; "
+        f"95 %: {took['start_ms']['p95']:.0f} ms):",
         "",
         f"- {p50['gate_ms']} ms until the voice falls for the first time, which opens the gate;",
         f"- {p50['strides_ms']} ms for the classifications the smoothing wants, `minimum_count` of `stride_frames`;",
