@@ -92,3 +92,17 @@ def long_stream(speech_data: Path, seconds: float = 600.0, seed: int = 0) -> Str
         parts.append(part)
         n += len(part)
     return Stream(as_int16(np.concatenate(parts)), spans)
+
+
+CONVERSATION = as_int16(
+    np.concatenate(
+        [
+            silence(0.7),
+            gain(syllables(2.3), -20),
+            gain(noise("pink", 2), -50),
+            gain(syllables(0.4), -10),
+            silence(1.5),
+            gain(syllables(1.9, rate_hz=3.0), -6),
+        ]
+    )
+)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors
 from affectd.recognition.head import BaselineSpec, Head
-from affectd.recognition.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile, read_model
 
 DATA = Path(__file__).parent / "data"
 N_FRAMES = 8
@@ -86,3 +89,16 @@ def place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFi
     """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
     draft = draft_place_model(spec)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
+
+
+def assert_every_flipped_byte_is_found(written: Path, scratch: Path) -> None:
+    """Read a model file with one wrong byte after the other, at `scratch`."""
+    data = bytearray(written.read_bytes())
+    scratch.write_bytes(data)
+    with scratch.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(data):
+            os.pwrite(file.fileno(), bytes([byte ^ (1 + position % 255)]), position)
+            with pytest.raises(ModelFileError):
+                read_model(scratch)
+            os.pwrite(file.fileno(), bytes([byte]), position)
+    read_model(scratch)

@@ -23,7 +23,7 @@ from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.vad import Gate, band_level, preroll_frames
 from fake_network import FakeNetwork
-from sounds import as_int16, gain, long_stream, noise, silence, syllables
+from sounds import CONVERSATION, as_int16, gain, long_stream, noise, silence, syllables
 from tiny_model import tiny_model
 
 SPEC = FeatureSpec()
@@ -53,20 +53,6 @@ def listen(samples: np.ndarray, network: object, size: int = 1600, config: Confi
 
 def phases(events: Kept) -> list[tuple[str, str]]:
     return [(event["phase"], event["label"]) for event in events]
-
-
-CONVERSATION = as_int16(
-    np.concatenate(
-        [
-            silence(0.7),
-            gain(syllables(2.3), -20),
-            gain(noise("pink", 2), -50),
-            gain(syllables(0.4), -10),
-            silence(1.5),
-            gain(syllables(1.9, rate_hz=3.0), -6),
-        ]
-    )
-)
 
 
 @settings(deadline=None, max_examples=30)

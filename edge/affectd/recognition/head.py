@@ -89,7 +89,7 @@ class Head:
         """Return the logits ``(n_labels,)`` of an embedding where the baseline is this, each ``(n_embedding,)``."""
         # float64, so that they are the same to the last bits whatever NumPy computes products with.
         centered = embedding.astype(np.float64) - baseline
-        return np.asarray(centered @ self.weights.astype(np.float64) + self.bias, np.float32)
+        return np.asarray(centered @ self.weights + self.bias, np.float32)
 
     def distance(self, embedding: Array) -> float:
         """Return how far an embedding ``(n_embedding,)`` is from the mean of the training.

@@ -17,7 +17,7 @@ from affectd.pipeline import run
 from affectd.recognition.baseline import Baseline, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.head import BaselineSpec, Head
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import CONVERSATION, as_int16, gain, noise, silence, syllables
 from tiny_model import BASELINE, LABELS, place_model, tiny_model
 
 START = np.float32([1.0, -2.0])
@@ -186,20 +186,7 @@ def test_a_model_without_a_head_has_no_baseline() -> None:
         Placed(Classifier(tiny_model()))
 
 
-CONVERSATION = as_int16(
-    np.concatenate(
-        [
-            silence(0.7),
-            gain(syllables(2.3), -20),
-            gain(noise("pink", 2), -50),
-            gain(syllables(0.4), -10),
-            silence(1.5),
-            gain(syllables(1.9, rate_hz=3.0), -6),
-            silence(1.5),
-            gain(syllables(2.2), -25),
-        ]
-    )
-)
+TALK = np.concatenate([CONVERSATION, as_int16(np.concatenate([silence(1.5), gain(syllables(2.2), -25)]))])
 
 
 class Kept(list[dict[str, Any]]):
@@ -217,9 +204,9 @@ def listen(blocks: list[np.ndarray], spec: dict[str, float] | None = None) -> tu
 @settings(max_examples=8)
 @given(sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=12).filter(any))
 def test_events_and_baseline_are_the_same_bit_for_bit_in_blocks_of_any_size(sizes: list[int]) -> None:
-    expected, whole = listen([CONVERSATION])
+    expected, whole = listen([TALK])
     edges = itertools.accumulate(itertools.cycle(sizes))
-    kept, cut = listen(np.split(CONVERSATION, list(itertools.takewhile(lambda edge: edge < len(CONVERSATION), edges))))
+    kept, cut = listen(np.split(TALK, list(itertools.takewhile(lambda edge: edge < len(TALK), edges))))
     assert kept == expected != []
     assert cut.baseline.learned.seconds == whole.baseline.learned.seconds > 1
     assert cut.baseline.value.tobytes() == whole.baseline.value.tobytes() != cut.baseline.head.baseline.tobytes()
@@ -257,7 +244,7 @@ def test_an_utterance_has_one_baseline_that_from_before_it() -> None:
         moves.append(before.tobytes())
         embeddings.clear()
 
-    run([CONVERSATION], watched, Kept(), Config(), ended=ended)
+    run([TALK], watched, Kept(), Config(), ended=ended)
     assert len(set(moves)) == len(moves) >= 3
 
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import subprocess
 import sys
 import zipfile
@@ -23,7 +22,16 @@ from hypothesis import strategies as st
 from affectd.errors import ModelFileError
 from affectd.recognition.classifier import Classifier, describe, self_test
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
-from tiny_model import BASELINE, DATA, LABELS, PLACE_LABELS, draft_place_model, place_model, tiny_model
+from tiny_model import (
+    BASELINE,
+    DATA,
+    LABELS,
+    PLACE_LABELS,
+    assert_every_flipped_byte_is_found,
+    draft_place_model,
+    place_model,
+    tiny_model,
+)
 
 N_EMBEDDING, N_LABELS = len(LABELS), len(PLACE_LABELS)
 HEAD = ("weights", "bias", "baseline", "spread")
@@ -267,15 +275,7 @@ def test_a_head_in_a_file_of_format_1_is_refused(written: Path, scratch: Path) -
 
 
 def test_any_flipped_byte_is_found(written: Path, scratch: Path) -> None:
-    data = bytearray(written.read_bytes())
-    scratch.write_bytes(data)
-    with scratch.open("r+b", buffering=0) as file:
-        for position, byte in enumerate(data):
-            os.pwrite(file.fileno(), bytes([byte ^ (1 + position % 255)]), position)
-            with pytest.raises(ModelFileError):
-                read_model(scratch)
-            os.pwrite(file.fileno(), bytes([byte]), position)
-    read_model(scratch)
+    assert_every_flipped_byte_is_found(written, scratch)
 
 
 @given(where=st.floats(0.2, 1, exclude_max=True), new=st.binary(min_size=1, max_size=30))
