@@ -161,8 +161,8 @@ def _behavior_section(behavior: Behavior) -> list[str]:
     delay = followed["median_delay_seconds"]
     return [
         "## Events an hour, and transitions between emotions",
-        "Events of the running device at its default settings; named ones have a label other than `neutral` or "
-        "`uncertain`:",
+        "Events of the running device at the default settings of the version that measured them, which may be others "
+        "now; named ones have a label other than `neutral` or `uncertain`:",
         table(columns, [(name, *map(rates.get, RATES)) for name, rates in behavior["everyday"].items()]),
         f"Recordings of one stranger joined without a pause, {followed['transitions']} transitions: "
         f"F1 within 1 s {followed['f1']:.2f} (precision {followed['precision']:.2f}, recall {followed['recall']:.2f}); "
