@@ -22,7 +22,7 @@ class State:
     Parameters
     ----------
     about : mapping
-        What never changes: ``version``, ``device``, ``model``, ``labels``, ``card``.
+        What never changes: ``version``, ``device``, ``model``, ``labels`` and the whole ``card`` of the model.
     hub : Hub
         Knows the microphone.
     facts : callable
@@ -39,7 +39,9 @@ class State:
         telemetry: Callable[[], dict[str, Any]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._about, self._hub, self._facts, self._telemetry, self._clock = about, hub, facts, telemetry, clock
+        self._about = {key: value for key, value in about.items() if key != "card"}
+        self._card = card_facts(about["card"])
+        self._hub, self._facts, self._telemetry, self._clock = hub, facts, telemetry, clock
         self._report: dict[str, Any] = {}
         self._reported_at = self._told_at = -float("inf")
         self._told: dict[str, Any] = {}
@@ -49,9 +51,13 @@ class State:
         now = self._clock()
         if now - self._reported_at >= _TELEMETRY_SECONDS:
             self._report, self._reported_at = self._telemetry(), now
-        card = self._about["card"]
-        about = {key: value for key, value in self._about.items() if key != "card"}
-        return {"schema": SCHEMA, **about, **self._changing(), "telemetry": self._report, "card": card}
+        return {
+            "schema": SCHEMA,
+            **self._about,
+            **self._changing(),
+            "telemetry": self._report,
+            "card": self._card,
+        }
 
     def news(self) -> dict[str, Any] | None:
         """Return the state if the streams should get it: when it has changed, and now and then."""
