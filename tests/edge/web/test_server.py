@@ -21,6 +21,7 @@ from affectd.web import server as servers
 from affectd.web.hub import Hub, message
 from affectd.web.request import Request, Response
 from affectd.web.server import MOST_STREAMS, Server
+from web_device import Stream
 
 PATIENCE_SECONDS = 60.0
 
@@ -72,31 +73,6 @@ class Running:
             client.request("GET", "/events")
             with closing(client.getresponse()) as response:
                 yield Stream(response)
-
-
-class Stream:
-    """Server-sent events, read by the rules of the HTML standard, section 9.2.6."""
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.response = response
-        self.n_heartbeats = 0
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        kind, data = "message", []
-        for raw in iter(self.response.readline, b""):
-            line = raw.decode().rstrip("\n")
-            if not line:
-                if data:
-                    yield kind, json.loads("\n".join(data))
-                kind, data = "message", []
-            elif line.startswith(":"):
-                self.n_heartbeats += 1
-            else:
-                name, _, value = line.partition(":")
-                if name == "event":
-                    kind = value.removeprefix(" ")
-                elif name == "data":
-                    data.append(value.removeprefix(" "))
 
 
 @pytest.fixture
