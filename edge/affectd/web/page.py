@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 1 << 20
 _QUEUE = 16
+_WATCHDOG_SECONDS = 30.0
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -72,8 +73,8 @@ class Page:
         Where, and with which token.
     about, facts, telemetry
         As of `affectd.web.state.State`.
-    is_alive_seconds : float
-        As of `affectd.web.hub.Hub`.
+    watchdog_seconds : float, optional
+        After this long without sound ``/healthz`` says so; None for that of the unit.
     metrics : Metrics, optional
         What ``/metrics`` gives.
 
@@ -98,13 +99,13 @@ class Page:
         about: Mapping[str, Any],
         facts: Callable[[], dict[str, Any]],
         telemetry: Callable[[], dict[str, Any]],
-        is_alive_seconds: float = 30.0,
+        watchdog_seconds: float | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         for path in exposed_token(config):
             _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
-        self.hub = Hub(is_alive_seconds, () if metrics is None else (metrics.write,))
+        self.hub = Hub(watchdog_seconds or _WATCHDOG_SECONDS, () if metrics is None else (metrics.write,))
         self._state = State(about, self.hub, facts, telemetry)
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in _KINDS}
         self._open: dict[str, Callable[[Request], Response]] = {
