@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import shutil
 import subprocess
 import threading
@@ -290,11 +289,3 @@ def test_without_proc_the_figures_of_the_process_are_not_told(tmp_path: Path) ->
     assert process.resident_bytes() == 3 * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_memory_is_constant_and_a_line_costs_little() -> None:
-    under_test = metrics()
-    chosen = random.Random(0)
-    written = [trace(i * 0.256, (i + 1) * 0.256, gate_open=chosen.random() < 0.5) for i in range(20_000)]
-    size = len(under_test.render(state()))
-    for line in written:
-        under_test.write(line)
-    assert len(under_test.render(state())) - size < 100
