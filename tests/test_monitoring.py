@@ -131,6 +131,7 @@ ORDINARY = {
     "affectd_listening": "1x120",
     'affectd_microphone_state{state="healthy"}': "1x120",
     'affectd_microphone_state{state="failed"}': "0x120",
+    'affectd_microphone_state{state="muted"}': "0x120",
     "affectd_sound_seconds_total": "0+60x120",
     "affectd_dropped_sound_seconds_total": "0x120",
     "affectd_broker_connected": "1x120",
@@ -142,7 +143,19 @@ CASES = {
     "all is well": ({}, set()),
     "the board is off": ({'up{job="affectd"}': "1x29 0x90"}, {"AffectdAway"}),
     "no sound comes in": ({"affectd_sound_seconds_total": "0+60x29 1800x90"}, {"AffectdDeaf"}),
-    "muted": ({"affectd_sound_seconds_total": "0+60x29 1800x90", "affectd_listening": "1x29 0x90"}, set()),
+    "the microphone is away": (
+        {"affectd_listening": "1x29 0x90", "affectd_sound_seconds_total": "0+60x29 1800x90"},
+        {"AffectdDeaf"},
+    ),
+    "muted": (
+        {
+            "affectd_listening": "1x29 0x90",
+            "affectd_sound_seconds_total": "0+60x29 1800x90",
+            'affectd_microphone_state{state="healthy"}': "1x29 0x90",
+            'affectd_microphone_state{state="muted"}': "0x29 1x90",
+        },
+        set(),
+    ),
     "sound is lost": ({"affectd_dropped_sound_seconds_total": "0+0.3x120"}, {"AffectdDropsSound"}),
     "a little sound is lost": ({"affectd_dropped_sound_seconds_total": "0x100 0.5x20"}, set()),
     "the microphone has failed": (

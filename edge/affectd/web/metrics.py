@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
@@ -20,8 +19,6 @@ from affectd.recognition.vad import LEVEL_FLOOR_DBFS
 from affectd.web.exposition import counter, gauge, histogram
 from affectd.web.process import Process
 
-# A stride is much shorter: after so long without one no sound comes in, and the last level is out of date.
-_QUIET_SECONDS = 5.0
 _STATES: tuple[str, ...] = get_args(State)
 _PHASES: tuple[str, ...] = get_args(Phase)
 
@@ -29,10 +26,10 @@ _Pairs = Counter[tuple[str, str]]
 
 
 class Metrics:
-    """Counts what one thread writes, and shows it to others; memory is constant.
+    """Counts what one thread writes, and shows it to any; memory is constant.
 
     `durations` returns how many calls of the network took at most so many seconds, and the seconds of all:
-    `affectd.mqtt.telemetry.Meter.durations`. `clock` returns monotonic seconds.
+    `affectd.mqtt.telemetry.Meter.durations`.
 
     Examples
     --------
@@ -40,10 +37,8 @@ class Metrics:
     >>> metrics.write({"type": "emotion", "phase": "start", "label": "happy"})
     """
 
-    def __init__(
-        self, durations: Callable[[], tuple[Mapping[float, int], float]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._durations, self._clock = durations, clock
+    def __init__(self, durations: Callable[[], tuple[Mapping[float, int], float]]) -> None:
+        self._durations = durations
         self._process = Process()
         self._lock = threading.Lock()
         self._events: _Pairs = Counter()
@@ -51,7 +46,6 @@ class Metrics:
         self._sound_seconds = self._speech_seconds = 0.0
         self._level: float | None = None
         self._gate_open = False
-        self._heard_at = -math.inf
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Count an emotion event, a status event, or a line of the trace."""
@@ -59,7 +53,7 @@ class Metrics:
             if line["type"] == "trace":
                 seconds = line["end_seconds"] - line["start_seconds"]
                 self._sound_seconds += seconds
-                self._level, self._gate_open, self._heard_at = line["level_dbfs"], line["gate_open"], self._clock()
+                self._level, self._gate_open = line["level_dbfs"], line["gate_open"]
                 if self._gate_open:
                     self._speech_seconds += seconds
             elif line["type"] == "emotion":
@@ -69,7 +63,7 @@ class Metrics:
 
     def render(self, state: Mapping[str, Any]) -> str:
         """Return everything in the text format of Prometheus; `state` is what the page has at the path ``state``."""
-        parts = [self._counted(state), self._heard(), _microphone(state), _delivered(state), self._spent()]
+        parts = [self._counted(state), self._heard(state), _microphone(state), _delivered(state), self._spent()]
         return "".join(line for part in parts for line in part)
 
     def _counted(self, state: Mapping[str, Any]) -> list[str]:
@@ -84,11 +78,11 @@ class Metrics:
             counter("affectd_status_events_total", "Status events.", _samples(changes, ("part", "state"), states)),
         ]
 
-    def _heard(self) -> list[str]:
+    def _heard(self, state: Mapping[str, Any]) -> list[str]:
         with self._lock:
             sound, speech = self._sound_seconds, self._speech_seconds
             level, gate_open = self._level, self._gate_open
-            is_heard = self._clock() - self._heard_at < _QUIET_SECONDS
+        is_heard = sound > 0 and state["listening"]  # else the last stride is out of date
         if level is None:
             level = LEVEL_FLOOR_DBFS
         about = f"Level of the last stride in the band of speech; {LEVEL_FLOOR_DBFS:g}: digital silence, NaN: no sound."
@@ -97,6 +91,7 @@ class Metrics:
             counter("affectd_speech_seconds_total", "Sound that was processed while the gate was open.", speech),
             gauge("affectd_level_dbfs", about, level if is_heard else math.nan),
             gauge("affectd_gate_open", "1 while speech is heard.", is_heard and gate_open),
+            gauge("affectd_listening", "1 while sound comes in, 0 while it does not or is muted.", state["listening"]),
         ]
 
     def _spent(self) -> list[str]:
@@ -119,7 +114,6 @@ def _microphone(state: Mapping[str, Any]) -> list[str]:
     dropped = "Sound that was lost because the board was too slow."
     settled = "How far the baseline has moved to this place."
     return [
-        gauge("affectd_listening", "0 while a command keeps the microphone closed.", state["listening"]),
         gauge(
             "affectd_microphone_state",
             "1 for the state that the microphone is in; while the sound comes from a file it has none.",

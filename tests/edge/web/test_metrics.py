@@ -75,8 +75,8 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[name, frozenset(labels.items())]
 
 
-def metrics(meter: Meter | None = None, now: float = 0.0) -> Metrics:
-    return Metrics((meter or Meter()).durations, clock=lambda: now)
+def metrics(meter: Meter | None = None) -> Metrics:
+    return Metrics((meter or Meter()).durations)
 
 
 def test_everything_is_there_from_the_start() -> None:
@@ -170,15 +170,12 @@ def test_counts_are_those_of_the_lines_and_never_go_back(written: list[dict[str,
         assert value(before, "affectd_gate_open") == traces[-1]["gate_open"]
 
 
-def test_an_old_level_is_none() -> None:
-    now = 0.0
-    under_test = Metrics(Meter().durations, clock=lambda: now)
+def test_a_level_is_that_of_now_or_none() -> None:
+    under_test = metrics()
     under_test.write(trace(0.0, 0.256, gate_open=True))
-    now = 4.9
     samples = read(under_test.render(state()))
     assert (value(samples, "affectd_level_dbfs"), value(samples, "affectd_gate_open")) == (-31.2, 1)
-    now = 5.1
-    samples = read(under_test.render(state()))
+    samples = read(under_test.render(state(listening=False)))
     assert math.isnan(value(samples, "affectd_level_dbfs"))
     assert value(samples, "affectd_gate_open") == 0
     assert value(samples, "affectd_speech_seconds_total") == 0.256
@@ -287,5 +284,3 @@ def test_without_proc_the_figures_of_the_process_are_not_told(tmp_path: Path) ->
     fields = ["S", *["0"] * 18, "200", "4096", "3", "0"]
     (tmp_path / "proc/self/stat").write_text(f"1 (a) name) {' '.join(fields)}\n")
     assert process.resident_bytes() == 3 * os.sysconf("SC_PAGE_SIZE")
-
-
