@@ -54,7 +54,11 @@ class Prometheus:
         job = {"job_name": "affectd", "static_configs": [{"targets": [target]}], **scrape}
         # JSON is YAML.
         self._settings = self._folder / "prometheus.yml"
-        settings = {"global": {"scrape_interval": "1s"}, "rule_files": [str(ALERTS)], "scrape_configs": [job]}
+        settings = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(ALERTS)],
+            "scrape_configs": [job],
+        }
         self._settings.write_text(json.dumps(settings))
         self._port = free_port()
 
