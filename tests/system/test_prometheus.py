@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import urllib.error
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from broker import Broker, free_port, needs_mosquitto
-from prometheus import Prometheus, needs_prometheus, queries
+from broker import PATIENCE_SECONDS, Broker, free_port, needs_mosquitto
+from prometheus import Prometheus, needs_prometheus, promtool, queries
 from room import Program, Room, needs_room, write_wav
 from sounds import gain, syllables
 
@@ -47,6 +50,7 @@ def test_every_query_of_the_dashboard_has_an_answer(tmp_path: Path, room: Room) 
         try:
             with Program(room) as program:
                 told = talk(prometheus, room, program, speech)
+                assert_guarded(f"http://127.0.0.1:{port}/metrics")
                 for query in queries(RANGE_SECONDS):
                     found = prometheus.query(query)
                     assert found, f"{query} gives nothing"
@@ -60,6 +64,19 @@ def test_every_query_of_the_dashboard_has_an_answer(tmp_path: Path, room: Room) 
         finally:
             room.stop()
         assert told["start"] == told["end"]
+
+
+def assert_guarded(url: str) -> None:
+    """Fail unless the token opens it and nothing else does, and promtool has nothing to object to."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, timeout=PATIENCE_SECONDS)
+    assert refused.value.code == 401
+    refused.value.close()
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        assert answer.headers["Content-Type"] == CONTENT_TYPE_PLAIN_0_0_4
+        checked = promtool("check", "metrics", text=answer.read().decode())
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def talk(prometheus: Prometheus, room: Room, program: Program, speech: Path) -> Counter[str]:
@@ -76,5 +93,5 @@ def talk(prometheus: Prometheus, room: Room, program: Program, speech: Path) -> 
     for phase in ("start", "change"):
         (sample,) = prometheus.query(f'sum(affectd_events_total{{phase="{phase}"}})')
         assert int(sample["value"][1]) == told[phase]
-    assert prometheus.query(f"rate(affectd_sound_seconds_total[{RANGE_SECONDS}s]) > 0.5 < 1.5")
+    assert prometheus.query(f"deriv(affectd_sound_seconds_total[{RANGE_SECONDS}s]) > 0.5 < 1.5")
     return told

@@ -50,9 +50,15 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._branch: Meter | None = None
         self._n_durations = [0] * len(_DURATIONS)
         self._total_seconds = 0.0
         self._reset()
+
+    def branch(self) -> Meter:
+        """Return the other meter that gets the same from now on; each is taken by itself."""
+        self._branch = Meter()
+        return self._branch
 
     def _reset(self) -> None:
         self._waiting: list[tuple[Float32, Bool]] = []
@@ -67,6 +73,8 @@ class Meter:
             self._waiting.append((level, active))
             if len(self._waiting) >= _KEPT_LEVELS:
                 self._add_up()
+        if self._branch is not None:
+            self._branch.push(level, active)
 
     def _add_up(self) -> None:
         if self._waiting:
@@ -86,6 +94,8 @@ class Meter:
             self._longest = max(self._longest, seconds)
             self._n_durations[bisect_left(_DURATIONS, seconds)] += 1
             self._total_seconds += seconds
+        if self._branch is not None:
+            self._branch._add_time(seconds)
 
     def durations(self) -> tuple[dict[float, int], float]:
         """Return how often the network took at most so many seconds since the start, and seconds in all.
