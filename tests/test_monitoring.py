@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
+from affectd.config.loading import load_config
 from affectd.mqtt.telemetry import Meter
 from affectd.recognition.model_file import find_model, read_model
 from affectd.web.metrics import Metrics
@@ -124,6 +126,30 @@ def test_prometheus_understands_the_alerts_and_every_query(tmp_path: Path) -> No
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     done = promtool("check", "rules", tmp_path / "rules.yml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_settings_on_the_page_are_valid(tmp_path: Path) -> None:
+    (block,) = blocks(PAGE, "toml")
+    (tmp_path / "affectd.toml").write_text(block)
+    config = load_config(tmp_path / "affectd.toml").web
+    assert config.enabled
+    (yaml,) = blocks(PAGE, "yaml")
+    assert all(f":{config.port}" in target for target in re.findall(r'"(\S+\.local\S*)"', yaml))
+    assert f"127.0.0.1:{config.port};" in blocks(PAGE, "nginx")[0]
+    jobs = set(re.findall(r'job="(\w+)"', ALERTS.read_text()))
+    assert jobs == set(re.findall(r"job_name: (\w+)", yaml))
+
+
+@needs_prometheus
+def test_prometheus_understands_its_settings_on_the_page(tmp_path: Path) -> None:
+    (yaml,) = blocks(PAGE, "yaml")
+    shutil.copy(ALERTS, tmp_path / "affectd.yml")
+    (tmp_path / "token").touch()
+    settings = tmp_path / "prometheus.yml"
+    settings.write_text(yaml.replace("/etc/prometheus/affectd_token", str(tmp_path / "token")))
+    done = promtool("check", "config", settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(alerts())} rules found" in done.stdout
 
 
 ORDINARY = {
