@@ -116,7 +116,7 @@ def _microphone(state: Mapping[str, Any]) -> list[str]:
     return [
         gauge(
             "affectd_microphone_state",
-            "1 for the state that the microphone is in; while the sound comes from a file it has none.",
+            "1 for the state of the microphone, 0 for the others; with a file 0 for all.",
             [({"state": name}, name == microphone) for name in _STATES],
         ),
         counter("affectd_dropped_sound_seconds_total", dropped, telemetry["dropped_seconds"]),
