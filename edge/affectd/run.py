@@ -192,7 +192,7 @@ class _View:
             },
             self._facts,
             lambda: self._telemetry(),
-            meter.durations,
+            durations=meter.durations,
             **({} if manager.watchdog_seconds is None else {"is_alive_seconds": manager.watchdog_seconds}),
         )
 

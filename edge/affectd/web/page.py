@@ -17,6 +17,9 @@ address          token    what
 from __future__ import annotations
 
 import errno
+import logging
+import math
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,13 +30,15 @@ from affectd.config.sections import WebConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.events.sinks import as_line
 from affectd.files import read_file
-from affectd.web.access import Access, read_token
+from affectd.web.access import Access, exposed_token, read_token
 from affectd.web.exposition import CONTENT_TYPE
 from affectd.web.hub import Hub, Message, message
 from affectd.web.metrics import Metrics
 from affectd.web.request import RefusedError, Request, Response
 from affectd.web.server import Server
 from affectd.web.state import State
+
+_log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 1 << 20
@@ -59,13 +64,15 @@ class Page:
         Where, and with which token.
     about, facts, telemetry
         As of `affectd.web.state.State`.
-    durations : callable
-        As of `affectd.web.metrics.Metrics`.
     is_alive_seconds : float
         As of `affectd.web.hub.Hub`.
+    durations : callable
+        As of `affectd.web.metrics.Metrics`.
 
     Attributes
     ----------
+    address : str
+        Its URL on this device.
     hub : Hub
         What listens to events and traces for it.
 
@@ -83,9 +90,11 @@ class Page:
         about: Mapping[str, Any],
         facts: Callable[[], dict[str, Any]],
         telemetry: Callable[[], dict[str, Any]],
-        durations: Callable[[], tuple[Mapping[float, int], float]],
         is_alive_seconds: float = 30.0,
+        durations: Callable[[], tuple[Mapping[float, int], float]] = lambda: ({math.inf: 0}, 0.0),
     ) -> None:
+        for path in exposed_token(config):
+            _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
         self._metrics = Metrics(durations)
         self.hub = Hub(is_alive_seconds, [self._metrics.write])
@@ -102,11 +111,13 @@ class Page:
             "/state": lambda: _json(self._state()),
             "/metrics": lambda: Response(200, self._metrics.render(self._state()).encode(), CONTENT_TYPE),
         }
+        self.address = address(config)
         self._server = Server(listen(config), self.hub, self._answer, self._beginning, self._news)
         self._stack = ExitStack()
 
     def __enter__(self) -> Page:
         self._stack.enter_context(self._server)
+        _log.info("the page is at %s", self.address)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,6 +156,17 @@ class Page:
 
 def _json(content: Mapping[str, Any]) -> Response:
     return Response(200, (as_line(content) + "\n").encode(), _JSON)
+
+
+def reached(bind: str) -> str:
+    """Return the address by which this device itself reaches what listens at `bind`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+
+
+def address(config: WebConfig) -> str:
+    """Return the URL of the page on this device."""
+    host = reached(config.bind)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/"
 
 
 def listen(config: WebConfig) -> socket.socket:
