@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
-from affectd.config.loading import load_config
+from affectd.config.sections import WebConfig
 from affectd.mqtt.telemetry import Meter
 from affectd.recognition.model_file import find_model, read_model
 from affectd.web.metrics import Metrics
@@ -128,16 +128,11 @@ def test_prometheus_understands_the_alerts_and_every_query(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_settings_on_the_page_are_valid(tmp_path: Path) -> None:
-    (block,) = blocks(PAGE, "toml")
-    (tmp_path / "affectd.toml").write_text(block)
-    config = load_config(tmp_path / "affectd.toml").web
-    assert config.enabled
-    (yaml,) = blocks(PAGE, "yaml")
-    assert all(f":{config.port}" in target for target in re.findall(r'"(\S+\.local\S*)"', yaml))
-    assert f"127.0.0.1:{config.port};" in blocks(PAGE, "nginx")[0]
-    jobs = set(re.findall(r'job="(\w+)"', ALERTS.read_text()))
-    assert jobs == set(re.findall(r"job_name: (\w+)", yaml))
+def test_the_examples_on_the_page_have_the_port_and_the_job() -> None:
+    (yaml,), (proxy,) = blocks(PAGE, "yaml"), blocks(PAGE, "nginx")
+    ports = set(re.findall(r'\.local:(\d+)"', yaml)) | set(re.findall(r"127.0.0.1:(\d+);", proxy))
+    assert ports == {str(WebConfig().port)}
+    assert set(re.findall(r"job_name: (\w+)", yaml)) == set(re.findall(r'job="(\w+)"', ALERTS.read_text()))
 
 
 @needs_prometheus
