@@ -1,7 +1,7 @@
 // The connection to the device: one stream of events, opened anew whenever it is lost.
 import { drawHour, drawMinute } from "./pictures.js";
 import { addEvent, addTrace, begin, percent, story, text } from "./story.js";
-import { showEvent, showState, showSums, showTrace } from "./view.js";
+import { showEvent, showLamp, showState, showSums, showTrace } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 // The device sends its state every 5 s.
@@ -12,6 +12,7 @@ function link(words, isLost) {
   if ($("link").textContent !== words) $("link").textContent = words;
   $("link").classList.toggle("lost", isLost);
   document.body.classList.toggle("lost-link", isLost);
+  if (words !== "live") showLamp("not known");
 }
 
 function draw() {

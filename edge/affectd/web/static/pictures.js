@@ -2,7 +2,7 @@
 import { HOUR, MINUTE, PLACES, UNCERTAIN, clock, color, story, wall } from "./story.js";
 
 const LOUDEST = 0, QUIETEST = -90;
-const LINE_MS = 600_000, LINE_HEIGHT = 34, LEFT = 46;
+const LINE_MS = 600_000, LEFT = 46;
 let ink = null;
 
 /** The colors of the page, which change with the color scheme; and the hatching of doubt made of them. */
@@ -71,14 +71,16 @@ export function drawMinute(canvas) {
 /** Lines of ten minutes by the clock; a block is as tall as the voice is excited. */
 export function drawHour(canvas) {
   const now = wall(story.now), from = now - HOUR * 1000, first = Math.floor(from / LINE_MS);
-  const n = Math.floor(now / LINE_MS) - first + 1, height = n * LINE_HEIGHT + 18;
+  const n = Math.floor(now / LINE_MS) - first + 1, pitch = canvas.clientWidth > 500 ? 42 : 34, height = n * pitch + 18;
   canvas.style.height = `${height}px`;
   const [context, width] = pen(canvas, height), { quiet, track, accent, edge } = colors();
   const wide = width - LEFT - 2, x = (ms, line) => LEFT + wide * Math.min(1, Math.max(0, ms / LINE_MS - line));
   for (let line = first; line < first + n; line++) {
-    const top = (line - first) * LINE_HEIGHT + 2, bottom = top + LINE_HEIGHT - 8;
+    const top = (line - first) * pitch + 2, bottom = top + pitch - 8;
     context.fillStyle = quiet;
-    context.fillText(clock(line * LINE_MS).slice(0, 5), 0, bottom - 7);
+    context.fillText(clock(line * LINE_MS).slice(0, 5), 0, (top + bottom) / 2 + 4);
+    context.strokeStyle = edge;
+    context.strokeRect(x(from, line) + 0.5, top + 0.5, x(now, line) - x(from, line) - 1, bottom - top - 1);
     const left = x(Math.max(from, wall(0)), line);
     context.fillStyle = track;
     context.fillRect(left, top, Math.max(0, x(now, line) - left), bottom - top);

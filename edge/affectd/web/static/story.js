@@ -58,10 +58,16 @@ export function addTrace(trace) {
   if (trace.gate_open) {
     const joins = last && last.label === trace.label && Math.abs(last.end_seconds - trace.start_seconds) < 0.005;
     const { start_seconds, end_seconds, label, probability, arousal } = trace;
-    if (joins) Object.assign(last, { end_seconds, probability, arousal });
+    if (joins) Object.assign(last, { end_seconds, probability, arousal: mean(last, trace) });
     else story.hour.push({ start_seconds, end_seconds, label, probability, arousal });
   }
   moveTo(trace.end_seconds);
+}
+
+/** The arousal of two neighbors together. */
+function mean(last, trace) {
+  const [before, more] = [last, trace].map((part) => part.end_seconds - part.start_seconds);
+  return Number.isFinite(trace.arousal) ? (last.arousal * before + trace.arousal * more) / (before + more) : last.arousal;
 }
 
 /** Keep an event; false if it is known, for after a loss of the connection the device sends its last ones again. */
@@ -101,9 +107,11 @@ const REASONS = {
   clicks: "clicks in silence", narrow: "nothing above 2.8 kHz", quiet: "too quiet",
 };
 
+const UNITS = { rate: " times as fast", repeated: " s", clicks: " a second", narrow: " dB", quiet: " dBFS" };
+
 /** Say a state of the microphone, or of a sink, in words. */
 export function condition({ state, reason, figure }) {
   const why = REASONS[reason];
-  const much = Number.isFinite(figure) ? ` (${signed(figure, 1)})` : "";
+  const much = Number.isFinite(figure) ? ` (${signed(figure, reason === "rate" ? 2 : 1)}${UNITS[reason] ?? ""})` : "";
   return text((STATES[state] ?? `is ${text(state)}`) + (why ? `: ${why}${much}` : ""));
 }

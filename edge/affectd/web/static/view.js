@@ -3,6 +3,8 @@ import {
   PLACES, UNCERTAIN, best, clock, color, condition, percent, signed, story, sums, text,
 } from "./story.js";
 
+// What is shown of a stride while the microphone is closed or away.
+const NOTHING = { gate_open: false, smoothed: null, probabilities: null, valence: null, arousal: null };
 const $ = (id) => document.getElementById(id);
 const MOST_LABELS = 40;
 
@@ -50,7 +52,9 @@ function showLabels(labels) {
   $("places").replaceChildren(...labels.filter((label) => Object.hasOwn(PLACES, label)).flatMap((label) => {
     const [valence, arousal] = PLACES[label], spot = document.createElementNS(svg, "circle"), name = document.createElementNS(svg, "text");
     for (const [key, value] of [["cx", 100 * valence], ["cy", -100 * arousal], ["r", 2.5], ["fill", color(label)]]) spot.setAttribute(key, value);
-    for (const [key, value] of [["x", 100 * valence], ["y", -100 * arousal - 6], ["text-anchor", "middle"]]) name.setAttribute(key, value);
+    // Beside its spot, towards where there is room.
+    const isLeft = valence < -0.55 || valence > 0.75;
+    for (const [key, value] of [["x", 100 * valence + (isLeft ? -5 : 5)], ["y", 3 - 100 * arousal], ["text-anchor", isLeft ? "end" : "start"]]) name.setAttribute(key, value);
     name.textContent = label;
     return [spot, name];
   }));
@@ -67,7 +71,7 @@ function headline(trace) {
     return [UNCERTAIN, guess ? `Best guess: ${text(guess[0], 30)}, ${percent(guess[1])}. Too little to name it.` : "", UNCERTAIN];
   }
   if (trace.label === null || trace.label === undefined) return ["speech …", "Too short yet to tell how it sounds.", null];
-  return [text(trace.label, 30), `${percent(trace.probability)} probable, on the mean of the last second.`, trace.label];
+  return [text(trace.label, 30), `With a probability of ${percent(trace.probability)}.`, trace.label];
 }
 
 function silence({ microphone, telemetry }) {
@@ -76,7 +80,8 @@ function silence({ microphone, telemetry }) {
 }
 
 export function showTrace() {
-  const { trace } = story, [name, why, label] = headline(trace), head = $("label");
+  const trace = story.state?.listening === false ? NOTHING : story.trace;
+  const [name, why, label] = headline(trace), head = $("label");
   write(head, name);
   write($("why"), why);
   head.classList.toggle("doubt", label === null || label === UNCERTAIN);
@@ -89,7 +94,7 @@ export function showTrace() {
   for (const [name, { row, fill, mark, smoothed, raw }] of rows) {
     const mean = trace.smoothed?.[name], moment = trace.probabilities?.[name];
     fill.style.width = `${100 * (mean ?? 0)}%`;
-    mark.hidden = !Number.isFinite(moment);
+    mark.hidden = !(moment > 0.005);
     if (!mark.hidden) mark.style.left = `${100 * moment}%`;
     write(smoothed, percent(mean));
     write(raw, percent(moment));
@@ -102,9 +107,10 @@ function showLevel(level, open) {
   const meter = $("meter"), shown = Math.round(Math.min(0, Math.max(-90, level ?? -90)));
   meter.classList.toggle("open", open);
   meter.setAttribute("aria-valuenow", shown);
-  meter.setAttribute("aria-valuetext", level === null ? "digital silence" : `${signed(level, 0)} dBFS`);
+  const words = level === null ? "silence" : Number.isFinite(level) ? `${signed(level, 0)} dBFS` : "–";
+  meter.setAttribute("aria-valuetext", words);
   meter.firstElementChild.style.transform = `scaleX(${1 + shown / 90})`;
-  write($("dbfs"), level === null ? "silence" : `${signed(level, 0)} dBFS`);
+  write($("dbfs"), words);
   write($("gate"), open ? "gate open" : "gate shut");
   $("gate").classList.toggle("open", open);
 }
@@ -119,14 +125,14 @@ function showPlace({ valence, arousal }) {
     dot.setAttribute("cy", -100 * arousal);
   }
   // Of this utterance alone: between two of them nothing has moved.
-  const open = story.minute.slice(story.minute.findLastIndex((part) => !part.gate_open) + 1).filter((part) => Number.isFinite(part.valence));
+  const open = !known ? [] : story.minute.slice(story.minute.findLastIndex((part) => !part.gate_open) + 1).filter((part) => Number.isFinite(part.valence));
   $("trail").setAttribute("points", open.map((part) => `${100 * part.valence},${-100 * part.arousal}`).join(" "));
 }
 
 export function showSums() {
   const all = sums(), whole = all.reduce((sum, [, seconds]) => sum + seconds, 0);
   $("sums").replaceChildren(...all.slice(0, MOST_LABELS).map(([label, seconds]) => {
-    const head = make("th", "", swatch(label), label === null ? "too short to tell" : text(label, 30));
+    const head = make("th", "", swatch(label), label === null ? "too short" : text(label, 30));
     head.scope = "row";
     return make("tr", "", head, make("td", "", duration(seconds)), make("td", "", percent(whole ? seconds / whole : 0)));
   }));
@@ -187,13 +193,18 @@ function status(event) {
   return make("li", "", make("div", "line", when(event), told));
 }
 
+/** The lamp; what is not known is said to be so, and neither lit nor out. */
+export function showLamp(words) {
+  write($("lamp"), words);
+  $("lamp").classList.toggle("listening", words === "listening");
+}
+
 export function showState() {
   const { state } = story, told = state.telemetry ?? {};
   write($("device"), text(state.device, 60));
   document.title = `${text(state.device, 60)} · affectd`;
-  const muted = state.microphone?.state === "muted" || told.muted, lamp = $("lamp");
-  write(lamp, state.listening ? "listening" : muted ? "muted" : "no sound");
-  lamp.classList.toggle("listening", Boolean(state.listening));
+  const muted = state.microphone?.state === "muted" || told.muted;
+  showLamp(state.listening ? "listening" : muted ? "muted" : "no sound");
   showLabels((state.labels ?? []).slice(0, MOST_LABELS));
   $("parts").replaceChildren(...parts(state, told).map(([good, name, words]) =>
     make("li", good ? "" : "bad", make("b", "", good ? "✓" : "!"), make("div", "", make("strong", "", name), make("span", "", text(words, 300))))));
