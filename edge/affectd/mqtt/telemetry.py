@@ -43,7 +43,13 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._branch: Meter | None = None
         self._reset()
+
+    def branch(self) -> Meter:
+        """Return the other meter that gets the same from now on; each is taken by itself."""
+        self._branch = Meter()
+        return self._branch
 
     def _reset(self) -> None:
         self._waiting: list[tuple[Float32, Bool]] = []
@@ -58,6 +64,8 @@ class Meter:
             self._waiting.append((level, active))
             if len(self._waiting) >= _KEPT_LEVELS:
                 self._add_up()
+        if self._branch is not None:
+            self._branch.push(level, active)
 
     def _add_up(self) -> None:
         if self._waiting:
@@ -75,6 +83,8 @@ class Meter:
         with self._lock:
             self._times.append(seconds)
             self._longest = max(self._longest, seconds)
+        if self._branch is not None:
+            self._branch._add_time(seconds)
 
     def take(self) -> dict[str, Any]:
         """Return the measurements since the last call: ``level_dbfs``, ``speech_ratio``, ``inference_ms``.
