@@ -15,6 +15,7 @@ import queue
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,19 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (chromium)")
 PATIENCE_SECONDS = 90.0
 # Without these it looks for updates and for Google's hosts at every start.
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --disable-dev-shm-usage --mute-audio --hide-scrollbars""".split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--mute-audio",
+    "--hide-scrollbars",
+]
 
 
 def _above(descriptor: int) -> int:
@@ -125,9 +137,10 @@ class Page:
         )
         self.send("Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in features.items()])
 
-    def open(self, url: str) -> None:
-        """Go to a page and wait until it is loaded."""
-        self.send("Page.navigate", url=url)
+    def open(self, url: str, *, wait: bool = False) -> None:
+        """Go to a page and wait until it is loaded, with `wait` also for the server to be there."""
+        while self.send("Page.navigate", url=url).get("errorText") == "net::ERR_CONNECTION_REFUSED" and wait:
+            time.sleep(0.1)  # nothing tells when a program begins to listen
         self.wait(f"location.href.split('#')[0] === {json.dumps(url)} && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
@@ -137,22 +150,23 @@ class Page:
         return done["result"].get("value")
 
     def wait(self, expression: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until an expression holds in the page."""
+        """Wait until an expression, or the promise that it is, holds in the page."""
         code = f"""new Promise((resolve) => {{
             const end = Date.now() + {1000 * seconds};
-            const look = () => ({expression}) ? resolve(true)
-                : Date.now() > end ? resolve(false) : setTimeout(look, 20);
+            const look = async () => {{
+                let held = false;
+                try {{ held = await ({expression}); }} catch {{ /* not yet */ }}
+                if (held || Date.now() > end) resolve(Boolean(held)); else setTimeout(look, 20);
+            }};
             look();
         }})"""
-        # A navigation ends the promise with an error of the protocol; then it is asked anew.
-        for _ in range(3):
+        for _ in range(5):
             try:
                 held = self.evaluate(code)
-            except AssertionError as error:
+                break
+            except AssertionError as error:  # when it goes to another page meanwhile, the promise is lost
                 if "navigated" not in str(error) and "context" not in str(error):
                     raise
-                continue
-            break
         assert held, f"{expression} does not hold after {seconds:g} s; the page says: {self.text()[:2000]}"
 
     def text(self, selector: str = "body") -> str:

@@ -1,7 +1,7 @@
 // The two canvases: the level of the last minute, and the speech of the last hour.
 import { HOUR, MINUTE, PLACES, UNCERTAIN, clock, color, story, wall } from "./story.js";
 
-const LOUDEST = 0, QUIETEST = -90;
+const LOUDEST = 0, QUIETEST = -90, LEVELS = [-30, -60];
 const LINE_MS = 600_000, LEFT = 46;
 let ink = null;
 
@@ -35,6 +35,7 @@ function pen(canvas, height = canvas.clientHeight) {
   const context = canvas.getContext("2d");
   context.setTransform(density, 0, 0, density, 0, 0);
   context.clearRect(0, 0, width, height);
+  context.lineJoin = "round";
   context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   return [context, width, height];
 }
@@ -47,18 +48,11 @@ function paint(context, label) {
 
 /** One column a stride, as high as its level; colored while a label was named. */
 export function drawMinute(canvas) {
-  const [context, width, height] = pen(canvas), { quiet, edge } = colors();
+  const [context, width, height] = pen(canvas), { quiet, edge, card } = colors();
   const x = (seconds) => width * (1 - (story.now - seconds) / MINUTE);
   const y = (level) => height * Math.min(1, Math.max(0, (level - LOUDEST) / (QUIETEST - LOUDEST)));
-  context.strokeStyle = edge;
-  context.fillStyle = quiet;
-  for (const level of [-30, -60]) {
-    context.beginPath();
-    context.moveTo(0, y(level) + 0.5);
-    context.lineTo(width, y(level) + 0.5);
-    context.stroke();
-    context.fillText(`−${-level}`, 2, y(level) - 3);
-  }
+  context.fillStyle = edge;
+  for (const level of LEVELS) context.fillRect(0, y(level), width, 1);
   for (const part of story.minute) {
     const left = Math.max(0, x(part.start_seconds)), top = y(part.level_dbfs ?? QUIETEST);
     context.fillStyle = part.gate_open ? paint(context, part.label) : quiet;
@@ -66,6 +60,13 @@ export function drawMinute(canvas) {
     context.fillRect(left, Math.min(top, height - 1), x(part.end_seconds) - left + 0.4, Math.max(1, height - top));
   }
   context.globalAlpha = 1;
+  context.fillStyle = quiet;
+  context.strokeStyle = card;
+  context.lineWidth = 4;
+  for (const level of LEVELS) {
+    context.strokeText(`−${-level}`, 2, y(level) - 4);
+    context.fillText(`−${-level}`, 2, y(level) - 4);
+  }
 }
 
 /** Lines of ten minutes by the clock; a block is as tall as the voice is excited. */

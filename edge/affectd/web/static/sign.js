@@ -20,6 +20,7 @@ function show(state) {
 async function ask() {
   try {
     const answer = await fetch("state", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    document.getElementById("locked").hidden = answer.status !== 401;
     if (!answer.ok) throw new Error();
     const state = await answer.json();
     const muted = state.microphone?.state === "muted" || state.telemetry?.muted;

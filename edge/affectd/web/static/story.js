@@ -28,7 +28,7 @@ export const text = (value, most = 120) => {
   const whole = String(value ?? "–");
   return whole.length > most ? `${whole.slice(0, most - 1)}…` : whole;
 };
-export const percent = (p) => (Number.isFinite(p) ? `${Math.round(100 * p)} %` : "–");
+export const percent = (p) => (Number.isFinite(p) ? `${Math.round(100 * p)}\u00a0%` : "–");
 export const signed = (x, digits = 2) => (Number.isFinite(x) ? x.toFixed(digits).replace("-", "−") : "–");
 export const clock = (when) =>
   Number.isNaN(+new Date(when)) ? "–" : new Date(when).toLocaleTimeString([], { hour12: false });

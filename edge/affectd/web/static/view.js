@@ -27,10 +27,11 @@ function swatch(label) {
   return mark;
 }
 
-/** A list of names and values; what is not known is left out. */
+/** A list of names and values, some of several lines; what is not known is left out. */
 function facts(list, pairs) {
-  const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  list.replaceChildren(...rows.map(([name, value]) => make("div", "", make("dt", "", text(name)), make("dd", "", text(value, 300)))));
+  const known = pairs.map(([name, value]) => [name, [value].flat().filter((one) => one !== null && one !== undefined && one !== false && one !== "")]);
+  list.replaceChildren(...known.filter(([, values]) => values.length).map(([name, values]) =>
+    make("div", "", make("dt", "", text(name)), ...values.slice(0, 20).map((value) => make("dd", "", text(value, 300))))));
 }
 
 let rows = new Map();
@@ -150,7 +151,7 @@ export function showEvent(event) {
   list.prepend(event.type === "emotion" ? emotion(event) : status(event));
   while (list.children.length > 100) list.lastElementChild.remove();
   $("none").hidden = true;
-  if (event.phase === "end") write($("last"), `The last utterance: ${text(event.label, 30)} (${percent(event.probability)}), ${clock(event.time)}`);
+  if (event.phase === "end") write($("last"), `The last utterance: ${text(event.label, 30)}${event.label === UNCERTAIN ? "" : ` ${percent(event.probability)}`}, ${clock(event.time)}`);
 }
 
 function when(event) {
@@ -168,8 +169,11 @@ function emotion(event) {
     return part;
   }));
   stack.setAttribute("aria-hidden", "true");
-  const name = make("strong", "", swatch(event.label), `${text(event.label, 30)} ${percent(event.probability)}`);
-  const details = make("details", "", make("summary", "line", when(event), name, make("em", "", text(event.phase, 20)), stack));
+  // The probability of an uncertain event is that of its best guess.
+  const guess = event.label === UNCERTAIN ? best(event.probabilities) : null;
+  const name = make("strong", "", text(event.label, 30), guess ? "" : ` ${percent(event.probability)}`);
+  const named = make("span", "", swatch(event.label), name, guess ? make("em", "", ` ${text(guess[0], 30)} ${percent(guess[1])}?`) : "");
+  const details = make("details", "", make("summary", "line", when(event), named, make("em", "", text(event.phase, 20)), stack));
   // Filled when it is opened: a hundred tables would cost more than all the rest of the page.
   details.addEventListener("toggle", () => {
     if (details.children.length > 1) return;
@@ -215,8 +219,8 @@ export function showState() {
     ["Network", Number.isFinite(told.inference_ms?.median) && `${signed(told.inference_ms.median, 1)} ms, ${signed(told.inference_ms.max, 1)} ms at most`],
     ["Running for", Number.isFinite(told.uptime_seconds) && duration(told.uptime_seconds)],
     ["affectd", state.version], ["Model", state.model],
-  ].map(([name, value]) => [name, value || null]));
-  facts($("card"), flat(state.card ?? {}));
+  ]);
+  facts($("card"), card(state));
 }
 
 /** Whether a part is well, its name, and what there is to say. */
@@ -240,10 +244,16 @@ function parts({ microphone, broker, baseline }, told) {
   return shown;
 }
 
-/** The facts of a card as pairs of short texts, whatever they are. */
-function flat(value, name = "") {
-  const join = (item) => (item && typeof item === "object" ? Object.values(item).map((inner) => text(inner, 60)).join(", ") : text(item, 80));
-  if (Array.isArray(value)) return [[name, value.slice(0, 20).map(join).join("; ")]];
-  if (value && typeof value === "object") return Object.entries(value).slice(0, 30).flatMap(([key, inner]) => flat(inner, `${name} ${key.replaceAll("_", " ")}`.trim()));
-  return [[name, value]];
+/** What people ask of a model: how right it is about people it does not know, and from whom it has learned. */
+function card({ labels, card: about }) {
+  const { data, unweighted_accuracy: right, unweighted_interval: range, protocol, speakers, ...others } = about ?? {};
+  const within = Array.isArray(range) ? `, 95 % interval ${range.slice(0, 2).map(percent).join(" to ")}` : "";
+  const corpora = Array.isArray(data) ? data : [];
+  return [
+    ["Names", (labels ?? []).slice(0, MOST_LABELS).map((label) => text(label, 30)).join(", ")],
+    ["Right about strangers", Number.isFinite(right) && `${percent(right)} of recordings of actors${within}; by chance ${percent(1 / labels.length)}`],
+    ["Tested on", [Number.isFinite(speakers) && `${speakers} speakers`, protocol]],
+    ["Trained on", corpora.map(({ corpus, clips, terms }) => `${text(corpus, 60)}, ${text(clips, 10)} recordings, ${text(terms, 80)}`)],
+    ...Object.entries(others).slice(0, 20).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" && value ? JSON.stringify(value) : value]),
+  ];
 }
