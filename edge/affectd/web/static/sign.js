@@ -32,7 +32,7 @@ async function ask() {
 }
 
 for (const blank of document.querySelectorAll(".blank")) {
-  blank.contentEditable = "plaintext-only";
+  try { blank.contentEditable = "plaintext-only"; } catch { blank.contentEditable = "true"; }
   blank.setAttribute("role", "textbox");
   blank.tabIndex = 0;
 }
