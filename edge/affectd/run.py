@@ -110,23 +110,9 @@ def serve(
 
                 traced.append(printed if trace == "-" and printed else start("trace", trace_file(trace, config.file)))
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
-            publisher: Publisher | None = None
+            publisher = None
             if folders is not None:
-                # Imported only here: it costs memory and start time that only MQTT needs.
-                from affectd.mqtt.publisher import Publisher
-
-                publisher = Publisher(
-                    config,
-                    classifier.model.labels,
-                    meter,
-                    losses,
-                    mute,
-                    folders,
-                    lambda: _patience_seconds(blocks),
-                    lambda: _dropped(sinks),
-                    told.broker,
-                    settled,
-                )
+                publisher = _publisher(config, classifier, meter, losses, mute, folders, blocks, sinks, told, settled)
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if printed and is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
@@ -279,6 +265,35 @@ def _placed(
     place = open_place(config, classifier, folders, claims, live=is_live(config.audio.source))
     claims.callback(lambda: place.close(_patience_seconds(blocks)))
     return place.network, place.ended, place.settled
+
+
+def _publisher(
+    config: Config,
+    classifier: Classifier,
+    meter: Meter,
+    losses: Losses,
+    mute: Mute | None,
+    folders: Folders,
+    blocks: StoppableBlocks,
+    sinks: Mapping[str, Detached],
+    told: _Told,
+    settled: Callable[[], float] | None,
+) -> Publisher:
+    # Imported only here: it costs memory and start time that only MQTT needs.
+    from affectd.mqtt.publisher import Publisher
+
+    return Publisher(
+        config,
+        classifier.model.labels,
+        meter,
+        losses,
+        mute,
+        folders,
+        lambda: _patience_seconds(blocks),
+        lambda: _dropped(sinks),
+        told.broker,
+        settled,
+    )
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:

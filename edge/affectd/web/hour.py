@@ -46,9 +46,10 @@ class Hour:
         means = [_NONE if trace[name] is None else trace[name] for name in ("probability", "arousal")]
         values = self._values
         if values and values[-3] == label and abs(start - values[-4]) <= _TOUCH_SECONDS:
+            # Neighbors of one label both have a probability, or neither has.
             before, added = values[-4] - values[-5], end - start
             for place, value in zip((-2, -1), means, strict=True):
-                values[place] = _mean(values[place], before, value, added)
+                values[place] = (values[place] * before + value * added) / (before + added)
             values[-4] = end
             return
         self._forget()
@@ -78,14 +79,6 @@ class Hour:
         if label not in self._labels:
             self._labels.append(label)
         return self._labels.index(label)
-
-
-def _mean(one: float, seconds: float, other: float, other_seconds: float) -> float:
-    if math.isnan(one):
-        return other
-    if math.isnan(other):
-        return one
-    return (one * seconds + other * other_seconds) / (seconds + other_seconds)
 
 
 def _shown(value: float, digits: int) -> float | None:

@@ -88,14 +88,9 @@ class Hub:
             self._processed_at = self._clock()
 
     @property
-    def silent_seconds(self) -> float:
-        """For how long no block was processed; infinite before the first."""
-        return self._clock() - self._processed_at
-
-    @property
     def is_alive(self) -> bool:
         """Whether sound is processed, or the microphone at least looked for, by the rule of the watchdog."""
-        return self.silent_seconds <= self._is_alive_seconds
+        return self._clock() - self._processed_at <= self._is_alive_seconds
 
     @property
     def is_listening(self) -> bool:

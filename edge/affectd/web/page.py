@@ -16,6 +16,8 @@ address          token    what
 from __future__ import annotations
 
 import errno
+import logging
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -26,11 +28,13 @@ from affectd.config.sections import WebConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.events.sinks import as_line
 from affectd.files import read_file
-from affectd.web.access import Access, read_token
+from affectd.web.access import Access, exposed_token, read_token
 from affectd.web.hub import Hub, Message, message
 from affectd.web.request import RefusedError, Request, Response
 from affectd.web.server import Server
 from affectd.web.state import State
+
+_log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 1 << 20
@@ -61,6 +65,8 @@ class Page:
 
     Attributes
     ----------
+    address : str
+        Its URL on this device.
     hub : Hub
         What listens to events and traces for it.
 
@@ -80,6 +86,8 @@ class Page:
         telemetry: Callable[[], dict[str, Any]],
         is_alive_seconds: float = 30.0,
     ) -> None:
+        for path in exposed_token(config):
+            _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
         self.hub = Hub(is_alive_seconds)
         self._state = State(about, self.hub, facts, telemetry)
@@ -94,11 +102,13 @@ class Page:
             "/events": lambda: Response(200, None, _STREAM, ("X-Accel-Buffering: no",)),
             "/state": lambda: _json(self._state()),
         }
+        self.address = address(config)
         self._server = Server(listen(config), self.hub, self._answer, self._beginning, self._news)
         self._stack = ExitStack()
 
     def __enter__(self) -> Page:
         self._stack.enter_context(self._server)
+        _log.info("the page is at %s", self.address)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,6 +147,17 @@ class Page:
 
 def _json(content: Mapping[str, Any]) -> Response:
     return Response(200, (as_line(content) + "\n").encode(), _JSON)
+
+
+def reached(bind: str) -> str:
+    """Return the address by which this device itself reaches what listens at `bind`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+
+
+def address(config: WebConfig) -> str:
+    """Return the URL of the page on this device."""
+    host = reached(config.bind)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/"
 
 
 def listen(config: WebConfig) -> socket.socket:

@@ -76,18 +76,23 @@ class State:
 
 
 def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what people ask of a model card: the corpora, their terms, how it was tested, and how right it was.
+    """Return what people ask of a model card: what it may be used for, what it was trained and tested on, how well.
 
-    Cards of other models may lack any of it, which is None then.
+    Cards of other models may lack any of it.
     """
-    evaluation = card.get("evaluation")
-    tested = evaluation if isinstance(evaluation, Mapping) else {}
-    right = tested.get("int8")
-    accuracy = right if isinstance(right, Mapping) else {}
-    return {
+    evaluation = _object(card, "evaluation")
+    accuracy = _object(evaluation, "int8")
+    facts = {
+        "name": card.get("name"),
+        "use": card.get("use"),
         "data": card.get("data"),
-        "protocol": tested.get("protocol"),
-        "speakers": tested.get("speakers"),
-        "unweighted_accuracy": accuracy.get("unweighted"),
-        "unweighted_interval": accuracy.get("unweighted_interval"),
+        "protocol": evaluation.get("protocol"),
+        "accuracy": accuracy.get("unweighted"),
+        "accuracy_interval": accuracy.get("unweighted_interval"),
     }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _object(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = card.get(key)
+    return found if isinstance(found, Mapping) else {}
