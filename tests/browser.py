@@ -15,7 +15,6 @@ import queue
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +136,9 @@ class Page:
         )
         self.send("Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in features.items()])
 
-    def open(self, url: str, *, wait: bool = False) -> None:
-        """Go to a page and wait until it is loaded, with `wait` also for the server to be there."""
-        while self.send("Page.navigate", url=url).get("errorText") == "net::ERR_CONNECTION_REFUSED" and wait:
-            time.sleep(0.1)  # nothing tells when a program begins to listen
+    def open(self, url: str) -> None:
+        """Go to a page and wait until it is loaded."""
+        self.send("Page.navigate", url=url)
         self.wait(f"location.href.split('#')[0] === {json.dumps(url)} && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:

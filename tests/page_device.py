@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +17,9 @@ from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, model_id, read_model
 from affectd.web.page import Page
+from broker import free_port
+from web_device import DEMO
 
-DEMO = Path(__file__).parent / "data" / "demo.wav"
 TELEMETRY = {
     "schema": 3, "device": "kitchen", "time": "2026-11-20T06:34:00.004Z", "level_dbfs": -61.3, "speech_ratio": 0.124,
     "inference_ms": {"median": 1.214, "max": 3.402}, "cpu_percent": 7.5, "resident_mb": 61.5,
@@ -45,12 +45,6 @@ def heard(path: Path = DEMO) -> list[dict[str, Any]]:
     samples = wav_blocks(str(path), model.spec.sample_rate)
     run(samples, Classifier(model), Keep(), Config(), events=events, tracer=tracer)
     return lines
-
-
-def free_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Device:
@@ -98,9 +92,15 @@ STATUS = {
 
 
 class Proxy:
-    """A reverse proxy that has the device at a prefix, as Home Assistant's ingress does, and nothing else."""
+    """A reverse proxy that has the device at a prefix, as Home Assistant's ingress does, and nothing else.
+
+    While `flows` is not set it keeps what comes.
+    """
 
     def __init__(self, upstream: str, prefix: str = "/api/ingress/x7") -> None:
+        self.flows = threading.Event()
+        self.flows.set()
+        flows = self.flows
         host = upstream.removeprefix("http://").rstrip("/")
 
         class Forward(BaseHTTPRequestHandler):
@@ -116,6 +116,7 @@ class Proxy:
                     self.send_header(name, value)
                 self.end_headers()
                 while piece := answer.read1(65536):
+                    flows.wait()
                     self.wfile.write(piece)
                     self.wfile.flush()
 
@@ -130,6 +131,7 @@ class Proxy:
 
     def stop(self) -> None:
         """Refuse connections."""
+        self.flows.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -16,8 +12,9 @@ import pytest
 from affectd.recognition.affect import COORDINATES
 from affectd.web.page import STATIC
 from browser import Browser, needs_chromium
-from page_device import BROKER, DEMO, STATUS, TELEMETRY, Device, Proxy, free_port, heard
+from page_device import BROKER, STATUS, TELEMETRY, Device, Proxy, heard
 from page_viewer import DESKTOP, LIVE, follow, percent, shown, until
+from web_device import DEMO, WebDevice
 
 pytestmark = needs_chromium
 
@@ -140,10 +137,16 @@ def test_it_comes_back_when_the_device_does(browser: Browser, device: Device) ->
 
 
 def test_a_stream_that_says_nothing_is_opened_anew(browser: Browser, device: Device) -> None:
-    page = shown(browser, device.url)
-    page.evaluate("{ const now = Date.now; Date.now = () => now() + 3600e3 }")
-    page.wait("document.getElementById('link').textContent !== 'live'")
-    page.wait(LIVE)
+    proxy = Proxy(device.url)
+    try:
+        page = shown(browser, proxy.url)
+        proxy.flows.clear()
+        page.evaluate("{ const now = Date.now; Date.now = () => now() + 3600e3 }")
+        page.wait("document.getElementById('link').textContent.startsWith('Connection lost')")
+        proxy.flows.set()
+        page.wait(LIVE)
+    finally:
+        proxy.stop()
 
 
 def test_a_viewer_too_many_is_told_so_and_waits(browser: Browser, device: Device) -> None:
@@ -209,28 +212,18 @@ def test_the_files_are_small_and_name_no_other_place() -> None:
 
 
 def test_it_shows_the_real_program_and_outlives_its_death(browser: Browser, tmp_path: Path) -> None:
-    port = free_port()
-    environment = {
-        **os.environ, "AFFECTD_WEB_ENABLED": "true", "AFFECTD_WEB_PORT": str(port), "AFFECTD_DEVICE_ID": "kiosk",
-        "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "affectd", "run", "--source", "-"]
+    device = WebDevice(tmp_path)
     page = browser.page()
     page.look(*DESKTOP)
     for life in range(2):
-        program = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        assert program.stdin
-        try:
+        with device.running("--source", "-") as program:
+            assert program.stdin
             program.stdin.write(DEMO.read_bytes())
             program.stdin.flush()
             if life == 0:
-                page.open(f"http://127.0.0.1:{port}/", wait=True)
+                page.open(f"http://127.0.0.1:{device.port}/")
             page.wait(LIVE)
             page.wait("document.querySelectorAll('#events details').length >= 3")
-            assert page.text("#device") == "kiosk"
-        finally:
-            program.send_signal(signal.SIGKILL)
-            program.communicate()
+            assert page.text("#device") == "kiosk-3"
+            program.kill()
         page.wait("document.getElementById('link').textContent.startsWith('Connection lost')")

@@ -5,8 +5,9 @@ import { showEvent, showLamp, showState, showSums, showTrace } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 // The device sends its state every 5 s.
-const DEAF_MS = 20_000, LONGEST_WAIT_MS = 15_000, SAY_MS = 10_000, HOUR_MS = 2000;
-let stream = null, heard = 0, wait = 1000, timer = 0, saidAt = 0, isDrawing = false, hourAt = 0;
+const DEAF_MS = 20_000, ANSWER_MS = 10_000, LONGEST_WAIT_MS = 15_000, SAY_MS = 10_000, HOUR_MS = 2000;
+const LOST = "Connection lost; what you see is old. Trying again …";
+let stream = null, isOpen = false, heard = 0, wait = 1000, timer = 0, saidAt = 0, isDrawing = false, hourAt = 0;
 
 function link(words, isLost) {
   if ($("link").textContent !== words) $("link").textContent = words;
@@ -47,6 +48,7 @@ const HANDLERS = {
     showState();
     drawAll();
     wait = 1000;
+    isOpen = true;
     link("live", false);
   },
   trace(data) {
@@ -69,6 +71,7 @@ function connect() {
   clearTimeout(timer);
   stream?.close();
   heard = Date.now();
+  isOpen = false;
   stream = new EventSource("events");
   for (const [name, take] of Object.entries(HANDLERS)) {
     stream.addEventListener(name, (message) => {
@@ -85,10 +88,13 @@ function connect() {
 async function lost() {
   stream.close();
   clearTimeout(timer);
+  if (isOpen) link(LOST, true);
   let status = 0;
-  try { status = (await fetch("state", { cache: "no-store" })).status; } catch { /* away */ }
+  try {
+    status = (await fetch("state", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) })).status;
+  } catch { /* away */ }
   if (status === 401) return ask();
-  link(status === 200 ? "The device has no room for another viewer; trying again …" : "Connection lost; what you see is old. Trying again …", true);
+  link(status === 200 && !isOpen ? "The device has no room for another viewer. Trying again …" : LOST, true);
   timer = setTimeout(connect, wait * (0.8 + 0.4 * Math.random()));
   wait = Math.min(LONGEST_WAIT_MS, 2 * wait);
 }

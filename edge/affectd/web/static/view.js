@@ -216,9 +216,9 @@ export function showState() {
     ["Processor", Number.isFinite(told.cpu_percent) && `${signed(told.cpu_percent, 1)} % of a core`],
     ["Memory", Number.isFinite(told.resident_mb) && `${signed(told.resident_mb, 1)} MB`],
     ["Temperature", Number.isFinite(told.temperature_celsius) && `${signed(told.temperature_celsius, 1)} °C`],
-    ["Network", Number.isFinite(told.inference_ms?.median) && `${signed(told.inference_ms.median, 1)} ms, ${signed(told.inference_ms.max, 1)} ms at most`],
+    ["Inference", Number.isFinite(told.inference_ms?.median) && `${signed(told.inference_ms.median, 1)} ms, ${signed(told.inference_ms.max, 1)} ms at most`],
     ["Running for", Number.isFinite(told.uptime_seconds) && duration(told.uptime_seconds)],
-    ["affectd", state.version], ["Model", state.model],
+    ["affectd", state.version], ["Network", state.model],
   ]);
   facts($("card"), card(state));
 }
@@ -244,16 +244,17 @@ function parts({ microphone, broker, baseline }, told) {
   return shown;
 }
 
-/** What people ask of a model: how right it is about people it does not know, and from whom it has learned. */
+/** What people ask of a model: how right it is about people it does not know, from whom it has learned, for what use. */
 function card({ labels, card: about }) {
-  const { data, unweighted_accuracy: right, unweighted_interval: range, protocol, speakers, ...others } = about ?? {};
+  const { name, use, data, accuracy, accuracy_interval: range, protocol, ...others } = about ?? {};
   const within = Array.isArray(range) ? `, 95 % interval ${range.slice(0, 2).map(percent).join(" to ")}` : "";
   const corpora = Array.isArray(data) ? data : [];
   return [
+    ["Model", name], ["Use", use],
     ["Names", (labels ?? []).slice(0, MOST_LABELS).map((label) => text(label, 30)).join(", ")],
-    ["Right about strangers", Number.isFinite(right) && `${percent(right)} of recordings of actors${within}; by chance ${percent(1 / labels.length)}`],
-    ["Tested on", [Number.isFinite(speakers) && `${speakers} speakers`, protocol]],
+    ["Right about strangers", Number.isFinite(accuracy) && `${percent(accuracy)} of recordings of actors${within}; by chance ${percent(1 / labels.length)}`],
+    ["Tested on", protocol],
     ["Trained on", corpora.map(({ corpus, clips, terms }) => `${text(corpus, 60)}, ${text(clips, 10)} recordings, ${text(terms, 80)}`)],
-    ...Object.entries(others).slice(0, 20).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" && value ? JSON.stringify(value) : value]),
+    ...Object.entries(others).slice(0, 20).map(([key, value]) => [key.replaceAll("_", " "), typeof value === "object" && value ? JSON.stringify(value) : value]),
   ];
 }
