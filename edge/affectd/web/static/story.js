@@ -46,6 +46,7 @@ export function begin(snapshot) {
   if (!(snapshot.now_seconds >= story.now)) story.minute = [];
   story.state = snapshot.state;
   story.trace = snapshot.trace;
+  if (snapshot.trace && !story.minute.length) story.minute.push(snapshot.trace);
   story.hour = (snapshot.hour ?? []).slice(-MOST_SEGMENTS);
   moveTo(snapshot.now_seconds ?? 0);
   return (snapshot.events ?? []).slice(-MOST_EVENTS).filter(addEvent);
