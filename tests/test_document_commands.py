@@ -22,7 +22,7 @@ from documents import PAGES, REPOSITORY, commands, identifier, spans
 
 OTHERS = {
     *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
-    *("openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
+    *("curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

@@ -192,7 +192,7 @@ class _View:
             },
             self._facts,
             lambda: self._telemetry(),
-            **({} if manager.watchdog_seconds is None else {"is_alive_seconds": manager.watchdog_seconds}),
+            manager.watchdog_seconds,
         )
 
     def begin(self, stack: ExitStack, publisher: Publisher | None, sinks: Mapping[str, Detached]) -> Hub:

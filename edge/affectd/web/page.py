@@ -10,6 +10,7 @@ address          token    what
 ``/session``     yes      204 and a cookie for the token
 ``/events``      yes      server-sent events: a snapshot, then traces, events and states
 ``/state``       yes      the state of the device
+``/metrics``     yes      figures for Prometheus
 ===============  =======  ==============================================================
 """
 
@@ -22,7 +23,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from affectd.config.sections import WebConfig
 from affectd.errors import ConfigError, UnavailableError
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 1 << 20
 _QUEUE = 16
+_WATCHDOG_SECONDS = 30.0
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -48,7 +50,18 @@ _KINDS = {
     ".ico": "image/x-icon",
 }
 _JSON = "application/json"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _STREAM = "text/event-stream; charset=utf-8"
+
+
+class Metrics(Protocol):
+    """What counts events and traces for Prometheus; both are called by the thread of the page."""
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Take an event or a trace."""
+
+    def render(self, state: Mapping[str, Any]) -> str:
+        """Return the figures."""
 
 
 class Page:
@@ -60,8 +73,10 @@ class Page:
         Where, and with which token.
     about, facts, telemetry
         As of `affectd.web.state.State`.
-    is_alive_seconds : float
-        As of `affectd.web.hub.Hub`.
+    watchdog_seconds : float, optional
+        After this long without sound ``/healthz`` says so; None for that of the unit.
+    metrics : Metrics, optional
+        What ``/metrics`` gives.
 
     Attributes
     ----------
@@ -84,12 +99,13 @@ class Page:
         about: Mapping[str, Any],
         facts: Callable[[], dict[str, Any]],
         telemetry: Callable[[], dict[str, Any]],
-        is_alive_seconds: float = 30.0,
+        watchdog_seconds: float | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         for path in exposed_token(config):
             _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
-        self.hub = Hub(is_alive_seconds)
+        self.hub = Hub(watchdog_seconds or _WATCHDOG_SECONDS, () if metrics is None else (metrics.write,))
         self._state = State(about, self.hub, facts, telemetry)
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in _KINDS}
         self._open: dict[str, Callable[[Request], Response]] = {
@@ -102,6 +118,8 @@ class Page:
             "/events": lambda: Response(200, None, _STREAM, ("X-Accel-Buffering: no",)),
             "/state": lambda: _json(self._state()),
         }
+        if metrics is not None:
+            self._closed["/metrics"] = lambda: Response(200, metrics.render(self._state()).encode(), _METRICS)
         self.address = address(config)
         self._server = Server(listen(config), self.hub, self._answer, self._beginning, self._news)
         self._stack = ExitStack()
