@@ -70,7 +70,7 @@ class Device:
             self._about,
             lambda: {"broker": self.broker, "baseline": self.baseline},
             lambda: self.telemetry,
-            is_alive_seconds=1e6,
+            watchdog_seconds=1e6,
         )
         self._page.__enter__()
         list(self._page.hub.heard([None]))

@@ -240,7 +240,7 @@ function parts({ microphone, broker, baseline }, told) {
       (refused.length ? `; it refuses ${refused.map((topic) => text(topic, 60)).join(", ")}` : "")]);
   } else shown.push([true, "Broker", "not used"]);
   shown.push([!lost.length, "Losses", lost.length ? lost.join("; ") : "none since the start"]);
-  if (Number.isFinite(settled)) shown.push([true, "Baseline of this place", `${percent(settled)} settled`]);
+  shown.push([true, "Baseline of this place", Number.isFinite(settled) ? `${percent(settled)} settled` : "this model has none"]);
   return shown;
 }
 
