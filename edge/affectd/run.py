@@ -192,6 +192,7 @@ class _View:
             },
             self._facts,
             lambda: self._telemetry(),
+            meter.durations,
             manager.watchdog_seconds,
         )
 
