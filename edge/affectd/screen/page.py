@@ -97,8 +97,11 @@ class Page:
             raise LostError("it does not answer") from error
         except ssl.SSLCertVerificationError as error:
             raise LostError(f"its certificate is not trusted ({error.verify_message})") from error
-        except (OSError, HTTPException, UnicodeError) as error:
-            raise LostError(_why(error)) from error
+        except OSError as error:
+            said = error.strerror or str(error) or type(error).__name__
+            raise LostError(printable(said[0].lower() + said[1:])) from error
+        except (HTTPException, UnicodeError) as error:  # a name may be one that cannot be looked up
+            raise LostError("no page answers there") from error
 
     def _connection(self) -> HTTPConnection:
         if self._scheme == "http":
@@ -195,8 +198,3 @@ def _token(path: str) -> str:
     if not re.fullmatch(rb"[!-~]+", token):
         raise ConfigError(f"--token-file {path} must have a token of letters, digits and signs on its first line.")
     return token.decode("ascii")
-
-
-def _why(error: Exception) -> str:
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return printable(said[0].lower() + said[1:])

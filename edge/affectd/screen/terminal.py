@@ -19,11 +19,11 @@ from types import FrameType
 from typing import Any
 
 from affectd.screen.layout import Line
-from affectd.stdio import own, write_when_ready
+from affectd.stdio import own, printable, write_when_ready
 
 # The other screen, emptied; no cursor; no line goes on in the next one.
 _TAKE = "\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?7l"
-_GIVE_BACK = "\x1b[m\x1b[?7h\x1b[?25h\x1b[?1049l"
+_GIVE_BACK = "\x1b[m\x1b[2J\x1b[?7h\x1b[?25h\x1b[?1049l"
 _STYLES = {"strong": "1", "faint": "2", "good": "32", "doubt": "33", "bad": "31"}
 # What depends on time and on the size of the terminal changes without news.
 _PERIOD_SECONDS = 0.5
@@ -82,6 +82,7 @@ class Terminal:
         self._is_ending = True
         self.news()
         self._thread.join(2 * _LAST_SECONDS)
+        self._came()
         with suppress(OSError):
             self._give_back()
         signal.set_wakeup_fd(self._wakeup)
@@ -93,6 +94,11 @@ class Terminal:
         with suppress(BlockingIOError):
             os.write(self._tell, b"\0")
 
+    def print(self, line: str) -> None:
+        """Write a line as any other program does, after the ``with`` block; it is lost if there is no room for it."""
+        with suppress(OSError):
+            self._write(f"{printable(line)}\n", _LAST_SECONDS)
+
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._news, select.POLLIN)
@@ -100,11 +106,8 @@ class Terminal:
         try:
             while not self._is_ending:
                 poll.poll(1000 * _PERIOD_SECONDS)
-                came = b""
-                with suppress(BlockingIOError):
-                    came = os.read(self._news, 4096)
+                came = self._came()
                 with self._lock:
-                    self.was_stopped = not _ENDS.isdisjoint(came)
                     self._is_ending = self._is_ending or self.was_stopped
                     if not self._is_ending:
                         self._draw(is_stale=signal.SIGCONT in came)
@@ -112,6 +115,14 @@ class Terminal:
             self._give_back()
         except OSError:  # the terminal is gone
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _came(self) -> bytes:
+        """Return the signals that have come since the last call, and a zero for news."""
+        came = b""
+        with suppress(BlockingIOError):
+            came = os.read(self._news, 4096)
+        self.was_stopped = self.was_stopped or not _ENDS.isdisjoint(came)
+        return came
 
     def _draw(self, *, is_stale: bool) -> None:
         if not self._is_in_foreground():

@@ -90,8 +90,9 @@ def _shown(view: View, out: JsonLines) -> Iterator[Sink]:
     with kept_log(view.note):
         with Terminal(descriptor, lambda columns, rows: picture(view, columns, rows, signs), is_colored) as screen:
             yield _Screen(view, screen)
-        if not screen.was_stopped and view.happened:  # a recording has ended: what was heard would be gone with it
-            out.write_text("\n".join(f"{when}  {said}" for when, said in view.happened))
+        if not screen.was_stopped:  # a recording has ended: what was heard would be gone with the screen
+            for when, said in view.happened:
+                screen.print(f"{when}  {said}")
 
 
 def _is_screen(descriptor: int) -> bool:
