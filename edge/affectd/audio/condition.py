@@ -178,7 +178,7 @@ class Condition:
         if loud_dbfs >= max(floor_dbfs + _SPEECH_DB, _LEAST_DBFS):
             if peak_dbfs < (_QUIET_DBFS if floor_dbfs < _FLOOR_DBFS else _FAINT_DBFS):
                 quiet = True
-            # At full scale no wave is lower than half of that.
+            # A lower wave is at full scale on neither side.
             if height >= _FULL * (1 << 15):
                 share = float(np.count_nonzero(np.abs(sound) >= _FULL)) / len(sound)
             clipped = True if share > _CLIPPED else False if share == 0.0 else None

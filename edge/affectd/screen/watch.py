@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,6 @@ from affectd.recognition.smoothing import uncertain_threshold
 from affectd.screen.kept_log import kept_log
 from affectd.screen.layout import ASCII, BLOCKS, picture
 from affectd.screen.lines import Lines
-from affectd.screen.page import Page
 from affectd.screen.terminal import Terminal
 from affectd.screen.view import View
 from affectd.stdio import printable
@@ -59,6 +57,9 @@ def watch_page(url: str, token_file: str | None, out: JsonLines) -> None:
     AffectdError
         As `affectd.screen.page.Page`.
     """
+    # Imported only here: HTTP and TLS cost more memory than all the rest of the screen.
+    from affectd.screen.page import Page
+
     page = Page(url, token_file)
     with _shown(View("microphone", address=page.url), out) as listener, _until_interrupted():
         for message in page.messages():
@@ -85,7 +86,7 @@ def _shown(view: View, out: JsonLines) -> Iterator[Sink]:
         with Detached("standard output", Lines(view, descriptor), is_alone=True) as detached:
             yield detached
         return
-    signs = BLOCKS if locale.nl_langinfo(locale.CODESET).upper() == "UTF-8" else ASCII
+    signs = BLOCKS if _has_unicode(os.environ) else ASCII
     is_colored = not os.environ.get("NO_COLOR")
     with kept_log(view.note):
         with Terminal(descriptor, lambda columns, rows: picture(view, columns, rows, signs), is_colored) as screen:
@@ -97,6 +98,12 @@ def _shown(view: View, out: JsonLines) -> Iterator[Sink]:
 
 def _is_screen(descriptor: int) -> bool:
     return os.isatty(descriptor) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
+def _has_unicode(environment: Mapping[str, str]) -> bool:
+    """Return whether the terminal shows UTF-8, as locale(7) has it."""
+    named = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    return "UTF8" in next(filter(None, named), "").upper().replace("-", "")
 
 
 class _Screen:
