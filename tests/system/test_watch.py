@@ -170,6 +170,7 @@ class Kitchen(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def kitchen() -> Iterator[ThreadingHTTPServer]:
+    Kitchen.close.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Kitchen) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -216,7 +217,7 @@ def test_the_page_of_a_device_as_lines(kitchen: ThreadingHTTPServer, tmp_path: P
         line = process.stdout.readline()
         assert line == b" 1:01:40  -31.5 dBFS  happy 85 %  valence +0.60  arousal +0.40\n"
         process.send_signal(number)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(15) == 0  # before the silent connection is given up
 
 
 @pytest.mark.parametrize(

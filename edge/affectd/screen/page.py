@@ -6,11 +6,13 @@ Source: WHATWG, HTML Living Standard, section 9.2, "Server-sent events".
 from __future__ import annotations
 
 import json
+import queue
 import random
 import re
 import ssl
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -28,6 +30,7 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 10.0
 # The snapshot has an hour of segments.
 _MOST_BYTES = 16_000_000
 _MOST_TOKEN_BYTES = 4096
+_POLL_SECONDS = 0.25
 _STREAM = "text/event-stream"
 _KINDS = ("snapshot", "trace", "event", "state")
 
@@ -125,6 +128,32 @@ class Page:
             reason = "it has as many viewers as it can serve" if status == 503 else f"it answers {status}"
             raise LostError(reason)
         raise UnavailableError(f"{self.url} is no page of affectd: it answers {status} with {printable(kind)}.")
+
+
+def interruptible(messages: Iterable[Message]) -> Iterator[Message]:
+    """Pass on what comes, read in another thread; a signal is heeded soon, also one that comes just before a wait."""
+    arrived: queue.SimpleQueue[Message | BaseException | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            for message in messages:
+                arrived.put(message)
+        except BaseException as error:
+            arrived.put(error)
+        else:
+            arrived.put(None)
+
+    threading.Thread(target=read, name="page", daemon=True).start()
+    while True:
+        try:
+            message = arrived.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if message is None:
+            return
+        if isinstance(message, BaseException):
+            raise message
+        yield message
 
 
 def server_sent_events(read_line: Callable[[], bytes]) -> Iterator[tuple[str, str]]:

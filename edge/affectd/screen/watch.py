@@ -58,11 +58,11 @@ def watch_page(url: str, token_file: str | None, out: JsonLines) -> None:
         As `affectd.screen.page.Page`.
     """
     # Imported only here: HTTP and TLS cost more memory than all the rest of the screen.
-    from affectd.screen.page import Page
+    from affectd.screen.page import Page, interruptible
 
     page = Page(url, token_file)
     with _shown(View("microphone", address=page.url), out) as listener, _until_interrupted():
-        for message in page.messages():
+        for message in interruptible(page.messages()):
             listener.write(message)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError, UsageError
 from affectd.screen import page
-from affectd.screen.page import Page, server_sent_events
+from affectd.screen.page import Page, interruptible, server_sent_events
 
 TOKEN = "a-token-of-the-kitchen"
 SNAPSHOT = {"state": {"device": "kitchen"}, "trace": None, "events": [], "hour": [], "now_seconds": 0}
@@ -244,3 +244,16 @@ def test_every_event_of_the_standard_is_read(
     encoded = text.replace("\n", "\r\n" if is_crlf else "\n").encode()
     lines = iter([*encoded.splitlines(keepends=True), b""])
     assert list(server_sent_events(lambda: next(lines))) == [(kind, "\n".join(data)) for kind, data in events]
+
+
+def test_messages_come_through_another_thread_in_order_with_their_end_and_their_failure() -> None:
+    assert list(interruptible({"n": n} for n in range(100))) == [{"n": n} for n in range(100)]
+
+    def failing() -> Iterator[dict[str, Any]]:
+        yield {}
+        raise UnavailableError("gone")
+
+    messages = interruptible(failing())
+    assert next(messages) == {}
+    with pytest.raises(UnavailableError, match="gone"):
+        next(messages)
