@@ -19,7 +19,7 @@ import pytest
 from affectd.config.state import claimed_folders, state_of
 from affectd.recognition.kept import files_of
 from affectd.recognition.model_file import write_model
-from room import write_wav
+from room import Room, needs_room, write_wav
 from sounds import as_int16, gain, silence, syllables
 from terminals import PATIENCE_SECONDS, Tmux, tmux
 from tiny_model import LABELS, place_model, tiny_model
@@ -125,6 +125,31 @@ def test_it_is_a_guest_of_the_service(tmp_path: Path, monkeypatch: pytest.Monkey
                 broker.accept()
     assert not (tmp_path / "events.jsonl").exists()
     assert files_of(state_of("kitchen")) == []
+
+
+@pytest.fixture(params=[pytest.param("PulseAudio", marks=needs_room)])
+def room(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path)
+    room.start()
+    yield room
+    room.stop(signal.SIGKILL)
+
+
+def test_a_microphone_and_its_faults(room: Room) -> None:
+    """What the log says meanwhile does not disturb the screen, and is not lost."""
+    with tmux(room.folder, room.environment) as terminal:
+        terminal.run(*WATCH)
+        terminal.wait_for(lambda shown: "microphone: healthy" in shown and "waiting for speech" in shown)
+        room.stop(signal.SIGKILL)
+        lost = terminal.wait_for(lambda shown: "Sound       microphone: fault (" in shown)
+        assert len(lost.splitlines()) == 24
+        assert lost.startswith("affectd watch")
+        room.start()
+        terminal.wait_for(lambda shown: "Sound       microphone: healthy" in shown)
+        terminal("send-keys", "C-c")
+        ended = terminal.wait_for(lambda shown: shown.rstrip().endswith("ready>"))
+        assert "affectd: microphone alarmed" in ended
+        assert "affectd: microphone healthy" in ended
 
 
 class Kitchen(BaseHTTPRequestHandler):
