@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from affectd.stdio import LOG_SECONDS, write_when_ready
 
@@ -52,4 +52,5 @@ class _Keeper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
-        self._note(record.getMessage())
+        with suppress(Exception):  # of a message that its arguments do not fit
+            self._note(record.getMessage())

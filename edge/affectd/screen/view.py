@@ -11,6 +11,7 @@ from typing import Any
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd.screen import words
 from affectd.screen.checked import number, objects, part, shares, text, texts
+from affectd.stdio import printable
 
 _MOST_EVENTS = 100
 _NOTE_SECONDS = 10.0
@@ -41,7 +42,8 @@ class View:
         address: str = "",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.source, self.labels, self.threshold, self.address = source, labels, threshold, address
+        self.source, self.address, self.threshold = printable(source), address, threshold
+        self.labels = tuple(map(printable, labels))
         self._now = now
         self.device = ""
         self.microphone: Mapping[str, Any] = {}
@@ -86,7 +88,7 @@ class View:
 
     def note(self, sentence: str) -> None:
         """Take a line of the log."""
-        self._note, self._note_at = sentence, self._now()
+        self._note, self._note_at = printable(sentence), self._now()
 
     @property
     def is_named(self) -> bool:

@@ -19,7 +19,6 @@ from affectd.screen.layout import ASCII, BLOCKS, picture
 from affectd.screen.lines import Lines
 from affectd.screen.terminal import Terminal
 from affectd.screen.view import View
-from affectd.stdio import printable
 
 _SOURCES = {"mic": "microphone", "-": "standard input"}
 
@@ -43,7 +42,7 @@ def watch_here(read_config: Callable[[], Config], out: JsonLines) -> None:
     config = read()
     model = read_model(find_model(config.model.path))
     source = config.audio.source
-    name = _SOURCES.get(source) or printable(os.path.basename(source))
+    name = _SOURCES.get(source) or os.path.basename(source)
     view = View(name, model.labels, uncertain_threshold(model, config))
     with _shown(view, out) as listener:
         serve(read, None, realtime=True, listeners=[listener], is_guest=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +50,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # the client has left, or trusts it not
+            super().handle()
 
 
 def stream(*pieces: bytes, kind: str = "text/event-stream; charset=utf-8") -> Callable[[Handler], None]:
@@ -200,6 +207,20 @@ def test_a_token_that_is_refused_later_ends_it(device: Device) -> None:
     assert [next(messages)["type"] for _ in range(2)] == ["snapshot", "connection"]
     with pytest.raises(ConfigError):
         next(messages)
+
+
+def test_over_tls_the_certificate_is_checked(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    device.socket = context.wrap_socket(device.socket, server_side=True, do_handshake_on_connect=False)
+    device.answers = [stream(told("snapshot", SNAPSHOT))]
+    url = f"https://localhost:{device.server_port}/"
+    with pytest.raises(UnavailableError, match="its certificate is not trusted"):
+        next(Page(url).messages())
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    assert next(Page(url).messages())["type"] == "snapshot"
 
 
 def test_a_page_that_hangs_is_noticed(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

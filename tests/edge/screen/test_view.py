@@ -34,6 +34,16 @@ def test_no_message_of_another_device_is_obeyed_by_the_terminal(bodies: list[dic
             assert all(text.isprintable() for text, _ in line), line
 
 
+def test_neither_the_labels_of_a_model_nor_a_file_nor_the_log_is_obeyed_by_the_terminal() -> None:
+    view = View("a\x1b[2J.wav", ("sad\x1b[31m", "happy"), 0.5)
+    line = {"type": "trace", "start_seconds": 0, "end_seconds": 1, "gate_open": True}
+    view.write({**line, "smoothed": {"sad\x1b[31m": 0.9, "happy": 0.1}, "label": "sad\x1b[31m", "probability": 0.9})
+    view.note("no \x1b[H")
+    lines = picture(view, 80, 24)
+    assert all(text.isprintable() for line in lines for text, _ in line)
+    assert any("█" in text for text, _ in next(line for line in lines if line and line[0][0].startswith("sad")))
+
+
 def test_a_snapshot_brings_state_events_and_the_last_trace() -> None:
     view = View("microphone", address="http://kitchen:8765")
     event = {"type": "emotion", "phase": "start", "label": "sad", "probability": 0.8, "probabilities": {"sad": 0.8}}
