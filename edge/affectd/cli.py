@@ -59,6 +59,11 @@ def _parser(out: TextIO) -> Parser:
     run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
     run.set_defaults(command=_run)
 
+    watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
+    watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
+    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
+    watch.set_defaults(command=_watch)
+
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
     classify.add_argument(
@@ -107,6 +112,20 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         if _config(options).audio.source == "mic":
             raise UsageError("--began is for a recording: the sound of a microphone is of now.")
     serve(lambda: _config(options), out, realtime=options.realtime, began=began, trace=options.trace)
+    return 0
+
+
+def _watch(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.screen.watch import watch_here, watch_page
+
+    if options.url is None:
+        if options.token_file is not None:
+            raise UsageError("--token-file is for a page, whose address --url names.")
+        watch_here(lambda: _config(options), out)
+        return 0
+    if any(getattr(options, name) is not None for name in ("source", "config", "model")):
+        raise UsageError("--url is for what another device hears: it goes without --source, --config and --model.")
+    watch_page(options.url, options.token_file, out)
     return 0
 
 
