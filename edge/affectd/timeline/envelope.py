@@ -6,8 +6,8 @@ import numpy as np
 
 from affectd.arrays import Float32
 
-MOST_COLUMNS = 4096
-"""An envelope has at most as many columns, and at least half as many if it is not very short."""
+MOST_COLUMNS = 32768
+"""An envelope has at most as many columns, and at least half as many if it is not short; 0.13 s each in an hour."""
 _FIRST_SAMPLES = 64
 
 

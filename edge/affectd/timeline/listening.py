@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from affectd.arrays import Float32
@@ -13,9 +12,8 @@ from affectd.events.trace import Trace
 from affectd.recognition.classifier import Network
 from affectd.recognition.model_file import model_id
 from affectd.recognition.offline import Counted
-from affectd.recognition.smoothing import Smoother
 from affectd.timeline.envelope import Envelope
-from affectd.timeline.strides import trace
+from affectd.timeline.strides import changes, trace
 from affectd.timeline.summary import Timeline, add_to, extend, segments
 
 _CURVE = ("start_seconds", "end_seconds", "valence", "arousal")
@@ -65,11 +63,8 @@ def listen(
                     add_to(timeline.periods, line, period_seconds)
             yield line
 
-    # Where nothing is certain, the best guess changes by the rule of the device, too.
-    rule = replace(config.smoothing, average_seconds=0.0, minimum_count=1)
-    stride_seconds = config.model.stride_frames / network.model.spec.frame_rate
-    guess = Smoother(rule, network.model.labels, stride_seconds, threshold=0.0)
-    timeline.segments = list(segments(summed(trace(counted, network, config)), guess))
+    guesses = changes(network, config, threshold=0.0)
+    timeline.segments = list(segments(summed(trace(counted, network, config)), guesses))
     timeline.seconds = round(counted.n_samples / rate, 3)
     timeline.whole.end_seconds = timeline.seconds
     if period_seconds is not None:

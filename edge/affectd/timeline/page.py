@@ -9,6 +9,7 @@ from pathlib import Path
 
 from affectd.files import sha256
 from affectd.stdio import printable
+from affectd.timeline.envelope import MOST_COLUMNS
 from affectd.timeline.picture import LEGEND, NAMES_WIDTH, Layout, description, names, plot, style
 from affectd.timeline.summary import Period, Segment, Timeline
 from affectd.timeline.words import clock, headline, percent, place, recording, signed, sound
@@ -30,7 +31,7 @@ def html(timeline: Timeline, *, is_first: bool) -> str:
         height=str(layout.height),
         names_width=str(NAMES_WIDTH),
         names="".join(names(timeline, layout)),
-        plot="".join(plot(timeline, layout)),
+        plot="".join(plot(timeline, layout, MOST_COLUMNS)),
         legend=LEGEND[0].upper() + LEGEND[1:] + ".",
         shares=_shares(timeline),
         periods=_periods(timeline),

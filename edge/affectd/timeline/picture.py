@@ -75,7 +75,7 @@ def svg(timeline: Timeline, *, is_first: bool) -> str:
             *names(timeline, layout),
             "</svg>\n",
             f'<svg x="{margin + NAMES_WIDTH}" y="{top}" width="{PLOT_WIDTH}" height="{layout.height}">\n',
-            *plot(timeline, layout),
+            *plot(timeline, layout, 2 * PLOT_WIDTH),
             "</svg>\n</svg>\n",
         ]
     )
@@ -111,8 +111,8 @@ def names(timeline: Timeline, layout: Layout) -> Iterator[str]:
         yield _text("name", "0", sum(layout.shares) / 2 + 12, "the speech")
 
 
-def plot(timeline: Timeline, layout: Layout) -> Iterator[str]:
-    """Draw everything that has a time."""
+def plot(timeline: Timeline, layout: Layout, most_columns: int) -> Iterator[str]:
+    """Draw everything that has a time, the envelope in at most so many columns."""
     yield (
         '<defs><pattern id="doubt" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<path class="hatch" d="M0 0V5"/></pattern></defs>\n'
@@ -120,7 +120,7 @@ def plot(timeline: Timeline, layout: Layout) -> Iterator[str]:
     for label in layout.labels:
         yield f'<rect class="row" x="0" width="100%" y="{layout.row(label)}" height="{_BAR}"/>\n'
     yield from axis(timeline, layout)
-    yield from envelope(timeline)
+    yield from envelope(timeline, most_columns)
     for segment in timeline.segments:
         yield from _segment(segment, timeline, layout)
     if layout.affect:
@@ -129,17 +129,19 @@ def plot(timeline: Timeline, layout: Layout) -> Iterator[str]:
         yield from _shares(timeline, *layout.shares)
 
 
-def envelope(timeline: Timeline) -> Iterator[str]:
+def envelope(timeline: Timeline, most_columns: int) -> Iterator[str]:
     """Draw the envelope, as tall as the row at the loudest sample."""
     peaks = timeline.envelope
     if peaks is None or not len(peaks) or not timeline.seconds:
         return
+    joined = -(-len(peaks) // most_columns)
+    peaks = np.pad(peaks, (0, -len(peaks) % joined)).reshape(-1, joined).max(axis=1)
     loudest = float(peaks.max()) or 1.0
     heights = [round(100 * float(peak) / loudest) or 1 for peak in peaks]
     above = "".join(f"V{100 - height}h1" for height in heights)
     below = "".join(f"V{100 + height}h-1" for height in reversed(heights))
     top, bottom = _SOUND
-    width = timeline.seconds / timeline.column_seconds
+    width = timeline.seconds / timeline.column_seconds / joined
     yield (
         f'<svg x="0" y="{top}" width="100%" height="{bottom - top}" viewBox="0 0 {width:g} 200" '
         f'preserveAspectRatio="none"><path class="wave" d="M0 100{above}{below}z"/></svg>\n'

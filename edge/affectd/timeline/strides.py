@@ -73,6 +73,13 @@ def trace(sound: Counted, network: Network, config: Config, began: float = 0.0) 
         lines.clear()
 
 
+def changes(network: Network, config: Config, threshold: float) -> Smoother:
+    """Return what says when a label changes, by the rule of the device, of probabilities that are means already."""
+    rule = replace(config.smoothing, average_seconds=0.0, minimum_count=1)
+    stride_seconds = config.model.stride_frames / network.model.spec.frame_rate
+    return Smoother(rule, network.model.labels, stride_seconds, threshold)
+
+
 class _Strides:
     """Cuts a recording into strides and classifies those with the gate open."""
 
@@ -126,9 +133,7 @@ class _Strides:
 def _answered(strides: Iterable[_Stride], network: Network, config: Config) -> Iterator[_Stride]:
     """Give each stride with the gate open its answer, unless the utterance is too short for one."""
     model, stride_frames = network.model, config.model.stride_frames
-    # The means come from here, around each stride instead of before it.
-    rule = replace(config.smoothing, average_seconds=0.0, minimum_count=1)
-    smoother = Smoother(rule, model.labels, stride_frames / model.spec.frame_rate, uncertain_threshold(model, config))
+    smoother = changes(network, config, uncertain_threshold(model, config))
     around = round(config.smoothing.average_seconds * model.spec.frame_rate / 2)
     near: deque[_Stride] = deque()  # strides of this utterance that a mean may take
     n_answered = n_strides = 0  # how many of them have been yielded; how many the utterance has so far

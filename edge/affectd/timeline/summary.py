@@ -104,18 +104,18 @@ def believed(line: Trace) -> dict[str, float]:
     return probabilities
 
 
-def segments(lines: Iterable[Trace], guess: Smoother) -> Iterator[Segment]:
+def segments(lines: Iterable[Trace], guesses: Smoother) -> Iterator[Segment]:
     """Join lines with the gate open that follow each other and have one label, one best guess and one reason.
 
-    `guess` says when the best guess changes where the label is uncertain; its threshold is 0.
+    `guesses` says when the best guess changes where the label is uncertain; its threshold is 0.
     """
     joined: list[Trace] = []
     joined_kind: tuple[object, ...] = ()
     for line in lines:
         best = label_of(line)
         if not line["gate_open"]:
-            guess.reset()
-        elif (answer := guess.push(np.array([*believed(line).values()], np.float32))) and best == UNCERTAIN:
+            guesses.reset()
+        elif (answer := guesses.push(np.array([*believed(line).values()], np.float32))) and best == UNCERTAIN:
             best = answer.label
         kind = (line["gate_open"], line["label"], best, line["reason"])
         if joined and kind != joined_kind:
@@ -149,12 +149,14 @@ def _segment(lines: list[Trace], best: str) -> Segment:
 def add_to(periods: list[Period], line: Trace, period_seconds: float) -> None:
     """Add a line with the gate open to the period that it lies in, or to two; those that are missing are appended."""
     start, end = line["start_seconds"], line["end_seconds"]
+    index = int(start // period_seconds)  # or one too low: a quotient is rounded
     while start < end:
-        index = int(start // period_seconds)
         extend(periods, index + 1, period_seconds)
         stop = min(end, periods[index].end_seconds)
-        periods[index].add(line, stop - start)
-        start = stop
+        if stop > start:
+            periods[index].add(line, stop - start)
+            start = stop
+        index += 1
 
 
 def extend(periods: list[Period], n: int, period_seconds: float) -> None:
