@@ -91,7 +91,7 @@ def _blocks(path: str, network: Network, config: Config) -> Iterator[Float32]:
 
 def _checked(paths: Sequence[str], form: str, period_seconds: float | None, began: str | None) -> datetime | None:
     """Return when the recording began, with a time zone; None if that is not known."""
-    if len(paths) > 1 and form in _OF_ONE:
+    if len(paths) > 1 and form not in _OF_SEVERAL:
         raise UsageError(f"--format {form} holds one recording: call it once for each FILE")
     if paths.count("-") > 1:
         raise UsageError("standard input can be read only once")

@@ -7,7 +7,7 @@
     row, start: Number(row.dataset.start), end: Number(row.dataset.end), sounds: row.dataset.sounds,
   }));
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
-  let zoom = 1, here = null;
+  let zoom = 1, here = null, position = 0;
 
   const clock = (at, decimals = 0) => {
     const units = Math.round((began === null ? at : (began + at) % 86400) * 10 ** decimals);
@@ -27,13 +27,14 @@
   };
 
   const follow = () => {
-    const x = (Number(cursor.value) / seconds) * plot.clientWidth;
+    const x = (position / seconds) * plot.clientWidth;
     if (x < strip.scrollLeft || x > strip.scrollLeft + strip.clientWidth * 0.9)
       strip.scrollLeft = x - strip.clientWidth * 0.1;
   };
 
   const show = (at) => {
     const x = `${(100 * at) / seconds}%`, segment = found(at);
+    position = at;
     cursor.value = at;
     mark.setAttribute("x1", x);
     mark.setAttribute("x2", x);
@@ -79,7 +80,7 @@
     $("narrower").disabled = zoom === 1;
     $("wider").disabled = zoom === widest;
     drawAxis();
-    const x = (Number(cursor.value) / seconds) * plot.clientWidth;
+    const x = (position / seconds) * plot.clientWidth;
     strip.scrollLeft = x - strip.clientWidth / 2;
   };
 
@@ -93,7 +94,7 @@
   });
   for (const { row, start } of rows) row.querySelector("button").addEventListener("click", () => {
     go(start);
-    if (!sound.hidden) sound.play();
+    if (!sound.hidden) sound.play().catch(() => {}); // paused again meanwhile, or not allowed here
   });
   $("file").addEventListener("change", () => {
     const [file] = $("file").files;
@@ -106,10 +107,13 @@
   sound.addEventListener("loadedmetadata", () => {
     const other = Math.abs(sound.duration - seconds) > 1;
     $("about").textContent = other ? "This file has another length: is it another recording?" : "";
-    sound.currentTime = Number(cursor.value);
+    sound.currentTime = position;
   });
   sound.addEventListener("error", () => { $("about").textContent = "This browser cannot play this file."; });
-  const play = () => { show(Math.min(seconds, sound.currentTime)); if (!sound.paused) requestAnimationFrame(play); };
+  const play = () => {
+    show(Math.min(seconds, sound.currentTime));
+    if (!sound.paused) requestAnimationFrame(play);
+  };
   sound.addEventListener("play", play);
   sound.addEventListener("seeked", () => show(Math.min(seconds, sound.currentTime)));
 

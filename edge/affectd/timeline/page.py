@@ -27,6 +27,8 @@ def html(timeline: Timeline, *, is_first: bool) -> str:
         headline=escape(headline(timeline)),
         description=description(timeline),
         seconds=f"{timeline.seconds:g}",
+        # What an arrow key moves by.
+        step="0.1" if timeline.seconds < 60 else "1",
         began=since,
         height=str(layout.height),
         names_width=str(NAMES_WIDTH),
