@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from affectd.config.sections import Config
     from affectd.recognition.classifier import Network
 
+TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a failure is one sentence on stderr."""
@@ -70,6 +72,15 @@ def _parser(out: TextIO) -> Parser:
         "--together", action="store_true", help="they are of one place: get to know it from all first"
     )
     classify.set_defaults(command=_classify)
+
+    timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
+    timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
+    words = "table for people (default), csv, json, trace: a JSON line a stride; audacity, textgrid, vtt, svg, html"
+    timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
+    words = "shares of the speech in each period of so many seconds, such as 60"
+    timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
+    timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
+    timeline.set_defaults(command=_timeline)
 
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
@@ -154,6 +165,12 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
             continue
         out.write({"path": path, **asdict(result)})
     return code
+
+
+def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.timeline.command import run
+
+    return run(options.paths, options.format, options.period, options.began, _config(options), out)
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
