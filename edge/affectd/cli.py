@@ -64,6 +64,16 @@ def _parser(out: TextIO) -> Parser:
     )
     classify.set_defaults(command=_classify)
 
+    record = commands.add_parser(
+        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
+    )
+    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
+    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
+    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
+    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
+    record.set_defaults(command=_record)
+
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
@@ -126,6 +136,23 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
             continue
         out.write({"path": path, **asdict(result)})
     return code
+
+
+def _record(options: argparse.Namespace, out: JsonLines) -> int:
+    from pathlib import Path
+
+    from affectd.recorder.command import Order, record
+
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
+    record(order, _config(options))
+    out.write_text(options.path)
+    return 0
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
