@@ -145,7 +145,6 @@ def _ask(order: Order) -> None:
     write_when_ready(2, question.encode(errors="backslashreplace"), LOG_SECONDS)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was recorded: everyone in the room must know first.")
-    _log.info("recording; Ctrl-C stops and keeps what was recorded")
 
 
 def _finish(file: WavFile, order: Order, config: Config, model: ModelFile, label: str | None, heard: Heard) -> None:
@@ -177,7 +176,7 @@ def _finish(file: WavFile, order: Order, config: Config, model: ModelFile, label
         "clipped_samples": heard.clipped_samples,
     }
     file.complete()
-    clipped = f", {heard.clipped_samples} samples too loud" if heard.clipped_samples else ""
+    clipped = f", too loud: {heard.clipped_samples} samples clipped" if heard.clipped_samples else ""
     lost = f", {heard.lost_seconds:.1f} s lost because the board was busy" if heard.lost_seconds else ""
     said = (order.path, file.seconds, spoken, level_text(level), clipped, lost)
     _log.info("%s: %.1f s, %.1f s of speech, %s%s%s", *said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from affectd.audio.supervisor import silence
 from affectd.config.sections import AudioConfig
 from affectd.errors import MicrophoneError
 from affectd.recorder.countdown import Countdown
+
+_log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32767 / 32768
 
@@ -50,6 +53,7 @@ def sound(
     stream = opened.enter_context(open_microphone(sample_rate, config.device, config.channel))
     rate = stream.sample_rate
     heard.microphone, heard.microphone_rate = stream.name, rate
+    _log.info("recording %g s from %s; Ctrl-C stops and keeps what was recorded", seconds, stream.name)
     resampler = Resampler(rate, sample_rate)
 
     def blocks() -> Iterator[Block]:
