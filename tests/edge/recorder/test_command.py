@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from fake_pyaudio import FakeDevice, FakePyAudio
 from sounds import as_int16, gain, silence, syllables
 
 pytestmark = pytest.mark.skipif(not find_model().exists(), reason="no model file")
+DOCS = Path(__file__).parents[3] / "docs"
 TALK = as_int16(np.concatenate([silence(2), gain(syllables(3), -12), silence(3)]))
 
 
@@ -149,6 +151,16 @@ def test_there_is_nothing_to_trim_without_speech(
     known = about(folder)
     assert (known["seconds"], known["speech_seconds"], known["level_dbfs"], known["label"]) == (2.0, 0.0, None, None)
     assert "no speech was heard, so nothing was trimmed" in said()
+
+
+def test_every_field_of_the_file_beside_it_is_explained(plug: Callable[[Microphone], Microphone], folder: Path) -> None:
+    plug(Microphone(TALK))
+    assert record("talk.wav", "--seconds", "1") == 0
+    section = (DOCS / "user-guide.md").read_text().split("\n## Recording\n")[1].split("\n## ")[0]
+    (example,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    assert list(json.loads(example)) == list(about(folder))
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(about(folder))
 
 
 @pytest.mark.parametrize("rate", [44100, 48000])
