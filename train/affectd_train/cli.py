@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
-    sub = command("explore", _explore, "draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus")
+    sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
     sub.add_argument("--corpus", choices=CORPORA, help="which corpus it is, where the folder's name does not say")
     sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
