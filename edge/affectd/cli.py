@@ -82,6 +82,16 @@ def _parser(out: TextIO) -> Parser:
     timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
     timeline.set_defaults(command=_timeline)
 
+    record = commands.add_parser(
+        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
+    )
+    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
+    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
+    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
+    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
+    record.set_defaults(command=_record)
+
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
@@ -171,6 +181,23 @@ def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.timeline.command import run
 
     return run(options.paths, options.format, options.period, options.began, _config(options), out)
+
+
+def _record(options: argparse.Namespace, out: JsonLines) -> int:
+    from pathlib import Path
+
+    from affectd.recorder.command import Order, record
+
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
+    record(order, _config(options))
+    out.write_text(options.path)
+    return 0
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
