@@ -126,13 +126,18 @@ class HomeAssistant:
         self._broker = broker
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
-        settings = {
-            "http": {"server_host": "127.0.0.1", "server_port": free_port()},
+        self.port = free_port()
+        settings: dict[str, Any] = {
+            "http": {"server_host": "127.0.0.1", "server_port": self.port},
             "logger": {"default": "info"},
+            # What the frontend talks to.
+            **{part: {} for part in ("api", "auth", "config", "onboarding", "websocket_api")},
             "automation": _AUTOMATIONS,
         }
         lines = [f"{key}: {json.dumps(value)}\n" for key, value in settings.items()]  # JSON is YAML
-        (folder / "configuration.yaml").write_text("".join([*lines, "automation more: !include more.yaml\n"]))
+        lines += ["automation more: !include more.yaml\n", "automation edited: !include automations.yaml\n"]
+        (folder / "configuration.yaml").write_text("".join(lines))
+        (folder / "automations.yaml").write_text("[]\n")
         (folder / "more.yaml").write_text(automation)
         (folder / ".storage").mkdir()
         entry = {
