@@ -22,7 +22,7 @@ from documents import PAGES, REPOSITORY, commands, identifier, spans
 
 OTHERS = {
     *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
-    *("openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
+    *("openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "systemd-ask-password", "tar", "do", "done"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -67,6 +67,8 @@ def check(words: list[str]) -> None:
         assert (REPOSITORY / arguments[0]).is_file()
     elif name.startswith("scripts/"):
         check_script(name, arguments)
+    elif name == "sh":
+        check_script(arguments[0].partition("affectd/")[2], arguments[1:])
     elif name in ("cp", "systemd-analyze"):
         for path in arguments:
             assert not path.startswith("scripts/") or (REPOSITORY / path).is_file(), path

@@ -27,7 +27,7 @@ from affectd.mqtt.topics import Topics
 from affectd.recognition.model_file import find_model
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
-from hass_owner import Owner, Refused
+from hass_owner import Refused
 
 REPOSITORY = Path(__file__).parents[2]
 BLUEPRINTS = REPOSITORY / "scripts/home-assistant/blueprints"
@@ -37,7 +37,6 @@ AUTOMATION = re.findall(
 DEMO = REPOSITORY / "tests/data/demo.wav"
 NEWEST = max(RELEASES.values())
 LABELS = ("calm", "angry", "happy")
-NAME = "Angry test"
 
 pytestmark = [pytest.mark.slow, needs_mosquitto]
 
@@ -45,10 +44,10 @@ _numbers = count()
 
 
 class House:
-    """A broker, a Home Assistant, and the one who owns it; the blueprint is imported."""
+    """A broker, and a Home Assistant whose owner has imported the blueprint."""
 
-    def __init__(self, release: str, broker: Broker, hass: HomeAssistant, owner: Owner) -> None:
-        self.release, self.broker, self.hass, self.owner = release, broker, hass, owner
+    def __init__(self, release: str, broker: Broker, hass: HomeAssistant) -> None:
+        self.release, self.broker, self.hass, self.owner = release, broker, hass, hass.owner
         self.blueprint = self._import()
 
     def _import(self) -> str:
@@ -67,7 +66,8 @@ class House:
         publish = {"topic": topic, "payload": "{{ room }}: {{ emotion }}, {{ percent }} %"}
         begin = [{"action": "mqtt.publish", "data": publish}]
         given = {"rooms": [f"event.{device}_transition"], "actions": begin, **inputs}
-        use = {"alias": f"{NAME} {device}", "use_blueprint": {"path": self.blueprint, "input": given}}
+        # Its name must not be that of the device, for it is no entity of it.
+        use = {"alias": f"Lamp {next(_numbers)}", "use_blueprint": {"path": self.blueprint, "input": given}}
         self.owner.save_automation(device, use)
         return topic
 
@@ -95,7 +95,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     # The trigger event.received is new in 2026.
     automation = AUTOMATION if release == NEWEST else "[]"
     with Broker(folder) as broker, HomeAssistant(environment, folder / "hass", broker, automation) as hass:
-        yield House(release, broker, hass, Owner(environment, hass.port))
+        yield House(release, broker, hass)
         assert not hass.complaints
 
 
