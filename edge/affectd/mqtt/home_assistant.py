@@ -190,9 +190,10 @@ def _affect(name: str, icon: str) -> _Component:
 
 def _diagnostics(topics: Topics) -> dict[str, _Component]:
     def sensor(
-        name: str, value: str, unit: str | None, kind: str | None, decimals: int = 0, *, counter: bool = False
+        name: str, value: str, unit: str | None, kind: str, decimals: int = 0, *, counter: bool = False
     ) -> _Component:
-        about = {"device_class": kind, "unit_of_measurement": unit}
+        # A device class has an icon; what has none brings one.
+        about = {"icon" if kind.startswith("mdi:") else "device_class": kind, "unit_of_measurement": unit}
         return {
             "p": "sensor",
             "name": name,
@@ -206,18 +207,18 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
 
     return {
         # Home Assistant's device class for sound levels has no dBFS.
-        "level": sensor("Level", "level_dbfs", "dBFS", None, 1),
-        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", None),
+        "level": sensor("Level", "level_dbfs", "dBFS", "mdi:volume-high", 1),
+        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", "mdi:account-voice"),
         "inference": sensor("Inference time", "inference_ms.max", "ms", "duration", 1),
-        "cpu": sensor("CPU", "cpu_percent", "%", None, 1),
+        "cpu": sensor("CPU", "cpu_percent", "%", "mdi:chip", 1),
         "memory": sensor("Memory", "resident_mb", "MB", "data_size", 1),
         "temperature": sensor("Temperature", "temperature_celsius", "°C", "temperature", 1),
         "uptime": sensor("Uptime", "uptime_seconds", "s", "duration"),
         "missed": sensor("Missed sound", "dropped_seconds", "s", "duration", 1, counter=True),
-        "overflows": sensor("Overflows", "overflows", None, None, counter=True),
-        "waiting": sensor("Waiting events", "outbox_events", None, None),
-        "lost": sensor("Lost events", "outbox_dropped", None, None, counter=True),
-        "settled": sensor("Settled", "settled | multiply(100) | round(0)", "%", None),
+        "overflows": sensor("Overflows", "overflows", None, "mdi:waveform", counter=True),
+        "waiting": sensor("Waiting events", "outbox_events", None, "mdi:tray-full"),
+        "lost": sensor("Lost events", "outbox_dropped", None, "mdi:tray-remove", counter=True),
+        "settled": sensor("Settled", "settled | multiply(100) | round(0)", "%", "mdi:home-heart"),
     }
 
 

@@ -142,6 +142,12 @@ def test_a_number_is_shown_with_as_many_decimals_as_mean_something() -> None:
     assert "suggested_display_precision" not in introduced()["cmps"]["emotion"]
 
 
+def test_everything_has_an_icon_its_own_or_that_of_its_device_class() -> None:
+    for name, component in entities(introduced()).items():
+        assert ("icon" in component) != (component.get("device_class") not in (None, "enum")), name
+        assert re.fullmatch("mdi:[a-z-]+", component.get("icon", "mdi:none"))
+
+
 @given(IDS)
 def test_home_assistant_accepts_the_topic_of_any_device(device: str) -> None:
     # homeassistant/components/mqtt/discovery.py, TOPIC_MATCHER
