@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from affectd import __version__
 from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
-from affectd.errors import AffectdError, UnavailableError
+from affectd.errors import AffectdError, UnavailableError, UsageError
 from affectd.events.sinks import JsonLines
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded, unforeseen
@@ -55,6 +55,8 @@ def _parser(out: TextIO) -> Parser:
     parents = [source, settings]
     run = commands.add_parser("run", parents=parents, help="print events as JSON lines until the sound ends")
     run.add_argument("--realtime", action="store_true", help="play a file at the speed it was recorded")
+    run.add_argument("--began", metavar="TIME", help="when the recording began: its events carry the time of the sound")
+    run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
     run.set_defaults(command=_run)
 
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
@@ -97,7 +99,14 @@ def _parser(out: TextIO) -> Parser:
 def _run(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.run import serve
 
-    serve(lambda: _config(options), out, realtime=options.realtime)
+    began = None
+    if options.began is not None:
+        from affectd.events.trace import began_at
+
+        began = began_at(options.began)
+        if _config(options).audio.source == "mic":
+            raise UsageError("--began is for a recording: the sound of a microphone is of now.")
+    serve(lambda: _config(options), out, realtime=options.realtime, began=began, trace=options.trace)
     return 0
 
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from affectd.arrays import Bool, Float32
 from affectd.config.sections import Config
@@ -39,6 +40,9 @@ from affectd.recognition.model_file import ModelFile
 from affectd.recognition.smoothing import Smoother, uncertain_threshold
 from affectd.recognition.vad import Gate, band_level, preroll_frames
 
+if TYPE_CHECKING:
+    from affectd.events.trace import Tracer
+
 
 def run(
     blocks: Iterable[Float32],
@@ -48,12 +52,15 @@ def run(
     reloaded: Callable[[], Config | None] = lambda: None,
     measure: Callable[[Float32, Bool], None] = lambda level, active: None,
     ended: Callable[[Utterance], object] = lambda utterance: None,
+    events: EventMaker | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Process ``blocks`` until they end; each utterance gives ``start``, ``change``..., ``end``, or no event.
 
     When ``reloaded`` returns a configuration, an open utterance ends and the new thresholds apply.
     ``measure`` gets the level (n,) float32 dBFS of new frames and whether each was speech, (n,) bool.
-    ``ended`` gets each utterance at its end, after its last event.
+    ``ended`` gets each utterance at its end, after its last event. ``events`` makes the events, by default with the
+    time at which they are made; ``tracer`` gets every stride.
 
     Examples
     --------
@@ -77,7 +84,7 @@ def run(
     mfcc = Mfcc(spec)
     context = CepstralContext(model.n_frames, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
-    events = EventMaker(config.device.id, model)
+    events = events or EventMaker(config.device.id, model)
     gate, preroll, smoother = _thresholds(config, model)
 
     utterance: Utterance | None = None  # None while the gate is closed
@@ -99,6 +106,7 @@ def run(
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         measure(level, gate.active)
+        probabilities = answer = None
         for part, is_open in stretches(opened):
             if is_open and utterance is None:
                 first = max(closed_at, n_seen + part.start - preroll)
@@ -118,10 +126,13 @@ def run(
         if utterance is not None and n_seen >= due:
             context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
             due += stride_frames
-            answer = smoother.push(classifier(context.view()), gate.quiet_frames < stride_frames)
+            probabilities = classifier(context.view())
+            answer = smoother.push(probabilities, gate.quiet_frames < stride_frames)
             if answer is not None and answer.label != last_label:
                 sink.write(events.emotion("start" if last_label is None else "change", answer, utterance))
                 last_label = answer.label
+        if tracer is not None:
+            tracer.stride(level, stretches(opened), probabilities, answer)
         if (changed := reloaded()) is not None:
             end()
             closed_at = closed_at if utterance is None else n_seen

@@ -70,7 +70,8 @@ class Utterance:
 class EventMaker:
     """Makes the events of one device and one model.
 
-    ``time`` is read from the wall clock for each event, because a board may set its clock after the start.
+    ``time`` is read from the wall clock for each event, because a board may set its clock after the start. Of a
+    recording that began at a known time, `began` in seconds since the epoch, it is the time of the sound instead.
     ``start_seconds`` and ``end_seconds`` are stream time.
 
     Examples
@@ -82,16 +83,26 @@ class EventMaker:
     ('kitchen', '1970-01-01T00:00:00.000Z', 'start', 'sad', 1.5)
     """
 
-    def __init__(self, device: str, model: ModelFile, clock: Callable[[], float] = time.time) -> None:
-        self._device = device
+    def __init__(
+        self,
+        device: str,
+        model: ModelFile,
+        clock: Callable[[], float] = time.time,
+        began: float | None = None,
+    ) -> None:
+        self.device = device
         self._model = model_id(model)
-        self._clock = clock
+        self._clock, self._began = clock, began
+
+    def time_of(self, seconds: float) -> float:
+        """Return the time of day, in seconds since the epoch, of what has just ended at this stream time."""
+        return self._clock() if self._began is None else self._began + seconds
 
     def emotion(self, phase: Phase, answer: Answer, utterance: Utterance) -> Event:
         """Make the event for the first label of an utterance, a change of label, or its end."""
         level = utterance.level_dbfs
         return {
-            **self._event("emotion"),
+            **self._event("emotion", self.time_of(utterance.end_seconds)),
             "phase": phase,
             "label": answer.label,
             "probability": round(answer.probability, 4),
@@ -109,16 +120,16 @@ class EventMaker:
 
         `about` has the figure of a degraded one, or names another part, as ``event.schema.json`` has it.
         """
-        return {**self._event("status"), "state": state, "reason": reason, **about}
+        return {**self._event("status", self._clock()), "state": state, "reason": reason, **about}
 
-    def _event(self, kind: str) -> Event:
+    def _event(self, kind: str, seconds: float) -> Event:
         return {
             "schema": SCHEMA,
             "id": str(uuid.uuid4()),
             "type": kind,
-            "time": utc(self._clock()),
-            "clock_synchronized": clock_synchronized(),
-            "device": self._device,
+            "time": utc(seconds),
+            "clock_synchronized": None if self._began is not None else clock_synchronized(),
+            "device": self.device,
         }
 
 

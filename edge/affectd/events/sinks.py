@@ -131,7 +131,7 @@ class RotatingFile:
         The file cannot be written, for instance because its folder does not exist, or it is not a file of events.
     """
 
-    def __init__(self, config: FileConfig) -> None:
+    def __init__(self, config: FileConfig, name: str = "[file] path") -> None:
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
         self._known: tuple[int, int] | None = None  # the file that was found to hold events
@@ -143,7 +143,7 @@ class RotatingFile:
             self._open().close()
         except OSError as error:
             if error.errno not in _PASSING:
-                raise ConfigError(f"[file] path: {config.path} cannot be written: {error.strerror}.") from error
+                raise ConfigError(f"{name}: {config.path} cannot be written: {error.strerror}.") from error
 
     def write(self, event: Mapping[str, object]) -> None:
         """Append one event.
