@@ -66,12 +66,17 @@ def test_it_shows_what_was_heard_before_it_was_opened(browser: Browser, device: 
     )
     told = {label.strip(): seconds for label, seconds, _ in sums}
     assert {label: told[label] for label in speech} == {label: f"{s:.0f} s" for label, s in speech.items()}
-    # The picture has as much of it: its pixels that are hatched, of ten minutes a line.
-    painted = page.evaluate(
-        "(() => { const c = document.getElementById('hour');"
-        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); })()"
+    # The picture has as much of it, ten minutes a line: columns with the light color of the hatching, #c3cad1.
+    columns, width = page.evaluate(
+        """(() => {
+            const c = document.getElementById('hour');
+            const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+            const near = (i) => [0xc3, 0xca, 0xd1].every((value, k) => Math.abs(pixels[i + k] - value) < 8);
+            const has = (x) => [...Array(c.height).keys()].some((y) => near(4 * (y * c.width + x)));
+            return [[...Array(c.width).keys()].filter(has).length, c.width];
+        })()"""
     )
-    assert painted
+    assert columns == pytest.approx(speech["uncertain"] / 600 * (width - 48), abs=6)
 
 
 @pytest.mark.parametrize("prefixed", [False, True], ids=["at the root", "under a prefix"])
