@@ -167,6 +167,7 @@ class _View:
         manager: ServiceManager,
     ) -> None:
         # Imported only here: a service without a page must not cost memory for it.
+        from affectd.web.metrics import Metrics
         from affectd.web.page import Page
 
         model = classifier.model
@@ -192,8 +193,8 @@ class _View:
             },
             self._facts,
             lambda: self._telemetry(),
-            durations=meter.durations,
-            **({} if manager.watchdog_seconds is None else {"is_alive_seconds": manager.watchdog_seconds}),
+            manager.watchdog_seconds,
+            Metrics(meter.durations),
         )
 
     def begin(self, stack: ExitStack, publisher: Publisher | None, sinks: Mapping[str, Detached]) -> Hub:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import shlex
 import socket
 from collections.abc import Callable, Mapping
@@ -43,6 +42,7 @@ _log = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 1 << 20
 _QUEUE = 16
+_WATCHDOG_SECONDS = 30.0
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -64,10 +64,10 @@ class Page:
         Where, and with which token.
     about, facts, telemetry
         As of `affectd.web.state.State`.
-    is_alive_seconds : float
-        As of `affectd.web.hub.Hub`.
-    durations : callable
-        As of `affectd.web.metrics.Metrics`.
+    watchdog_seconds : float, optional
+        After this long without sound ``/healthz`` says so; None for that of the unit.
+    metrics : Metrics, optional
+        What ``/metrics`` gives.
 
     Attributes
     ----------
@@ -90,14 +90,13 @@ class Page:
         about: Mapping[str, Any],
         facts: Callable[[], dict[str, Any]],
         telemetry: Callable[[], dict[str, Any]],
-        is_alive_seconds: float = 30.0,
-        durations: Callable[[], tuple[Mapping[float, int], float]] = lambda: ({math.inf: 0}, 0.0),
+        watchdog_seconds: float | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         for path in exposed_token(config):
             _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
-        self._metrics = Metrics(durations)
-        self.hub = Hub(is_alive_seconds, [self._metrics.write])
+        self.hub = Hub(watchdog_seconds or _WATCHDOG_SECONDS, () if metrics is None else (metrics.write,))
         self._state = State(about, self.hub, facts, telemetry)
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in _KINDS}
         self._open: dict[str, Callable[[Request], Response]] = {
@@ -109,8 +108,9 @@ class Page:
         self._closed: dict[str, Callable[[], Response]] = {
             "/events": lambda: Response(200, None, _STREAM, ("X-Accel-Buffering: no",)),
             "/state": lambda: _json(self._state()),
-            "/metrics": lambda: Response(200, self._metrics.render(self._state()).encode(), CONTENT_TYPE),
         }
+        if metrics is not None:
+            self._closed["/metrics"] = lambda: Response(200, metrics.render(self._state()).encode(), CONTENT_TYPE)
         self.address = address(config)
         self._server = Server(listen(config), self.hub, self._answer, self._beginning, self._news)
         self._stack = ExitStack()
