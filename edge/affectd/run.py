@@ -167,7 +167,6 @@ class _View:
         manager: ServiceManager,
     ) -> None:
         # Imported only here: a service without a page must not cost memory for it.
-        from affectd.web.metrics import Metrics
         from affectd.web.page import Page
 
         model = classifier.model
@@ -193,8 +192,8 @@ class _View:
             },
             self._facts,
             lambda: self._telemetry(),
+            meter.durations,
             manager.watchdog_seconds,
-            Metrics(meter.durations),
         )
 
     def begin(self, stack: ExitStack, publisher: Publisher | None, sinks: Mapping[str, Detached]) -> Hub:

@@ -21,7 +21,6 @@ import logging
 import shlex
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +63,10 @@ class Page:
         Where, and with which token.
     about, facts, telemetry
         As of `affectd.web.state.State`.
+    durations : callable
+        As of `affectd.web.metrics.Metrics`.
     watchdog_seconds : float, optional
         After this long without sound ``/healthz`` says so; None for that of the unit.
-    metrics : Metrics, optional
-        What ``/metrics`` gives.
 
     Attributes
     ----------
@@ -90,13 +89,14 @@ class Page:
         about: Mapping[str, Any],
         facts: Callable[[], dict[str, Any]],
         telemetry: Callable[[], dict[str, Any]],
+        durations: Callable[[], tuple[Mapping[float, int], float]],
         watchdog_seconds: float | None = None,
-        metrics: Metrics | None = None,
     ) -> None:
         for path in exposed_token(config):
             _log.warning("every user of this machine can read the token in %s: chmod o= %s", path, shlex.quote(path))
         self._access = Access(read_token(config), config.bind)
-        self.hub = Hub(watchdog_seconds or _WATCHDOG_SECONDS, () if metrics is None else (metrics.write,))
+        self._metrics = Metrics(durations)
+        self.hub = Hub(watchdog_seconds or _WATCHDOG_SECONDS, [self._metrics.write])
         self._state = State(about, self.hub, facts, telemetry)
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in _KINDS}
         self._open: dict[str, Callable[[Request], Response]] = {
@@ -108,20 +108,18 @@ class Page:
         self._closed: dict[str, Callable[[], Response]] = {
             "/events": lambda: Response(200, None, _STREAM, ("X-Accel-Buffering: no",)),
             "/state": lambda: _json(self._state()),
+            "/metrics": lambda: Response(200, self._metrics.render(self._state()).encode(), CONTENT_TYPE),
         }
-        if metrics is not None:
-            self._closed["/metrics"] = lambda: Response(200, metrics.render(self._state()).encode(), CONTENT_TYPE)
         self.address = address(config)
         self._server = Server(listen(config), self.hub, self._answer, self._beginning, self._news)
-        self._stack = ExitStack()
 
     def __enter__(self) -> Page:
-        self._stack.enter_context(self._server)
+        self._server.__enter__()
         _log.info("the page is at %s", self.address)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._server.__exit__()
 
     def _answer(self, request: Request) -> Response:
         self._access.check_origin(request)

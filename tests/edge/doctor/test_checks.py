@@ -521,7 +521,7 @@ def test_a_page_is_there_or_could_be(device: Any, tmp_path: Path, health: int | 
     with ExitStack() as stack:
         if health is not None:
             about = {"card": {}, "labels": ()}
-            page = stack.enter_context(Page(config, about, dict, dict))
+            page = stack.enter_context(Page(config, about, dict, dict, lambda: ({}, 0.0)))
             list(page.hub.heard([0] * (health == 200)))
         says(found(device(), "page"), grade, f"http://127.0.0.1:{config.port}/", "this device alone", words)
 
