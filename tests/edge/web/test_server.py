@@ -48,6 +48,11 @@ class Running:
     def told(self) -> bytes | None:
         return message("state", self.news.pop()) if self.news else None
 
+    def ended(self) -> None:
+        """Wait for the end of the thread, which the end of the server does only for a moment."""
+        self.server._thread.join(PATIENCE_SECONDS)
+        assert not self.server._thread.is_alive()
+
     def connect(self, received: bytes = b"", buffer: int | None = None) -> socket.socket:
         client = socket.socket()
         if buffer is not None:
@@ -80,7 +85,7 @@ def running() -> Iterator[Running]:
     made = Running()
     with made.server:
         yield made
-    assert not made.server._thread.is_alive()
+    made.ended()
 
 
 def status(number: int, **more: Any) -> dict[str, Any]:
@@ -292,7 +297,7 @@ def test_the_end_waits_for_no_viewer(running: Running) -> None:
             stack.enter_context(closing(running.connect(b"GET")))
         eventually(lambda: running.hub.is_watched, "they have not come")
         running.server.__exit__()
-        assert not running.server._thread.is_alive()
+        running.ended()
         assert not running.server._connections
     with pytest.raises(ConnectionRefusedError):
         running.connect()
