@@ -23,7 +23,6 @@ def test_it_shows_what_is_heard_now(browser: Browser, device: Device) -> None:
     page = shown(browser, device.url)
     last = follow(page, device, until(0.5))
     best = max(last["smoothed"], key=last["smoothed"].get)
-    assert last["label"] == "uncertain", "the demonstration is doubted here"
     assert page.text("#label") == "uncertain"
     assert f"{best}, {percent(last['smoothed'][best])}" in page.text("#why")
     assert page.text("#gate") == "gate open"
@@ -56,10 +55,11 @@ def test_it_shows_what_was_heard_before_it_was_opened(browser: Browser, device: 
     page = shown(browser, device.url)
     events = [line for line in heard() if line["type"] == "emotion"]
     assert page.evaluate("document.querySelectorAll('#events details').length") == len(events)
-    speech = {"uncertain": 0.0, "too short": 0.0}
+    speech: dict[str, float] = {}
     for line in heard():
         if line["type"] == "trace" and line["gate_open"]:
-            speech[line["label"] or "too short"] += line["end_seconds"] - line["start_seconds"]
+            label = line["label"] or "too short"
+            speech[label] = speech.get(label, 0.0) + line["end_seconds"] - line["start_seconds"]
     page.wait("document.querySelector('#sums tr')")
     sums = page.evaluate(
         "[...document.querySelectorAll('#sums tr')].map((row) => [...row.cells].map((c) => c.innerText))"
