@@ -229,7 +229,7 @@ def memory_for(pattern: list[np.ndarray], n: int) -> int:
     sound = Counted(itertools.chain.from_iterable(itertools.repeat(pattern, n)))
     tracemalloc.start()
     try:
-        for _ in trace(sound, Forgetful(), CONFIG):  # type: ignore[arg-type]
+        for _ in segments(trace(sound, Forgetful(), CONFIG), guesses()):  # type: ignore[arg-type]
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:
