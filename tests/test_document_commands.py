@@ -21,8 +21,20 @@ from affectd_train import cli as train_cli
 from documents import PAGES, REPOSITORY, commands, identifier, spans
 
 OTHERS = {
-    *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
-    *("openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
+    *(
+        "apt",
+        "arecord",
+        "cd",
+        "cp",
+        "ffmpeg",
+        "for",
+        "journalctl",
+        "mosquitto_passwd",
+        "mosquitto_pub",
+        "nano",
+        "install",
+    ),
+    *("npm", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,20 @@ def test_the_default_is_a_table_of_the_demo() -> None:
     assert head.startswith(f"{DEMO}: 0:18 long, 0:11 of it speech: ")
     assert titles.split() == ["from", "to", "sounds", "probability", "valence", "arousal"]
     assert len(rows) >= 4, "of four sentences"
+
+
+def test_the_example_in_the_user_guide_is_as_it_is_printed() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "user-guide.md").read_text()
+    example = guide.split("$ affectd timeline interview.wav\n")[1].split("```")[0].splitlines()
+    printed = timeline(DEMO).stdout.decode().splitlines()
+    assert example[2].split() == printed[2].split()
+    assert all(re.fullmatch(r" +\S+ +\S+  \S.* +\d+ %( +[+-]\d\.\d\d){2}", row) for row in example[3:] + printed[3:])
+
+
+def test_every_format_is_in_the_user_guide() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "user-guide.md").read_text()
+    rows = guide.split("| `--format` |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)) == set(TIMELINE_FORMATS)
 
 
 def test_the_trace_has_the_schema_of_the_live_one_and_covers_the_recording(talk: Path) -> None:
