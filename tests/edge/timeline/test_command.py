@@ -72,14 +72,14 @@ def test_the_default_is_a_table_of_the_demo() -> None:
     done = timeline(DEMO)
     assert (done.returncode, done.stderr) == (0, b"")
     head, _, titles, *rows = done.stdout.decode().splitlines()
-    assert head.startswith(f"{DEMO}: 0:18 long, 0:11 of it speech: ")
+    assert re.match(rf"{DEMO}: 0:\d\d long, 0:\d\d of it speech: .* \d+ %", head)
     assert titles.split() == ["from", "to", "sounds", "probability", "valence", "arousal"]
-    assert len(rows) >= 4, "of four sentences"
+    assert len(rows) >= 4, "of four sentences or more"
 
 
 def test_the_example_in_the_user_guide_is_as_it_is_printed() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "user-guide.md").read_text()
-    example = guide.split("$ affectd timeline interview.wav\n")[1].split("```")[0].splitlines()
+    example = guide.split("$ affectd timeline talk.wav\n")[1].split("```")[0].splitlines()
     printed = timeline(DEMO).stdout.decode().splitlines()
     assert example[2].split() == printed[2].split()
     assert all(re.fullmatch(r" +\S+ +\S+  \S.* +\d+ %( +[+-]\d\.\d\d){2}", row) for row in example[3:] + printed[3:])
