@@ -61,9 +61,12 @@ def test_a_recording_is_as_long_as_it_was_to_be_and_for_its_owner_alone(
     }
     known = json.loads((out / "talk.json").read_text())
     assert (known["label"], known["microphone"], known["seconds"]) == ("happy", "default", float(seconds))
-    assert done.stdout == subprocess.run(
-        [sys.executable, "-m", "affectd", "timeline", path], env=card, capture_output=True, check=True, timeout=60
-    ).stdout
+    assert (
+        done.stdout
+        == subprocess.run(
+            [sys.executable, "-m", "affectd", "timeline", path], env=card, capture_output=True, check=True, timeout=60
+        ).stdout
+    )
     # Plain lines, for they do not go to a terminal.
     assert not {0x1B, 0x0D} & {*done.stderr}
 
