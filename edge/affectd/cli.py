@@ -61,6 +61,11 @@ def _parser(out: TextIO) -> Parser:
     run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
     run.set_defaults(command=_run)
 
+    watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
+    watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
+    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
+    watch.set_defaults(command=_watch)
+
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
     classify.add_argument(
@@ -76,6 +81,16 @@ def _parser(out: TextIO) -> Parser:
     timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
     timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
     timeline.set_defaults(command=_timeline)
+
+    record = commands.add_parser(
+        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
+    )
+    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
+    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
+    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
+    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
+    record.set_defaults(command=_record)
 
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
@@ -121,6 +136,20 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
     return 0
 
 
+def _watch(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.screen.watch import watch_here, watch_page
+
+    if options.url is None:
+        if options.token_file is not None:
+            raise UsageError("--token-file is for a page, whose address --url names.")
+        watch_here(lambda: _config(options), out)
+        return 0
+    if any(getattr(options, name) is not None for name in ("source", "config", "model")):
+        raise UsageError("--url is for what another device hears: it goes without --source, --config and --model.")
+    watch_page(options.url, options.token_file, out)
+    return 0
+
+
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.audio.source import wav_blocks
     from affectd.recognition.classifier import load_classifier
@@ -152,6 +181,24 @@ def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.timeline.command import run
 
     return run(options.paths, options.format, options.period, options.began, _config(options), out)
+
+
+def _record(options: argparse.Namespace, out: JsonLines) -> int:
+    from pathlib import Path
+
+    from affectd.recorder.command import Order, record
+
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
+    record(order, _config(options))
+    logging.getLogger(__name__).info("to see how it sounds over time: affectd timeline %s", options.path)
+    out.write_text(options.path)
+    return 0
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
