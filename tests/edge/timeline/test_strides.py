@@ -128,7 +128,7 @@ def test_the_lines_are_the_same_whatever_the_block_size(size: int) -> None:
 
 
 def test_each_context_lies_around_its_stride_as_far_as_the_utterance_reaches() -> None:
-    n_frames = 60
+    n_frames = 120
     # The pauses are shorter than the pre-roll, which must not reach into the utterance before.
     pause, word = silence(0.7), gain(syllables(0.5), -20)
     samples = as_int16(np.concatenate([SPEECH, word, pause, word, pause, gain(syllables(3), -20), silence(2)]))
