@@ -49,6 +49,7 @@ def serve(
     began: float | None = None,
     trace: str | None = None,
     listeners: Sequence[Sink] = (),
+    is_guest: bool = False,
 ) -> None:
     """Run the service until the source ends or a signal stops it.
 
@@ -66,6 +67,8 @@ def serve(
         Where the trace goes: a file, or ``-`` for where events are printed.
     listeners : sequence of Sink
         Each takes every event and every line of the trace, in the thread of the sound, so it must return at once.
+    is_guest : bool
+        Leave the baseline of this place, which is the service's, as it is; what is learned is forgotten at the end.
 
     Raises
     ------
@@ -76,7 +79,8 @@ def serve(
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
         classifier = load_classifier(config.model)
-        network, ended, settled = _placed(config, classifier, folders, claims, blocks)
+        live = is_live(config.audio.source) and not is_guest
+        network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
         reports = Reports(events.status)
         manager = ServiceManager()
@@ -255,7 +259,13 @@ def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -
 
 
 def _placed(
-    config: Config, classifier: Classifier, folders: Folders | None, claims: ExitStack, blocks: StoppableBlocks
+    config: Config,
+    classifier: Classifier,
+    folders: Folders | None,
+    claims: ExitStack,
+    blocks: StoppableBlocks,
+    *,
+    live: bool,
 ) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
     """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
     if classifier.model.head is None:
@@ -263,7 +273,7 @@ def _placed(
     # Imported only here: a model without a head must not cost memory for it.
     from affectd.recognition.place import open_place
 
-    place = open_place(config, classifier, folders, claims, live=is_live(config.audio.source))
+    place = open_place(config, classifier, folders, claims, live=live)
     claims.callback(lambda: place.close(_patience_seconds(blocks)))
     return place.network, place.ended, place.settled
 
