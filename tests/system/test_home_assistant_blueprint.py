@@ -37,6 +37,8 @@ AUTOMATION = re.findall(
 DEMO = REPOSITORY / "tests/data/demo.wav"
 NEWEST = max(RELEASES.values())
 LABELS = ("calm", "angry", "happy")
+ENTITY, ANYWHERE = "voice_sounds_angry", "voice_sounds_angry_anywhere"
+BOTH = pytest.mark.parametrize("name", [ENTITY, ANYWHERE], ids=["entity", "anywhere"])
 
 pytestmark = [pytest.mark.slow, needs_mosquitto]
 
@@ -48,27 +50,29 @@ class House:
 
     def __init__(self, release: str, broker: Broker, hass: HomeAssistant) -> None:
         self.release, self.broker, self.hass, self.owner = release, broker, hass, hass.owner
-        self.blueprint = self._import()
+        self.blueprints = {name: self._import(name) for name in (ENTITY, ANYWHERE)}
 
-    def _import(self) -> str:
+    def _import(self, name: str) -> str:
         # As "Import blueprint" does with the address of a page.
         with served(BLUEPRINTS) as address:
-            found = self.owner.ask("blueprint/import", url=f"{address}/voice_sounds_angry.yaml")
+            found = self.owner.ask("blueprint/import", url=f"{address}/{name}.yaml")
         assert found["validation_errors"] is None
         assert not found["exists"]
         path = f"{found['suggested_filename']}.yaml"
         self.owner.ask("blueprint/save", domain="automation", path=path, yaml=found["raw_data"])
         return path
 
-    def automate(self, device: str, **inputs: Any) -> str:
-        """Make an automation of the blueprint that publishes what it heard; return the topic."""
-        topic = f"lamp/{device}"
+    def automate(self, device: str, name: str = ENTITY, **inputs: Any) -> str:
+        """Make an automation of a blueprint that publishes what it heard; return the topic."""
+        topic = f"lamp/{device}/{name}"
+        # In the tests there are devices that others of these automations are for.
+        where = {"rooms": [f"event.{device}_transition"]} if name == ENTITY else {"topic": f"affectd/{device}/event"}
         publish = {"topic": topic, "payload": "{{ room }}: {{ emotion }}, {{ percent }} %"}
         begin = [{"action": "mqtt.publish", "data": publish}]
-        given = {"rooms": [f"event.{device}_transition"], "actions": begin, **inputs}
+        given = {**where, "actions": begin, **inputs}
         # Its name must not be that of the device, for it is no entity of it.
-        use = {"alias": f"Lamp {next(_numbers)}", "use_blueprint": {"path": self.blueprint, "input": given}}
-        self.owner.save_automation(device, use)
+        use = {"alias": f"Lamp {next(_numbers)}", "use_blueprint": {"path": self.blueprints[name], "input": given}}
+        self.owner.save_automation(topic.replace("/", "-"), use)
         return topic
 
 
@@ -119,6 +123,7 @@ class Device:
         at = datetime.now(UTC) - timedelta(seconds=ago_seconds)
         event = {
             "type": "emotion",
+            "device": self.name,
             "phase": phase,
             "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "label": label,
@@ -144,17 +149,20 @@ def device(house: House) -> Iterator[Device]:
         yield device
 
 
-def test_the_imported_blueprint_is_listed_without_an_error(house: House) -> None:
+@BOTH
+def test_an_imported_blueprint_is_listed_without_an_error(house: House, name: str) -> None:
+    path = house.blueprints[name]
     found = house.owner.ask("blueprint/list", domain="automation")
-    assert found[house.blueprint]["metadata"]["name"] == "A voice sounds angry"
-    with pytest.raises(Refused, match="rooms"):
-        house.owner.save_automation("none", {"use_blueprint": {"path": house.blueprint, "input": {}}})
+    assert found[path]["metadata"]["name"].startswith("A voice sounds angry")
+    with pytest.raises(Refused, match="actions"):
+        house.owner.save_automation("none", {"use_blueprint": {"path": path, "input": {}}})
 
 
+@BOTH
 def test_it_begins_once_when_a_voice_sounds_angry_now_and_not_again_within_the_pause(
-    house: House, device: Device
+    house: House, device: Device, name: str
 ) -> None:
-    topic = house.automate(device.name, sure=80)
+    topic = house.automate(device.name, name, sure=80)
     with Subscriber(house.broker.observer_port, topic) as lamp, Changes(house.broker, device.name) as changes:
         # Late, another emotion, not sure enough, and the end of speech.
         device.hear("angry", ago_seconds=120)
@@ -175,8 +183,11 @@ def last(changes: Changes) -> tuple[str | None, str | None]:
     return about.get("event_type"), about.get("label")
 
 
-def test_without_a_pause_it_begins_every_time_and_with_other_emotions_at_these(house: House, device: Device) -> None:
-    topic = house.automate(device.name, pause=0, emotions=["happy", "calm"])
+@BOTH
+def test_without_a_pause_it_begins_every_time_and_with_other_emotions_at_these(
+    house: House, device: Device, name: str
+) -> None:
+    topic = house.automate(device.name, name, pause=0, emotions=["happy", "calm"])
     with Subscriber(house.broker.observer_port, topic) as lamp:
         for label in ("happy", "angry", "calm"):
             device.hear(label)
@@ -184,13 +195,14 @@ def test_without_a_pause_it_begins_every_time_and_with_other_emotions_at_these(h
         assert lamp.payloads(topic) == [f"{device.name}: {label}, 90 %" for label in ("happy", "calm")]
 
 
+@BOTH
 @pytest.mark.parametrize("begins", [True, False])
-def test_it_begins_only_between_the_times(house: House, device: Device, begins: bool) -> None:
+def test_it_begins_only_between_the_times(house: House, device: Device, begins: bool, name: str) -> None:
     # Home Assistant of the tests has no place, so its time is UTC.
     now = datetime.now(UTC)
     around = [(now + timedelta(hours=hours)).strftime("%H:%M:%S") for hours in (-2, 2)]
     after, before = around if begins else reversed(around)
-    topic = house.automate(device.name, after=after, before=before)
+    topic = house.automate(device.name, name, after=after, before=before)
     with Subscriber(house.broker.observer_port, topic) as lamp, Changes(house.broker, device.name) as changes:
         device.hear("angry")
         device.hear("calm", phase="end")
@@ -213,8 +225,9 @@ def test_a_device_that_comes_back_does_not_begin_it_with_what_it_heard_before(ho
         assert len(lamp.payloads(topic)) == 1
 
 
+@BOTH
 @pytest.mark.skipif(not find_model().exists(), reason="no model file")
-def test_a_real_device_begins_it(house: House, tmp_path: Path) -> None:
+def test_a_real_device_begins_it(house: House, tmp_path: Path, name: str) -> None:
     environment = {
         **os.environ,
         "STATE_DIRECTORY": str(tmp_path),
@@ -222,7 +235,7 @@ def test_a_real_device_begins_it(house: House, tmp_path: Path) -> None:
         "AFFECTD_MQTT_ENABLED": "true",
         "AFFECTD_MQTT_PORT": str(house.broker.port),
     }
-    topic = house.automate("study")
+    topic = house.automate("study", name)
     with Subscriber(house.broker.observer_port, topic) as lamp:
         # Five voices, one of which sounds angry.
         run = [sys.executable, "-m", "affectd", "run", "--source", str(DEMO), "--realtime"]
