@@ -109,10 +109,14 @@ class Device:
     def __init__(self, house: House, name: str) -> None:
         self.topics, self.name, self._broker = Topics(name), name, house.broker
 
-    def introduce(self, **about: Any) -> None:
+    def introduce(self, *, as_before: bool = False, **about: Any) -> None:
+        """Say what it has; `as_before`: without the ids of the entities, as versions up to 0.1 said it."""
         about = {"listen": False, "period_seconds": 600.0, "version": "1.2.3", **about}
-        payload = discovery(self.name, LABELS, self.topics, **about)
-        self._broker.publish(self.topics.discovery, payload, retain=True)
+        payload = json.loads(discovery(self.name, LABELS, self.topics, **about))
+        for component in payload["cmps"].values():
+            if as_before:
+                component.pop("default_entity_id", None)
+        self._broker.publish(self.topics.discovery, json.dumps(payload), retain=True)
         self._broker.publish(self.topics.status, "online", retain=True)
 
     def forget(self) -> None:
@@ -133,10 +137,10 @@ class Device:
 
 
 @contextmanager
-def known(house: House, name: str) -> Iterator[tuple[Device, Changes]]:
+def known(house: House, name: str, **about: Any) -> Iterator[tuple[Device, Changes]]:
     device = Device(house, name)
     with Changes(house.broker, name) as changes:
-        device.introduce()
+        device.introduce(**about)
         changes.wait_for("event.transition", "unknown")
         yield device, changes
         device.forget()
@@ -279,28 +283,32 @@ def test_the_device_leads_to_its_page_and_numbers_have_their_decimals(house: Hou
     assert shown == {"arousal": 2, "level": 1, "uptime": 0}
 
 
-def test_an_entity_that_was_renamed_keeps_its_id_and_no_id_depends_on_other_names(house: House, device: Device) -> None:
-    before = house.owner.entities(device.name)
-    assert before["emotion"]["entity_id"] == f"sensor.{device.name}_emotion"
-    house.owner.ask(
-        "config/entity_registry/update",
-        entity_id=before["emotion"]["entity_id"],
-        new_entity_id=f"sensor.mood_{device.name}",
-    )
-    # A room of the house, and a name of the owner's own: what new releases may put into ids.
-    (area, *_) = house.owner.ask("config/area_registry/list")
-    house.owner.ask(
-        "config/device_registry/update",
-        device_id=house.owner.device(device.name)["id"],
-        area_id=area["area_id"],
-        name_by_user="The ear",
-    )
-    device.introduce(listen=True, version="1.2.4")
-    wait_until(lambda: "listen" in house.owner.entities(device.name), ANSWER_SECONDS)
-    after = house.owner.entities(device.name)
-    assert after["emotion"]["entity_id"] == f"sensor.mood_{device.name}"
-    assert {name: one["entity_id"] for name, one in after.items() if name not in ("emotion", "listen")} == {
-        name: one["entity_id"] for name, one in before.items() if name != "emotion"
-    }
-    if house.release == NEWEST:
-        assert after["listen"]["entity_id"] == f"switch.{device.name}_listen"
+def test_an_upgrade_renames_no_entity_and_no_new_id_depends_on_other_names(house: House) -> None:
+    name = f"den{next(_numbers)}x"
+    with known(house, name, as_before=True, version="0.1.0") as (device, _):
+        wait_until(lambda: len(house.owner.entities(name)) > 10, ANSWER_SECONDS)
+        first = ids(house, name)
+        assert first["emotion"] == f"sensor.{name}_emotion"
+        house.owner.ask(
+            "config/entity_registry/update", entity_id=first["emotion"], new_entity_id=f"sensor.mood_{name}"
+        )
+        # A room of the house, and a name of the owner's own: what new releases may put into ids.
+        (area, *_) = house.owner.ask("config/area_registry/list")
+        house.owner.ask(
+            "config/device_registry/update",
+            device_id=house.owner.device(name)["id"],
+            area_id=area["area_id"],
+            name_by_user="The ear",
+        )
+        device.introduce(version="0.2.0", listen=True)
+        wait_until(lambda: house.owner.device(name)["sw_version"] == "0.2.0", ANSWER_SECONDS)
+        wait_until(lambda: "listen" in ids(house, name), ANSWER_SECONDS)
+        then = ids(house, name)
+        listen = then.pop("listen")
+        assert then == {**first, "emotion": f"sensor.mood_{name}"}
+        if house.release == NEWEST:
+            assert listen == f"switch.{name}_listen"
+
+
+def ids(house: House, device: str) -> dict[str, str]:
+    return {name: entity["entity_id"] for name, entity in house.owner.entities(device).items()}
