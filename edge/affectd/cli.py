@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from affectd.config.sections import Config
     from affectd.recognition.classifier import Network
 
+TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a failure is one sentence on stderr."""
@@ -59,12 +61,36 @@ def _parser(out: TextIO) -> Parser:
     run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
     run.set_defaults(command=_run)
 
+    watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
+    watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
+    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
+    watch.set_defaults(command=_watch)
+
     classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
     classify.add_argument(
         "--together", action="store_true", help="they are of one place: get to know it from all first"
     )
     classify.set_defaults(command=_classify)
+
+    timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
+    timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
+    words = "table for people (default), csv, json, trace: a JSON line a stride; audacity, textgrid, vtt, svg, html"
+    timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
+    words = "shares of the speech in each period of so many seconds, such as 60"
+    timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
+    timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
+    timeline.set_defaults(command=_timeline)
+
+    record = commands.add_parser(
+        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
+    )
+    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
+    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
+    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
+    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
+    record.set_defaults(command=_record)
 
     show = commands.add_parser("model", parents=[settings], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
@@ -110,6 +136,20 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
     return 0
 
 
+def _watch(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.screen.watch import watch_here, watch_page
+
+    if options.url is None:
+        if options.token_file is not None:
+            raise UsageError("--token-file is for a page, whose address --url names.")
+        watch_here(lambda: _config(options), out)
+        return 0
+    if any(getattr(options, name) is not None for name in ("source", "config", "model")):
+        raise UsageError("--url is for what another device hears: it goes without --source, --config and --model.")
+    watch_page(options.url, options.token_file, out)
+    return 0
+
+
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.audio.source import wav_blocks
     from affectd.recognition.classifier import load_classifier
@@ -135,6 +175,30 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
             continue
         out.write({"path": path, **asdict(result)})
     return code
+
+
+def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.timeline.command import run
+
+    return run(options.paths, options.format, options.period, options.began, _config(options), out)
+
+
+def _record(options: argparse.Namespace, out: JsonLines) -> int:
+    from pathlib import Path
+
+    from affectd.recorder.command import Order, record
+
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
+    record(order, _config(options))
+    logging.getLogger(__name__).info("to see how it sounds over time: affectd timeline %s", options.path)
+    out.write_text(options.path)
+    return 0
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:

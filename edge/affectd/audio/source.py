@@ -12,6 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,11 +80,8 @@ def open_source(
         )
     if name != "-":
         blocks = wav_blocks(name, sample_rate, config.channel if config else "mix")
-    elif sys.stdin is None:
-        raise NoInputError("Standard input is closed.")
     else:
-        stream = _standard_input(sys.stdin.fileno())
-        blocks = stream_blocks(stream, sample_rate, config.channel if config else "mix")
+        blocks = stdin_blocks(sample_rate, config.channel if config else "mix")
         if is_live(name):
             blocks = attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses)
     return paced(blocks, sample_rate) if realtime else blocks
@@ -103,6 +101,19 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
         n_samples -= len(block)
         if n_samples <= 0:
             return
+
+
+def stdin_blocks(sample_rate: int, channel: int | str = "mix", reader: str | None = None) -> Iterator[Block]:
+    """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
+
+    Raises
+    ------
+    NoInputError
+        It is closed.
+    """
+    if sys.stdin is None:
+        raise NoInputError("Standard input is closed.")
+    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader)
 
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
@@ -138,8 +149,12 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
     return _resampled(WavReader(path), sample_rate, channel)
 
 
-def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+def stream_blocks(
+    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str | None = None
+) -> Iterator[Block]:
     """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
+
+    `reader` is the command that messages tell to pipe sound into; by default ``affectd run``.
 
     Raises
     ------
@@ -149,11 +164,11 @@ def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | st
     from affectd.audio.mixing import check_channel
     from affectd.audio.piped import ORIGIN, Piped, WavStream
 
-    piped = Piped(stream)
+    piped = Piped(stream, ORIGIN if reader is None else replace(ORIGIN, reader=reader))
     if piped.is_wav:
         yield from _resampled(WavStream(piped), sample_rate, channel)
     else:
-        check_channel(channel, 1, ORIGIN)
+        check_channel(channel, 1, piped.origin)
         yield from raw_blocks(piped)
 
 
