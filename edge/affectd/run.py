@@ -15,7 +15,7 @@ from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import EventMaker, Utterance
-from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import AsLine, JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter
@@ -44,6 +44,7 @@ def serve(
     began: float | None = None,
     trace: str | None = None,
     listeners: Sequence[Sink] = (),
+    lines: Callable[[Sequence[str]], AsLine] | None = None,
 ) -> None:
     """Run the service until the source ends or a signal stops it.
 
@@ -61,6 +62,8 @@ def serve(
         Where the trace goes: a file, or ``-`` for where events are printed.
     listeners : sequence of Sink
         Each takes every event and every line of the trace, in the thread of the sound, so it must return at once.
+    lines : callable, optional
+        Gets the labels of the model and returns what makes a line of an event for `out`; else it is a JSON object.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def serve(
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
             start = _starter(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
-            printed = None if out is None else start("standard output", Descriptor(out.stream.fileno()))
+            printed = None if out is None else _print(out, start, lines and lines(classifier.model.labels))
             sinks = {} if printed is None else {"standard output": printed}
             if config.file.path:
                 sinks["file"] = start("file", RotatingFile(config.file))
@@ -126,6 +129,14 @@ def serve(
             tracer = _tracer(events, classifier, traced)
             run(heard, meter.timed(network), sink, config, reloaded, meter.push, ended, events, tracer)
     blocks.raise_failure()
+
+
+def _print(out: JsonLines, start: Callable[[str, Sink], Detached], lines: AsLine | None) -> Detached:
+    if lines is None:
+        return start("standard output", Descriptor(out.stream.fileno()))
+    printed = start("standard output", Descriptor(out.stream.fileno(), lines))
+    printed.write({})
+    return printed
 
 
 class _Told:

@@ -79,11 +79,8 @@ def open_source(
         )
     if name != "-":
         blocks = wav_blocks(name, sample_rate, config.channel if config else "mix")
-    elif sys.stdin is None:
-        raise NoInputError("Standard input is closed.")
     else:
-        stream = _standard_input(sys.stdin.fileno())
-        blocks = stream_blocks(stream, sample_rate, config.channel if config else "mix")
+        blocks = stdin_blocks(sample_rate, config.channel if config else "mix")
         if is_live(name):
             blocks = attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses)
     return paced(blocks, sample_rate) if realtime else blocks
@@ -103,6 +100,19 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
         n_samples -= len(block)
         if n_samples <= 0:
             return
+
+
+def stdin_blocks(sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+    """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
+
+    Raises
+    ------
+    NoInputError
+        It is closed.
+    """
+    if sys.stdin is None:
+        raise NoInputError("Standard input is closed.")
+    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel)
 
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
@@ -132,10 +142,18 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
     >>> np.concatenate([*wav_blocks("clip.wav", 16000)]).shape
     (8000,)
     """
+    return wav_sound(path, sample_rate, channel)[0]
+
+
+def wav_sound(
+    path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix"
+) -> tuple[Iterator[Block], float]:
+    """Open a WAV file as `wav_blocks` does, and return also its length in seconds."""
     # Imported here and below: a microphone needs nothing of it, and it costs memory.
     from affectd.audio.wav import WavReader
 
-    return _resampled(WavReader(path), sample_rate, channel)
+    wav = WavReader(path)
+    return _resampled(wav, sample_rate, channel), wav.n_samples / wav.sample_rate
 
 
 def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:

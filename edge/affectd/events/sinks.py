@@ -7,11 +7,11 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
 from affectd.stdio import printable_lines, writing_results
@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FIRST_BYTES = 1 << 16  # many times an event
 _BEGIN = b'{"schema": '  # of an event
+
+
+AsLine = Callable[[Mapping[str, Any]], str]
+"""Makes a line of an event, printable and without its end; of an empty event the line above all, if it has any."""
 
 
 class Sink(Protocol):
