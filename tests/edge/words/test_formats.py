@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import unicodedata
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from affectd.recognition.model_file import write_model
+from room import write_wav
 from sounds import as_int16, gain, silence, syllables
 from terminal import at_terminal
 from tiny_model import tiny_model
@@ -28,13 +28,6 @@ COMMAND = [sys.executable, "-m", "affectd"]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.tflite"
     write_model(path, tiny_model())
-    return path
-
-
-def write_wav(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
     return path
 
 
