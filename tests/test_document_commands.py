@@ -18,7 +18,7 @@ import pytest
 from affectd import cli
 from affectd.errors import UsageError
 from affectd_train import cli as train_cli
-from documents import PAGES, REPOSITORY, commands, identifier, spans
+from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
@@ -29,22 +29,6 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXAMPLES = ("affectd classify *.wav", "affectd run --source talk.wav", "affectd model --self-test")
 RUN = re.compile(r"(\w+=\S+ )*affectd (run --source talk|classify|model|config|--)|cp scripts/")
 """What takes a second or less and needs neither a microphone nor a broker."""
-
-
-def parts(command: str) -> list[list[str]]:
-    """Return each simple command of a line as words, without redirections, variables set before it, and sudo."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars="|;&<>")
-    lexer.whitespace_split = True
-    found: list[list[str]] = [[]]
-    words = iter(lexer)
-    for word in words:
-        if set(word) <= set("|;&"):
-            found.append([])
-        elif set(word) <= set("<>"):
-            next(words)
-        elif found[-1] or not (re.fullmatch(r"\w+=.*", word) or word == "sudo"):
-            found[-1].append(word)
-    return [part for part in found if part]
 
 
 def check_of(parser: argparse.ArgumentParser, arguments: list[str]) -> None:

@@ -55,7 +55,7 @@ class Recordings:
             elif found := _recordings_in(Path(path)):
                 self.paths += found
             else:
-                error = NoInputError(f"There is no WAV file in the folder {path}.")
+                error = NoInputError(f"The folder {path} holds no WAV file.")
                 print_error("affectd", str(error))
                 self.exit_code = error.exit_code
 

@@ -40,8 +40,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _parser(out: TextIO) -> Parser:
-    description = "Speech emotion recognition: sound in, emotion events out."
-    parser = Parser(JsonLines(out).write_text, prog="affectd", description=description)
+    parser = Parser(JsonLines(out).write_text, _page, prog="affectd")
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     settings = Parser(add_help=False)
@@ -98,6 +97,14 @@ def _parser(out: TextIO) -> Parser:
     forget = commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
     forget.set_defaults(command=_forget)
     return parser
+
+
+def _page(command: str) -> tuple[str | None, str | None]:
+    """Return what help says above and below the options of a command."""
+    from affectd.program.help import PAGES
+
+    page = PAGES.get(command)
+    return (None, None) if page is None else (page.about, page.epilog())
 
 
 def _run(options: argparse.Namespace, out: JsonLines) -> int:

@@ -133,7 +133,7 @@ def test_a_folder_without_a_recording_is_66_and_the_others_are_classified(model:
     done = classify(tmp_path / "empty", wav, model=model)
     assert done.returncode == 66
     assert paths(done, tmp_path) == ["a.wav"]
-    assert done.stderr.decode() == f"affectd: There is no WAV file in the folder {tmp_path / 'empty'}.\n"
+    assert done.stderr.decode() == f"affectd: The folder {tmp_path / 'empty'} holds no WAV file.\n"
 
 
 def test_a_damaged_recording_in_a_folder_is_a_sentence_and_the_others_are_classified(

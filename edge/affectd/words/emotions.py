@@ -37,7 +37,10 @@ def cells(label: str | None, found: Mapping[str, Any], labels: Iterable[str]) ->
     return [
         label,
         f"{guess}{space} {100 * probabilities[guess]:3.0f} %",
-        "  ".join("" if found[name] is None else f"{found[name]:+7.2f}" for name in ("valence", "arousal")),
+        # Adding 0 makes 0 of -0, which would look like a small negative number.
+        "  ".join(
+            "" if found[name] is None else f"{round(found[name], 2) + 0.0:+7.2f}" for name in ("valence", "arousal")
+        ),
     ]
 
 
