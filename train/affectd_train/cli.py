@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
     sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
     _add_training(sub)
-    sub.add_argument("--protocol", required=True, choices=PROTOCOLS, help="who trains and who tests")
+    words = f"who trains and who tests: {', '.join(PROTOCOLS)}"
+    sub.add_argument("--protocol", required=True, choices=PROTOCOLS, metavar="NAME", help=words)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
     sub = command("unheard", _unheard, "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
@@ -129,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
     sub = command("explore", _explore, "draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
-    sub.add_argument("--corpus", choices=CORPORA, help="which corpus it is, where the folder's name does not say")
+    words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
+    sub.add_argument("--corpus", choices=CORPORA, metavar="NAME", help=words)
     sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
     sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
     sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")

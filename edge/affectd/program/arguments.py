@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -16,11 +17,16 @@ class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, width=_columns() - 2, **options)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
+        # Names such as ravdess-emobox are to be typed.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Fill paragraphs; lines that are indented, and what is above them, stay as they are."""
-        filled = super()._fill_text
+        """Fill paragraphs; those with indented lines stay as they are."""
         parts = text.split("\n\n")
-        return "\n\n".join(part if "\n  " in part or part[:1] == " " else filled(part, width, indent) for part in parts)
+        return "\n\n".join(p if re.search("^  ", p, re.M) else "\n".join(self._split_lines(p, width)) for p in parts)
 
 
 class Parser(argparse.ArgumentParser):
