@@ -51,9 +51,10 @@ def check(words: list[str]) -> None:
         assert (REPOSITORY / arguments[0]).is_file()
     elif name.startswith("scripts/"):
         check_script(name, arguments)
-    elif name in ("cp", "systemd-analyze"):
+    elif name in ("cp", "systemd-analyze", ".", "man"):
         for path in arguments:
-            assert not path.startswith("scripts/") or (REPOSITORY / path).is_file(), path
+            ours = path.removeprefix(".venv/")
+            assert not ours.startswith(("scripts/", "share/")) or (REPOSITORY / ours).is_file(), path
     else:
         assert name in OTHERS, words
 

@@ -163,6 +163,20 @@ def test_the_answer_to_a_recording_in_the_user_guide_is_the_one_of_the_demo() ->
     assert [given["label"], list(given["probabilities"])] == [printed["label"], list(printed["probabilities"])]
 
 
+@pytest.mark.parametrize("page", [README, GUIDE], ids=["readme", "guide"])
+def test_the_answer_for_people_in_a_document_is_the_one_of_the_demo(page: str) -> None:
+    (title, line), *_ = re.findall(r"```console\n\$ \S*affectd classify .*\n(.*)\n(.*)\n```", page)
+    out = io.StringIO()
+    demo = str(REPOSITORY / "tests" / "data" / "demo.wav")
+    options = cli._parser(out).parse_args(["classify", "--format", "text", demo])
+    assert options.command(options, JsonLines(out)) == 0
+    printed = out.getvalue().splitlines()
+    assert title.split() == printed[0].split()
+    assert line.split()[1:3] == printed[1].split()[1:3], "the label and the best guess"
+    assert title.index("HEARD") == line.index("uncertain")
+    assert len(title) == len(line)
+
+
 def test_every_field_of_an_event_is_explained() -> None:
     section = GUIDE.split("\n## Events\n")[1].split("\n## ")[0]
     named = {

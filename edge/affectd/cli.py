@@ -133,7 +133,7 @@ def _lines(form: str, out: JsonLines) -> Callable[[Sequence[str]], AsLine] | Non
     from affectd.words.layout import room
 
     if form == "text":
-        return partial(as_text, room=room(out.stream.fileno()))
+        return partial(as_text, room=room(out.stream))
     from affectd.events.event import event_schema
 
     return partial(as_rows, fields=event_schema()["properties"])
@@ -151,7 +151,7 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
         from affectd.words.layout import room
         from affectd.words.recordings import writer
 
-        wide = room(out.stream.fileno())
+        wide = room(out.stream)
         return writer(labels, is_text=form == "text", paths=recordings.paths, room=wide, show=out.write_text)
 
     return classify(recordings, _config(options), together=options.together, begin=begin)
@@ -172,7 +172,7 @@ def _model(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.words.layout import room
     from affectd.words.listings import model_rows, model_text
 
-    rows = model_text(description, room(out.stream.fileno())) if form == "text" else model_rows(description)
+    rows = model_text(description, room(out.stream)) if form == "text" else model_rows(description)
     out.write_text("\n".join(rows))
     return 0
 
@@ -212,7 +212,7 @@ def _devices(options: argparse.Namespace, out: JsonLines) -> int:
         from affectd.words.layout import room
         from affectd.words.listings import devices_rows, devices_text
 
-        wide = room(out.stream.fileno())
+        wide = room(out.stream)
         for line in devices_text(microphones, wide) if form == "text" else devices_rows(microphones):
             out.write_text(line)
     if not microphones:

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from affectd.stdio import printable
 
@@ -75,13 +76,13 @@ class Layout:
         return space + cell if column.is_right else cell + space
 
 
-def room(descriptor: int) -> int | None:
+def room(stream: TextIO) -> int | None:
     """Return how many characters fit into a line of this output; None if it is no terminal, and anything fits."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
     try:
-        return os.get_terminal_size(descriptor).columns or None
+        return os.get_terminal_size(stream.fileno()).columns or None
     except OSError:
         return None
 

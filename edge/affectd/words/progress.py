@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -22,7 +23,7 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._is_on = os.isatty(2) and os.environ.get("TERM") != "dumb"
+        self._is_on = sys.stderr is not None and os.isatty(2) and os.environ.get("TERM") != "dumb"
         self._clock = clock
         self._due = clock() + _FIRST_SECONDS
         self._is_drawn = False
@@ -45,7 +46,7 @@ class Progress:
             return
         self._due = self._clock() + _EVERY_SECONDS
         # One less than there are: a full line would go on in the next one, which nothing clears.
-        text = shortened(printable(sentence()), (room(2) or 80) - 1)
+        text = shortened(printable(sentence()), (room(sys.stderr) or 80) - 1)
         self._is_drawn = self._write(_CLEAR + text)
 
     def clear(self) -> None:
