@@ -20,7 +20,7 @@ def devices_text(microphones: Sequence[Mapping[str, Any]], room: int | None) -> 
     layout = Layout(
         [
             Column("NAME FOR [audio] device", max(width_of(name) for names, _ in tables for name in names)),
-            Column("LEVEL NOW", len("cannot be opened"), is_right=True),
+            Column("LEVEL NOW", len("cannot open"), is_right=True),
             Column("CHANNELS", 3, is_right=True, is_optional=True),
             Column("RATES, kHz", max(len(_rates(found)) for found in microphones), is_optional=True),
             Column("MICROPHONE", max(width_of(found["name"]) for found in microphones), is_elastic=True),
@@ -58,7 +58,7 @@ def _names(found: Mapping[str, Any]) -> Sequence[str]:
 def _level(found: Mapping[str, Any]) -> str:
     level = found["level_dbfs"]
     if level is None:
-        return "cannot be opened"
+        return "cannot open"
     return "silence" if level <= _FLOOR_DBFS else f"{level:.1f} dB"
 
 
