@@ -27,14 +27,20 @@ REPOSITORY = Path(__file__).parents[1]
 PICTURE = REPOSITORY / "docs" / "demo.svg"
 DEMO = REPOSITORY / "tests" / "data" / "demo.wav"
 
-WIDTH, HEIGHT = 1000, 470
+WIDTH, HEIGHT = 1000, 496
 LEFT, RIGHT = 150, 976
 """Where the time axis begins and ends."""
-SOUND, BANDS, GATE, NETWORK, EVENTS = (44, 104), (118, 198), (212, 224), (238, 338), (352, 392)
+SOUND, BANDS, GATE, NETWORK, EVENTS = (44, 104), (118, 198), (212, 224), (238, 338), (352, 418)
 """Upper and lower edge of each row."""
 RANGE_DB = 50.0
-SENTENCES = ("“The train to the coast …”", "“We won the first …”", "“Nobody came …”", "“Stop that at once!”")
-"""What tests/data/make_demo.sh lets the voice say, shortened."""
+SENTENCES = (
+    "“Platform four …”",
+    "“It is my birthday …”",
+    "“The garden is empty …”",
+    "“Get out …!”",
+    "“Do not leave me …”",
+)
+"""What tests/data/make_demo.py lets the voices say, shortened."""
 COLORS = {
     "neutral": "#8b98a5",
     "calm": "#3aa6b9",
@@ -217,20 +223,22 @@ def pin(event: dict[str, Any], x: float) -> str:
     best = max(event["probabilities"], key=event["probabilities"].get)
     probability = event["probabilities"][best]
     top, label = EVENTS[0] - 6, escape(event["label"])
+    about = f"{probability:.2f}" if best == event["label"] else f"{best} {probability:.2f}"
     name = f"{event['phase']} {event['end_seconds']:.2f} {label}"
-    # What begins reaches to the left and what ends to the right, so that neighbors have room.
-    text = f'x="{x + 24:.1f}" text-anchor="end"' if event["phase"] == "start" else f'x="{x - 24:.1f}"'
+    # Within their utterance, so that neighbors have room.
+    text = f'x="{x - 38:.1f}"' if event["phase"] == "start" else f'x="{x + 4:.1f}" text-anchor="end"'
+    if event["phase"] == "change":
+        text, top = f'x="{x:.1f}" text-anchor="middle"', top + 34
     return (
         f'<g data-event="{name}"><line class="pin" x1="{x:.1f}" x2="{x:.1f}" y1="{GATE[0]}" y2="{top}"/>'
         f'<circle class="dot" cx="{x:.1f}" cy="{top}" r="3"/>'
-        f'<text {text} y="{top + 18}">{label}</text><text class="small" {text} y="{top + 32}">{best} '
-        f"{probability:.2f}</text></g>"
+        f'<text {text} y="{top + 18}">{label}</text><text class="small" {text} y="{top + 32}">{about}</text></g>'
     )
 
 
 def axis(seconds: float, x: Any) -> list[str]:
     """Draw the axis of time."""
-    y = 404
+    y = 430
     drawn = [f'<line class="rule" x1="{LEFT}" x2="{RIGHT}" y1="{y}" y2="{y}"/>']
     return drawn + [
         f'<text class="small" x="{x(second):.1f}" y="{y + 16}" text-anchor="middle">{second} s</text>'
@@ -240,7 +248,7 @@ def axis(seconds: float, x: Any) -> list[str]:
 
 def legend(labels: tuple[str, ...]) -> list[str]:
     """Draw the colors of the labels."""
-    y, width = 446, (RIGHT - LEFT) / len(labels)
+    y, width = 472, (RIGHT - LEFT) / len(labels)
     drawn = []
     for k, label in enumerate(labels):
         left = LEFT + k * width
