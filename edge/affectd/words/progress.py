@@ -23,7 +23,7 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._is_on = sys.stderr is not None and os.isatty(2) and os.environ.get("TERM") != "dumb"
+        self._is_on = sys.stderr is not None and os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
         self._clock = clock
         self._due = clock() + _FIRST_SECONDS
         self._is_drawn = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -50,10 +52,11 @@ MICROPHONE = {
 
 
 @pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
-    monkeypatch.setenv("TZ", "UTC")
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
     time.tzset()
 
 
