@@ -18,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 from broker import Broker, Subscriber, free_port, wait_until
+from hass_owner import Owner
 
 RELEASES = {"3.12": "2025.1.4", "3.13": "2025.4.4", "3.14": "2026.11.0"}
 """The newest release that runs on every version of a Python."""
@@ -126,13 +127,18 @@ class HomeAssistant:
         self._broker = broker
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
-        settings = {
-            "http": {"server_host": "127.0.0.1", "server_port": free_port()},
+        self._port = free_port()
+        settings: dict[str, Any] = {
+            "http": {"server_host": "127.0.0.1", "server_port": self._port},
             "logger": {"default": "info"},
+            # What the frontend talks to.
+            **{part: {} for part in ("api", "auth", "config", "onboarding", "websocket_api")},
             "automation": _AUTOMATIONS,
         }
         lines = [f"{key}: {json.dumps(value)}\n" for key, value in settings.items()]  # JSON is YAML
-        (folder / "configuration.yaml").write_text("".join([*lines, "automation more: !include more.yaml\n"]))
+        lines += ["automation more: !include more.yaml\n", "automation edited: !include automations.yaml\n"]
+        (folder / "configuration.yaml").write_text("".join(lines))
+        (folder / "automations.yaml").write_text("[]\n")
         (folder / "more.yaml").write_text(automation)
         (folder / ".storage").mkdir()
         entry = {
@@ -157,6 +163,7 @@ class HomeAssistant:
 
     def __enter__(self) -> Self:
         self.start()
+        self.owner = Owner(self._environment, self._port)
         return self
 
     def __exit__(

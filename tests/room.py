@@ -27,6 +27,11 @@ REPOSITORY = Path(__file__).parents[1]
 BED_DBFS = -62.0  # peak of the noise that is always there, as in any room
 BED_SECONDS = 180.0
 
+needs_card = [
+    pytest.mark.skipif(importlib.util.find_spec("pyaudio") is None, reason="PyAudio is not installed"),
+    pytest.mark.skipif(not ALSA.is_file(), reason=f"no ALSA configuration at {ALSA}"),
+    pytest.mark.skipif(not find_model().exists(), reason="no model file"),
+]
 needs_room = [
     pytest.mark.skipif(importlib.util.find_spec("pyaudio") is None, reason="PyAudio is not installed"),
     pytest.mark.skipif(not shutil.which("pulseaudio") or not shutil.which("paplay"), reason="no PulseAudio"),
@@ -45,6 +50,21 @@ def write_wav(path: Path, samples: np.ndarray) -> Path:
         file.setframerate(SAMPLE_RATE)
         file.writeframes((samples * 32767).round().astype("<i2").tobytes())
     return path
+
+
+def file_card(folder: Path, samples: np.ndarray) -> dict[str, str]:
+    """Return an environment whose microphone is ALSA's file plugin: 16-bit samples over and over, as fast as it can."""
+    samples.astype("<i2").tofile(folder / "sound.raw")
+    (folder / "asoundrc").write_text(
+        f'<{ALSA}>\npcm.!default {{ type file slave.pcm null file /dev/null infile "{folder}/sound.raw" '
+        'format raw hint { show on description "a file" } }\n'
+    )
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "ALSA_CONFIG_PATH": str(folder / "asoundrc"),
+        "JACK_NO_START_SERVER": "1",
+    }
 
 
 class Room:

@@ -21,8 +21,9 @@ from affectd_train import cli as train_cli
 from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
+    "systemd-ask-password",
     *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
-    *("openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
+    *("curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -51,6 +52,8 @@ def check(words: list[str]) -> None:
         assert (REPOSITORY / arguments[0]).is_file()
     elif name.startswith("scripts/"):
         check_script(name, arguments)
+    elif name == "sh":
+        check_script(arguments[0].partition("affectd/")[2], arguments[1:])
     elif name in ("cp", "systemd-analyze", ".", "man"):
         for path in arguments:
             ours = path.removeprefix(".venv/")

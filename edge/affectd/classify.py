@@ -23,6 +23,7 @@ from affectd.words.emotions import duration
 from affectd.words.progress import Progress
 
 STDIN = "-"
+_READER = "affectd classify -"
 
 _WAV_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64")
 _OTHER_SOUND = (
@@ -113,7 +114,7 @@ class _Sound:
         """Return the sound of the next recording."""
         self._n += 1
         if path == STDIN:
-            blocks, seconds = stdin_blocks(self._sample_rate, self._config.audio.channel), None
+            blocks, seconds = stdin_blocks(self._sample_rate, self._config.audio.channel, _READER), None
         else:
             blocks, seconds = wav_sound(path, self._sample_rate, self._config.audio.channel)
         return self._shown(path, blocks, seconds)

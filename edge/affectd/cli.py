@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
@@ -14,13 +14,16 @@ from affectd import __version__
 from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
 from affectd.errors import UnavailableError, UsageError
-from affectd.events.sinks import AsLine, JsonLines
+from affectd.events.sinks import JsonLines
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded, unforeseen
 from affectd.stdio import claimed_stdout, log_to_stderr
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
+    from affectd.words.events import Table, Text
+
+TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,12 +65,36 @@ def _parser(out: TextIO) -> Parser:
     run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
     run.set_defaults(command=_run)
 
+    watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
+    watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
+    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
+    watch.set_defaults(command=_watch)
+
     classify = commands.add_parser("classify", parents=[settings, formats], help="print one line per recording")
     classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file, folder of them, or - for stdin")
     classify.add_argument(
         "--together", action="store_true", help="they are of one place: get to know it from all first"
     )
     classify.set_defaults(command=_classify)
+
+    timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
+    timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
+    words = "table for people (default), csv, json, trace: a JSON line a stride; audacity, textgrid, vtt, svg, html"
+    timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
+    words = "shares of the speech in each period of so many seconds, such as 60"
+    timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
+    timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
+    timeline.set_defaults(command=_timeline)
+
+    record = commands.add_parser(
+        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
+    )
+    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
+    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
+    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
+    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
+    record.set_defaults(command=_record)
 
     show = commands.add_parser("model", parents=[settings, formats], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
@@ -119,24 +146,38 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
             raise UsageError("--began is for a recording: the sound of a microphone is of now.")
     if options.trace == "-" and options.format not in (None, "json"):
         raise UsageError("--trace - prints JSON among the events; with another --format, name a file.")
-    lines = None if options.trace == "-" else _lines(_format(options, out), out)
-    serve(lambda: _config(options), out, realtime=options.realtime, began=began, trace=options.trace, lines=lines)
+    words = None if options.trace == "-" else _words(_format(options, out), out)
+    printed = JsonLines(out.stream, words.of) if words else out
+    serve(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace)
+    if words and (rest := words.rest()):
+        out.write_text(rest)
     return 0
 
 
-def _lines(form: str, out: JsonLines) -> Callable[[Sequence[str]], AsLine] | None:
-    """Return what makes lines of events, given the labels of the model; None for JSON."""
+def _words(form: str, out: JsonLines) -> Text | Table | None:
+    """Return what puts events into words; None for JSON."""
     if form == "json":
         return None
     # Imported only here: a service must not cost memory for it.
-    from affectd.words.events import as_rows, as_text
+    from affectd.events.event import event_schema
+    from affectd.words.events import Table, Text
     from affectd.words.layout import room
 
-    if form == "text":
-        return partial(as_text, room=room(out.stream))
-    from affectd.events.event import event_schema
+    return Text(room(out.stream)) if form == "text" else Table(event_schema()["properties"])
 
-    return partial(as_rows, fields=event_schema()["properties"])
+
+def _watch(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.screen.watch import watch_here, watch_page
+
+    if options.url is None:
+        if options.token_file is not None:
+            raise UsageError("--token-file is for a page, whose address --url names.")
+        watch_here(lambda: _config(options), out)
+        return 0
+    if any(getattr(options, name) is not None for name in ("source", "config", "model")):
+        raise UsageError("--url is for what another device hears: it goes without --source, --config and --model.")
+    watch_page(options.url, options.token_file, out)
+    return 0
 
 
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
@@ -155,6 +196,29 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
         return writer(labels, is_text=form == "text", paths=recordings.paths, room=wide, show=out.write_text)
 
     return classify(recordings, _config(options), together=options.together, begin=begin)
+
+
+def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.timeline.command import run
+
+    return run(options.paths, options.format, options.period, options.began, _config(options), out)
+
+
+def _record(options: argparse.Namespace, out: JsonLines) -> int:
+    from pathlib import Path
+
+    from affectd.recorder.command import Order, record
+
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
+    record(order, _config(options))
+    out.write_text(options.path)
+    return 0
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:

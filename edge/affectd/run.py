@@ -5,27 +5,32 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from affectd import __version__
 from affectd.audio.microphone import Losses
 from affectd.audio.source import first_samples, is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import EventMaker, Utterance
-from affectd.events.sinks import AsLine, JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
-from affectd.mqtt.telemetry import Meter
+from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network, load_classifier
+from affectd.recognition.model_file import model_id
 from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
 if TYPE_CHECKING:
     from affectd.events.trace import Tracer
+    from affectd.mqtt.publisher import Publisher
+    from affectd.web.hub import Hub
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ def serve(
     began: float | None = None,
     trace: str | None = None,
     listeners: Sequence[Sink] = (),
-    lines: Callable[[Sequence[str]], AsLine] | None = None,
+    is_guest: bool = False,
 ) -> None:
     """Run the service until the source ends or a signal stops it.
 
@@ -53,7 +58,7 @@ def serve(
     read_config : callable
         Returns the settings; called again on SIGHUP.
     out : JsonLines, optional
-        Where events are printed.
+        Where events are printed, and in which form.
     realtime : bool
         Play a file at the speed it was recorded.
     began : float, optional
@@ -62,8 +67,8 @@ def serve(
         Where the trace goes: a file, or ``-`` for where events are printed.
     listeners : sequence of Sink
         Each takes every event and every line of the trace, in the thread of the sound, so it must return at once.
-    lines : callable, optional
-        Gets the labels of the model and returns what makes a line of an event for `out`; else it is a JSON object.
+    is_guest : bool
+        Leave the baseline of this place, which is the service's, as it is; what is learned is forgotten at the end.
 
     Raises
     ------
@@ -74,12 +79,15 @@ def serve(
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
         classifier = load_classifier(config.model)
-        network, ended, settled = _placed(config, classifier, folders, claims, blocks)
+        live = is_live(config.audio.source) and not is_guest
+        network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
         reports = Reports(events.status)
         manager = ServiceManager()
         meter, losses, mute = Meter(), Losses(), _mute(config, folders)
         told = _Told(reports, Conditions(manager.status), losses)
+        view = _View(config, classifier, meter.branch(), losses, mute, settled, manager) if config.web.enabled else None
+        listeners = (*listeners, view.page.hub) if view else listeners
         blocks.open(
             lambda: open_source(
                 config.audio.source,
@@ -96,8 +104,9 @@ def serve(
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
             start = _starter(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
-            printed = None if out is None else _print(out, start, lines and lines(classifier.model.labels))
-            sinks = {} if printed is None else {"standard output": printed}
+            lines = out and out.lines(classifier.model.labels)
+            printed = out and lines and start("standard output", Descriptor(out.stream.fileno(), lines))
+            sinks = {"standard output": printed} if printed else {}
             if config.file.path:
                 sinks["file"] = start("file", RotatingFile(config.file))
             traced = list(listeners)
@@ -106,37 +115,17 @@ def serve(
 
                 traced.append(printed if trace == "-" and printed else start("trace", trace_file(trace, config.file)))
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
+            publisher = None
             if folders is not None:
-                # Imported only here: it costs memory and start time that only MQTT needs.
-                from affectd.mqtt.publisher import Publisher
-
-                publisher = Publisher(
-                    config,
-                    classifier.model.labels,
-                    meter,
-                    losses,
-                    mute,
-                    folders,
-                    lambda: _patience_seconds(blocks),
-                    lambda: {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()},
-                    told.broker,
-                    settled,
-                )
+                publisher = _publisher(config, classifier, meter, losses, mute, folders, blocks, sinks, told, settled)
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if printed and is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
+            heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
             tracer = _tracer(events, classifier, traced)
             run(heard, meter.timed(network), sink, config, reloaded, meter.push, ended, events, tracer)
     blocks.raise_failure()
-
-
-def _print(out: JsonLines, start: Callable[[str, Sink], Detached], lines: AsLine | None) -> Detached:
-    if lines is None:
-        return start("standard output", Descriptor(out.stream.fileno()))
-    printed = start("standard output", Descriptor(out.stream.fileno(), lines))
-    printed.write({})
-    return printed
 
 
 class _Told:
@@ -163,6 +152,78 @@ class _Told:
         self._conditions.set(name, sentence)
         state = "alarmed" if sentence else "healthy"
         self._reports.part(name.replace(" ", "_"), state, reason, events_dropped=n_dropped)
+
+
+class _View:
+    """The page, and what it shows besides events and the trace; `meter` is for it alone.
+
+    Its address is taken at once, because a port that is taken ends the program: not after the broker has been told
+    that it runs.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        classifier: Classifier,
+        meter: Meter,
+        losses: Losses,
+        mute: Mute | None,
+        settled: Callable[[], float] | None,
+        manager: ServiceManager,
+    ) -> None:
+        # Imported only here: a service without a page must not cost memory for it.
+        from affectd.web.page import Page
+
+        model = classifier.model
+        self._settled = settled
+        self._publisher: Publisher | None = None
+        self._make_telemetry = partial(
+            Telemetry,
+            config.device.id,
+            meter,
+            losses,
+            muted=lambda: mute is not None and mute.is_muted,
+            refused=lambda: self._publisher.condition()["refused"] if self._publisher else (),
+            settled=settled,
+        )
+        self.page = Page(
+            config.web,
+            {
+                "version": __version__,
+                "device": config.device.id,
+                "model": model_id(model),
+                "labels": model.labels,
+                "card": model.card,
+            },
+            self._facts,
+            lambda: self._telemetry(),
+            meter.durations,
+            manager.watchdog_seconds,
+        )
+
+    def begin(self, stack: ExitStack, publisher: Publisher | None, sinks: Mapping[str, Detached]) -> Hub:
+        """Open the page until `stack` ends."""
+        self._publisher = publisher
+        backlog = _Nothing() if publisher is None else publisher.backlog
+        self._telemetry = self._make_telemetry(backlog=backlog, events_dropped=lambda: _dropped(sinks))
+        stack.enter_context(self.page)
+        return self.page.hub
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "broker": None if self._publisher is None else self._publisher.condition(),
+            "baseline": None if self._settled is None else {"settled": round(self._settled(), 3)},
+        }
+
+
+class _Nothing(tuple[()]):
+    """The backlog without a broker."""
+
+    n_dropped = 0
+
+
+def _dropped(sinks: Mapping[str, Detached]) -> dict[str, int]:
+    return {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()}
 
 
 def _starter(
@@ -199,7 +260,13 @@ def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -
 
 
 def _placed(
-    config: Config, classifier: Classifier, folders: Folders | None, claims: ExitStack, blocks: StoppableBlocks
+    config: Config,
+    classifier: Classifier,
+    folders: Folders | None,
+    claims: ExitStack,
+    blocks: StoppableBlocks,
+    *,
+    live: bool,
 ) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
     """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
     if classifier.model.head is None:
@@ -207,9 +274,38 @@ def _placed(
     # Imported only here: a model without a head must not cost memory for it.
     from affectd.recognition.place import open_place
 
-    place = open_place(config, classifier, folders, claims, live=is_live(config.audio.source))
+    place = open_place(config, classifier, folders, claims, live=live)
     claims.callback(lambda: place.close(_patience_seconds(blocks)))
     return place.network, place.ended, place.settled
+
+
+def _publisher(
+    config: Config,
+    classifier: Classifier,
+    meter: Meter,
+    losses: Losses,
+    mute: Mute | None,
+    folders: Folders,
+    blocks: StoppableBlocks,
+    sinks: Mapping[str, Detached],
+    told: _Told,
+    settled: Callable[[], float] | None,
+) -> Publisher:
+    # Imported only here: it costs memory and start time that only MQTT needs.
+    from affectd.mqtt.publisher import Publisher
+
+    return Publisher(
+        config,
+        classifier.model.labels,
+        meter,
+        losses,
+        mute,
+        folders,
+        lambda: _patience_seconds(blocks),
+        lambda: _dropped(sinks),
+        told.broker,
+        settled,
+    )
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:

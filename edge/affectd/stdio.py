@@ -127,7 +127,7 @@ def writing_results() -> Iterator[None]:
 
 def log_to_stderr(explain: Callable[[BaseException], str] = repr) -> None:
     """Send the log to standard error, one line for a record; `explain` puts an exception into words."""
-    handler = logging.StreamHandler(_Log(_own(2)))
+    handler = logging.StreamHandler(_Log(own(2)))
     handler.addFilter(PerMinute())
     handler.setFormatter(_OneLine(explain))
     logging.raiseExceptions = False  # a record that cannot be formatted would print a traceback
@@ -172,7 +172,7 @@ class PerMinute(logging.Filter):
         return n < _MOST_RECORDS
 
 
-def _own(descriptor: int) -> int:
+def own(descriptor: int) -> int:
     """Return a descriptor of the same file, which `quiet` does not redirect; of a terminal one that never blocks."""
     opened = None
     if os.isatty(descriptor):

@@ -189,6 +189,7 @@ def test_standard_input_that_is_no_sound_is_a_sentence(model: Path, content: byt
     done = classify("-", model=model, stdin=content)
     assert (done.returncode, done.stdout) == (code, b"")
     assert done.stderr.startswith(b"affectd: Standard input ")
+    assert (b"| affectd classify -" in done.stderr) == content.startswith(b"ID3")
 
 
 def test_long_work_says_how_far_it_is_in_a_line_that_goes_away(model: Path) -> None:

@@ -44,11 +44,16 @@ def bare(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(tmp_path_factory.mktemp("bare"), str(next(built.glob("*.whl"))))
 
 
-def test_the_wheel_carries_the_model_the_schema_and_the_license(built: Path) -> None:
+def test_the_wheel_carries_the_model_the_schema_the_page_and_the_license(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     assert "affectd/affectd.tflite" in names
     assert "affectd/events/event.schema.json" in names
     assert "affectd/py.typed" in names
+    page = {
+        f"affectd/web/static/{path.name}" for path in (REPOSITORY / "edge" / "affectd" / "web" / "static").iterdir()
+    }
+    assert len(page) >= 8
+    assert page <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     shared = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
     assert shared == {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("share/**/*") if path.is_file()}

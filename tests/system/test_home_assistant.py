@@ -1,6 +1,6 @@
 """A real Home Assistant with its MQTT integration makes the entities of a device, and follows them.
 
-Needs the network on the first run, Python 3.12 or 3.13 for Home Assistant, and Mosquitto.
+Needs the network on the first run, Python 3.12, 3.13 or 3.14 for Home Assistant, and Mosquitto.
 """
 
 from __future__ import annotations

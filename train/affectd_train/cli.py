@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
-    sub = command("explore", _explore, "draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus")
+    sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
     words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
     sub.add_argument("--corpus", choices=CORPORA, metavar="NAME", help=words)
@@ -139,9 +139,15 @@ def _parser() -> argparse.ArgumentParser:
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub = command("report", _report, "write the model card that a model file carries as Markdown")
+    words = "write the model card that a model file carries, as Markdown or as one page with pictures"
+    sub = command("report", _report, words)
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--out", type=Path, default=Path("models/README.md"), help="the page (models/README.md)")
+    sub.add_argument("--out", type=Path, help="the Markdown (default: models/README.md, unless --html is given)")
+    sub.add_argument("--html", type=Path, metavar="FILE", help="a page that holds its pictures and loads nothing")
+    words = "for the page: the evaluation that the card is about, for its reliability"
+    sub.add_argument("--evaluation", type=Path, metavar="RUN", help=words)
+    words = "for the page: folder of corpora, for examples of those that the model was trained on"
+    sub.add_argument("--data", type=Path, help=words)
     return parser
 
 
@@ -305,11 +311,21 @@ def _report(options: argparse.Namespace) -> str:
     from affectd_train.reports.model_card import markdown
     from affectd_train.stored import reading
 
+    if (options.evaluation or options.data) and not options.html:
+        raise UsageError("--evaluation and --data are for the page of --html")
+    out = options.out or (None if options.html else Path("models/README.md"))
     model = read_model(options.model)
+    pages: dict[Path, str] = {}
     with reading(options.model, "affectd-train pack writes another"):
-        page = markdown(model, pictures_beside(options.out.parent))
-    write_text(options.out, page)
-    return _names(options.out)
+        if out:
+            pages[out] = markdown(model, pictures_beside(out.parent))
+        if options.html:
+            from affectd_train.reports.html_page import page
+
+            pages[options.html] = page(model, options.evaluation, options.data)
+    for path, text in pages.items():
+        write_text(path, text)
+    return _names(*pages)
 
 
 if __name__ == "__main__":

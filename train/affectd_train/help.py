@@ -133,8 +133,11 @@ PAGES = {
         _CODES,
     ),
     "affectd-train report": Page(
-        "Writes the card that a model file carries as a page of Markdown.",
-        (Example("affectd-train report models/affectd.tflite --out card.md", "of the shipped file"),),
+        "Writes the card that a model file carries, as Markdown or as one page with pictures.",
+        (
+            Example("affectd-train report models/affectd.tflite --out card.md", "of the shipped file"),
+            Example("affectd-train report models/affectd.tflite --html card.html", "as a page"),
+        ),
         _CODES,
     ),
 }

@@ -8,6 +8,7 @@ repeated      one piece of 1 to 6 s over and over                 its length, s 
 clicks        one value, and isolated clicks                      clicks in the last second                  6 s
 narrow        speech has nothing above 2.8 kHz                    that band / below 1.5 kHz, dB              12 s
 quiet         speech far below full scale                         the loudest of it, dBFS                    20 s
+clipped       speech beyond full scale, cut off there             samples of it at full scale, %             8 s
 ============  ==================================================  =========================================  =====
 
 Opening the device again mends none of these. The seconds are those in which the fault can be heard: in a silent room a
@@ -32,6 +33,7 @@ SENTENCES = {
     "clicks": "delivers one value with {:.0f} clicks a second in it",
     "narrow": "has nothing above 2.8 kHz in speech: {:.0f} dB relative to what is below 1.5 kHz",
     "quiet": "is too quiet: the loudest of the last 20 s of speech is {:.1f} dBFS",
+    "clipped": "is too loud: {:.1f} % of the samples of speech are cut off at full scale",
 }
 """What a degraded source does, by reason, for its figure; the first of several is reported."""
 
@@ -42,11 +44,14 @@ _PROOF = {
     "clicks": (6.0, 6.0, 0.05),
     "narrow": (12.0, 3.0, 0.25),
     "quiet": (20.0, 6.0, 0.25),
+    "clipped": (8.0, 2.0, 0.25),
 }
 
 _FRAMES = 32  # in a second
 # At a volume of 2 % nothing is above -34 dBFS. The floor tells a low volume from a loud room with a far voice.
 _QUIET_DBFS, _AUDIBLE_DBFS, _FLOOR_DBFS, _FAINT_DBFS = -33.9, -30.0, -72.0, -40.0
+# Full scale of the cards that stop just before it, and how much of speech at most is there by chance.
+_FULL, _CLIPPED = 0.999, 1e-3
 # In speech the loudest frame of a second is this much above the quietest.
 _SPEECH_DB = 12.0
 # Below it is the rounding noise of 16 bits, which is no speech.
@@ -166,18 +171,24 @@ class Condition:
         peak_dbfs = 20 * math.log10(max(height, 1) / (1 << 16))
         quiet = False if peak_dbfs >= _AUDIBLE_DBFS else None
         narrow, ratio_db = None, 0.0
+        clipped, share = None, 0.0
         powers, length = frame_powers(sound, self._sample_rate)
         at = int(powers.argmax())
         loud_dbfs, floor_dbfs = _decibel(float(powers[at])), _decibel(float(powers.min()))
         if loud_dbfs >= max(floor_dbfs + _SPEECH_DB, _LEAST_DBFS):
             if peak_dbfs < (_QUIET_DBFS if floor_dbfs < _FLOOR_DBFS else _FAINT_DBFS):
                 quiet = True
+            # A lower wave is at full scale on neither side.
+            if height >= _FULL * (1 << 15):
+                share = float(np.count_nonzero(np.abs(sound) >= _FULL)) / len(sound)
+            clipped = True if share > _CLIPPED else False if share == 0.0 else None
             if loud_dbfs >= _LOUD_DBFS:
                 narrow, ratio_db = self._bandwidth(sound, at * length + length // 2)
         if quiet:
             self._peaks.append(peak_dbfs)
         self._judge("quiet", quiet, max(self._peaks, default=peak_dbfs), 2.0)
         self._judge("narrow", narrow, ratio_db, 2.0)
+        self._judge("clipped", clipped, 100 * share, 2.0)
 
     def _bandwidth(self, sound: Block, center: int) -> tuple[bool | None, float]:
         """Compare the bands of the piece around a sample: whether it is narrow, and the ratio in dB."""

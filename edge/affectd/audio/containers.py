@@ -125,15 +125,16 @@ _MPEG2_KBITS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where bytes come from, for messages: the name of it, and the path if it is a file."""
+    """Where bytes come from, for messages: the name of it, and the path if it is a file, else who reads the stream."""
 
     name: str
     path: str | None = None
+    reader: str = "affectd run --source -"
 
     def conversion(self, target: str = "out.wav", options: str = "", output: str = "") -> str:
         """Return the ffmpeg line that makes a readable WAV of it; options of ffmpeg end with a space."""
         if self.path is None:
-            return f"ffmpeg -loglevel error {options}-i FILE {output}-c:a pcm_s16le -f wav - | affectd run --source -"
+            return f"ffmpeg -loglevel error {options}-i FILE {output}-c:a pcm_s16le -f wav - | {self.reader}"
         # ffmpeg would take the beginning of such a name for an option or a protocol.
         path = f"file:{self.path}" if re.match(r"-|[^/]*:", self.path) else self.path
         return f"ffmpeg {options}-i {shlex.quote(path)} {output}-c:a pcm_s16le {target}"

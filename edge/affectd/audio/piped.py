@@ -31,8 +31,8 @@ class Piped:
         It cannot be read, here or later.
     """
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
+    def __init__(self, stream: io.BufferedIOBase, origin: Origin = ORIGIN) -> None:
+        self._stream, self.origin = stream, origin
         self._ahead = b""
         is_all = False
         # No longer than necessary: a slow sender is to be heard at once.
@@ -41,7 +41,7 @@ class Piped:
             self._ahead += piece
             is_all = not piece
         self.is_wav = is_wav(self._ahead)
-        if sentence := ORIGIN.refusal(self._ahead, is_all=is_all):
+        if sentence := origin.refusal(self._ahead, is_all=is_all):
             raise DataError(sentence)
 
     def read1(self, size: int) -> bytes:
@@ -91,11 +91,11 @@ class WavStream:
     """
 
     def __init__(self, piped: Piped) -> None:
-        self.origin = ORIGIN
+        self.origin = piped.origin
         self._piped = piped
         self._rest = b""  # of the samples: the beginning of one
         self._n_missing = math.inf  # of the bytes that the header promises, at the end; infinite: it promises none
-        self._header = read_header(piped, piped.read(12), ORIGIN)
+        self._header = read_header(piped, piped.read(12), piped.origin)
         self.sample_rate: int = self._header.format.sample_rate
         self.n_channels: int = self._header.format.n_channels
 
@@ -156,7 +156,7 @@ class WavStream:
             n_pad = size % 2
 
     def _another(self) -> int:
-        self._header, self._rest = read_header(self._piped, self._piped.read(12), ORIGIN), b""
+        self._header, self._rest = read_header(self._piped, self._piped.read(12), self.origin), b""
         if (self._header.format.sample_rate, self._header.format.n_channels) != (self.sample_rate, self.n_channels):
             raise DataError("Standard input goes on with another WAV file, of another rate or number of channels.")
         return self._header.n_bytes

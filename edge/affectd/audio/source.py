@@ -12,6 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
             return
 
 
-def stdin_blocks(sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+def stdin_blocks(sample_rate: int, channel: int | str = "mix", reader: str | None = None) -> Iterator[Block]:
     """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
 
     Raises
@@ -112,7 +113,7 @@ def stdin_blocks(sample_rate: int, channel: int | str = "mix") -> Iterator[Block
     """
     if sys.stdin is None:
         raise NoInputError("Standard input is closed.")
-    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel)
+    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader)
 
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
@@ -156,8 +157,12 @@ def wav_sound(
     return _resampled(wav, sample_rate, channel), wav.n_samples / wav.sample_rate
 
 
-def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix") -> Iterator[Block]:
+def stream_blocks(
+    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str | None = None
+) -> Iterator[Block]:
     """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
+
+    `reader` is the command that messages tell to pipe sound into; by default ``affectd run``.
 
     Raises
     ------
@@ -167,11 +172,11 @@ def stream_blocks(stream: io.BufferedIOBase, sample_rate: int, channel: int | st
     from affectd.audio.mixing import check_channel
     from affectd.audio.piped import ORIGIN, Piped, WavStream
 
-    piped = Piped(stream)
+    piped = Piped(stream, ORIGIN if reader is None else replace(ORIGIN, reader=reader))
     if piped.is_wav:
         yield from _resampled(WavStream(piped), sample_rate, channel)
     else:
-        check_channel(channel, 1, ORIGIN)
+        check_channel(channel, 1, piped.origin)
         yield from raw_blocks(piped)
 
 

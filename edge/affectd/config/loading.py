@@ -99,7 +99,8 @@ def _check_event_file(settings: Settings, path: str | Path) -> None:
     from affectd.config.event_file import check_event_file
 
     others = [("the settings", str(path))]
-    for section, key in (("audio", "source"), ("model", "path"), *(("mqtt", name) for name in _FILES_OF_MQTT)):
+    of_mqtt = (("mqtt", name) for name in _FILES_OF_MQTT)
+    for section, key in (("audio", "source"), ("model", "path"), ("web", "token_file"), *of_mqtt):
         if (value := settings[section][key].value) and value not in ("mic", "-"):
             others.append((f"[{section}] {key}", value))
     file = settings["file"]

@@ -178,6 +178,21 @@ class FileConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebConfig(Section):
+    """A page for browsers and tools; see `docs/page.md`."""
+
+    name = "web"
+    enabled: bool = setting(False)
+    """Whether there is one."""
+    bind: str = setting("127.0.0.1", pattern=r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+", words="a host name or an address")
+    """The address it is at: ``127.0.0.1`` for this device alone, ``0.0.0.0`` for all networks, which needs a token."""
+    port: int = setting(8765, 1, 65535)
+    """The port it is at."""
+    token_file: str = setting("", is_path=True)
+    """File with the token on its first line; empty for the systemd credential ``web_token``, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings."""
 
@@ -189,6 +204,7 @@ class Config:
     mqtt: MqttConfig = field(default_factory=MqttConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     file: FileConfig = field(default_factory=FileConfig)
+    web: WebConfig = field(default_factory=WebConfig)
 
 
 SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Config)}

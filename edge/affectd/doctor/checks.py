@@ -38,13 +38,25 @@ def _broker(device: Device) -> Finding:
     return broker(device.config.mqtt, device.config.device.id, _environment(device))
 
 
+def _page(device: Device) -> Finding:
+    from affectd.doctor.page import page
+
+    return page(device.config.web, _environment(device))
+
+
 def _permissions(device: Device) -> Finding:
     finding = microphone.permissions(device)
-    if finding.grade != "ok" or not device.config.mqtt.enabled:
+    if finding.grade != "ok":
         return finding
-    from affectd.mqtt.credentials import exposed
+    paths = []
+    if device.config.mqtt.enabled:
+        from affectd.mqtt.credentials import exposed
 
-    paths = exposed(device.config.mqtt, _environment(device))
+        paths += exposed(device.config.mqtt, _environment(device))
+    if device.config.web.enabled:
+        from affectd.web.access import exposed_token
+
+        paths += exposed_token(device.config.web, _environment(device))
     if not paths:
         return finding
     said = f"every user of this machine can read the secret in {' and '.join(paths)}"
@@ -68,6 +80,7 @@ CHECKS: dict[str, Callable[[Device], Finding]] = {
     "service user": microphone.service_user,
     "permissions": _permissions,
     "broker": _broker,
+    "page": _page,
     "clock": lambda device: board.clock(),
     "disk": lambda device: board.disk(device.root),
     "temperature": lambda device: board.temperature(device.root),

@@ -11,6 +11,7 @@ MENDS = {
     "clicks": "check plug and cable; turn off its noise gate; try another microphone",
     "narrow": "turn off noise suppression and a headset profile of Bluetooth; free its opening; or name another card",
     "quiet": f"{GAIN} higher (or amixer -c CARD sset Capture 80%); move it closer",
+    "clipped": f"{GAIN} lower (or amixer -c CARD sset Capture 40%), also without a boost; move it away",
 }
 """What to do, by reason."""
 

@@ -28,7 +28,7 @@ _BEGIN = b'{"schema": '  # of an event
 
 
 AsLine = Callable[[Mapping[str, Any]], str]
-"""Makes a line of an event, printable and without its end; of an empty event the line above all, if it has any."""
+"""Makes a line of an event, printable and without its end, and above the first one perhaps another."""
 
 
 class Sink(Protocol):
@@ -49,6 +49,13 @@ def as_line(event: Mapping[str, object]) -> str:
 class JsonLines:
     """Writes one JSON object per line and flushes it.
 
+    Parameters
+    ----------
+    stream : TextIO
+        Where it writes.
+    lines : callable, optional
+        For who prints events to the stream itself: gets the labels of a model, and returns what makes their lines.
+
     Examples
     --------
     >>> import sys
@@ -56,8 +63,8 @@ class JsonLines:
     {"label": "sad", "probability": 0.9}
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, lines: Callable[[Sequence[str]], AsLine] = lambda labels: as_line) -> None:
+        self.stream, self.lines = stream, lines
 
     def write(self, event: Mapping[str, object]) -> None:
         """Write a JSON object on one line; raises what `write_text` raises."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
-from pathlib import Path
 
-from affectd.config.fields import shown
+from affectd.config.secret import credential_path, is_loopback, read_secret, readable_by_all
 from affectd.config.sections import MqttConfig
 from affectd.errors import ConfigError
 from affectd.files import read_file
 
 _CREDENTIAL = "mqtt_password"
 _HANDSHAKE_SECONDS = 10.0
-_MOST_BYTES = 65535  # the longest password in MQTT
 _MOST_FILE_BYTES = 4_000_000  # all authorities that a system trusts take 0.3 MB
 
 
@@ -38,7 +34,7 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
     ConfigError
         The password cannot be read, has no user name, or would cross the network in the clear.
     """
-    password = _password(config, environment)
+    password = read_secret(config.password_file, "[mqtt] password_file", _CREDENTIAL, environment)
     if password is not None:
         if not config.username:
             raise ConfigError("[mqtt] username is empty, but there is a password")
@@ -52,49 +48,8 @@ def read_login(config: MqttConfig, environment: Mapping[str, str] = os.environ) 
 
 def exposed(config: MqttConfig, environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the files with a secret that every user of this machine can read."""
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    password = config.password_file or (os.path.join(folder, _CREDENTIAL) if folder else "")
-    paths = []
-    for path in filter(None, (password, config.key_file or config.cert_file)):
-        with suppress(OSError):  # another check says so
-            if os.stat(path).st_mode & 0o006:
-                paths.append(path)
-    return paths
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is that of this machine, without looking it up."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
-
-
-def _password(config: MqttConfig, environment: Mapping[str, str]) -> str | None:
-    if config.password_file:
-        password = _first_line(Path(config.password_file), "[mqtt] password_file")
-        if not password:
-            raise ConfigError(f"[mqtt] password_file {config.password_file} is empty on its first line")
-        return password
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    if not folder or not os.path.lexists(os.path.join(folder, _CREDENTIAL)):
-        return None
-    return _first_line(Path(folder) / _CREDENTIAL, "the credential") or None
-
-
-def _first_line(path: Path, what: str) -> str:
-    try:
-        line = read_file(path, _MOST_FILE_BYTES).split(b"\n", 1)[0].rstrip(b"\r")
-    except OSError as error:
-        raise ConfigError(f"{what} {shown(str(path))} cannot be read: {_why(error)}") from error
-    if len(line) > _MOST_BYTES:
-        raise ConfigError(f"{what} {shown(str(path))} has a first line too long for a password")
-    if b"\0" in line:
-        raise ConfigError(f"{what} {shown(str(path))} has a NUL byte on its first line")
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{what} {shown(str(path))} is not UTF-8 text") from error
+    password = config.password_file or credential_path(_CREDENTIAL, environment)
+    return readable_by_all([password, config.key_file or config.cert_file])
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext | None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from affectd.mqtt.topics import Topics
 
 _STALE_PERIODS = 3
 _STALE_SECONDS = 10.0
+
+# What Home Assistant writes into its log beside a device that it cannot make: its own page about such devices.
+_SUPPORT_URL = "https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery"
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")
 
 _AVAILABILITY = "{{ 'online' if value == 'online' else 'offline' }}"
 _COMMANDS_ARRIVE = "{{ 'online' if value in ('ON', 'OFF') else 'offline' }}"
@@ -39,6 +44,7 @@ def discovery(
     period_seconds: float,
     version: str,
     settles: bool = False,
+    page: str | None = None,
 ) -> str:
     """Return the retained payload of `Topics.discovery`.
 
@@ -58,6 +64,8 @@ def discovery(
         Of affectd.
     settles : bool
         Whether the model gets to know its place, which gives the device a sensor of how far it does.
+    page : str, optional
+        The address of the device's own page, as `page_url` gives it; Home Assistant shows it as *Visit*.
     """
     identity = f"affectd_{device}"
     stale = math.ceil(_STALE_PERIODS * period_seconds + _STALE_SECONDS)
@@ -83,15 +91,53 @@ def discovery(
         if len(component) > 1:
             # Unique, because no name above has an underscore.
             component["unique_id"] = f"{identity}_{name}"
+            component["default_entity_id"] = _entity_id(component, device)
+    about = {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": version}
+    if page is not None:
+        about["configuration_url"] = page
     return json.dumps(
         {
-            "dev": {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": version},
-            "o": {"name": "affectd", "sw_version": version},
+            "dev": about,
+            "o": {"name": "affectd", "sw_version": version, "support_url": _SUPPORT_URL},
             "cmps": components,
             "availability": _availability(topics),
         },
         ensure_ascii=False,
     )
+
+
+def page_url(*, enabled: bool, bind: str, port: int, machine: str) -> str | None:
+    """Return where a browser elsewhere in the house finds the page of this device; None if it cannot.
+
+    Parameters
+    ----------
+    enabled, bind, port
+        The settings of ``[web]``.
+    machine : str
+        The name of this machine. Where the page has every address, it is found by this name, which boards announce in
+        the house with ``.local`` (S. Cheshire and M. Krochmal, *Multicast DNS*, RFC 6762, 2013).
+
+    Examples
+    --------
+    >>> page_url(enabled=True, bind="0.0.0.0", port=8080, machine="kitchen")
+    'http://kitchen.local:8080/'
+    """
+    if not enabled or bind in ("localhost", "::1") or bind.startswith("127."):
+        return None
+    host = bind
+    if bind in _EVERY_ADDRESS:
+        host = machine if "." in machine else f"{machine}.local"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _entity_id(component: _Component, device: str) -> str:
+    """Return the id that Home Assistant makes of these names.
+
+    Told here as well, because new releases may make ids of other names, such as that of the area.
+    """
+    # Releases before 2025.10 do not know the key and ignore it; the names give them the same ids.
+    words = re.findall("[a-z0-9]+", f"{device} {component['name']}".lower())
+    return f"{component['p']}.{'_'.join(words)}"
 
 
 def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> dict[str, _Component]:
@@ -143,13 +189,17 @@ def _affect(name: str, icon: str) -> _Component:
 
 
 def _diagnostics(topics: Topics) -> dict[str, _Component]:
-    def sensor(name: str, value: str, unit: str | None, kind: str | None, *, counter: bool = False) -> _Component:
-        about = {"device_class": kind, "unit_of_measurement": unit}
+    def sensor(
+        name: str, value: str, unit: str | None, kind: str, decimals: int = 0, *, counter: bool = False
+    ) -> _Component:
+        # A device class has an icon; what has none brings one.
+        about = {"icon" if kind.startswith("mdi:") else "device_class": kind, "unit_of_measurement": unit}
         return {
             "p": "sensor",
             "name": name,
             "entity_category": "diagnostic",
             "state_class": "total_increasing" if counter else "measurement",
+            "suggested_display_precision": decimals,
             "state_topic": topics.telemetry,
             "value_template": f"{{{{ value_json.{value} }}}}",
             **{key: value for key, value in about.items() if value is not None},
@@ -157,18 +207,18 @@ def _diagnostics(topics: Topics) -> dict[str, _Component]:
 
     return {
         # Home Assistant's device class for sound levels has no dBFS.
-        "level": sensor("Level", "level_dbfs", "dBFS", None),
-        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", None),
-        "inference": sensor("Inference time", "inference_ms.max", "ms", "duration"),
-        "cpu": sensor("CPU", "cpu_percent", "%", None),
-        "memory": sensor("Memory", "resident_mb", "MB", "data_size"),
-        "temperature": sensor("Temperature", "temperature_celsius", "°C", "temperature"),
+        "level": sensor("Level", "level_dbfs", "dBFS", "mdi:volume-high", 1),
+        "speech": sensor("Speech", "speech_ratio | multiply(100) | round(1)", "%", "mdi:account-voice"),
+        "inference": sensor("Inference time", "inference_ms.max", "ms", "duration", 1),
+        "cpu": sensor("CPU", "cpu_percent", "%", "mdi:chip", 1),
+        "memory": sensor("Memory", "resident_mb", "MB", "data_size", 1),
+        "temperature": sensor("Temperature", "temperature_celsius", "°C", "temperature", 1),
         "uptime": sensor("Uptime", "uptime_seconds", "s", "duration"),
-        "missed": sensor("Missed sound", "dropped_seconds", "s", "duration", counter=True),
-        "overflows": sensor("Overflows", "overflows", None, None, counter=True),
-        "waiting": sensor("Waiting events", "outbox_events", None, None),
-        "lost": sensor("Lost events", "outbox_dropped", None, None, counter=True),
-        "settled": sensor("Settled", "settled | multiply(100) | round(0)", "%", None),
+        "missed": sensor("Missed sound", "dropped_seconds", "s", "duration", 1, counter=True),
+        "overflows": sensor("Overflows", "overflows", None, "mdi:waveform", counter=True),
+        "waiting": sensor("Waiting events", "outbox_events", None, "mdi:tray-full"),
+        "lost": sensor("Lost events", "outbox_dropped", None, "mdi:tray-remove", counter=True),
+        "settled": sensor("Settled", "settled | multiply(100) | round(0)", "%", "mdi:home-heart"),
     }
 
 

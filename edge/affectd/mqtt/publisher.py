@@ -150,6 +150,16 @@ class Publisher:
         if self._state.push(event):
             self._connection.publish(self._now())
 
+    @property
+    def backlog(self) -> Outbox:
+        """The events that wait for the broker."""
+        return self._outbox
+
+    def condition(self) -> dict[str, Any]:
+        """Return ``connected``, ``refused`` topics, and how many events wait: ``outbox``; any thread."""
+        refused = sorted(self._connection.refused)
+        return {"connected": self._connection.connected, "refused": refused, "outbox": len(self._outbox)}
+
     def _now(self) -> Publication:
         return Publication(
             self._topics.state, self._state.payload(self._connection.refused, self._events_dropped()), retain=True

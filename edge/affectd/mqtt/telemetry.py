@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +30,8 @@ _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 _KEPT_TIMES = 1000
 # Levels are summed in batches, because each call of NumPy has an overhead.
 _KEPT_LEVELS = 64
+# From a board that is faster than needed to one that classifies later than the next stride is there (0.256 s).
+_DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, math.inf)
 
 
 class Backlog(Protocol):
@@ -39,11 +43,22 @@ class Backlog(Protocol):
 
 
 class Meter:
-    """Measurements between two reports, in constant memory; one thread pushes, another may take."""
+    """Measurements between two reports, and durations since the start, in constant memory.
+
+    One thread pushes, others may take.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._branch: Meter | None = None
+        self._n_durations = [0] * len(_DURATIONS)
+        self._total_seconds = 0.0
         self._reset()
+
+    def branch(self) -> Meter:
+        """Return the other meter that gets the same from now on; each is taken by itself."""
+        self._branch = Meter()
+        return self._branch
 
     def _reset(self) -> None:
         self._waiting: list[tuple[Float32, Bool]] = []
@@ -58,6 +73,8 @@ class Meter:
             self._waiting.append((level, active))
             if len(self._waiting) >= _KEPT_LEVELS:
                 self._add_up()
+        if self._branch is not None:
+            self._branch.push(level, active)
 
     def _add_up(self) -> None:
         if self._waiting:
@@ -75,6 +92,18 @@ class Meter:
         with self._lock:
             self._times.append(seconds)
             self._longest = max(self._longest, seconds)
+            self._n_durations[bisect_left(_DURATIONS, seconds)] += 1
+            self._total_seconds += seconds
+        if self._branch is not None:
+            self._branch._add_time(seconds)
+
+    def durations(self) -> tuple[dict[float, int], float]:
+        """Return how often the network took at most so many seconds since the start, and seconds in all.
+
+        The last bound is infinite, so its number is that of all calls.
+        """
+        with self._lock:
+            return dict(zip(_DURATIONS, accumulate(self._n_durations), strict=True)), self._total_seconds
 
     def take(self) -> dict[str, Any]:
         """Return the measurements since the last call: ``level_dbfs``, ``speech_ratio``, ``inference_ms``.

@@ -86,6 +86,37 @@ PAGES = {
         ),
         codes(*_RECORDING, *_MODEL),
     ),
+    "affectd watch": Page(
+        "Shows live on a terminal how loud it is, whether it may be speech, what the voice sounds like and how sure"
+        " that is. For finding the right place for a microphone, and for seeing whether it hears you. A recording is"
+        " played in real time. Ctrl-C, which is no failure here, ends it.",
+        (
+            Example("affectd watch", "watch the default microphone"),
+            Example("affectd watch --source talk.wav", "a recording as it sounds"),
+            Example("affectd watch --url http://kitchen.local:8765/", "what another device hears, if it has a page"),
+        ),
+        codes(*_RECORDING, *_MODEL, errors.AudioError, others=()),
+    ),
+    "affectd timeline": Page(
+        "Says for each stretch of speech in a recording what it sounds like: a table for people, or what other programs"
+        " read: CSV, JSON, labels for Audacity, a TextGrid for Praat, subtitles, a picture, or a page that plays the"
+        " sound.",
+        (
+            Example("affectd timeline talk.wav", "a table"),
+            Example("affectd timeline --period 60 talk.wav", "how much of each minute sounds like what"),
+            Example("affectd timeline --format html talk.wav > talk.html", "a page to look at and listen to"),
+        ),
+        codes(*_RECORDING, *_MODEL),
+    ),
+    "affectd record": Page(
+        "Records the microphone into a WAV file for you alone, after asking whether everyone who can be heard knows."
+        " It never writes over a file. Nothing else in affectd stores sound.",
+        (
+            Example("affectd record talk.wav --seconds 30", "half a minute"),
+            Example("affectd record happy-1.wav --seconds 5 --label happy --trim", "a word, without the silence"),
+        ),
+        codes(*_MODEL, errors.AudioError, errors.NoInputError),
+    ),
     "affectd devices": Page(
         "Lists the microphones with their level now: speak, and see which one hears you. Write one of its stable names"
         " into [audio] device; after a restart it is still the same microphone.",

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from affectd.arrays import Bool, Float32, Float64
 from affectd.config.sections import Config
-from affectd.features.framing import Framer, frame_strides
 from affectd.features.mel import warping
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Network
-from affectd.recognition.vad import Gate, RangeLimiter, Speech, band_level, preroll_frames
+from affectd.recognition.offline import Counted, Kept, heard, padded
+from affectd.recognition.vad import Gate, Speech, preroll_frames
 
 FRAMES_BEFORE_END = 16
 """Contexts end at each of the last this many frames of speech, and at each frame of the hangover after it."""
@@ -57,21 +56,12 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     (None, 1.0, 0.0)
     """
     model, spec = classifier.model, classifier.model.spec
-    mfcc, limiter, contexts = Mfcc(spec), RangeLimiter(spec.frame_rate), _Contexts(classifier, config)
-    n_samples = 0
-
-    def counted() -> Iterator[Float32]:
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += len(block)
-            yield block
-
-    for frames in frame_strides(counted(), Framer(spec), lambda: config.model.stride_frames * spec.hop_length):
-        contexts.keep(mfcc.bands(frames))
-        contexts.hear(limiter.push(band_level(frames, spec.sample_rate)))
-    contexts.hear(limiter.flush())
+    counted, contexts = Counted(blocks), _Contexts(classifier, config)
+    for bands, _, level in heard(counted, Mfcc(spec), config.model.stride_frames):
+        contexts.keep(bands)
+        contexts.hear(level)
     mean = contexts.mean()
-    seconds = round(n_samples / spec.sample_rate, 3)
+    seconds = round(counted.n_samples / spec.sample_rate, 3)
     if mean is None:
         return Recording(None, None, {}, seconds, 0.0)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
@@ -121,7 +111,7 @@ class _Contexts:
         self._n_frames, self._stride_frames = classifier.model.n_frames, config.model.stride_frames
         self._preroll = preroll_frames(config.gate, frame_rate)
         self._gate = Gate(config.gate, frame_rate)
-        self._bands, self._opened = _Kept(), _Kept()
+        self._bands, self._opened = Kept(), Kept()
         self._mean = _Mean(classifier)
         self.n_open = 0  # frames at which the gate was open
         self._start: int | None = None
@@ -192,42 +182,12 @@ class _Mean:
     def add(self, bands: Float32) -> None:
         """Classify a context, ``(n, n_bands)`` with n at most ``n_frames``."""
         model, n_mels = self._classifier.model, self._classifier.model.spec.n_mels
-        context = np.full((model.n_frames, model.spec.n_bands), self._mfcc.floor, np.float32)
-        heard = context[model.n_frames - len(bands) :]
-        heard[:] = bands
-        heard[:, :n_mels] = heard[:, :n_mels] @ next(self._voices)
+        context = padded(bands, model, self._mfcc)
+        spoken = context[model.n_frames - len(bands) :]
+        spoken[:, :n_mels] = spoken[:, :n_mels] @ next(self._voices)
         self._total += self._classifier(self._mfcc.cepstra(context))
         self.count += 1
 
     def value(self) -> Float64:
         """Return the mean, ``(n_labels,)``."""
         return self._total / self.count
-
-
-class _Kept:
-    """Rows of a stream by their number, some of which have been dropped."""
-
-    def __init__(self) -> None:
-        self._parts: list[tuple[int, Any]] = []
-        self._most = 0
-        self.n = 0
-
-    def push(self, rows: Any) -> None:
-        """Append an array of rows, which must not change."""
-        if len(rows):
-            self._parts.append((self.n, rows))
-            self.n += len(rows)
-
-    def take(self, first: int, stop: int) -> Any:
-        """Return rows `first` to `stop`, none of which has been dropped."""
-        parts = (rows[max(0, first - n) : stop - n] for n, rows in self._parts if n < stop and n + len(rows) > first)
-        return np.concatenate([*parts])
-
-    def drop(self, recent: int, first: int, stop: int) -> None:
-        """Drop all arrays but those with rows from `recent` on, or from `first` to `stop`."""
-        if len(self._parts) < self._most:  # not each time, for short arrays
-            return
-        self._parts = [
-            (n, rows) for n, rows in self._parts if n + len(rows) > recent or (n < stop and n + len(rows) > first)
-        ]
-        self._most = 2 * len(self._parts)

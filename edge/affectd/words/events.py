@@ -11,43 +11,68 @@ from affectd.words.emotions import cells, columns, duration
 from affectd.words.layout import Column, Layout
 from affectd.words.rows import Rows, with_labels
 
-Lines = Callable[[Mapping[str, Any]], str]
-"""As of `affectd.events.sinks.AsLine`: an empty event gives the line above all others."""
-
 _PARTS = {"standard_output": "standard output", "file": "the file of events"}
 
 
-def as_text(names: Sequence[str], room: int | None) -> Lines:
-    """Return what makes a line for people of an event of a model with these labels, `room` columns wide at most."""
-    layout = Layout(
-        [
-            Column("TIME", len("22:14:05")),
-            Column("AT", len("12:34.5"), is_right=True),
-            Column("PHASE", len("change")),
-            *columns(names),
-            Column("LEVEL", len("-24.8 dB"), is_right=True, is_optional=True),
-        ],
-        room,
-    )
+class Text:
+    """Events as lines for people, `room` columns wide at most."""
 
-    def line(event: Mapping[str, Any]) -> str:
-        if not event:
-            return layout.titles()
-        time = _local(event["time"])
-        if event["type"] != "emotion":
-            return f"{time}  {_status(event)}"
-        level = event["level_dbfs"]
-        heard = cells(event["label"], event, names)
-        at = duration(event["end_seconds"])
-        return layout.line([time, at, event["phase"], *heard, "" if level is None else f"{level:.1f} dB"])
+    def __init__(self, room: int | None) -> None:
+        self._room = room
 
-    return line
+    def of(self, labels: Sequence[str]) -> Callable[[Mapping[str, Any]], str]:
+        """Return what makes a line of each event of a model with these labels, the first below the titles."""
+        layout = Layout(
+            [
+                Column("TIME", len("22:14:05")),
+                Column("AT", len("12:34.5"), is_right=True),
+                Column("PHASE", len("change")),
+                *columns(labels),
+                Column("LEVEL", len("-24.8 dB"), is_right=True, is_optional=True),
+            ],
+            self._room,
+        )
+        titles = f"{layout.titles()}\n"
+
+        def line(event: Mapping[str, Any]) -> str:
+            nonlocal titles
+            above, titles = titles, ""
+            time = _local(event["time"])
+            if event["type"] != "emotion":
+                return f"{above}{time}  {_status(event)}"
+            at, dbfs = duration(event["end_seconds"]), event["level_dbfs"]
+            level = "" if dbfs is None else f"{dbfs:.1f} dB"
+            return above + layout.line([time, at, event["phase"], *cells(event["label"], event, labels), level])
+
+        return line
+
+    def rest(self) -> str:
+        """Return what is left to say at the end: nothing."""
+        return ""
 
 
-def as_rows(names: Sequence[str], fields: Iterable[str]) -> Lines:
-    """Return what makes a row of an event of a model with these labels; `fields` are those of the schema of events."""
-    rows = Rows(with_labels(fields, names))
-    return lambda event: rows.line(event) if event else rows.titles()
+class Table:
+    """Events as rows of CSV; `fields` are those of the schema of events."""
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        self._fields = list(fields)
+        self._titles = ""  # until they are given
+
+    def of(self, labels: Sequence[str]) -> Callable[[Mapping[str, Any]], str]:
+        """Return what makes a row of each event of a model with these labels, the first below the titles."""
+        rows = Rows(with_labels(self._fields, labels))
+        self._titles = rows.titles()
+
+        def line(event: Mapping[str, Any]) -> str:
+            above = f"{titles}\n" if (titles := self.rest()) else ""
+            return above + rows.line(event)
+
+        return line
+
+    def rest(self) -> str:
+        """Return the titles if there was no event: also an empty table has columns."""
+        titles, self._titles = self._titles, ""
+        return titles
 
 
 def _status(event: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ function _shtab_affectd_train_using
 end
 
 set -g _shtab_affectd_train_commands fit quantize evaluate unheard robustness behavior answers pictures explore pack report
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --model --out --protocol --set --teacher
+set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --model --out --protocol --set --teacher
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -102,7 +102,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affec
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the PNG files'
-complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a explore -d 'draw counts, and sound, spectrograms and MFCCs of each emotion in a corpus'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a explore -d 'draw counts, durations, loudness, and recordings of each emotion in a corpus'
 complete -c affectd-train -n '_shtab_affectd_train_using explore' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using explore' -l corpus -xka "ravdess tess cremad savee emodb nemo ased emotale emospeech turev kor_emotiontts" -d 'which corpus it is, where the folder'"'"'s name does not say: ravdess, tess, cremad, savee, emodb, nemo, ased, emotale, emospeech, turev, kor_emotiontts'
 complete -c affectd-train -n '_shtab_affectd_train_using explore' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the PNG files'
@@ -113,7 +113,10 @@ complete -c affectd-train -n '_shtab_affectd_train_using pack' -l evaluation -xk
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l also -xka "(__fish_complete_path (commandline -ct))" -d 'evaluations by other protocols, for the card'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'
-complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a report -d 'write the model card that a model file carries as Markdown'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a report -d 'write the model card that a model file carries, as Markdown or as one page with pictures'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -s h -l help -d 'show this help message and exit'
-complete -c affectd-train -n '_shtab_affectd_train_using report' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the page (models/README.md)'
+complete -c affectd-train -n '_shtab_affectd_train_using report' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the Markdown (default: models/README.md, unless --html is given)'
+complete -c affectd-train -n '_shtab_affectd_train_using report' -l html -xka "(__fish_complete_path (commandline -ct))" -d 'a page that holds its pictures and loads nothing'
+complete -c affectd-train -n '_shtab_affectd_train_using report' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: the evaluation that the card is about, for its reliability'
+complete -c affectd-train -n '_shtab_affectd_train_using report' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: folder of corpora, for examples of those that the model was trained on'
 complete -c affectd-train -n '_shtab_affectd_train_using report; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'

@@ -50,8 +50,8 @@ function _shtab_affectd_using
   test "$_shtab_affectd_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_commands run classify model baseline config doctor bench devices forget
-set -g _shtab_affectd_opts_with_value --began --compare --config --format --hours --model --seconds --source --speech --threads --trace
+set -g _shtab_affectd_commands run watch classify timeline record model baseline config doctor bench devices forget
+set -g _shtab_affectd_opts_with_value --began --compare --config --format --hours --label --model --period --seconds --source --speech --threads --token-file --trace --url
 
 complete -c affectd -e
 complete -c affectd -f
@@ -67,6 +67,13 @@ complete -c affectd -n '_shtab_affectd_using run' -l format -xka "text json csv"
 complete -c affectd -n '_shtab_affectd_using run' -l realtime -d 'play a file at the speed it was recorded'
 complete -c affectd -n '_shtab_affectd_using run' -l began -x -d 'when the recording began: its events carry the time of the sound'
 complete -c affectd -n '_shtab_affectd_using run' -l trace -xka "(__fish_complete_path (commandline -ct))" -d 'also one JSON line a stride: what is heard, believed, and why'
+complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a watch -d 'show on this terminal what is heard, live'
+complete -c affectd -n '_shtab_affectd_using watch' -s h -l help -d 'show this help message and exit'
+complete -c affectd -n '_shtab_affectd_using watch' -l source -xka "(__fish_complete_path (commandline -ct))" -d 'microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM'
+complete -c affectd -n '_shtab_affectd_using watch' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'
+complete -c affectd -n '_shtab_affectd_using watch' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the one that came with affectd)'
+complete -c affectd -n '_shtab_affectd_using watch' -l url -x -d 'what another device hears: the address of its page'
+complete -c affectd -n '_shtab_affectd_using watch' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'the token of that page'
 complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a classify -d 'print one line per recording'
 complete -c affectd -n '_shtab_affectd_using classify' -s h -l help -d 'show this help message and exit'
 complete -c affectd -n '_shtab_affectd_using classify' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'
@@ -74,6 +81,22 @@ complete -c affectd -n '_shtab_affectd_using classify' -l model -xka "(__fish_co
 complete -c affectd -n '_shtab_affectd_using classify' -l format -xka "text json csv" -d 'text for people, JSON, or CSV for spreadsheets (default: text on a terminal, else json)'
 complete -c affectd -n '_shtab_affectd_using classify' -l together -d 'they are of one place: get to know it from all first'
 complete -c affectd -n '_shtab_affectd_using classify; and test $_shtab_affectd_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'WAV file, folder of them, or - for stdin'
+complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a timeline -d 'show how recordings sound over time'
+complete -c affectd -n '_shtab_affectd_using timeline' -s h -l help -d 'show this help message and exit'
+complete -c affectd -n '_shtab_affectd_using timeline' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'
+complete -c affectd -n '_shtab_affectd_using timeline' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the one that came with affectd)'
+complete -c affectd -n '_shtab_affectd_using timeline' -l format -xka "table csv json trace audacity textgrid vtt svg html" -d 'table for people (default), csv, json, trace: a JSON line a stride; audacity, textgrid, vtt, svg, html'
+complete -c affectd -n '_shtab_affectd_using timeline' -l period -x -d 'shares of the speech in each period of so many seconds, such as 60'
+complete -c affectd -n '_shtab_affectd_using timeline' -l began -x -d 'when the recording began, for the times of day'
+complete -c affectd -n '_shtab_affectd_using timeline; and test $_shtab_affectd_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'WAV file, or - for stdin'
+complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a record -d 'record the microphone, once everyone in the room knows'
+complete -c affectd -n '_shtab_affectd_using record' -s h -l help -d 'show this help message and exit'
+complete -c affectd -n '_shtab_affectd_using record' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'
+complete -c affectd -n '_shtab_affectd_using record' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the one that came with affectd)'
+complete -c affectd -n '_shtab_affectd_using record' -l seconds -x -d 'how long, at most 600'
+complete -c affectd -n '_shtab_affectd_using record' -l label -x -d 'how the speaker sounds, in one of the model'"'"'s words or another'
+complete -c affectd -n '_shtab_affectd_using record' -l trim -d 'drop the silence before the first word and after the last'
+complete -c affectd -n '_shtab_affectd_using record' -l everyone-knows -d 'everyone who can be heard knows; else it asks'
 complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a model -d 'describe the model'
 complete -c affectd -n '_shtab_affectd_using model' -s h -l help -d 'show this help message and exit'
 complete -c affectd -n '_shtab_affectd_using model' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'

@@ -114,6 +114,23 @@ def test_speech_at_a_low_volume_is_told(speech_data: Path, volume: float, patter
     assert figures["quiet"] < 20 * np.log10(volume) + 0.1
 
 
+@pytest.mark.parametrize("pattern", CORPORA[:3])
+def test_speech_that_is_cut_off_at_full_scale_is_told(speech_data: Path, pattern: str) -> None:
+    sound = speech(speech_data, 60, pattern)
+    loud = gain(sound / np.quantile(np.abs(sound), 0.999), 20).clip(-1, 1)
+    figures, first = hear(as_int16(loud))
+    assert list(figures) == ["clipped"]
+    assert 0.1 < figures["clipped"] < 100
+    assert first["clipped"] < 30
+
+
+def test_speech_that_is_cut_off_on_one_side_is_told_and_one_that_reaches_full_scale_is_fit() -> None:
+    voice = syllables(40) + gain(noise("pink", 40), -50)
+    voice /= np.abs(voice).max()
+    assert list(hear(as_int16((3 * voice - 0.6).clip(-1, 1)))[0]) == ["clipped"]
+    assert hear(as_int16(voice)) == ({}, {})
+
+
 @pytest.mark.parametrize("pattern", CORPORA)
 def test_what_is_really_heard_is_fit(speech_data: Path, pattern: str) -> None:
     sound = as_int16(speech(speech_data, 600, pattern))

@@ -7,8 +7,10 @@ import shutil
 import sys
 import wave
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +39,7 @@ from affectd.outbox.outbox import Outbox
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import write_model
 from affectd.recognition.recording import classify_recording
-from broker import Certificates
+from broker import Certificates, free_port
 from fake_broker import CONNECT, SUBSCRIBE, FakeBroker
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
@@ -267,9 +269,29 @@ def parts_started(config: Config, folder: Path) -> object:
     return started, target.exists()
 
 
+def served_page(config: Config, folder: Path) -> object:
+    """Where `affectd run` listens, and what it answers there to a request without a token."""
+    (folder / "token").write_text("0123456789abcdef\n")
+    path = wav(folder / "a.wav", np.zeros(1600))
+    web = replace(config.web, token_file=str(folder / "token") if config.web.token_file else "")
+    config = replace(config, audio=replace(config.audio, source=str(path)), web=web)
+    found: list[object] = []
+
+    def run(*_: object) -> None:
+        with suppress(ConnectionRefusedError), closing(HTTPConnection(web.bind, web.port, timeout=60)) as client:
+            client.request("GET", "/state")
+            found.append((web.bind, web.port, client.getresponse().status))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "run", run)
+        serve(config)
+    return found
+
+
 constant = partial(fault_found, samples=np.full(8000, 0.5, np.float32))
 nothing = partial(fault_found, samples=np.zeros(0, np.float32))
 
+PORT = free_port()
 TLS: dict[str, Any] = {"tls": True}
 FAR: dict[str, Any] = {"host": "broker.example", "username": "pi", "password_file": "set"}
 
@@ -320,6 +342,10 @@ EFFECTS: dict[str, tuple[Observe, object, object, dict[str, Any]]] = {
     "file.path": (parts_started, "", "set", {}),
     "file.max_mb": (written, 0.002, 1.0, {}),
     "file.keep": (written, 1, 3, {"max_mb": 0.002}),
+    "web.enabled": (served_page, False, True, {"port": PORT}),
+    "web.bind": (served_page, "127.0.0.1", "127.0.0.2", {"enabled": True, "port": PORT}),
+    "web.port": (served_page, PORT, free_port(), {"enabled": True}),
+    "web.token_file": (served_page, "", "set", {"enabled": True, "port": PORT}),
 }
 """For each key: what to observe, two values that must differ in it, and what else the section has to say."""
 OF_CLASSIFY = [name for name in EFFECTS if name.startswith("gate.")] + ["model.stride_frames"]

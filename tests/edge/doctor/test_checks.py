@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 
 import affectd as package
 from affectd.audio.condition import SENTENCES
+from affectd.config.sections import WebConfig
 from affectd.doctor import board, installation
 from affectd.doctor.checks import CHECKS, as_text, examine
 from affectd.doctor.degraded import MENDS, mend
@@ -31,6 +32,7 @@ from affectd.errors import MicrophoneError, UnavailableError
 from affectd.events.event import event_schema
 from affectd.recognition import classifier
 from affectd.recognition.model_file import write_model
+from affectd.web.page import Page
 from broker import free_port
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
 from sounds import as_int16, gain, noise, silence, syllables
@@ -503,6 +505,51 @@ def test_the_password_of_the_service_is_looked_for_where_the_unit_takes_it_from(
     put(tmp_path, "etc/affectd/mqtt_password", "open sesame\n")
     install_unit(tmp_path)
     says(found(device(), "broker"), "fault", "without encryption", "correct [mqtt]")
+
+
+def test_without_a_page_in_the_settings_none_is_looked_for(device: Any) -> None:
+    says(found(device(), "page"), "ok", "no page configured")
+
+
+@pytest.mark.parametrize(
+    ("health", "grade", "words"),
+    [(None, "ok", "affectd run opens it"), (200, "ok", "it answers"), (503, "warning", "no sound is processed")],
+)
+def test_a_page_is_there_or_could_be(device: Any, tmp_path: Path, health: int | None, grade: str, words: str) -> None:
+    config = WebConfig(port=free_port())
+    put(tmp_path, "etc/affectd/affectd.toml", f"[web]\nenabled = true\nport = {config.port}\n")
+    with ExitStack() as stack:
+        if health is not None:
+            about = {"card": {}, "labels": ()}
+            page = stack.enter_context(Page(config, about, dict, dict, lambda: ({}, 0.0)))
+            list(page.hub.heard([0] * (health == 200)))
+        says(found(device(), "page"), grade, f"http://127.0.0.1:{config.port}/", "this device alone", words)
+
+
+def test_a_page_whose_port_another_program_has_is_a_fault(device: Any, tmp_path: Path) -> None:
+    with FakeBroker() as other:
+        put(tmp_path, "etc/affectd/affectd.toml", f"[web]\nenabled = true\nport = {other.port}\n")
+        with ThreadPoolExecutor(1) as pool:
+            finding = pool.submit(found, device(), "page")
+            other.accept().close()
+            says(finding.result(), "fault", "another program has this port")
+
+
+def test_a_page_for_others_without_a_token_is_a_fault(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    settings = f'[web]\nenabled = true\nbind = "0.0.0.0"\nport = {free_port()}\n'
+    put(tmp_path, "etc/affectd/affectd.toml", settings)
+    says(found(device(), "page"), "fault", "needs a token", "correct [web]")
+    install_unit(tmp_path)
+    secret = put(tmp_path, "etc/affectd/web_token", "0123456789abcdef\n")
+    says(found(device(), "page"), "ok", "with a token")
+    secret.chmod(0o644)
+    for path in ("etc", "etc/affectd"):
+        (tmp_path / path).chmod(0o755)
+    (tmp_path / "etc/affectd/affectd.toml").chmod(0o644)
+    says(found(device(), "permissions"), "warning", str(secret), "chmod o=")
 
 
 @pytest.mark.parametrize(

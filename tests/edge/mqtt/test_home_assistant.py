@@ -6,12 +6,13 @@ import json
 import re
 from importlib import resources
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.home_assistant import discovery, page_url
 from affectd.mqtt.topics import Topics
 
 LABELS = ("calm", "angry")
@@ -48,7 +49,11 @@ def test_the_device_says_who_it_is_and_where_to_see_that_it_is_there() -> None:
         "model": "affectd",
         "sw_version": "1.2.3",
     }
-    assert payload["o"] == {"name": "affectd", "sw_version": "1.2.3"}
+    origin = payload["o"]
+    assert (origin["name"], origin["sw_version"]) == ("affectd", "1.2.3")
+    # As homeassistant/helpers/config_validation.py asks of a "configuration_url".
+    assert urlsplit(origin["support_url"]).scheme == "https"
+    assert urlsplit(origin["support_url"]).netloc
     assert [one["topic"] for one in payload["availability"]] == ["affectd/kitchen/status"]
 
 
@@ -68,6 +73,79 @@ def test_no_two_devices_share_an_entity_or_a_topic_whatever_they_are_called(one:
         return found | {Topics(device).discovery, *payload["dev"]["identifiers"]}
 
     assert (one == other) or not names(one) & names(other)
+
+
+@given(IDS)
+def test_an_entity_is_told_the_id_that_home_assistant_would_make_of_its_names_so_that_none_is_renamed(
+    device: str,
+) -> None:
+    for component in entities(introduced(device)).values():
+        object_id = slug(device + " " + component["name"])
+        assert component["default_entity_id"] == f"{component['p']}.{object_id}"
+        # homeassistant/core.py, VALID_ENTITY_ID
+        assert re.fullmatch(r"[a-z0-9_]+\.(?!_)[a-z0-9_]+(?<!_)", component["default_entity_id"])
+
+
+def slug(name: str) -> str:
+    """homeassistant/util/__init__.py, slugify, for the characters of our names."""
+    slug = "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+    while "__" in slug:
+        slug = slug.replace("__", "_")
+    return slug.strip("_")
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", None),
+        ("127.0.1.1", None),
+        ("localhost", None),
+        ("::1", None),
+        ("0.0.0.0", "http://kitchen.local:8080/"),
+        ("::", "http://kitchen.local:8080/"),
+        ("192.168.1.20", "http://192.168.1.20:8080/"),
+        ("fd00::20", "http://[fd00::20]:8080/"),
+        ("kitchen.lan", "http://kitchen.lan:8080/"),
+    ],
+)
+def test_the_page_has_an_address_where_another_machine_can_open_it(bind: str, url: str | None) -> None:
+    assert page_url(enabled=True, bind=bind, port=8080, machine="kitchen") == url
+    assert page_url(enabled=False, bind=bind, port=8080, machine="kitchen") is None
+
+
+def test_a_machine_that_knows_its_whole_name_is_called_by_it() -> None:
+    assert page_url(enabled=True, bind="0.0.0.0", port=80, machine="pi.lan") == "http://pi.lan:80/"
+
+
+def test_the_device_leads_to_its_page_if_it_has_one() -> None:
+    topics = Topics("kitchen")
+    with_one, without = (
+        json.loads(discovery("kitchen", LABELS, topics, listen=True, period_seconds=60.0, version="1", page=page))
+        for page in ("http://kitchen.local:8080/", None)
+    )
+    assert with_one["dev"].pop("configuration_url") == "http://kitchen.local:8080/"
+    assert with_one == without
+
+
+def test_a_number_is_shown_with_as_many_decimals_as_mean_something() -> None:
+    shown = {
+        name: component["suggested_display_precision"]
+        for name, component in entities(introduced()).items()
+        if component["p"] == "sensor" and name != "emotion"
+    }
+    assert {name for name, decimals in shown.items() if decimals == 2} == {"valence", "arousal"}
+    # Counts, and percentages and times that are whole.
+    assert {name for name, decimals in shown.items() if decimals == 0} == {
+        *("speech", "uptime", "overflows", "waiting", "lost"),
+    }
+    assert max(shown.values()) == 2
+    assert "suggested_display_precision" not in introduced()["cmps"]["emotion"]
+
+
+def test_everything_has_an_icon_its_own_or_that_of_its_device_class() -> None:
+    for name, component in entities(introduced()).items():
+        assert ("icon" in component) != (component.get("device_class") not in (None, "enum")), name
+        assert re.fullmatch("mdi:[a-z-]+", component.get("icon", "mdi:none"))
 
 
 @given(IDS)

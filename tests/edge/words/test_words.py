@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from affectd.events.event import event_schema
 from affectd.words.emotions import duration
-from affectd.words.events import as_rows, as_text
+from affectd.words.events import Table, Text
 from affectd.words.layout import Column, Layout, shortened, width_of
 from affectd.words.listings import devices_rows, devices_text, model_text
 from affectd.words.rows import Rows, row
@@ -60,13 +60,17 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def test_an_event_is_one_line() -> None:
-    line = as_text(LABELS, None)
-    assert line({}).split() == ["TIME", "AT", "PHASE", "HEARD", "BEST", "GUESS", "VALENCE", "AROUSAL", "LEVEL"]
-    said = line(EVENT)
+def test_an_event_is_one_line_below_the_titles() -> None:
+    line = Text(None).of(LABELS)
+    titles, said = line(EVENT).splitlines()
+    assert titles.split() == ["TIME", "AT", "PHASE", "HEARD", "BEST", "GUESS", "VALENCE", "AROUSAL", "LEVEL"]
     assert said.split() == ["11:20:30", "1:02:05", "start", "uncertain", "angry", "43", "%", "+0.06", "-24.8", "dB"]
+    assert len(titles) == len(said), "aligned"
     assert line({**EVENT, "label": "calm", "level_dbfs": None}).split()[3:7] == ["calm", "calm", "30", "%"]
-    assert line({}).index("LEVEL") + len("LEVEL") == len(said), "aligned"
+
+
+def line_of(event: dict) -> str:
+    return Text(80).of(LABELS)(event).splitlines()[1]
 
 
 @pytest.mark.parametrize(
@@ -85,23 +89,33 @@ def test_an_event_is_one_line() -> None:
     ],
 )
 def test_a_status_event_is_a_sentence(about: dict, said: str) -> None:
-    assert as_text(LABELS, 80)({**STATUS, **about}) == f"11:20:30  {said}"
+    assert line_of({**STATUS, **about}) == f"11:20:30  {said}"
 
 
 def test_every_part_that_an_event_can_be_about_has_a_name_in_words() -> None:
     for part in event_schema()["properties"]["part"]["enum"]:
-        line = as_text(LABELS, 80)({**STATUS, "state": "alarmed", "reason": "refused", "part": part})
+        line = line_of({**STATUS, "state": "alarmed", "reason": "refused", "part": part})
         assert "microphone" not in line
         assert "_" not in line
 
 
 def test_every_field_of_an_event_has_a_column() -> None:
-    line = as_rows(LABELS, event_schema()["properties"])
-    names = line({}).split(",")
-    assert set(EVENT) - {"probabilities"} <= set(names)
-    assert {"state", "reason", "figure", "part", "refused", "events_dropped"} <= set(names)
-    (status,) = csv.DictReader(io.StringIO(f"{line({})}\n{line({**STATUS, 'state': 'healthy', 'reason': 'heard'})}"))
+    table = Table(event_schema()["properties"])
+    line = table.of(LABELS)
+    rows = [line({**STATUS, "state": "healthy", "reason": "heard"}), line(EVENT)]
+    assert table.rest() == ""
+    status, emotion = csv.DictReader(io.StringIO("\n".join(rows)))
+    assert set(EVENT) - {"probabilities"} <= set(status)
+    assert {"state", "reason", "figure", "part", "refused", "events_dropped"} <= set(status)
     assert (status["state"], status["label"]) == ("healthy", "")
+    assert (emotion["state"], emotion["probabilities.calm"]) == ("", "0.3")
+
+
+def test_a_table_without_an_event_has_its_titles_once() -> None:
+    table = Table(["label", "probabilities"])
+    table.of(LABELS)
+    assert table.rest() == "label,probabilities.angry,probabilities.calm,probabilities.happy"
+    assert table.rest() == ""
 
 
 def test_microphones_are_a_table_with_all_their_names() -> None:

@@ -12,8 +12,9 @@ from affectd.errors import DataError, NoInputError, UnavailableError
 from affectd_train.data.corpora import read_corpus
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports import plots as pictures
-from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each
-from tiny_corpora import cremad, emodb, ravdess
+from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each, several_of_each, voices
+from affectd_train.reports.corpus_sound import measure, sound
+from tiny_corpora import cremad, emodb, ravdess, write
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -97,8 +98,9 @@ def test_every_corpus_of_a_folder_is_explored(matplotlib: None, tmp_path: Path) 
     emodb(tmp_path)
     cremad(tmp_path, n_actors=1)
     drawn = explore(tmp_path, tmp_path / "out")
+    pictures_of = ("counts", "sound", "examples", "voices")
     assert [path.name for path in drawn] == [
-        *("cremad-counts.png", "cremad-examples.png", "emodb-counts.png", "emodb-examples.png")
+        f"{c}-{picture}.png" for c in ("cremad", "emodb") for picture in pictures_of
     ]
     assert all(path.read_bytes().startswith(PNG) for path in drawn)
 
@@ -108,7 +110,7 @@ def test_a_folder_of_any_name_is_explored_when_told_what_it_is(matplotlib: None,
     (tmp_path / "ravdess").rename(tmp_path / "Audio_Speech")
     with pytest.raises(DataError, match="--corpus"):
         explore(tmp_path / "Audio_Speech", tmp_path / "out")
-    assert len(explore(tmp_path / "Audio_Speech", tmp_path / "out", "ravdess")) == 2
+    assert len(explore(tmp_path / "Audio_Speech", tmp_path / "out", "ravdess")) == 4
 
 
 def test_counts_are_those_of_the_corpus(matplotlib: None, tmp_path: Path) -> None:
@@ -118,6 +120,57 @@ def test_counts_are_those_of_the_corpus(matplotlib: None, tmp_path: Path) -> Non
     assert sum(bar.get_height() for bar in by_emotion.patches) == len(clips)
     assert sorted(bar.get_height() for bar in by_speaker.patches if bar.get_height()) == [16, 16]
     assert "3 files skipped" in by_emotion.get_title()
+
+
+def test_durations_and_levels_are_those_of_the_recordings(matplotlib: None, tmp_path: Path) -> None:
+    for speaker, emotions in {"01": {1: (1.0, 0.1), 3: (2.0, 0.5)}, "02": {3: (4.0, 0.25), 5: (3.0, 0.0)}}.items():
+        for code, (seconds, amplitude) in emotions.items():
+            path = tmp_path / "ravdess" / f"Actor_{speaker}" / f"03-01-{code:02d}-01-01-01-{speaker}.wav"
+            square = np.where(np.arange(round(16000 * seconds)) % 8 < 4, amplitude, -amplitude) + 0.125
+            write(path, square.astype(np.float32))
+    measured = measure(read_corpus("ravdess", tmp_path / "ravdess").clips)
+    picture = sound(measured)
+    assert "4 recordings, 0.00 h, half of them shorter than 2.5 s" in picture.axes[0].get_title()
+    medians = {}
+    for axes in picture.axes:
+        names = [tick.get_text() for tick in axes.get_xticklabels()]
+        # Of each box the line inside is the one whose two ends are at one height between its corners.
+        lines = [line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+        flat = {
+            round(float(np.mean(line.get_xdata()))): line.get_ydata()[0] for line in lines if line.get_color() == "C1"
+        }
+        medians[axes.get_ylabel(), *names] = [round(float(flat[n + 1]), 2) for n in range(len(names))]
+    assert medians == {
+        ("duration, s", "neutral", "happy", "angry"): [1.0, 3.0, 3.0],
+        ("level, dBFS", "neutral", "happy"): [-20.0, -9.03],
+        ("duration, s", "01", "02"): [1.5, 3.5],
+        ("level, dBFS", "01", "02"): [-13.01, -12.04],
+    }
+
+
+def test_spectrograms_have_durations_alone(matplotlib: None, tmp_path: Path) -> None:
+    cremad(tmp_path, n_actors=2)
+    clips = read_corpus("cremad", tmp_path / "cremad").clips
+    assert {m.seconds for m in measure(clips)} == {clips[0].n_frames * 256 / 16000}
+    assert [axes.get_ylabel() for axes in sound(measure(clips)).axes] == ["duration, s"] * 2
+
+
+def test_several_voices_of_each_emotion_are_of_different_speakers_first(matplotlib: None, tmp_path: Path) -> None:
+    ravdess(tmp_path, actors=(1, 2, 3, 4, 5, 6))
+    clips = read_corpus("ravdess", tmp_path / "ravdess").clips
+    chosen = several_of_each(clips)
+    assert len(chosen) == 8
+    for label, mine in chosen.items():
+        assert {clip.emotion for clip in mine} == {label}
+        assert len({clip.speaker for clip in mine}) == 4
+        assert [clip.gender for clip in mine] == ["female", "male"] * 2
+    few = several_of_each([clip for clip in clips if clip.speaker == "ravdess-01"])
+    assert {len(mine) for mine in few.values()} == {2}
+    picture = voices(clips)
+    titles = [axes.get_title() for axes in picture.axes]
+    assert titles == ["02 female", "01 male", "04 female", "03 male"] * 8
+    loudest = [int(np.argmax(axes.images[0].get_array().mean(axis=1))) for axes in picture.axes[::4]]
+    assert loudest == sorted(loudest)  # the pitches rise with the code of the emotion
 
 
 def test_examples_show_one_recording_of_each_emotion_by_one_speaker(matplotlib: None, tmp_path: Path) -> None:

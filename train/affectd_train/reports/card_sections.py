@@ -33,6 +33,8 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
         if calibration := figures.get("calibration"):
             points = [(p["coverage"], p["unweighted"], p["weighted"]) for p in calibration["coverage"][3::4]]
             short["calibration"] = {"ece": calibration["ece"], "coverage": points}
+            if bins := reliability_bins(calibration):
+                short["calibration"]["reliability"] = bins
     figures, file = _read(evaluation / "robustness.json", "robustness")
     with reading(file, again("robustness")):
         if figures:
@@ -44,6 +46,11 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
             rates_of = {name: {key: rates[key] for key in RATES} for name, rates in everyday.items()}
             short["behavior"] = {"everyday": rates_of, "transitions": figures["transitions"]["as shipped"]}
     return cast(Measured, rounded(short))
+
+
+def reliability_bins(calibration: Mapping[str, Any]) -> list[tuple[float, float, int]]:
+    """Return mean probability, share of right answers, and number of recordings of each bin."""
+    return [(b["probability"], b["right"], b["n"]) for b in calibration["reliability"]]
 
 
 def _robustness(figures: Any) -> Robustness:

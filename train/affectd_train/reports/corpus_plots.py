@@ -1,4 +1,4 @@
-"""Pictures of a corpus: counts, and for one recording of each emotion its waveform, spectrogram, bands and MFCC."""
+"""Pictures of a corpus: counts, durations and levels, and what single recordings look like, from waveform to MFCC."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ from affectd_train.data.labels import CORPORA, LABELS
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio
 from affectd_train.folders import say_skipped
+from affectd_train.reports.corpus_sound import measure, sound
 from affectd_train.reports.plots import figure, save
+
+_VOICES = 4
 
 
 def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
-    """Draw ``CORPUS-counts.png`` and ``CORPUS-examples.png`` for every corpus in a folder.
+    """Draw four pictures for every corpus in a folder.
+
+    ``CORPUS-counts.png``: how many recordings; ``CORPUS-sound.png``: how long and how loud; ``CORPUS-examples.png``:
+    one of each emotion, from waveform to MFCC; ``CORPUS-voices.png``: several of each emotion, by different speakers.
 
     Parameters
     ----------
@@ -50,7 +56,9 @@ def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
         found = read_corpus(name, root)
         say_skipped(name, found.skipped)
         drawn.append(save(counts(found.clips, len(found.skipped)), out / f"{name}-counts.png"))
+        drawn.append(save(sound(measure(found.clips)), out / f"{name}-sound.png"))
         drawn.append(save(examples(found.clips), out / f"{name}-examples.png"))
+        drawn.append(save(voices(found.clips), out / f"{name}-voices.png"))
     return drawn
 
 
@@ -92,14 +100,14 @@ def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
     picture = figure(3 * len(columns), 1.5 * len(chosen) + 0.5)
     grid = picture.subplots(len(chosen), len(columns), squeeze=False)
     for clip, row in zip(chosen, grid, strict=True):
-        *sound, bands_axes, mfcc_axes = row
+        *of_sound, bands_axes, mfcc_axes = row
         if clip.is_logmel:
             bands = load_logmel(clip)
         else:
             samples = load_audio(clip, spec.sample_rate)
             frames = mfcc.frames(samples)
             bands = mfcc.bands(frames)
-            waveform, spectrogram = sound
+            waveform, spectrogram = of_sound
             waveform.plot(np.arange(len(samples)) / spec.sample_rate, samples, linewidth=0.3)
             power = np.abs(np.fft.rfft(frames * np.hanning(spec.window_length), spec.n_fft)) ** 2
             _image(spectrogram, _below_maximum(10 * np.log10(power + 1e-12)), spec, spec.sample_rate / 2000)
@@ -114,6 +122,41 @@ def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
     for axes in grid.flat:
         axes.tick_params(labelsize=6)
     return picture
+
+
+def voices(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
+    """Draw the mel bands of several recordings per emotion, a row each: by as many speakers as there are."""
+    spec = spec or FeatureSpec()
+    mfcc = Mfcc(spec)
+    chosen = several_of_each(clips)
+    picture = figure(3 * _VOICES, 1.5 * len(chosen) + 0.5)
+    grid = picture.subplots(len(chosen), _VOICES, squeeze=False)
+    for (label, mine), row in zip(chosen.items(), grid, strict=True):
+        row[0].set_ylabel(label)
+        for axes in row[len(mine) :]:
+            axes.set_visible(False)
+        for clip, axes in zip(mine, row, strict=False):
+            bands = load_logmel(clip) if clip.is_logmel else mfcc.bands(mfcc.frames(load_audio(clip, spec.sample_rate)))
+            _image(axes, _below_maximum(bands), spec, bands.shape[1])
+            axes.set_title(" ".join(filter(None, (clip.speaker.split("-", 1)[-1], clip.gender))), fontsize=8)
+            axes.tick_params(labelsize=6)
+    picture.supxlabel("s", fontsize=8)
+    return picture
+
+
+def several_of_each(clips: Sequence[Clip], most: int = _VOICES) -> dict[str, list[Clip]]:
+    """Choose recordings of every emotion, by women and men in turn, a second one by a speaker only if there are few."""
+    speakers = sorted({(clip.gender, clip.speaker) for clip in clips})
+    genders = {gender: [name for other, name in speakers if other == gender] for gender, _ in speakers}
+    in_turn = sorted((names.index(name), gender, name) for gender, names in genders.items() for name in names)
+    rank = {name: number for number, (*_, name) in enumerate(in_turn)}
+    chosen: dict[str, list[tuple[int, int, Clip]]] = {}
+    takes: Counter[tuple[str, str]] = Counter()
+    for clip in sorted(clips):
+        key = (clip.emotion, clip.speaker)
+        chosen.setdefault(clip.emotion, []).append((takes[key], rank[clip.speaker], clip))
+        takes[key] += 1
+    return {label: [clip for *_, clip in sorted(chosen[label])[:most]] for label in LABELS if label in chosen}
 
 
 def one_of_each(clips: Sequence[Clip]) -> list[Clip]:

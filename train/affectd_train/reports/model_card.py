@@ -124,7 +124,6 @@ def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
     int8, labels = figures["int8"], figures["labels"]
     columns = {"label": "", "precision": ".3f", "recall": ".3f", "F1": ".3f", "clips": ".0f"}
     of_class = ("precision", "recall", "f1-score", "support")
-    confusion = [(f"**{truth}**", *row) for truth, row in zip(labels, int8["confusion"], strict=True)]
     published = [f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []
     return [
         "## How right it is about strangers",
@@ -135,7 +134,7 @@ def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
         "Per class, int8:",
         table(columns, [(label, *(c[key] for key in of_class)) for label, c in int8["per_class"].items()]),
         "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
-        table(dict.fromkeys(("", *labels), ""), confusion),
+        confusion_table(labels, int8["confusion"]),
     ]
 
 
@@ -183,6 +182,12 @@ def accuracy_table(model: ModelFile) -> str:
         *((f"unweighted, {name}", *(f"{right:.3f}" for right in rights)) for name, *rights in groups),
     ]
     return table(dict.fromkeys(("", *names), ""), rows)
+
+
+def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    """Render how often each label, a row, was heard as each, a column."""
+    rows = [(f"**{truth}**", *row) for truth, row in zip(labels, confusion, strict=True)]
+    return table(dict.fromkeys(("", *labels), ""), rows)
 
 
 def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:

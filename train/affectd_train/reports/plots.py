@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,41 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(picture: Any, path: Path) -> Path:
-    """Write a figure as PNG of 64 colors, a third of the size; the same figures give the same bytes."""
+    """Write a figure as PNG, see `as_png`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
+    with written_whole(path) as beside:
+        beside.write_bytes(as_png(picture))
+    return path
+
+
+def as_png(picture: Any) -> bytes:
+    """Return a figure as PNG of 64 colors, a third of the size; the same figures give the same bytes."""
+    drawn, small = io.BytesIO(), io.BytesIO()
     picture.savefig(drawn, dpi=DOTS_PER_INCH)
     image = importlib.import_module("PIL.Image").open(drawn).convert("RGB")
-    with written_whole(path) as beside:
-        image.quantize(N_COLORS, dither=0).save(beside, "PNG", optimize=True)
-    return path
+    image.quantize(N_COLORS, dither=0).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def as_svg(picture: Any) -> bytes:
+    """Return a figure as SVG, its words as text; the same figures give the same bytes."""
+    drawn = io.BytesIO()
+    with importlib.import_module("matplotlib").rc_context({"svg.fonttype": "none", "svg.hashsalt": "affectd"}):
+        picture.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
+
+
+def colors(foreground: str, background: str, *, is_dark: bool) -> AbstractContextManager[Any]:
+    """Draw what is drawn in the ``with`` block in the colors of a page."""
+    figure(1, 1)  # for the sentence about matplotlib
+    lines = ("text", "axes.label", "xtick", "ytick")
+    names = [f"{line}color" if line.startswith("axes") else f"{line}.color" for line in lines]
+    own = dict.fromkeys([*names, "axes.edgecolor"], foreground)
+    own |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), background)
+    style: AbstractContextManager[Any] = importlib.import_module("matplotlib.style").context(
+        ["dark_background" if is_dark else "default", own]
+    )
+    return style
 
 
 def pictures(evaluation: Path, out: Path) -> list[Path]:

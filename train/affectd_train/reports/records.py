@@ -30,10 +30,15 @@ class Evaluation(TypedDict):
 
 
 class Calibration(TypedDict):
-    """Error and coverage curve: share answered, and unweighted and weighted accuracy of those."""
+    """Error and coverage curve: share answered, and unweighted and weighted accuracy of those.
+
+    ``reliability``: mean probability of the label, share of right answers, and number of recordings, bin by bin;
+    earlier files have none.
+    """
 
     ece: float
     coverage: list[tuple[float, float, float]]
+    reliability: NotRequired[list[tuple[float, float, int]]]
 
 
 class Robustness(TypedDict):

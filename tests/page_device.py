@@ -1,0 +1,137 @@
+"""A device with a page, for tests: the real server, fed with a real trace, in the states that a test wants."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from affectd.audio.source import wav_blocks
+from affectd.config.sections import Config, WebConfig
+from affectd.events.event import EventMaker
+from affectd.events.trace import Tracer
+from affectd.pipeline import run
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, model_id, read_model
+from affectd.web.page import Page
+from broker import free_port
+from web_device import DEMO
+
+TELEMETRY = {
+    "schema": 3, "device": "kitchen", "time": "2026-11-20T06:34:00.004Z", "level_dbfs": -61.3, "speech_ratio": 0.124,
+    "inference_ms": {"median": 1.214, "max": 3.402}, "cpu_percent": 7.5, "resident_mb": 61.5,
+    "temperature_celsius": 48.5, "uptime_seconds": 86400, "dropped_seconds": 0.0, "overflows": 0, "degraded": {},
+    "outbox_events": 0, "outbox_dropped": 0, "events_dropped": {"standard_output": 0}, "muted": False, "refused": [],
+    "settled": 0.72,
+}  # fmt: skip
+BROKER = {"connected": True, "refused": [], "outbox": 0}
+
+
+@cache
+def heard(path: Path = DEMO) -> list[dict[str, Any]]:
+    """Return the events and the trace of a recording, in their order."""
+    model = read_model(find_model())
+    lines: list[dict[str, Any]] = []
+
+    class Keep:
+        def write(self, event: dict[str, Any]) -> None:
+            lines.append(event)
+
+    events = EventMaker("kitchen", model)
+    tracer = Tracer(events, model, lines.append)
+    samples = wav_blocks(str(path), model.spec.sample_rate)
+    run(samples, Classifier(model), Keep(), Config(), events=events, tracer=tracer)
+    return lines
+
+
+class Device:
+    """A device whose page a test opens; `broker`, `baseline` and `telemetry` may be changed at any time."""
+
+    def __init__(self, token_file: Path | None = None, **about: Any) -> None:
+        model = read_model(find_model())
+        self._config = WebConfig(enabled=True, port=free_port(), token_file=str(token_file or ""))
+        self._about = {
+            "version": "1.0", "device": "kitchen", "model": model_id(model), "labels": model.labels,
+            "card": model.card, **about,
+        }  # fmt: skip
+        self.broker: dict[str, Any] | None = BROKER
+        self.baseline: dict[str, Any] | None = {"settled": 0.72}
+        self.telemetry: dict[str, Any] = TELEMETRY
+        self.url = f"http://127.0.0.1:{self._config.port}/"
+        self.start()
+
+    def start(self) -> None:
+        """Serve the page of a device that has heard nothing yet, at the same port as before."""
+        self._page = Page(
+            self._config,
+            self._about,
+            lambda: {"broker": self.broker, "baseline": self.baseline},
+            lambda: self.telemetry,
+            watchdog_seconds=1e6,
+        )
+        self._page.__enter__()
+        list(self._page.hub.heard([None]))
+        self.tell({**STATUS, "id": "first", "state": "healthy", "reason": "heard"})
+
+    def stop(self) -> None:
+        """End all streams and refuse connections."""
+        self._page.__exit__(None, None, None)
+
+    def tell(self, *lines: dict[str, Any]) -> None:
+        """Let the device make these events and lines of the trace."""
+        for line in lines:
+            self._page.hub.write(line)
+
+
+STATUS = {
+    "schema": 2, "type": "status", "time": "2026-11-27T22:00:03.000Z", "clock_synchronized": True, "device": "kitchen",
+}  # fmt: skip
+
+
+class Proxy:
+    """A reverse proxy that has the device at a prefix, as Home Assistant's ingress does, and nothing else.
+
+    While `flows` is not set it keeps what comes.
+    """
+
+    def __init__(self, upstream: str, prefix: str = "/api/ingress/x7") -> None:
+        self.flows = threading.Event()
+        self.flows.set()
+        flows = self.flows
+        host = upstream.removeprefix("http://").rstrip("/")
+
+        class Forward(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not self.path.startswith(f"{prefix}/"):
+                    self.send_error(404)
+                    return
+                device = http.client.HTTPConnection(host, timeout=60)
+                device.request("GET", self.path.removeprefix(prefix), headers={**self.headers, "Host": host})
+                answer = device.getresponse()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    self.send_header(name, value)
+                self.end_headers()
+                while piece := answer.read1(65536):
+                    flows.wait()
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{prefix}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse connections."""
+        self.flows.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

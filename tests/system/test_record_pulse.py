@@ -1,0 +1,111 @@
+"""`affectd record` in a room: a PulseAudio sink is heard; stopping the server is pulling the plug."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from broker import wait_until
+from room import Room, needs_room, write_wav
+from sounds import SAMPLE_RATE, gain, silence, syllables
+
+PATIENCE_SECONDS = 120
+
+pytestmark = needs_room
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path)
+    room.start()
+    yield room
+    room.stop(signal.SIGKILL)
+
+
+@contextmanager
+def recording(room: Room, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Record into talk.wav, and go on once the microphone is open."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "affectd", "record", "talk.wav", "--everyone-knows", *words],
+        env=room.environment,
+        cwd=room.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        try:
+            assert program.stderr is not None
+            while not (line := program.stderr.readline()).startswith("affectd: recording "):
+                assert line, "it has ended"
+            yield program
+        finally:
+            program.kill()
+
+
+def wait_for_samples(room: Room, seconds: float) -> None:
+    """Return when so much is in the file that is being written."""
+    part = room.folder / "talk.wav.part"
+    wait_until(lambda: part.stat().st_size >= 44 + 2 * SAMPLE_RATE * seconds, PATIENCE_SECONDS)
+
+
+def known(room: Room) -> dict[str, object]:
+    return json.loads((room.folder / "talk.json").read_text())
+
+
+def test_what_is_said_is_in_the_recording_and_trimming_leaves_little_else(room: Room) -> None:
+    word = gain(syllables(2.0), -12)
+    path = write_wav(room.folder / "word.wav", np.concatenate([silence(1), word, silence(0.5)]))
+    with recording(room, "--seconds", "5", "--trim", "--label", "happy") as program:
+        room.play(path)
+        assert program.wait(PATIENCE_SECONDS) == 0
+    heard, rate = soundfile.read(room.folder / "talk.wav", dtype="float32")
+    assert rate == SAMPLE_RATE
+    assert 2.0 <= len(heard) / rate <= 4.0
+    assert known(room)["seconds"] == pytest.approx(len(heard) / rate, abs=1e-3)
+    assert known(room)["seconds"] + known(room)["trimmed_seconds"] == pytest.approx(5, abs=2e-3)
+    # Where the word is, it is the word: the sound server resamples twice.
+    match = np.correlate(heard, word[:16000], "valid")
+    at = int(np.abs(match).argmax())
+    part = heard[at : at + 16000]
+    assert np.corrcoef(part, word[:16000])[0, 1] > 0.95
+    assert np.flatnonzero(np.abs(heard) > 0.05)[0] / rate < 1.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_it_keeps_what_was_recorded(room: Room, number: signal.Signals) -> None:
+    with recording(room, "--seconds", "600") as program:
+        wait_for_samples(room, 1.0)
+        program.send_signal(number)
+        out, err = program.communicate(timeout=PATIENCE_SECONDS)
+    assert (program.returncode, out) == (0, "talk.wav\n")
+    seconds = soundfile.info(room.folder / "talk.wav").duration
+    assert 1.0 <= seconds < 60
+    assert known(room)["seconds"] == pytest.approx(seconds, abs=1e-3)
+    assert err.splitlines()[-1].startswith(f"affectd: talk.wav: {seconds:.1f} s, ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSTOP])
+def test_a_sound_server_that_goes_away_or_hangs_leaves_what_was_recorded(room: Room, number: signal.Signals) -> None:
+    room.environment["AFFECTD_AUDIO_STALLED_SECONDS"] = "2"
+    with recording(room, "--seconds", "600") as program:
+        wait_for_samples(room, 1.0)
+        room.signal(number)
+        # Closing the microphone may take as long as the server hangs; the file does not wait for that.
+        wait_until((room.folder / "talk.json").exists, PATIENCE_SECONDS)
+        assert soundfile.info(room.folder / "talk.wav").duration >= 1.0
+        if number == signal.SIGSTOP:
+            room.signal(signal.SIGCONT)
+        out, err = program.communicate(timeout=PATIENCE_SECONDS)
+    assert (program.returncode, out) == (74, "")
+    assert err.splitlines()[-1].startswith("affectd: ")
+    assert not (room.folder / "talk.wav.part").exists()
