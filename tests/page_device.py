@@ -70,6 +70,7 @@ class Device:
             self._about,
             lambda: {"broker": self.broker, "baseline": self.baseline},
             lambda: self.telemetry,
+            durations=lambda: ({}, 0.0),
             watchdog_seconds=1e6,
         )
         self._page.__enter__()

@@ -24,10 +24,14 @@ def shown(browser: Browser, url: str, size: tuple[int, int] = DESKTOP, **prefere
 
 
 def until(share: float) -> list[dict[str, Any]]:
-    """Return the beginning of the recording, up to a share of its trace, ending with a line of an open gate."""
+    """Return the beginning of the recording, a share of it at least, that ends with a line of the trace in doubt."""
     lines = heard()
-    end = next(i for i, line in enumerate(lines) if i > share * len(lines) and line.get("label") and "reason" in line)
+    end = next(i for i, line in enumerate(lines) if i > share * len(lines) and _is_doubted(line))
     return lines[: end + 1]
+
+
+def _is_doubted(line: dict[str, Any]) -> bool:
+    return line.get("reason") == "below_threshold" and line["probabilities"] is not None
 
 
 def follow(page: Page, device: Device, lines: list[dict[str, Any]]) -> dict[str, Any]:

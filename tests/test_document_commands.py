@@ -22,8 +22,9 @@ from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     "systemd-ask-password",
-    *("apt", "arecord", "cd", "cp", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano", "install", "npm"),
-    *("curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar", "do", "done"),
+    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano"),
+    *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
+    *("do", "done"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

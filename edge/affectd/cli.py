@@ -217,6 +217,7 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
         trim=options.trim,
     )
     record(order, _config(options))
+    logging.getLogger(__name__).info("to see how it sounds over time: affectd timeline %s", options.path)
     out.write_text(options.path)
     return 0
 

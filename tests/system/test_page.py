@@ -23,7 +23,6 @@ def test_it_shows_what_is_heard_now(browser: Browser, device: Device) -> None:
     page = shown(browser, device.url)
     last = follow(page, device, until(0.5))
     best = max(last["smoothed"], key=last["smoothed"].get)
-    assert last["label"] == "uncertain", "the demonstration is doubted here"
     assert page.text("#label") == "uncertain"
     assert f"{best}, {percent(last['smoothed'][best])}" in page.text("#why")
     assert page.text("#gate") == "gate open"
@@ -56,22 +55,28 @@ def test_it_shows_what_was_heard_before_it_was_opened(browser: Browser, device: 
     page = shown(browser, device.url)
     events = [line for line in heard() if line["type"] == "emotion"]
     assert page.evaluate("document.querySelectorAll('#events details').length") == len(events)
-    speech = {"uncertain": 0.0, "too short": 0.0}
+    speech: dict[str, float] = {}
     for line in heard():
         if line["type"] == "trace" and line["gate_open"]:
-            speech[line["label"] or "too short"] += line["end_seconds"] - line["start_seconds"]
+            label = line["label"] or "too short"
+            speech[label] = speech.get(label, 0.0) + line["end_seconds"] - line["start_seconds"]
     page.wait("document.querySelector('#sums tr')")
     sums = page.evaluate(
         "[...document.querySelectorAll('#sums tr')].map((row) => [...row.cells].map((c) => c.innerText))"
     )
     told = {label.strip(): seconds for label, seconds, _ in sums}
     assert {label: told[label] for label in speech} == {label: f"{s:.0f} s" for label, s in speech.items()}
-    # The picture has as much of it: its pixels that are hatched, of ten minutes a line.
-    painted = page.evaluate(
-        "(() => { const c = document.getElementById('hour');"
-        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); })()"
+    # The picture has as much of it, ten minutes a line: columns with the light color of the hatching, #c3cad1.
+    columns, width = page.evaluate(
+        """(() => {
+            const c = document.getElementById('hour');
+            const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+            const near = (i) => [0xc3, 0xca, 0xd1].every((value, k) => Math.abs(pixels[i + k] - value) < 8);
+            const has = (x) => [...Array(c.height).keys()].some((y) => near(4 * (y * c.width + x)));
+            return [[...Array(c.width).keys()].filter(has).length, c.width];
+        })()"""
     )
-    assert painted
+    assert columns == pytest.approx(speech["uncertain"] / 600 * (width - 48), abs=6)
 
 
 @pytest.mark.parametrize("prefixed", [False, True], ids=["at the root", "under a prefix"])

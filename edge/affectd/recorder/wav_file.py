@@ -156,13 +156,11 @@ def _name(part: Path, path: Path) -> None:
     """Rename a file to a name that must be free."""
     with _writing(path):
         try:
-            os.link(part, path)
-        except FileExistsError:
-            raise UsageError(f"{path} was made by another program meanwhile; the recording is in {part}.") from None
-        except OSError:  # a file system without links, as on most memory sticks
+            os.link(part, path)  # which never replaces a file, as a renaming does
+        except OSError:
             if os.path.lexists(path):
-                raise UsageError(f"{path} is there; the recording is in {part}.") from None
-            os.rename(part, path)
+                raise UsageError(f"{path} was made meanwhile; what belongs there is in {part}.") from None
+            os.rename(part, path)  # a file system without links, as on most memory sticks
         else:
             part.unlink()
         with suppress(OSError):  # some file systems cannot

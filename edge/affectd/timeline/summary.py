@@ -109,40 +109,39 @@ def segments(lines: Iterable[Trace], guesses: Smoother) -> Iterator[Segment]:
 
     `guesses` says when the best guess changes where the label is uncertain; its threshold is 0.
     """
-    joined: list[Trace] = []
-    joined_kind: tuple[object, ...] = ()
+    joined: Period | None = None
+    joined_kind: tuple[str, str, str | None] = ("", "", None)
     for line in lines:
         best = label_of(line)
         if not line["gate_open"]:
             guesses.reset()
         elif (answer := guesses.push(np.array([*believed(line).values()], np.float32))) and best == UNCERTAIN:
             best = answer.label
-        kind = (line["gate_open"], line["label"], best, line["reason"])
-        if joined and kind != joined_kind:
-            yield _segment(joined, str(joined_kind[2]))
-            joined = []
+        kind = (label_of(line), best, line["reason"])
+        if joined is not None and kind != joined_kind:
+            yield _segment(joined, *joined_kind)
+            joined = None
         if line["gate_open"]:
-            joined.append(line)
+            joined = joined or Period(line["start_seconds"], line["end_seconds"])
+            joined.end_seconds = line["end_seconds"]
+            joined.add(line, line["end_seconds"] - line["start_seconds"])
         joined_kind = kind
-    if joined:
-        yield _segment(joined, str(joined_kind[2]))
+    if joined is not None:
+        yield _segment(joined, *joined_kind)
 
 
-def _segment(lines: list[Trace], best: str) -> Segment:
-    period = Period(lines[0]["start_seconds"], lines[-1]["end_seconds"])
-    for line in lines:
-        period.add(line, line["end_seconds"] - line["start_seconds"])
+def _segment(period: Period, label: str, best: str, reason: str | None) -> Segment:
     total = sum(period.probability_seconds.values())
-    probabilities = {label: round(p / total, 4) for label, p in period.probability_seconds.items()}
+    probabilities = {name: round(p / total, 4) for name, p in period.probability_seconds.items()}
     return Segment(
         period.start_seconds,
         period.end_seconds,
-        label_of(lines[0]),
+        label,
         best,
         probabilities[best],
         probabilities,
         **affect(probabilities),
-        reason=lines[0]["reason"],
+        reason=reason,
     )
 
 

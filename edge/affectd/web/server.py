@@ -148,9 +148,9 @@ class Server:
             response = refused.response()
         head = response.as_bytes(method)
         if response.body is None and method == "GET":
-            self._hub.is_watched = True  # before the lines are taken, so that each later one wakes this thread
-            self.tell(self._hub.take())  # before it is a stream, whose beginning has these lines
             connection.stream(head + self._beginning())
+            self._hub.is_watched = True
+            self._hub.wake()  # for a line that came before that
         else:
             connection.respond(head, now)
 

@@ -130,13 +130,13 @@ def test_trimming_leaves_the_words_and_says_when_they_began(
     plug: Callable[[Microphone], Microphone], folder: Path
 ) -> None:
     plug(Microphone(TALK))
-    assert record("all.wav", "--seconds", "8") == 0
+    assert record("all.wav", "--seconds", "7.5") == 0
     plug(Microphone(TALK))
-    assert record("talk.wav", "--seconds", "8", "--trim") == 0
+    assert record("talk.wav", "--seconds", "7.5", "--trim") == 0
     whole, part = samples_of(folder / "all.wav"), samples_of(folder / "talk.wav")
     known = about(folder)
     assert 3 < known["seconds"] < 5.5
-    assert known["seconds"] + known["trimmed_seconds"] == pytest.approx(8)
+    assert known["seconds"] + known["trimmed_seconds"] == pytest.approx(7.5)
     first = int(np.flatnonzero(part)[0])
     offset = int(np.flatnonzero(whole)[0]) - first
     assert np.array_equal(part, whole[offset : offset + len(part)])
@@ -146,7 +146,7 @@ def test_trimming_leaves_the_words_and_says_when_they_began(
 def test_there_is_nothing_to_trim_without_speech(
     plug: Callable[[Microphone], Microphone], folder: Path, said: Callable[[], str]
 ) -> None:
-    plug(Microphone(silence(2)))
+    plug(Microphone(silence(3)))
     assert record("talk.wav", "--seconds", "2", "--trim") == 0
     known = about(folder)
     assert (known["seconds"], known["speech_seconds"], known["level_dbfs"], known["label"]) == (2.0, 0.0, None, None)
@@ -180,7 +180,7 @@ def test_a_card_with_a_rate_of_its_own_gives_as_many_seconds(
 def test_clipping_is_counted_and_said(
     plug: Callable[[Microphone], Microphone], folder: Path, said: Callable[[], str]
 ) -> None:
-    loud = np.zeros(16000, np.float32)
+    loud = np.zeros(20000, np.float32)
     loud[100:103], loud[200:202] = 32767 / 32768, -1.0
     plug(Microphone(loud))
     assert record("talk.wav", "--seconds", "1") == 0
@@ -389,7 +389,7 @@ def test_without_a_terminal_there_are_plain_lines(
     assert (
         lines[0] == "affectd: recording 25 s from USB thing: Audio (hw:1,0); Ctrl-C stops and keeps what was recorded"
     )
-    assert [line.split(",")[0] for line in lines[1:-1]] == ["affectd: 15 s left", "affectd: 5 s left"]
+    assert [line.split(",")[0] for line in lines if "left" in line] == ["affectd: 15 s left", "affectd: 5 s left"]
     assert all(line.isprintable() for line in lines)
 
 
@@ -400,9 +400,9 @@ def test_on_a_terminal_one_line_counts_down_and_is_cleared(
     monkeypatch.setattr("affectd.recorder.countdown.os.isatty", lambda number: True)
     monkeypatch.setattr("affectd.recorder.countdown.write_when_ready", lambda number, data, timeout: shown.write(data))
     plug(Microphone(np.concatenate([TALK, np.ones(1600, np.float32), TALK])))
-    assert record("talk.wav", "--seconds", "16") == 0
+    assert record("talk.wav", "--seconds", "15") == 0
     lines = [line.rstrip() for line in shown.getvalue().decode().split("\r")]
-    assert lines[1] == "0:16 left  [--------------------]  silence"
+    assert lines[1] == "0:15 left  [--------------------]  silence"
     assert any("#" in line and "dBFS" in line for line in lines)
     assert sum("TOO LOUD" in line for line in lines) in (1, 2)
     left = [int(line.split(":")[1][:2]) for line in lines if "left" in line]

@@ -105,7 +105,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     with WavFile(tmp_path / "talk.wav", 16000) as file:
         file.write(noise(100))
         (tmp_path / "talk.wav").write_text("mine")
-        with pytest.raises(UsageError, match=r"the recording is in .*talk\.wav\.part"):
+        with pytest.raises(UsageError, match=r"was made meanwhile; what belongs there is in .*talk\.wav\.part"):
             file.complete()
     assert (tmp_path / "talk.wav").read_text() == "mine"
     assert np.array_equal(soundfile.read(tmp_path / "talk.wav.part", dtype="int16")[0], stored(noise(100)))
@@ -122,7 +122,7 @@ def test_a_memory_stick_that_knows_no_links_will_do(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "link", link)
     recorded(tmp_path / "talk.wav", noise(100))
     assert [path.name for path in tmp_path.iterdir()] == ["talk.wav"]
-    with pytest.raises(UsageError, match="is there"):
+    with pytest.raises(UsageError, match="was made meanwhile"):
         recorded(tmp_path / "talk.wav", noise(200))
     assert len(soundfile.read(tmp_path / "talk.wav")[0]) == 100
 

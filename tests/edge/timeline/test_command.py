@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,9 +72,23 @@ def test_the_default_is_a_table_of_the_demo() -> None:
     done = timeline(DEMO)
     assert (done.returncode, done.stderr) == (0, b"")
     head, _, titles, *rows = done.stdout.decode().splitlines()
-    assert head.startswith(f"{DEMO}: 0:18 long, 0:11 of it speech: ")
+    assert re.match(rf"{DEMO}: 0:\d\d long, 0:\d\d of it speech: .* \d+ %", head)
     assert titles.split() == ["from", "to", "sounds", "probability", "valence", "arousal"]
-    assert len(rows) >= 4, "of four sentences"
+    assert len(rows) >= 4, "of four sentences or more"
+
+
+def test_the_example_in_the_user_guide_is_as_it_is_printed() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "user-guide.md").read_text()
+    example = guide.split("$ affectd timeline talk.wav\n")[1].split("```")[0].splitlines()
+    printed = timeline(DEMO).stdout.decode().splitlines()
+    assert example[2].split() == printed[2].split()
+    assert all(re.fullmatch(r" +\S+ +\S+  \S.* +\d+ %( +[+-]\d\.\d\d){2}", row) for row in example[3:] + printed[3:])
+
+
+def test_every_format_is_in_the_user_guide() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "user-guide.md").read_text()
+    rows = guide.split("| `--format` |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)) == set(TIMELINE_FORMATS)
 
 
 def test_the_trace_has_the_schema_of_the_live_one_and_covers_the_recording(talk: Path) -> None:
@@ -158,7 +173,7 @@ def test_the_pipe_that_a_refusal_names_works(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_hour_takes_little_memory_and_time(tmp_path: Path) -> None:
-    hour = write(tmp_path / "hour.wav", np.tile(CONVERSATION, round(3600 * 16000 / len(CONVERSATION))))
+    hour = write(tmp_path / "hour.wav", np.tile(gain(syllables(600), -20), 6))  # of speech without a pause
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run([sys.executable, '-m', 'affectd', 'timeline', *sys.argv[1:]], check=True)\n"

@@ -108,7 +108,7 @@ def test_the_cursor_is_moved_by_keys(page: Page, found: Timeline) -> None:
 def test_the_chosen_recording_is_played_from_the_cursor(page: Page, found: Timeline) -> None:
     assert page.evaluate("document.getElementById('sound').hidden")
     choose(page, DEMO)
-    page.wait("document.getElementById('sound').duration > 18")
+    page.wait("document.getElementById('sound').duration > 15")
     assert page.text("#about") == ""
     start = found.segments[1].start_seconds
     page.evaluate("document.querySelectorAll('tr[data-start] button')[1].focus()")

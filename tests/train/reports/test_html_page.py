@@ -17,7 +17,9 @@ import pytest
 from affectd.errors import DataError, NoInputError
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd_train import cli
+from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.evaluation.metrics import metrics
+from affectd_train.reports import html_page
 from affectd_train.reports.html_page import page
 from affectd_train.reports.markup import as_html
 from affectd_train.reports.model_card import card, markdown
@@ -162,6 +164,32 @@ def test_every_picture_is_there_in_both_colors_and_has_a_name(shipped: tuple[Mod
 
 def test_the_same_card_gives_the_same_page(shipped: tuple[ModelFile, str]) -> None:
     assert page(shipped[0]) == shipped[1]
+
+
+def test_pictures_are_drawn_of_the_figures_of_the_card(
+    shipped: tuple[ModelFile, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, Any] = {}
+    for name in ("confusion", "coverage", "robustness_curves"):
+        true = getattr(html_page, name)
+
+        def note(figures: Any, name: str = name, true: Any = true) -> Any:
+            drawn[name] = figures
+            return true(figures)
+
+        monkeypatch.setattr(html_page, name, note)
+    page(shipped[0])
+    measured = shipped[0].card["measured"]
+    assert drawn["confusion"] == shipped[0].card["evaluation"]
+    points = [[p["coverage"], p["unweighted"], p["weighted"]] for p in drawn["coverage"]["coverage"]]
+    assert points == measured["calibration"]["coverage"]
+    if "robustness" in measured:
+        rows = [
+            [c["group"], c["name"], *(c[front_end]["unweighted"] for front_end in FRONT_ENDS)]
+            for c in drawn["robustness_curves"]["conditions"]
+        ]
+        assert rows == [[*row[:3], *row[4:]] for row in measured["robustness"]["rows"]]
+        assert drawn["robustness_curves"]["recordings"] == measured["robustness"]["recordings"]
 
 
 def predictions(n: int = 12) -> list[dict[str, Any]]:

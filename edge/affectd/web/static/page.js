@@ -1,16 +1,29 @@
 // The connection to the device: one stream of events, opened anew whenever it is lost.
+import { showLamp, showState } from "./device.js";
+import { $, write } from "./elements.js";
+import { showEvent } from "./events.js";
 import { drawHour, drawMinute } from "./pictures.js";
 import { addEvent, addTrace, begin, percent, story, text } from "./story.js";
-import { showEvent, showLamp, showState, showSums, showTrace } from "./view.js";
+import { showSums, showTrace } from "./view.js";
 
-const $ = (id) => document.getElementById(id);
 // The device sends its state every 5 s.
-const DEAF_MS = 20_000, ANSWER_MS = 10_000, LONGEST_WAIT_MS = 15_000, SAY_MS = 10_000, HOUR_MS = 2000;
+const DEAF_MS = 20_000;
+const ANSWER_MS = 10_000;
+const LONGEST_WAIT_MS = 15_000;
+const SAY_MS = 10_000;
+const HOUR_MS = 2000;
 const LOST = "Connection lost; what you see is old. Trying again …";
-let stream = null, isOpen = false, heard = 0, wait = 1000, timer = 0, saidAt = 0, isDrawing = false, hourAt = 0;
+let stream = null;
+let isOpen = false; // it has told something
+let heard = 0;
+let wait = 1000;
+let timer = 0;
+let saidAt = 0;
+let isDrawing = false;
+let hourAt = 0;
 
 function link(words, isLost) {
-  if ($("link").textContent !== words) $("link").textContent = words;
+  write($("link"), words);
   $("link").classList.toggle("lost", isLost);
   document.body.classList.toggle("lost-link", isLost);
   if (words !== "live") showLamp("not known");
@@ -77,7 +90,11 @@ function connect() {
     stream.addEventListener(name, (message) => {
       heard = Date.now();
       let data;
-      try { data = JSON.parse(message.data); } catch { return; }
+      try {
+        data = JSON.parse(message.data);
+      } catch {
+        return;
+      }
       if (data && typeof data === "object") take(data);
     });
   }
@@ -92,7 +109,9 @@ async function lost() {
   let status = 0;
   try {
     status = (await fetch("state", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) })).status;
-  } catch { /* away */ }
+  } catch {
+    /* away */
+  }
   if (status === 401) return ask();
   link(status === 200 && !isOpen ? "The device has no room for another viewer. Trying again …" : LOST, true);
   timer = setTimeout(connect, wait * (0.8 + 0.4 * Math.random()));
@@ -110,8 +129,12 @@ $("token").addEventListener("submit", async (submitted) => {
   submitted.preventDefault();
   let status = 0;
   try {
-    status = (await fetch("session", { headers: { Authorization: `Bearer ${$("secret").value.trim()}` }, cache: "no-store" })).status;
-  } catch { /* away, or not a header */ }
+    status = (
+      await fetch("session", { headers: { Authorization: `Bearer ${$("secret").value.trim()}` }, cache: "no-store" })
+    ).status;
+  } catch {
+    /* away, or not a header */
+  }
   $("secret").value = "";
   if (status !== 204) {
     $("wrong").textContent = status === 401 ? "That is not the token." : "The device did not answer. Try again.";

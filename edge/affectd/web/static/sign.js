@@ -1,5 +1,6 @@
 // The lamp of the sign. It asks for the state and holds no stream, for a sign hangs all day and streams are few.
-const ASK_MS = 2000, PATIENCE_MS = 8000;
+const ASK_MS = 2000,
+  PATIENCE_MS = 8000;
 const WORDS = {
   listening: { en: "listening", de: "hört zu", fr: "à l’écoute" },
   muted: { en: "muted", de: "stumm", fr: "coupé" },
@@ -32,7 +33,11 @@ async function ask() {
 }
 
 for (const blank of document.querySelectorAll(".blank")) {
-  try { blank.contentEditable = "plaintext-only"; } catch { blank.contentEditable = "true"; }
+  try {
+    blank.contentEditable = "plaintext-only";
+  } catch {
+    blank.contentEditable = "true";
+  }
   blank.setAttribute("role", "textbox");
   blank.tabIndex = 0;
 }

@@ -1,17 +1,31 @@
 // What the page knows. Everything here is bounded, whatever the device sends.
 
-export const HOUR = 3600, MINUTE = 60;
-const MOST_EVENTS = 100, MOST_SEGMENTS = 5000;
+export const HOUR = 3600,
+  MINUTE = 60;
+export const MOST_EVENTS = 100;
+const MOST_SEGMENTS = 5000;
 
 export const UNCERTAIN = "uncertain";
 const COLORS = {
-  neutral: "#8b98a5", calm: "#3aa6b9", happy: "#f0b429", sad: "#4a7bd0",
-  angry: "#e5484d", fearful: "#9b6ade", disgust: "#5bb974", surprised: "#f2803a",
+  neutral: "#8b98a5",
+  calm: "#3aa6b9",
+  happy: "#f0b429",
+  sad: "#4a7bd0",
+  angry: "#e5484d",
+  fearful: "#9b6ade",
+  disgust: "#5bb974",
+  surprised: "#f2803a",
 };
 // Where the labels lie: valence, arousal. The table of affectd.recognition.affect; a test compares them.
 export const PLACES = {
-  neutral: [0, 0], calm: [0.68, -0.46], happy: [0.81, 0.51], sad: [-0.63, -0.27],
-  angry: [-0.51, 0.59], fearful: [-0.64, 0.6], disgust: [-0.6, 0.35], surprised: [0.4, 0.67],
+  neutral: [0, 0],
+  calm: [0.68, -0.46],
+  happy: [0.81, 0.51],
+  sad: [-0.63, -0.27],
+  angry: [-0.51, 0.59],
+  fearful: [-0.64, 0.6],
+  disgust: [-0.6, 0.35],
+  surprised: [0.4, 0.67],
 };
 
 export const story = { state: null, trace: null, minute: [], hour: [], events: [], now: 0, offset: null };
@@ -68,7 +82,9 @@ export function addTrace(trace) {
 /** The arousal of two neighbors together. */
 function mean(last, trace) {
   const [before, more] = [last, trace].map((part) => part.end_seconds - part.start_seconds);
-  return Number.isFinite(trace.arousal) ? (last.arousal * before + trace.arousal * more) / (before + more) : last.arousal;
+  return Number.isFinite(trace.arousal)
+    ? (last.arousal * before + trace.arousal * more) / (before + more)
+    : last.arousal;
 }
 
 /** Keep an event; false if it is known, for after a loss of the connection the device sends its last ones again. */
@@ -84,7 +100,8 @@ function moveTo(seconds) {
   const offset = Date.now() - 1000 * seconds;
   if (story.offset === null || Math.abs(offset - story.offset) > 2000) story.offset = offset;
   while (story.minute.length && story.minute[0].end_seconds < seconds - MINUTE) story.minute.shift();
-  while (story.hour.length && (story.hour[0].end_seconds < seconds - HOUR || story.hour.length > MOST_SEGMENTS)) story.hour.shift();
+  while (story.hour.length && (story.hour[0].end_seconds < seconds - HOUR || story.hour.length > MOST_SEGMENTS))
+    story.hour.shift();
 }
 
 /** Seconds of speech of the last hour for each label, in the order of the network's labels. */
@@ -98,14 +115,25 @@ export function sums() {
 }
 
 const STATES = {
-  healthy: "works", degraded: "delivers unfit sound", alarmed: "is lost", recovering: "is open again, without sound yet",
-  escalated: "has been lost for more than 30 s", failed: "has been lost for more than 10 minutes; attempts go on",
+  healthy: "works",
+  degraded: "delivers unfit sound",
+  alarmed: "is lost",
+  recovering: "is open again, without sound yet",
+  escalated: "has been lost for more than 30 s",
+  failed: "has been lost for more than 10 minutes; attempts go on",
   muted: "is closed by a command",
 };
 const REASONS = {
-  stalled: "no samples", constant: "one value all the time", repeated: "one piece of sound over and over",
-  missing: "no such device", busy: "in use by another program", refused: "refused", rate: "sound comes too fast or too slowly",
-  clicks: "clicks in silence", narrow: "nothing above 2.8 kHz", quiet: "too quiet",
+  stalled: "no samples",
+  constant: "one value all the time",
+  repeated: "one piece of sound over and over",
+  missing: "no such device",
+  busy: "in use by another program",
+  refused: "refused",
+  rate: "sound comes too fast or too slowly",
+  clicks: "clicks in silence",
+  narrow: "nothing above 2.8 kHz",
+  quiet: "too quiet",
 };
 
 const UNITS = { rate: " times as fast", repeated: " s", clicks: " a second", narrow: " dB", quiet: " dBFS" };
