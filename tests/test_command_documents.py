@@ -12,7 +12,7 @@ import pytest
 
 import command_documents
 from command_documents import PLACES, PROGRAMS, SHARE, commands
-from terminal import at_terminal
+from terminals import at_terminal
 
 MANUALS = sorted((SHARE / "man" / "man1").glob("*.1"))
 # A date would be another in every build.

@@ -22,7 +22,7 @@ import pytest
 from affectd.recognition.model_file import write_model
 from room import write_wav
 from sounds import as_int16, gain, silence, syllables
-from terminal import at_terminal
+from terminals import at_terminal
 from tiny_model import tiny_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
