@@ -208,6 +208,7 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
     from pathlib import Path
 
     from affectd.recorder.command import Order, record
+    from affectd.timeline.command import run
 
     order = Order(
         path=Path(options.path),
@@ -216,10 +217,9 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
         everyone_knows=options.everyone_knows,
         trim=options.trim,
     )
-    record(order, _config(options))
-    logging.getLogger(__name__).info("to see how it sounds over time: affectd timeline %s", options.path)
-    out.write_text(options.path)
-    return 0
+    config = _config(options)
+    record(order, config)
+    return run([options.path], "table", None, None, config, out)
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
