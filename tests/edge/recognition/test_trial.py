@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -74,10 +75,15 @@ def children() -> set[str]:
     return {pid for listed in Path("/proc/self/task").glob("*/children") for pid in listed.read_text().split()}
 
 
+def crash() -> None:
+    faulthandler.disable()  # pytest's would print where, into the log of the tests
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def test_an_attempt_that_crashes_needs_much_or_does_not_end_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     before = children()
     with pytest.raises(ModelFileError, match="it crashes"):
-        survive(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+        survive(crash)
     with pytest.raises(ModelFileError, match="MemoryError"):
         survive(lambda: bytearray(200_000_000))
     monkeypatch.setattr(trial, "_MOST_SECONDS", 0.05)
