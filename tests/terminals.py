@@ -21,6 +21,7 @@ import pytest
 
 PATIENCE_SECONDS = 90
 TAKEN, GIVEN_BACK = b"\x1b[?1049h", b"\x1b[?1049l"
+_MARK = b"\x00all of it has come\x00"
 
 
 class PseudoTerminal:
@@ -47,7 +48,8 @@ class PseudoTerminal:
         until = time.monotonic() + PATIENCE_SECONDS
         while text not in self.shown:
             assert time.monotonic() < until, self.shown
-            assert self._read(1.0) or self.process.poll() is None, self.shown
+            has_ended = self.process.poll() is not None
+            assert self._read(1.0) or not has_ended, self.shown
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
@@ -58,8 +60,12 @@ class PseudoTerminal:
         while self.process.poll() is None:
             assert time.monotonic() < until, self.shown
             self._read(0.1)
+        # A busy kernel may still be passing on what came last; it keeps the order, so all is here when this is.
         while self._read(0.0):
             pass
+        os.write(self._slave, _MARK)
+        self.read_until(_MARK)
+        self.shown = self.shown.replace(_MARK, b"")
         return self.process.returncode
 
     def attributes(self) -> list[Any]:
