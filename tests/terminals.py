@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -161,6 +162,9 @@ def at_terminal(
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **streams, **options) as process:
             os.close(terminal)
             shown = b""
+            patience = threading.Timer(PATIENCE_SECONDS, process.kill)
+            patience.daemon = True
+            patience.start()
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # it may end without reading
                 process.stdin.write(stdin)
@@ -169,7 +173,8 @@ def at_terminal(
                 while data := os.read(screen, 1 << 16):
                     shown += data
             process.stdin = None
-            through, complaints = process.communicate(timeout=PATIENCE_SECONDS)
+            through, complaints = process.communicate()
+            patience.cancel()
     finally:
         os.close(screen)
     return process.returncode, shown.decode().replace("\r\n", "\n"), ((through or b"") + (complaints or b"")).decode()
