@@ -67,6 +67,7 @@ class Browser:
         self._numbers = itertools.count(1)
         self._answers: dict[int, queue.Queue[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
+        self._contexts: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -78,8 +79,8 @@ class Browser:
                 for message in map(json.loads, messages):
                     if "id" in message:
                         self._answers.pop(message["id"]).put(message)
-                    elif message.get("sessionId") in self._pages:
-                        self._pages[message["sessionId"]].seen.append(message)
+                    elif (page := self._pages.get(message.get("sessionId"))) is not None:
+                        page.seen.append(message)
 
     def send(self, method: str, session: str | None = None, /, **parameters: object) -> dict[str, Any]:
         """Call a method and return its result."""
@@ -87,19 +88,27 @@ class Browser:
         self._answers[number] = answer = queue.Queue()
         message = {"id": number, "method": method, "params": parameters}
         os.write(self._to, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
-        result = answer.get(timeout=PATIENCE_SECONDS)
+        # Longer than a page waits, which then says for what.
+        result = answer.get(timeout=2 * PATIENCE_SECONDS)
         assert "error" not in result, (method, result["error"])
         return dict(result["result"])
 
     def page(self) -> Page:
         """Open an empty tab with cookies of its own."""
         context = self.send("Target.createBrowserContext")["browserContextId"]
+        self._contexts.append(context)
         target = self.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.send(f"{domain}.enable")
         return page
+
+    def close_pages(self) -> None:
+        """Close all tabs: they would ask on, and draw."""
+        while self._contexts:
+            self.send("Target.disposeBrowserContext", browserContextId=self._contexts.pop())
+        self._pages.clear()
 
     def close(self) -> None:
         """End the process."""

@@ -18,7 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, model_id, read_model
 from affectd.web.page import Page
 from broker import free_port
-from web_device import DEMO
+from web_device import DEMO, PATIENCE_SECONDS
 
 TELEMETRY = {
     "schema": 3, "device": "kitchen", "time": "2026-11-20T06:34:00.004Z", "level_dbfs": -61.3, "speech_ratio": 0.124,
@@ -80,6 +80,10 @@ class Device:
     def stop(self) -> None:
         """End all streams and refuse connections."""
         self._page.__exit__(None, None, None)
+        # The page itself waits only for a moment, and the port is free when its thread has ended.
+        thread = self._page._server._thread
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
 
     def tell(self, *lines: dict[str, Any]) -> None:
         """Let the device make these events and lines of the trace."""

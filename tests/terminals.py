@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 
 PATIENCE_SECONDS = 90
 TAKEN, GIVEN_BACK = b"\x1b[?1049h", b"\x1b[?1049l"
+_MARK = b"\x00all of it has come\x00"
 
 
 class PseudoTerminal:
@@ -47,7 +49,8 @@ class PseudoTerminal:
         until = time.monotonic() + PATIENCE_SECONDS
         while text not in self.shown:
             assert time.monotonic() < until, self.shown
-            assert self._read(1.0) or self.process.poll() is None, self.shown
+            has_ended = self.process.poll() is not None
+            assert self._read(1.0) or not has_ended, self.shown
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
@@ -58,8 +61,12 @@ class PseudoTerminal:
         while self.process.poll() is None:
             assert time.monotonic() < until, self.shown
             self._read(0.1)
+        # A busy kernel may still be passing on what came last; it keeps the order, so all is here when this is.
         while self._read(0.0):
             pass
+        os.write(self._slave, _MARK)
+        self.read_until(_MARK)
+        self.shown = self.shown.replace(_MARK, b"")
         return self.process.returncode
 
     def attributes(self) -> list[Any]:
@@ -155,6 +162,9 @@ def at_terminal(
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **streams, **options) as process:
             os.close(terminal)
             shown = b""
+            patience = threading.Timer(PATIENCE_SECONDS, process.kill)
+            patience.daemon = True
+            patience.start()
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # it may end without reading
                 process.stdin.write(stdin)
@@ -163,7 +173,8 @@ def at_terminal(
                 while data := os.read(screen, 1 << 16):
                     shown += data
             process.stdin = None
-            through, complaints = process.communicate(timeout=PATIENCE_SECONDS)
+            through, complaints = process.communicate()
+            patience.cancel()
     finally:
         os.close(screen)
     return process.returncode, shown.decode().replace("\r\n", "\n"), ((through or b"") + (complaints or b"")).decode()

@@ -55,16 +55,20 @@ class WebDevice:
     def running(self, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
         """Start it, and wait until its page answers."""
         command = [sys.executable, "-m", "affectd", "run", *map(str, arguments)]
+        readers: list[threading.Thread] = []
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         with subprocess.Popen(command, env=self.environment, **pipes) as program:  # type: ignore[call-overload]
             try:
                 self.log, self.out = [_line_with(program, b"the page is at ")], []
                 # Read on, so that the program never waits for this test.
                 for stream, lines in ((program.stderr, self.log), (program.stdout, self.out)):
-                    threading.Thread(target=_keep, args=(stream, lines), daemon=True).start()
+                    readers.append(threading.Thread(target=_keep, args=(stream, lines), daemon=True))
+                    readers[-1].start()
                 yield program
             finally:
                 program.kill()
+                for reader in readers:  # all that it said is there
+                    reader.join(PATIENCE_SECONDS)
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Let it run until it ends by itself."""

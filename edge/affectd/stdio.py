@@ -92,6 +92,17 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def terminal_columns(descriptor: int) -> int | None:
+    """Return the width of a terminal as `shutil.get_terminal_size` finds it; None if this is none."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(descriptor).columns or None
+    except OSError:
+        return None
+
+
 def print_error(program: str, sentence: str) -> None:
     """Write a sentence to standard error; if that is closed or full, the exit code still tells."""
     with suppress(OSError):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from affectd.audio.condition import SENTENCES
+from affectd.events.event import event_schema
 from affectd.recognition.affect import COORDINATES
 from affectd.web.page import STATIC
 from browser import Browser, needs_chromium
@@ -206,6 +208,19 @@ def test_its_map_has_the_labels_where_the_device_has_them(browser: Browser, devi
     page = shown(browser, device.url)
     places = page.evaluate("import('./static/story.js').then((module) => module.PLACES)")
     assert places == {label: list(place) for label, place in COORDINATES.items()}
+
+
+def test_it_has_words_and_a_unit_for_every_reason(browser: Browser, device: Device) -> None:
+    page = shown(browser, device.url)
+
+    def told(state: str, reason: str, figure: float | None) -> str:
+        message = json.dumps({"state": state, "reason": reason, "figure": figure})
+        return str(page.evaluate(f"import('./static/story.js').then((module) => module.condition({message}))"))
+
+    for reason in SENTENCES:
+        assert re.fullmatch(r"delivers unfit sound: .+ \(1\.\d+ .+\)", told("degraded", reason, 1.0)), reason
+    for reason in {*event_schema()["properties"]["reason"]["enum"]} - {*SENTENCES, "heard", "asked"}:
+        assert ": " in told("alarmed", reason, None), reason
 
 
 def test_the_files_are_small_and_name_no_other_place() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,21 +59,25 @@ def wait_for_samples(room: Room, seconds: float) -> None:
     wait_until(lambda: part.stat().st_size >= 44 + 2 * SAMPLE_RATE * seconds, PATIENCE_SECONDS)
 
 
-def known(room: Room) -> dict[str, object]:
+def known(room: Room) -> dict[str, Any]:
     return json.loads((room.folder / "talk.json").read_text())
 
 
 def test_what_is_said_is_in_the_recording_and_trimming_leaves_little_else(room: Room) -> None:
     word = gain(syllables(2.0), -12)
     path = write_wav(room.folder / "word.wav", np.concatenate([silence(1), word, silence(0.5)]))
-    with recording(room, "--seconds", "5", "--trim", "--label", "happy") as program:
+    # Until all of it is there, however late a busy machine plays it.
+    with recording(room, "--seconds", "600", "--trim", "--label", "happy") as program:
         room.play(path)
+        n_bytes = (room.folder / "talk.wav.part").stat().st_size
+        wait_for_samples(room, n_bytes / 2 / SAMPLE_RATE + 3.0)
+        program.send_signal(signal.SIGTERM)
         assert program.wait(PATIENCE_SECONDS) == 0
     heard, rate = soundfile.read(room.folder / "talk.wav", dtype="float32")
     assert rate == SAMPLE_RATE
     assert 2.0 <= len(heard) / rate <= 4.0
     assert known(room)["seconds"] == pytest.approx(len(heard) / rate, abs=1e-3)
-    assert known(room)["seconds"] + known(room)["trimmed_seconds"] == pytest.approx(5, abs=2e-3)
+    assert known(room)["trimmed_seconds"] > 3.0
     # Where the word is, it is the word: the sound server resamples twice.
     match = np.correlate(heard, word[:16000], "valid")
     at = int(np.abs(match).argmax())

@@ -82,7 +82,9 @@ def test_on_a_real_terminal_of_80_by_24(terminal: Tmux, model: Path, long: Path)
     terminal("send-keys", "C-c")
     ended = terminal.wait_for(lambda shown: "Stopped" in shown and shown.rstrip().endswith("ready>"))
     assert "Level" not in ended
-    terminal.run("echo", "it was $?")
+    terminal("send-keys", "-l", 'echo "it was $?"')
+    terminal("send-keys", "Enter")
+    terminal.wait_for(lambda shown: "\nit was 0\n" in shown)
     assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}") == "0 1 1\n"
 
 
@@ -155,9 +157,10 @@ def test_a_microphone_and_its_faults(room: Room) -> None:
 class Kitchen(BaseHTTPRequestHandler):
     """A page that asks for a token, tells a little, and closes each connection when it is told to."""
 
-    close = threading.Event()
+    close, is_open = threading.Event(), threading.Event()
 
     def do_GET(self) -> None:
+        self.is_open.wait(PATIENCE_SECONDS)
         if self.headers["Authorization"] != "Bearer open-sesame":
             self.send_error(401)
             return
@@ -196,12 +199,14 @@ class Kitchen(BaseHTTPRequestHandler):
 @pytest.fixture
 def kitchen() -> Iterator[ThreadingHTTPServer]:
     Kitchen.close.clear()
+    Kitchen.is_open.set()
     with ThreadingHTTPServer(("127.0.0.1", 0), Kitchen) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         Kitchen.close.set()
+        Kitchen.is_open.set()
         server.shutdown()
         thread.join()
 
@@ -219,9 +224,11 @@ def test_another_device_is_watched_by_its_page(terminal: Tmux, kitchen: Threadin
     assert r"\x1b[31mang" in "\n".join(found)
     assert "nothing above 2.8 kHz" in terminal.screen()
 
+    Kitchen.is_open.clear()  # until the screen was seen
     Kitchen.close.set()
     lost = terminal.wait_for(lambda shown: "trying again" in shown)
     assert "open for" not in lost
+    Kitchen.is_open.set()
     terminal.wait_for(lambda shown: "open for" in shown)
     terminal("send-keys", "C-c")
     terminal.wait_for(lambda shown: "Level" not in shown)

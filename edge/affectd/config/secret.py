@@ -27,14 +27,27 @@ def read_secret(path: str, what: str, credential: str, environment: Mapping[str,
         It cannot be read, or is no line of text.
     """
     if path:
-        secret = _first_line(Path(path), what)
-        if not secret:
-            raise ConfigError(f"{what} {path} is empty on its first line")
-        return secret
+        return secret_in(path, what)
     found = credential_path(credential, environment)
     if found is None or not os.path.lexists(found):
         return None
     return _first_line(Path(found), "the credential") or None
+
+
+def secret_in(path: str, what: str) -> str:
+    """Return the first line of a file.
+
+    `what` names the setting in messages.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, is empty, or is no line of text.
+    """
+    secret = _first_line(Path(path), what)
+    if not secret:
+        raise ConfigError(f"{what} {path} is empty on its first line")
+    return secret
 
 
 def credential_path(credential: str, environment: Mapping[str, str] = os.environ) -> str | None:

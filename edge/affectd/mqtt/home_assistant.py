@@ -11,6 +11,7 @@ import math
 import re
 from typing import Any
 
+from affectd.config.secret import is_loopback
 from affectd.mqtt.topics import Topics
 
 _STALE_PERIODS = 3
@@ -122,7 +123,7 @@ def page_url(*, enabled: bool, bind: str, port: int, machine: str) -> str | None
     >>> page_url(enabled=True, bind="0.0.0.0", port=8080, machine="kitchen")
     'http://kitchen.local:8080/'
     """
-    if not enabled or bind in ("localhost", "::1") or bind.startswith("127."):
+    if not enabled or is_loopback(bind):
         return None
     host = bind
     if bind in _EVERY_ADDRESS:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from affectd.errors import UsageError
+from affectd.stdio import terminal_columns
 
 
 class _Formatter(argparse.HelpFormatter):
     """As wide as the terminal. For that argparse would import `shutil` at every start, which takes 0.4 MB."""
 
     def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog, width=_columns() - 2, **options)
+        super().__init__(prog, width=(terminal_columns(1) or 80) - 2, **options)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         import textwrap
@@ -68,14 +68,3 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: object = None) -> None:
         self._show(message.rstrip("\n"))
-
-
-def _columns() -> int:
-    """Return the width of the terminal, found as `shutil.get_terminal_size` does."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 80

@@ -154,8 +154,8 @@ PAGES = {
         codes(errors.ConfigError),
     ),
     "affectd doctor": Page(
-        "Checks everything that affectd needs here: settings, model, microphone, broker, board. Each line says what was"
-        " found, and below it how to mend it.",
+        "Checks everything that affectd needs here: settings, model, microphone, broker, page, board. Each line says"
+        " what was found, and below it how to mend it.",
         (
             Example("affectd doctor", "all checks"),
             Example("affectd doctor --json", "the same for a program"),

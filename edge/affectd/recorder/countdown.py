@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from affectd.arrays import Block
-from affectd.stdio import LOG_SECONDS, write_when_ready
+from affectd.stdio import LOG_SECONDS, terminal_columns, write_when_ready
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +50,7 @@ class Countdown:
         return 10 * math.log10(self._power / self._counted) if self._power > 0 else None
 
     def _show(self, text: str) -> None:
-        try:
-            width = os.get_terminal_size(2).columns or 80
-        except OSError:
-            width = 80
+        width = terminal_columns(2) or 80
         text = text[: width - 1]
         _write(f"\r{text.ljust(min(self._n_shown, width - 1))}")
         self._n_shown = len(text)

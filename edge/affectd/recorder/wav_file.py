@@ -45,8 +45,12 @@ class WavFile:
         self._n_bytes = 0
         self._is_named = False
         self._file = _new_file(self._part)
-        with _writing(self.path):
-            os.pwrite(self._file, self._header(_UNKNOWN_SIZE), 0)
+        try:
+            with _writing(self.path):
+                os.pwrite(self._file, self._header(_UNKNOWN_SIZE), 0)
+        except UnavailableError:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> WavFile:
         return self
@@ -119,7 +123,7 @@ def write_new(path: Path, content: bytes) -> None:
     Raises
     ------
     UsageError
-        There is one.
+        There is one, and the content is in ``NAME.part``; or that is there already.
     UnavailableError
         It cannot be written; nothing is left of it.
     """
@@ -130,10 +134,10 @@ def write_new(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(file)
-        _name(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    _name(part, path)
 
 
 def part_of(path: Path) -> Path:

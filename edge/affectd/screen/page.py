@@ -18,8 +18,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any
 from urllib.parse import urlsplit
 
+from affectd.config.secret import secret_in
 from affectd.errors import AffectdError, ConfigError, UnavailableError, UsageError
-from affectd.files import read_file
 from affectd.stdio import printable
 
 Message = dict[str, Any]
@@ -29,7 +29,6 @@ _SILENT_SECONDS = 20.0
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 10.0
 # The snapshot has an hour of segments.
 _MOST_BYTES = 16_000_000
-_MOST_TOKEN_BYTES = 4096
 _POLL_SECONDS = 0.25
 _STREAM = "text/event-stream"
 _KINDS = ("snapshot", "trace", "event", "state")
@@ -220,10 +219,7 @@ def _parts(url: str) -> tuple[str, str, int | None, str]:
 
 
 def _token(path: str) -> str:
-    try:
-        token = read_file(path, _MOST_TOKEN_BYTES).split(b"\n", 1)[0].strip()
-    except OSError as error:
-        raise ConfigError(f"--token-file {path} cannot be read: {error.strerror}.") from error
-    if not re.fullmatch(rb"[!-~]+", token):
+    token = secret_in(path, "--token-file").strip()
+    if not re.fullmatch(r"[!-~]+", token):
         raise ConfigError(f"--token-file {path} must have a token of letters, digits and signs on its first line.")
-    return token.decode("ascii")
+    return token

@@ -47,8 +47,6 @@ _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
 }
 _JSON = "application/json"
 _STREAM = "text/event-stream; charset=utf-8"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from affectd.stdio import printable
+from affectd.stdio import printable, terminal_columns
 
 _GAP = "  "
 _CUT = "..."
@@ -78,13 +77,7 @@ class Layout:
 
 def room(stream: TextIO) -> int | None:
     """Return how many characters fit into a line of this output; None if it is no terminal, and anything fits."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or None
-    except OSError:
-        return None
+    return terminal_columns(stream.fileno())
 
 
 def width_of(text: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -83,12 +85,17 @@ def test_it_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_program_leaves_can_be_read_to_its_end(tmp_path: Path) -> None:
-    child = os.fork()
-    if not child:
-        file = WavFile(tmp_path / "talk.wav", 16000)
-        file.write(noise(20000))
-        os.kill(os.getpid(), 9)
-    os.waitpid(child, 0)
+    np.save(tmp_path / "noise.npy", noise(20000))
+    code = (
+        "import os, sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from affectd.recorder.wav_file import WavFile\n"
+        "file = WavFile(Path(sys.argv[1]), 16000)\n"
+        "file.write(np.load(sys.argv[2]))\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "talk.wav", tmp_path / "noise.npy"], check=False)
+    assert done.returncode == -9
+    (tmp_path / "noise.npy").unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["talk.wav.part"]
     (tmp_path / "talk.wav.part").rename(tmp_path / "mended.wav")
     heard = np.concatenate([*WavReader(tmp_path / "mended.wav")])[:, 0]
@@ -110,9 +117,11 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "talk.wav").read_text() == "mine"
     assert np.array_equal(soundfile.read(tmp_path / "talk.wav.part", dtype="int16")[0], stored(noise(100)))
     (tmp_path / "talk.json").symlink_to("nowhere")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"was made meanwhile; what belongs there is in .*talk\.json\.part"):
         write_new(tmp_path / "talk.json", b"{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk.json", "talk.wav", "talk.wav.part"]
+    assert (tmp_path / "talk.json.part").read_bytes() == b"{}"
+    names = ["talk.json", "talk.json.part", "talk.wav", "talk.wav.part"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_a_memory_stick_that_knows_no_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +143,20 @@ def test_two_recordings_of_one_name_do_not_mix(tmp_path: Path) -> None:
             WavFile(tmp_path / "talk.wav", 16000)
         file.complete()
     assert len(soundfile.read(tmp_path / "talk.wav")[0]) == 100
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwrite(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    n_open = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(UnavailableError, match=r"talk\.wav cannot be written: No space left on device"):
+        WavFile(tmp_path / "talk.wav", 16000)
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == n_open
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 7, 8])

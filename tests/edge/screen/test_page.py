@@ -113,15 +113,26 @@ def test_the_token_is_sent_as_a_header(device: Device, tmp_path: Path) -> None:
     assert device.requests[0][1]["Authorization"] == f"Bearer {TOKEN}"
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"two words\n", b"\xff\xfe\n", "tökén\n".encode(), b"a\x1bb"])
-def test_a_file_without_a_token_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty on its first line"),
+        (b"\n", "is empty on its first line"),
+        (b" \n", "must have a token"),
+        (b"two words\n", "must have a token"),
+        (b"\xff\xfe\n", "is not UTF-8 text"),
+        ("tökén\n".encode(), "must have a token"),
+        (b"a\x1bb", "must have a token"),
+    ],
+)
+def test_a_file_without_a_token_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(content)
-    with pytest.raises(ConfigError, match="must have a token"):
+    with pytest.raises(ConfigError, match=f"--token-file .*token.* {said}"):
         Page("http://kitchen/", str(tmp_path / "token"))
 
 
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"--token-file .* cannot be read: No such file"):
         Page("http://kitchen/", str(tmp_path / "none"))
 
 
@@ -224,16 +235,17 @@ def test_over_tls_the_certificate_is_checked(device: Device, tmp_path: Path, mon
 
 
 def test_a_page_that_hangs_is_noticed(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "_SILENT_SECONDS", 0.2)
     leave = threading.Event()
 
     def hang(handler: Handler) -> None:
-        stream(told("snapshot", SNAPSHOT))(handler)
+        stream()(handler)
         leave.wait(60)
 
-    device.answers = [hang]
+    device.answers = [stream(told("snapshot", SNAPSHOT)), hang]
     messages = opened(device)
-    assert next(messages)["type"] == "snapshot"
+    assert [next(messages)["type"] for _ in range(2)] == ["snapshot", "connection"]
+    # Only now, when nothing will come any more, however busy the machine is.
+    monkeypatch.setattr(page, "_SILENT_SECONDS", 0.2)
     assert next(messages)["sentence"] == "it does not answer; trying again"
     leave.set()
 

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import wave
 from pathlib import Path
 
 import jsonschema
@@ -18,6 +17,7 @@ import pytest
 
 from affectd.cli import TIMELINE_FORMATS
 from affectd.events.trace import trace_schema
+from room import write_wav
 from sounds import CONVERSATION, gain, syllables
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
@@ -49,16 +49,7 @@ def fails(done: subprocess.CompletedProcess[bytes], code: int, *words: str) -> N
 
 @pytest.fixture
 def talk(tmp_path: Path) -> Path:
-    return write(tmp_path / "talk.wav", CONVERSATION)
-
-
-def write(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return path
+    return write_wav(tmp_path / "talk.wav", CONVERSATION)
 
 
 @pytest.mark.parametrize("form", TIMELINE_FORMATS)
@@ -113,7 +104,7 @@ def test_standard_input_is_heard_as_a_recording(talk: Path) -> None:
 
 
 def test_several_recordings_are_one_table(talk: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "other.wav", gain(syllables(3), -20))
+    other = write_wav(tmp_path / "other.wav", gain(syllables(3), -20))
     done = timeline(talk, other, "--format", "csv", "--period", "5")
     rows = list(csv.DictReader(done.stdout.decode().splitlines()))
     assert [row["file"] for row in rows] == [str(talk), str(talk), str(other)]
@@ -173,7 +164,7 @@ def test_the_pipe_that_a_refusal_names_works(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_hour_takes_little_memory_and_time(tmp_path: Path) -> None:
-    hour = write(tmp_path / "hour.wav", np.tile(gain(syllables(600), -20), 6))  # of speech without a pause
+    hour = write_wav(tmp_path / "hour.wav", np.tile(gain(syllables(600), -20), 6))  # of speech without a pause
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run([sys.executable, '-m', 'affectd', 'timeline', *sys.argv[1:]], check=True)\n"

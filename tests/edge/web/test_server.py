@@ -6,7 +6,6 @@ import http.client
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -47,6 +46,9 @@ class Running:
 
     def told(self) -> bytes | None:
         return message("state", self.news.pop()) if self.news else None
+
+    def connections(self) -> list[connections.Connection]:
+        return list(self.server._connections.values())
 
     def ended(self) -> None:
         """Wait for the end of the thread, which the end of the server does only for a moment."""
@@ -137,6 +139,7 @@ def test_every_viewer_gets_a_snapshot_and_then_each_line_once_and_in_order(data:
                 kind, event = next(messages)
                 numbers.append(int(event["id"]))
             assert numbers == list(range(numbers[0], n_written + 1))
+    running.ended()
 
 
 def test_a_line_that_comes_while_a_viewer_does_is_not_left_lying(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,8 +230,12 @@ def test_a_request_byte_by_byte_is_answered_and_one_that_never_ends_is_not_waite
         for byte in b"GET / HTTP/1.1\r\n\r\n":
             client.sendall(bytes([byte]))
         assert received(client).endswith(b"hello\n")
-    monkeypatch.setattr(connections, "_REQUEST_SECONDS", 0.0)
+    eventually(lambda: not running.server._connections, "the connection is kept")
+    monkeypatch.setattr(connections, "_REQUEST_SECONDS", 10 * PATIENCE_SECONDS)
     with closing(running.connect(b"GET / HTTP/1.1\r\n")) as slow, closing(running.connect()) as silent:
+        eventually(lambda: sorted(bool(one._received) for one in running.connections()) == [False, True], "not there")
+        for one in running.connections():
+            one.due_at = 0.0
         assert received(slow).startswith(b"HTTP/1.1 408 ")
         assert received(silent) == b""
     eventually(lambda: not running.server._connections, "a connection is kept")
@@ -241,13 +248,14 @@ def test_a_client_that_reads_slowly_gets_all_and_one_that_does_not_read_is_let_g
         assert running.get("/") == (200, b"hello\n"), "the others wait for it"
         assert len(received(slow)) > 3_000_000
     monkeypatch.setattr(connections, "_RESPONSE_SECONDS", 0.0)
-    with closing(running.connect(b"GET /large HTTP/1.1\r\n\r\n", 4096)):
-        eventually(lambda: bool(running.server._connections), "it has not come")
+    with closing(running.connect(b"GET /large HTTP/1.1\r\n\r\n", 4096)) as idle:
+        assert idle.recv(4) == b"HTTP", "it has come"
         eventually(lambda: not running.server._connections, "it is kept")
 
 
-def test_a_refusal_arrives_although_the_client_still_sends(running: Running) -> None:
+def test_a_refusal_arrives_although_the_client_still_sends(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing with unread data would reset the connection before the client has read why."""
+    monkeypatch.setattr(connections, "_LINGER_SECONDS", 10 * PATIENCE_SECONDS)  # a busy machine sends slowly
     for _ in range(20):
         with closing(running.connect(b"POST /events HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")) as client:
             begin = client.recv(12)
@@ -303,7 +311,8 @@ def test_the_end_waits_for_no_viewer(running: Running) -> None:
         running.connect()
 
 
-def test_while_nothing_is_asked_for_the_thread_sleeps(running: Running) -> None:
+def test_while_nothing_is_asked_for_the_thread_sleeps(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_TICK_SECONDS", 0.02)
     assert running.get("/") == (200, b"hello\n")
     eventually(lambda: not running.server._connections, "the client is kept")
     steps = []
@@ -311,9 +320,9 @@ def test_while_nothing_is_asked_for_the_thread_sleeps(running: Running) -> None:
     running.server._step = lambda: (steps.append(1), original())[1]  # type: ignore[method-assign]
     for number in range(10):
         running.hub.write(status(number))
-    time.sleep(1.5)
-    assert len(steps) <= 1
+    time.sleep(1.0)
+    assert len(steps) <= 1, "it may have been about to begin one"
+    assert len(running.hub._arrived) == 10
     for number in range(10, 20):
         running.hub.write(status(number))
-    eventually(lambda: not running.hub._arrived or len(running.hub._arrived) < 16, "a batch is not taken")
-    assert threading.current_thread() is not running.server._thread
+    eventually(lambda: len(running.hub._arrived) < 16, "a batch is not taken")

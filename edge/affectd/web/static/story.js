@@ -134,9 +134,17 @@ const REASONS = {
   clicks: "clicks in silence",
   narrow: "nothing above 2.8 kHz",
   quiet: "too quiet",
+  clipped: "too loud, cut off at full scale",
 };
 
-const UNITS = { rate: " times as fast", repeated: " s", clicks: " a second", narrow: " dB", quiet: " dBFS" };
+const UNITS = {
+  rate: " times as fast",
+  repeated: " s",
+  clicks: " a second",
+  narrow: " dB",
+  quiet: " dBFS",
+  clipped: " % of speech",
+};
 
 /** Say a state of the microphone, or of a sink, in words. */
 export function condition({ state, reason, figure }) {
