@@ -186,7 +186,6 @@ def test_ingress_leads_to_the_page_and_for_home_assistant_alone() -> None:
     assert re.findall(r"(allow|deny) (.*);", proxy) == [("allow", "172.30.32.2"), ("deny", "all")]
 
 
-@pytest.mark.skipif("web" not in SECTIONS, reason="there is no page yet")
 def test_the_image_sets_what_is_a_setting() -> None:
     (given,) = (given for kind, given in dockerfile() if kind == "ENV")
     for variable in (word.split("=", 1)[0] for word in given.split()):
