@@ -11,6 +11,7 @@ import math
 import re
 from typing import Any
 
+from affectd.config.secret import is_loopback
 from affectd.mqtt.topics import Topics
 
 _STALE_PERIODS = 3
@@ -18,7 +19,7 @@ _STALE_SECONDS = 10.0
 
 # What Home Assistant writes into its log beside a device that it cannot make: its own page about such devices.
 _SUPPORT_URL = "https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery"
-_EVERY_ADDRESS = ("", "0.0.0.0", "::")
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 
 _AVAILABILITY = "{{ 'online' if value == 'online' else 'offline' }}"
 _COMMANDS_ARRIVE = "{{ 'online' if value in ('ON', 'OFF') else 'offline' }}"
@@ -122,7 +123,7 @@ def page_url(*, enabled: bool, bind: str, port: int, machine: str) -> str | None
     >>> page_url(enabled=True, bind="0.0.0.0", port=8080, machine="kitchen")
     'http://kitchen.local:8080/'
     """
-    if not enabled or bind in ("localhost", "::1") or bind.startswith("127."):
+    if not enabled or is_loopback(bind):
         return None
     host = bind
     if bind in _EVERY_ADDRESS:
