@@ -165,8 +165,11 @@ switch() {
         ln -sfT current/bin "$prefix/bin"
         ln -sfT current/README.md "$prefix/README.md"
         ln -sfT current/docs "$prefix/docs"
+        ln -sfT current/share "$prefix/share"
         ln -sfT "releases/${release##*/}" "$prefix/current.new"
     fi
+
+    link_pages
 
     trap '' HUP INT TERM
     if [ -n "$changed" ] && is_booted; then systemctl --quiet stop affectd.service 2>/dev/null || true; fi
@@ -174,6 +177,9 @@ switch() {
     if [ -e "$settings.new" ]; then cp "$settings.new" "$prefix/affectd.toml"; fi
     for new in "$settings.new" "$unit.new" "$command.new" "$prefix/current.new"; do
         if [ -e "$new" ] || [ -L "$new" ]; then mv -fT "$new" "${new%.new}"; fi
+    done
+    for page in $pages; do
+        if [ -L "$share/$page.new" ]; then mv -fT "$share/$page.new" "$share/$page"; fi
     done
     release=""
     remove_other_releases
@@ -188,6 +194,16 @@ switch() {
         when="systemd is not running here, so it starts with the next boot"
     fi
     [ -z "$changed" ] || say "affectd $version is installed: $when"
+}
+
+# For man and the shells; what people have put there themselves stays.
+link_pages() {
+    for page in $pages; do
+        if [ -e "${release:-$prefix/current}/share/$page" ] && ! [ -e "$share/$page" ]; then
+            mkdir -p "$share/${page%/*}"
+            ln -sfT "$prefix/share/$page" "$share/$page.new"
+        fi
+    done
 }
 
 remove_other_releases() {

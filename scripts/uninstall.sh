@@ -9,6 +9,7 @@ uninstall() {
     if is_booted; then systemctl daemon-reload; fi
     rm -rf /run/affectd /run/private/affectd
     if [ "$(readlink "$command")" = "$prefix/bin/affectd" ]; then rm -f "$command"; fi
+    unlink_pages
     if cmp -s "$settings" "$prefix/affectd.toml"; then rm -f "$settings"; fi
     rm -rf "$prefix"
     if [ -n "$purge" ]; then
@@ -23,6 +24,18 @@ uninstall() {
     done
     say "affectd is removed${kept:+, except$kept (--uninstall --purge removes these)}"
     say "the system packages python3-venv and python3-pyaudio stay, because other programs may use them"
+}
+
+# The folders go, too, where nothing else is in them; Debian's own are $share and its man.
+unlink_pages() {
+    for page in $pages; do
+        [ "$(readlink "$share/$page")" = "$prefix/share/$page" ] || continue
+        rm -f "$share/$page"
+        folder=$share/${page%/*}
+        while [ "$folder" != "$share" ] && [ "$folder" != "$share/man" ] && rmdir "$folder" 2>/dev/null; do
+            folder=${folder%/*}
+        done
+    done
 }
 
 # Remove the device from Home Assistant too. The password is that of the service, readable by root only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -52,3 +53,19 @@ def commands(page: Path) -> list[str]:
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [" ".join(line.split()) for line in stripped if line]
+
+
+def parts(command: str) -> list[list[str]]:
+    """Return each simple command of a line as words, without redirections, variables set before it, and sudo."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|;&<>")
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    words = iter(lexer)
+    for word in words:
+        if set(word) <= set("|;&"):
+            found.append([])
+        elif set(word) <= set("<>"):
+            next(words)
+        elif found[-1] or not (re.fullmatch(r"\w+=.*", word) or word == "sudo"):
+            found[-1].append(word)
+    return [part for part in found if part]

@@ -16,6 +16,12 @@ __version__ = "{version}"
 def main():
     print("self_test" if "model" in sys.argv else "affectd {version}")
 """
+PAGES = (
+    "man/man1/affectd.1",
+    "bash-completion/completions/affectd",
+    "zsh/site-functions/_affectd",
+    "fish/vendor_completions.d/affectd.fish",
+)
 
 
 class Machine:
@@ -25,7 +31,7 @@ class Machine:
         self.folder = folder
         self.checkout = folder / "the checkout"
         self.wheelhouse = folder / "wheels of mine"
-        for name in ("opt", "bin", "etc", "work", "tmp", "no", "elsewhere"):
+        for name in ("opt", "bin", "share/man", "etc", "work", "tmp", "no", "elsewhere"):
             (folder / name).mkdir(parents=True)
         (folder / "tmp").chmod(0o1777)
         shutil.copytree(REPOSITORY / "scripts", self.checkout / "scripts")
@@ -46,6 +52,8 @@ class Machine:
             f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: a\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{about}/entry_points.txt": "[console_scripts]\naffectd = affectd:main\n",
         }
+        for page in PAGES:
+            names[f"affectd-{version}.data/data/share/{page}"] = f"{page} of {version}"
         names[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in [*names, f"{about}/RECORD"])
         with zipfile.ZipFile(path, "w") as file:
             for name, text in names.items():
@@ -60,6 +68,7 @@ class Machine:
             f"mount -t overlay overlay -o 'lowerdir=/etc,upperdir={self.folder}/etc,workdir={self.folder}/work' /etc",
             f"mount --bind '{self.folder}/opt' /opt",
             f"mount --bind '{self.folder}/bin' /usr/local/bin",
+            f"mount --bind '{self.folder}/share' /usr/local/share",
             f"mount --bind '{self.folder}/tmp' /var/tmp",
             # As where systemd is not running.
             f"if [ -d /run/systemd ]; then mount --bind '{self.folder}/no' /run/systemd; fi",
@@ -93,5 +102,5 @@ class Machine:
         """What an installation that is complete does not leave."""
         current = os.path.basename(os.readlink(self.folder / "opt/affectd/current"))
         releases = [path for path in (self.folder / "opt/affectd/releases").iterdir() if path.name != current]
-        new = [path for name in ("opt", "etc", "bin") for path in (self.folder / name).rglob("*.new")]
+        new = [path for name in ("opt", "etc", "bin", "share") for path in (self.folder / name).rglob("*.new")]
         return [path.name for path in [*(self.folder / "tmp").iterdir(), *releases, *new]]

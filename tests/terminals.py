@@ -1,4 +1,4 @@
-"""Terminals for tests: a pseudo-terminal whose program thinks it is its own, and a real tmux."""
+"""Terminals for tests: a pseudo-terminal whose program thinks it is its own, or has only a part of, and a real tmux."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +138,32 @@ def tmux(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[Tmux]:
         yield terminal
     finally:
         terminal.close()
+
+
+def at_terminal(
+    command: Sequence[str], *, columns: int = 80, piped: Sequence[str] = (), stdin: bytes = b"", **options: object
+) -> tuple[int, str, str]:
+    """Run a command; return its exit code, what came to the screen, and what came through a pipe.
+
+    `piped` names streams, ``stdout`` or ``stderr``, that are pipes instead. Lines of the screen end with a newline.
+    """
+    screen, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, columns))
+    streams = {name: subprocess.PIPE if name in piped else terminal for name in ("stdout", "stderr")}
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    try:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **streams, **options) as process:
+            os.close(terminal)
+            shown = b""
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # it may end without reading
+                process.stdin.write(stdin)
+                process.stdin.close()
+            with contextlib.suppress(OSError):  # EIO: the program has closed the terminal
+                while data := os.read(screen, 1 << 16):
+                    shown += data
+            process.stdin = None
+            through, complaints = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        os.close(screen)
+    return process.returncode, shown.decode().replace("\r\n", "\n"), ((through or b"") + (complaints or b"")).decode()

@@ -18,7 +18,7 @@ import pytest
 from affectd import cli
 from affectd.errors import UsageError
 from affectd_train import cli as train_cli
-from documents import PAGES, REPOSITORY, commands, identifier, spans
+from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     "systemd-ask-password",
@@ -31,22 +31,6 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXAMPLES = ("affectd classify *.wav", "affectd run --source talk.wav", "affectd model --self-test")
 RUN = re.compile(r"(\w+=\S+ )*affectd (run --source talk|classify|model|config|--)|cp scripts/")
 """What takes a second or less and needs neither a microphone nor a broker."""
-
-
-def parts(command: str) -> list[list[str]]:
-    """Return each simple command of a line as words, without redirections, variables set before it, and sudo."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars="|;&<>")
-    lexer.whitespace_split = True
-    found: list[list[str]] = [[]]
-    words = iter(lexer)
-    for word in words:
-        if set(word) <= set("|;&"):
-            found.append([])
-        elif set(word) <= set("<>"):
-            next(words)
-        elif found[-1] or not (re.fullmatch(r"\w+=.*", word) or word == "sudo"):
-            found[-1].append(word)
-    return [part for part in found if part]
 
 
 def check_of(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -71,9 +55,10 @@ def check(words: list[str]) -> None:
         check_script(name, arguments)
     elif name == "sh":
         check_script(arguments[0].partition("affectd/")[2], arguments[1:])
-    elif name in ("cp", "systemd-analyze"):
+    elif name in ("cp", "systemd-analyze", ".", "man"):
         for path in arguments:
-            assert not path.startswith("scripts/") or (REPOSITORY / path).is_file(), path
+            ours = path.removeprefix(".venv/")
+            assert not ours.startswith(("scripts/", "share/")) or (REPOSITORY / ours).is_file(), path
     else:
         assert name in OTHERS, words
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -161,6 +164,20 @@ def test_the_answer_to_a_recording_in_the_user_guide_is_the_one_of_the_demo() ->
     given, printed = json.loads(example), json.loads(out.getvalue())
     assert list(given) == list(printed)
     assert [given["label"], list(given["probabilities"])] == [printed["label"], list(printed["probabilities"])]
+
+
+@pytest.mark.parametrize("page", [README, GUIDE], ids=["readme", "guide"])
+def test_what_people_see_in_a_document_is_what_they_see_of_the_demo(page: str) -> None:
+    ((verb, text),) = re.findall(r"```console\n\$ \S*affectd (run --source|classify) .*\n((?:.*\n)*?)```", page)
+    command = [sys.executable, "-m", "affectd", *verb.split(), "demo.wav", "--format", "text"]
+    folder, environment = REPOSITORY / "tests" / "data", {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, env=environment)
+    lines, printed = text.splitlines(), done.stdout.splitlines()
+    assert lines[0].split() == printed[0].split()
+    first = 2 if verb.startswith("run") else 1  # after the time, or the name of the recording
+    labels = [line.split()[first : first + 3] for line in printed[1:]]
+    assert [line.split()[first : first + 3] for line in lines[1:]] == labels, "phase or label, and best guess"
+    assert len({len(line) for line in lines}) == 1, "aligned"
 
 
 def test_every_field_of_an_event_is_explained() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
@@ -12,15 +13,15 @@ from typing import TYPE_CHECKING, TextIO
 from affectd import __version__
 from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
-from affectd.errors import AffectdError, UnavailableError, UsageError
+from affectd.errors import UnavailableError, UsageError
 from affectd.events.sinks import JsonLines
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded, unforeseen
-from affectd.stdio import claimed_stdout, log_to_stderr, print_error
+from affectd.stdio import claimed_stdout, log_to_stderr
 
 if TYPE_CHECKING:
     from affectd.config.sections import Config
-    from affectd.recognition.classifier import Network
+    from affectd.words.events import Table, Text
 
 TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
 
@@ -42,8 +43,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _parser(out: TextIO) -> Parser:
-    description = "Speech emotion recognition: sound in, emotion events out."
-    parser = Parser(JsonLines(out).write_text, prog="affectd", description=description)
+    parser = Parser(JsonLines(out).write_text, _page, prog="affectd")
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     settings = Parser(add_help=False)
@@ -54,8 +54,12 @@ def _parser(out: TextIO) -> Parser:
         "--source", metavar="mic|FILE|-", help="microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM"
     )
 
+    formats = Parser(add_help=False)
+    words = "text for people, JSON, or CSV for spreadsheets (default: text on a terminal, else json)"
+    formats.add_argument("--format", choices=("text", "json", "csv"), help=words)
+
     parents = [source, settings]
-    run = commands.add_parser("run", parents=parents, help="print events as JSON lines until the sound ends")
+    run = commands.add_parser("run", parents=[*parents, formats], help="print events until the sound ends")
     run.add_argument("--realtime", action="store_true", help="play a file at the speed it was recorded")
     run.add_argument("--began", metavar="TIME", help="when the recording began: its events carry the time of the sound")
     run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
@@ -66,8 +70,8 @@ def _parser(out: TextIO) -> Parser:
     watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
     watch.set_defaults(command=_watch)
 
-    classify = commands.add_parser("classify", parents=[settings], help="print one JSON line per recording")
-    classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file")
+    classify = commands.add_parser("classify", parents=[settings, formats], help="print one line per recording")
+    classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file, folder of them, or - for stdin")
     classify.add_argument(
         "--together", action="store_true", help="they are of one place: get to know it from all first"
     )
@@ -92,7 +96,7 @@ def _parser(out: TextIO) -> Parser:
     record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
     record.set_defaults(command=_record)
 
-    show = commands.add_parser("model", parents=[settings], help="describe the model")
+    show = commands.add_parser("model", parents=[settings, formats], help="describe the model")
     show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
     show.set_defaults(command=_model)
 
@@ -115,11 +119,19 @@ def _parser(out: TextIO) -> Parser:
     add_bench_arguments(bench)
     bench.set_defaults(command=run_bench)
 
-    commands.add_parser("devices", help="list the microphones").set_defaults(command=_devices)
+    commands.add_parser("devices", parents=[formats], help="list the microphones").set_defaults(command=_devices)
 
     forget = commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
     forget.set_defaults(command=_forget)
     return parser
+
+
+def _page(command: str) -> tuple[str | None, str | None]:
+    """Return what help says above and below the options of a command."""
+    from affectd.program.help import PAGES
+
+    page = PAGES.get(command)
+    return (None, None) if page is None else (page.about, page.epilog())
 
 
 def _run(options: argparse.Namespace, out: JsonLines) -> int:
@@ -132,8 +144,26 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         began = began_at(options.began)
         if _config(options).audio.source == "mic":
             raise UsageError("--began is for a recording: the sound of a microphone is of now.")
-    serve(lambda: _config(options), out, realtime=options.realtime, began=began, trace=options.trace)
+    if options.trace == "-" and options.format not in (None, "json"):
+        raise UsageError("--trace - prints JSON among the events; with another --format, name a file.")
+    words = None if options.trace == "-" else _words(_format(options, out), out)
+    printed = JsonLines(out.stream, words.of) if words else out
+    serve(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace)
+    if words and (rest := words.rest()):
+        out.write_text(rest)
     return 0
+
+
+def _words(form: str, out: JsonLines) -> Text | Table | None:
+    """Return what puts events into words; None for JSON."""
+    if form == "json":
+        return None
+    # Imported only here: a service must not cost memory for it.
+    from affectd.events.event import event_schema
+    from affectd.words.events import Table, Text
+    from affectd.words.layout import room
+
+    return Text(room(out.stream)) if form == "text" else Table(event_schema()["properties"])
 
 
 def _watch(options: argparse.Namespace, out: JsonLines) -> int:
@@ -151,30 +181,21 @@ def _watch(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _classify(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.audio.source import wav_blocks
-    from affectd.recognition.classifier import load_classifier
-    from affectd.recognition.recording import classify_recording
+    from affectd.classify import Recordings, Write, classify
 
-    config = _config(options)
-    classifier = load_classifier(config.model)
-    sample_rate = classifier.model.spec.sample_rate
-    network: Network = classifier
-    if options.together:
-        from affectd.recognition.place import together
+    recordings = Recordings(options.paths, together=options.together)
+    form = _format(options, out)
 
-        network = together(
-            options.paths, lambda path: wav_blocks(path, sample_rate, config.audio.channel), classifier, config
-        )
-    code = 0
-    for path in options.paths:
-        try:
-            result = classify_recording(wav_blocks(path, sample_rate, config.audio.channel), network, config)
-        except AffectdError as error:
-            print_error("affectd", str(error))
-            code = code or error.exit_code
-            continue
-        out.write({"path": path, **asdict(result)})
-    return code
+    def begin(labels: Sequence[str]) -> Write:
+        if form == "json":
+            return out.write
+        from affectd.words.layout import room
+        from affectd.words.recordings import writer
+
+        wide = room(out.stream)
+        return writer(labels, is_text=form == "text", paths=recordings.paths, room=wide, show=out.write_text)
+
+    return classify(recordings, _config(options), together=options.together, begin=begin)
 
 
 def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
@@ -187,6 +208,7 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
     from pathlib import Path
 
     from affectd.recorder.command import Order, record
+    from affectd.timeline.command import run
 
     order = Order(
         path=Path(options.path),
@@ -195,10 +217,9 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
         everyone_knows=options.everyone_knows,
         trim=options.trim,
     )
-    record(order, _config(options))
-    logging.getLogger(__name__).info("to see how it sounds over time: affectd timeline %s", options.path)
-    out.write_text(options.path)
-    return 0
+    config = _config(options)
+    record(order, config)
+    return run([options.path], "table", None, None, config, out)
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
@@ -210,7 +231,14 @@ def _model(options: argparse.Namespace, out: JsonLines) -> int:
     description = describe(find_model(config.path), classifier)
     if options.self_test:
         description["self_test"] = self_test(classifier.model, classifier)
-    out.write(description)
+    if (form := _format(options, out)) == "json":
+        out.write(description)
+        return 0
+    from affectd.words.layout import room
+    from affectd.words.listings import model_rows, model_text
+
+    rows = model_text(description, room(out.stream)) if form == "text" else model_rows(description)
+    out.write_text("\n".join(rows))
     return 0
 
 
@@ -240,9 +268,18 @@ def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
 def _devices(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.audio.devices import list_microphones
 
-    microphones = list_microphones()
-    for microphone in microphones:
-        out.write(asdict(microphone))
+    microphones = [asdict(microphone) for microphone in list_microphones()]
+    form = _format(options, out)
+    if form == "json":
+        for microphone in microphones:
+            out.write(microphone)
+    else:
+        from affectd.words.layout import room
+        from affectd.words.listings import devices_rows, devices_text
+
+        wide = room(out.stream)
+        for line in devices_text(microphones, wide) if form == "text" else devices_rows(microphones):
+            out.write_text(line)
     if not microphones:
         logging.getLogger(__name__).warning("PortAudio finds no microphone")
     return 0
@@ -279,6 +316,11 @@ def _forget(options: argparse.Namespace, out: JsonLines) -> int:
 
     forget(_config(options))
     return 0
+
+
+def _format(options: argparse.Namespace, out: JsonLines) -> str:
+    """Return the format asked for, else that of its reader: a person at a terminal, or a program."""
+    return options.format or ("text" if out.stream.isatty() else "json")
 
 
 def _config(options: argparse.Namespace) -> Config:

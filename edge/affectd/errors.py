@@ -58,7 +58,7 @@ class MicrophoneError(AudioError):
 
 
 class ConfigError(AffectdError):
-    """The configuration is invalid, so restarting would not help."""
+    """The configuration or the model file is invalid; restarting would not help."""
 
     exit_code = 78
 

@@ -58,7 +58,7 @@ def serve(
     read_config : callable
         Returns the settings; called again on SIGHUP.
     out : JsonLines, optional
-        Where events are printed.
+        Where events are printed, and in which form.
     realtime : bool
         Play a file at the speed it was recorded.
     began : float, optional
@@ -104,8 +104,9 @@ def serve(
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
             start = _starter(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
-            printed = None if out is None else start("standard output", Descriptor(out.stream.fileno()))
-            sinks = {} if printed is None else {"standard output": printed}
+            lines = out and out.lines(classifier.model.labels)
+            printed = out and lines and start("standard output", Descriptor(out.stream.fileno(), lines))
+            sinks = {"standard output": printed} if printed else {}
             if config.file.path:
                 sinks["file"] = start("file", RotatingFile(config.file))
             traced = list(listeners)

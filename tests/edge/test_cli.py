@@ -221,7 +221,8 @@ def test_classify_prints_one_line_per_recording_in_order(model: Path, speech: Pa
     assert (result.returncode, result.stderr) == (0, b"")
     first, second = lines(result.stdout)
     said = ["path", "label", "probability", "probabilities", "seconds", "speech_seconds"]
-    assert list(first) == [*said, "valence", "arousal"]
+    assert list(first) == [*said, "valence", "arousal", "uncertain"]
+    assert first["uncertain"] is (first["probability"] < 0.45), "the threshold of the tiny model"
     assert -1 <= first["valence"] <= 1
     assert -1 <= first["arousal"] <= 1
     assert first["path"] == str(speech)
@@ -237,6 +238,7 @@ def test_classify_prints_one_line_per_recording_in_order(model: Path, speech: Pa
         "speech_seconds": 0.0,
         "valence": None,
         "arousal": None,
+        "uncertain": None,
     }
 
 

@@ -55,8 +55,12 @@ def test_the_wheel_carries_the_model_the_schema_the_page_and_the_license(built: 
     assert len(page) >= 8
     assert page <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    shared = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
+    assert shared == {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("share/**/*") if path.is_file()}
     assert not [
-        name for name in names if name.split("/")[0] not in ("affectd", "affectd_train") and "dist-info" not in name
+        name
+        for name in names
+        if name.split("/")[0] not in ("affectd", "affectd_train") and "dist-info" not in name and ".data/" not in name
     ]
 
 
@@ -70,6 +74,11 @@ def test_the_sdist_carries_the_tests_and_scripts_but_no_leftovers(built: Path) -
 def test_the_bare_wheel_installs_numpy_and_nothing_else(bare: Path) -> None:
     packages = {p["name"].lower() for p in json.loads(run(bare / "pip", "list", "--format", "json").stdout)}
     assert packages - {"pip", "setuptools"} == {"affectd", "numpy"}
+
+
+def test_man_and_shells_find_what_the_wheel_brings(bare: Path) -> None:
+    for path in ("man/man1/affectd.1", "bash-completion/completions/affectd", "zsh/site-functions/_affectd"):
+        assert (bare.parent / "share" / path).read_text() == (REPOSITORY / "share" / path).read_text()
 
 
 def test_the_bare_wheel_says_which_interpreter_is_missing(bare: Path) -> None:

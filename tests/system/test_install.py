@@ -115,6 +115,10 @@ class TestEverySystem:
         assert newcomer.run("systemctl", "is-enabled", "affectd.service").stdout == "enabled\n"
         assert newcomer.output("stat", "-c", "%a", "/opt/affectd/current/", f"/{SETTINGS}").split() == ["755", "644"]
 
+    def test_man_and_shells_find_its_pages(self, newcomer: Device) -> None:
+        for page in ("man/man1/affectd.1", "bash-completion/completions/affectd", "zsh/site-functions/_affectd"):
+            assert newcomer.output("cat", f"/usr/local/share/{page}") == (REPOSITORY / "share" / page).read_text()
+
     def test_it_can_speak_mqtt(self, newcomer: Device) -> None:
         program = "import paho.mqtt.client; print(paho.mqtt.client.__file__)"
         where = newcomer.output("/opt/affectd/current/bin/python", "-c", program)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from installer_host import Machine
+from installer_host import PAGES, Machine
+from roots import REPOSITORY
 
 NOT_MINE = 65534
 """The user and group `nobody`."""
@@ -49,7 +50,7 @@ def _installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 @pytest.fixture
 def installed(_installed: Machine, machine: Machine) -> Machine:
     """A machine with affectd 1.9."""
-    for name in ("opt", "bin", "etc"):
+    for name in ("opt", "bin", "share", "etc"):
         shutil.copytree(_installed.folder / name, machine.folder / name, symlinks=True, dirs_exist_ok=True)
     return machine
 
@@ -160,6 +161,34 @@ def test_a_link_leads_to_what_is_looked_at_too(installed: Machine) -> None:
     done = installed.install("--offline", installed.wheelhouse)
     assert done.returncode == 77
     assert "elsewhere/evil.md may be changed" in done.stderr
+
+
+def test_man_and_shells_find_the_version_in_use(installed: Machine) -> None:
+    """What the links lead to, as it lies in the folders of this machine."""
+    for page in PAGES:
+        target = os.readlink(installed.folder / "share" / page)
+        assert target == f"/opt/affectd/share/{page}"
+        assert (installed.folder / target.lstrip("/")).read_text() == f"{page} of 1.9"
+    assert sorted(PAGES) == sorted(
+        str(path.relative_to(REPOSITORY / "share"))
+        for path in (REPOSITORY / "share").rglob("*")
+        if path.is_file() and "affectd-train" not in path.name
+    )
+    mine = installed.folder / "share" / PAGES[0]
+    mine.unlink()
+    mine.write_text("my own")
+    (installed.wheelhouse / "affectd-1.9-py3-none-any.whl").unlink()
+    installed.wheel("2.0", installed.wheelhouse)
+    installed.list_wheels()
+    assert installed.install("--offline", installed.wheelhouse).returncode == 0
+    assert mine.read_text() == "my own"
+    link = installed.folder / "share" / PAGES[1]
+    assert (installed.folder / os.readlink(link).lstrip("/")).read_text() == f"{PAGES[1]} of 2.0"
+    assert installed.leftovers() == []
+    done = installed.install("--uninstall")
+    assert done.returncode == 0, done.stderr
+    left = {str(path.relative_to(installed.folder / "share")) for path in (installed.folder / "share").rglob("*")}
+    assert left == {"man", "man/man1", PAGES[0]}
 
 
 def test_uninstalling_runs_nothing_that_others_could_change(installed: Machine) -> None:

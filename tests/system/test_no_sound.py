@@ -8,14 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from affectd.recognition.model_file import write_model
-from broker import Broker, needs_mosquitto
+from broker import Broker, free_port, needs_mosquitto, wait_until
 from room import file_card, needs_card, write_wav
 from sounds import SAMPLE_RATE, as_int16
 from tiny_model import place_model
@@ -122,9 +127,13 @@ def test_other_things_are_no_sound() -> None:
 
 
 def written_by(
-    words: list[str], folder: Path, environment: dict[str, str], given: bytes = b""
+    words: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    given: bytes = b"",
+    before: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, bytes], str]:
-    """Run `affectd`; return what it wrote, by where it went, and the trace."""
+    """Run `affectd`, and give it its input after `before`; return what it wrote, by where it went, and the trace."""
     trace = folder / "trace"
     # Bytes as hexadecimal digits, the names of files beside their numbers, and no piece of what is written left out.
     options = [
@@ -141,15 +150,19 @@ def written_by(
         "-o",
         str(trace),
     ]
-    done = subprocess.run(
+    with subprocess.Popen(
         ["strace", *options, sys.executable, "-m", "affectd", *words],
         env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
-        input=given,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as program:
+        try:
+            before()
+            _, err = program.communicate(given, timeout=300)
+        finally:
+            program.kill()
+    assert program.returncode == 0, err.decode()
     calls = trace.read_text()
     written: dict[str, bytes] = {}
     for call, number, rest in re.findall(r"^\d+ +(\w+)\((\d+<[^>]*>), (.*)$", calls, re.MULTILINE):
@@ -165,9 +178,51 @@ def plain(digits: str) -> bytes:
     return bytes.fromhex(digits.replace("\\x", ""))
 
 
+class Viewer:
+    """Looks at everything that the page of the device has."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.seen = b""
+        self._reader = threading.Thread(target=self._read)
+
+    def look(self) -> None:
+        """Wait for the page, fetch what there is, and follow its events from here on."""
+        wait_until(self._is_there, 120)
+        for path in ("", "state", "metrics", "sign"):
+            with self._get(path) as answer:
+                self.seen += answer.read()
+        self._events = self._get("events")
+        self.seen += self._events.readline()
+        self._reader.start()
+
+    def end(self) -> None:
+        """Return when the device has closed the stream."""
+        self._reader.join()
+        self._events.close()
+
+    def _is_there(self) -> bool:
+        try:
+            self._get("healthz").close()
+        except urllib.error.HTTPError:  # it hears nothing yet
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _get(self, path: str) -> Any:
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=120)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while data := self._events.read1(65536):
+                self.seen += data
+
+
 @needs_mosquitto
 def test_the_service_writes_no_sound(tmp_path: Path) -> None:
-    # With all that it can write to: files of events and of the trace, a broker, telemetry, a baseline.
+    # With all that it can write to: files of events and of the trace, a broker, telemetry, a baseline, the page.
+    viewer = Viewer()
     write_model(tmp_path / "place.tflite", place_model())
     path = write_wav(tmp_path / "talk.wav", SOUND)
     with Broker(tmp_path) as broker:
@@ -183,16 +238,21 @@ def test_the_service_writes_no_sound(tmp_path: Path) -> None:
             "AFFECTD_TELEMETRY_PERIOD_SECONDS": "1",
             "AFFECTD_FILE_PATH": str(tmp_path / "events.jsonl"),
             "AFFECTD_MODEL_PATH": str(tmp_path / "place.tflite"),
+            "AFFECTD_WEB_ENABLED": "true",
+            "AFFECTD_WEB_PORT": str(viewer.port),
         }
         # A pipe, because a file teaches the baseline nothing.
         words = ["run", "--source", "-", "--realtime", "--trace", str(tmp_path / "trace.jsonl")]
-        written, calls = written_by(words, tmp_path, environment, path.read_bytes())
+        written, calls = written_by(words, tmp_path, environment, path.read_bytes(), viewer.look)
+        viewer.end()
     names = "\n".join(written)
     assert all(str(tmp_path / name) in names for name in ("events.jsonl", "trace.jsonl", "state/"))
     assert "socket:" in names
     everything = b"".join(written.values())
     assert b'"phase": "start"' in everything
     assert b"homeassistant" in everything
+    assert b"event: trace" in viewer.seen
+    assert b"event: trace" in everything
     for data in written.values():
         assert not holds_sound(data)
     # And the recorder is not even there.

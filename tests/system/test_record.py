@@ -61,7 +61,12 @@ def test_a_recording_is_as_long_as_it_was_to_be_and_for_its_owner_alone(
     }
     known = json.loads((out / "talk.json").read_text())
     assert (known["label"], known["microphone"], known["seconds"]) == ("happy", "default", float(seconds))
-    assert done.stdout.decode() == f"{path}\n"
+    assert (
+        done.stdout
+        == subprocess.run(
+            [sys.executable, "-m", "affectd", "timeline", path], env=card, capture_output=True, check=True, timeout=60
+        ).stdout
+    )
     # Plain lines, for they do not go to a terminal.
     assert not {0x1B, 0x0D} & {*done.stderr}
 
@@ -100,7 +105,7 @@ def test_at_a_terminal_it_asks_and_counts_down(card: dict[str, str], out: Path) 
         except OSError:  # the other end is closed
             pass
         assert program.stdout is not None
-        assert program.stdout.read().decode() == f"{path}\n"
+        assert program.stdout.read().decode().startswith(f"{path}: 0:20 long")
         assert program.wait(PATIENCE_SECONDS) == 0
     os.close(ours)
     lines = shown.decode().replace("\r\n", "\n").replace("\r", "\n").splitlines()

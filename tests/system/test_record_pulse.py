@@ -86,7 +86,8 @@ def test_stopping_it_keeps_what_was_recorded(room: Room) -> None:
         wait_for_samples(room, 1.0)
         program.send_signal(signal.SIGTERM)
         out, err = program.communicate(timeout=PATIENCE_SECONDS)
-    assert (program.returncode, out) == (0, "talk.wav\n")
+    assert program.returncode == 0
+    assert out.startswith("talk.wav: 0:")
     seconds = soundfile.info(room.folder / "talk.wav").duration
     assert 1.0 <= seconds < 60
     assert known(room)["seconds"] == pytest.approx(seconds, abs=1e-3)

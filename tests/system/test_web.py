@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -142,6 +143,31 @@ def test_it_is_healthy_while_sound_is_processed(device: WebDevice) -> None:
         assert time.monotonic() < until
     assert device.ask("/healthz")[2] == b"Sound is processed.\n"
     assert json.loads(device.ask("/state")[2])["listening"] is True
+
+
+def test_it_is_not_healthy_when_the_watchdog_would_bark(tmp_path: Path, sound: Path) -> None:
+    device = WebDevice(tmp_path)
+    device.environment["WATCHDOG_USEC"] = "1"  # no block comes that soon after another
+    with device.running("--source", sound, "--realtime"):
+        status, _, body = device.ask("/healthz")
+        assert (status, body) == (503, b"No sound is processed.\n")
+        assert json.loads(device.ask("/state")[2])["listening"] is False
+
+
+@pytest.mark.parametrize("bind", ["::1", "localhost", "127.0.0.2"])
+def test_this_device_alone_has_other_addresses_too(tmp_path: Path, sound: Path, bind: str) -> None:
+    device = WebDevice(tmp_path, WEB_BIND=bind)
+    try:
+        socket.create_server((bind, 0), family=socket.AF_INET6 if ":" in bind else socket.AF_INET).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no {bind}: {error}")
+    with device.running("--source", sound, "--realtime"):
+        host = f"[{bind}]" if ":" in bind else bind
+        assert f"http://{host}:{device.port}/".encode() in device.log[0]
+        client = http.client.HTTPConnection(bind, device.port, timeout=PATIENCE_SECONDS)
+        with closing(client):
+            client.request("GET", "/state")
+            assert client.getresponse().status == 200
 
 
 def longest(value: Any) -> int:

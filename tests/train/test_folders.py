@@ -15,11 +15,12 @@ import soundfile
 
 import tiny_corpora
 from affectd.errors import DataError
+from affectd.folders import Skipped, walk
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.noise import noise_recordings, room_responses
 from affectd_train.data.recordings import read_audio, read_each
-from affectd_train.folders import Skipped, audio_files, fingerprint, say_skipped, walk
+from affectd_train.folders import audio_files, fingerprint, say_skipped
 
 
 def listed(root: Path) -> tuple[list[str], dict[str, str]]:

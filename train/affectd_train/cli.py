@@ -39,6 +39,8 @@ PROTOCOLS = (
 )
 """Each is a function of the same name in `affectd_train.protocols`; see `protocol`."""
 
+_MODEL_FILE = "model file (models/affectd.tflite)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (see `affectd.errors`)."""
@@ -83,11 +85,11 @@ def _interruptible() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(print_result, prog="affectd-train", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = Parser(print_result, _page, prog="affectd-train")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], str], help_: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help_, description=help_)
+        sub = commands.add_parser(name, help=help_)
         sub.set_defaults(command=run)
         return sub
 
@@ -97,14 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
     sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
     sub = command("quantize", _quantize, "convert the float network of a run to int8")
-    sub.add_argument("run", type=Path)
+    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
     sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
     _add_training(sub)
-    sub.add_argument("--protocol", required=True, choices=PROTOCOLS)
+    words = f"who trains and who tests: {', '.join(PROTOCOLS)}"
+    sub.add_argument("--protocol", required=True, choices=PROTOCOLS, metavar="NAME", help=words)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
     sub = command("unheard", _unheard, "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
+    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     sub.add_argument("--corpora", help="test on these alone, such as nemo,ased (default: all it was not trained on)")
     sub.add_argument("--out", type=Path, default=Path("runs/unheard"), help="folder for what it answers")
     words = "test an evaluation's networks in noise, rooms, at any gain, through codecs"
@@ -116,28 +119,29 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("behavior", _behavior, words)
     _add_data(sub, "ravdess/, noise/, speech/, ...")
     _add_evaluation(sub)
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
+    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     words = "measure how soon, and how right, a model file answers: of recordings with pauses between them"
     sub = command("answers", _answers, words)
     _add_data(sub, "corpora that the file was not trained on")
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"))
+    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     sub.add_argument("--out", type=Path, default=Path("runs/answers"), help="folder for answers.json and answers.png")
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
     sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
-    sub.add_argument("--corpus", choices=CORPORA, help="which corpus it is, where the folder's name does not say")
+    words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
+    sub.add_argument("--corpus", choices=CORPORA, metavar="NAME", help=words)
     sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
     sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
-    sub.add_argument("run", type=Path)
+    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
     _add_evaluation(sub)
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
-    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"))
+    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", _report, words)
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"))
+    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     sub.add_argument("--out", type=Path, help="the Markdown (default: models/README.md, unless --html is given)")
     sub.add_argument("--html", type=Path, metavar="FILE", help="a page that holds its pictures and loads nothing")
     words = "for the page: the evaluation that the card is about, for its reliability"
@@ -145,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     words = "for the page: folder of corpora, for examples of those that the model was trained on"
     sub.add_argument("--data", type=Path, help=words)
     return parser
+
+
+def _page(command: str) -> tuple[str | None, str | None]:
+    from affectd_train.help import page
+
+    return page(command)
 
 
 def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:
@@ -159,7 +169,9 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     _add_data(sub, "ravdess/, tess/, cremad/, ...")
     sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
     sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe")
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe, see below"
+    )
 
 
 def _names(*paths: Path) -> str:

@@ -143,10 +143,18 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
     >>> np.concatenate([*wav_blocks("clip.wav", 16000)]).shape
     (8000,)
     """
+    return wav_sound(path, sample_rate, channel)[0]
+
+
+def wav_sound(
+    path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix"
+) -> tuple[Iterator[Block], float]:
+    """Open a WAV file as `wav_blocks` does, and return also its length in seconds."""
     # Imported here and below: a microphone needs nothing of it, and it costs memory.
     from affectd.audio.wav import WavReader
 
-    return _resampled(WavReader(path), sample_rate, channel)
+    wav = WavReader(path)
+    return _resampled(wav, sample_rate, channel), wav.n_samples / wav.sample_rate
 
 
 def stream_blocks(

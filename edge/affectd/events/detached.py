@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from affectd.errors import AffectdError
-from affectd.events.sinks import Several, Sink, as_line
+from affectd.events.sinks import AsLine, Several, Sink, as_line
 from affectd.stdio import write_when_ready, writing_results
 
 _log = logging.getLogger(__name__)
@@ -188,14 +188,18 @@ class Detached:
 
 
 class Descriptor:
-    """Writes one JSON object per line to a file descriptor, without a buffer whose lock a blocked thread would hold."""
+    """Writes one line an event to a file descriptor, without a buffer whose lock a blocked thread would hold.
 
-    def __init__(self, descriptor: int) -> None:
+    `as_line` makes the line: a JSON object, or what people or spreadsheets read.
+    """
+
+    def __init__(self, descriptor: int, as_line: AsLine = as_line) -> None:
         # Never closed: a thread that is blocked at the end may still hold it.
         self._descriptor = os.dup(descriptor)
+        self._as_line = as_line
 
     def write(self, event: Mapping[str, object]) -> None:
-        """Write a JSON object on one line; raises what `affectd.events.sinks.JsonLines` raises."""
-        data = (as_line(event) + "\n").encode("utf-8", "backslashreplace")
+        """Write an event on one line; raises what `affectd.events.sinks.JsonLines` raises."""
+        data = (self._as_line(event) + "\n").encode("utf-8", "backslashreplace")
         with writing_results():
             write_when_ready(self._descriptor, data)

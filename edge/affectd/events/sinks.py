@@ -7,11 +7,11 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
 from affectd.stdio import printable_lines, writing_results
@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FIRST_BYTES = 1 << 16  # many times an event
 _BEGIN = b'{"schema": '  # of an event
+
+
+AsLine = Callable[[Mapping[str, Any]], str]
+"""Makes a line of an event, printable and without its end, and above the first one perhaps another."""
 
 
 class Sink(Protocol):
@@ -45,6 +49,13 @@ def as_line(event: Mapping[str, object]) -> str:
 class JsonLines:
     """Writes one JSON object per line and flushes it.
 
+    Parameters
+    ----------
+    stream : TextIO
+        Where it writes.
+    lines : callable, optional
+        For who prints events to the stream itself: gets the labels of a model, and returns what makes their lines.
+
     Examples
     --------
     >>> import sys
@@ -52,8 +63,8 @@ class JsonLines:
     {"label": "sad", "probability": 0.9}
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, lines: Callable[[Sequence[str]], AsLine] = lambda labels: as_line) -> None:
+        self.stream, self.lines = stream, lines
 
     def write(self, event: Mapping[str, object]) -> None:
         """Write a JSON object on one line; raises what `write_text` raises."""

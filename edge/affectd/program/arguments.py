@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -16,18 +17,50 @@ class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, width=_columns() - 2, **options)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
+        # Names such as ravdess-emobox are to be typed.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Fill paragraphs; those with indented lines stay as they are."""
+        parts = text.split("\n\n")
+        return "\n\n".join(p if re.search("^  ", p, re.M) else "\n".join(self._split_lines(p, width)) for p in parts)
+
 
 class Parser(argparse.ArgumentParser):
-    """Raises `UsageError` where argparse would print and exit; `show` gets help, without its last newline."""
+    """Raises `UsageError` where argparse would print and exit.
 
-    def __init__(self, show: Callable[[str], object] = print, **options: Any) -> None:
+    Parameters
+    ----------
+    show : callable
+        Gets help, without its last newline.
+    pages : callable, optional
+        Gets the name of a command as it is typed, and returns what help says above and below its options.
+    **options
+        Those of `argparse.ArgumentParser`.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[str], object] = print,
+        pages: Callable[[str], tuple[str | None, str | None]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(formatter_class=_Formatter, **options)
-        self._show = show
+        self._show, self._pages = show, pages
 
     def add_subparsers(self, **options: Any) -> argparse._SubParsersAction[Parser]:  # type: ignore[override]
         """Add commands that show their help in the same way."""
-        options["parser_class"] = lambda **given: Parser(self._show, **given)
+        options["parser_class"] = lambda **given: Parser(self._show, self._pages, **given)
         return super().add_subparsers(**options)
+
+    def format_help(self) -> str:
+        """Return the help; only now its words are looked up."""
+        if self._pages is not None:
+            self.description, self.epilog = self._pages(self.prog)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise it."""

@@ -24,7 +24,7 @@ def html(timeline: Timeline, *, is_first: bool) -> str:
     return _filled(
         _file("page.html"),
         title=escape(recording(timeline)),
-        headline=escape(headline(timeline)),
+        headline=escape(headline(timeline)).replace(" %", "&nbsp;%"),
         description=description(timeline),
         seconds=f"{timeline.seconds:g}",
         # What an arrow key moves by.

@@ -119,9 +119,9 @@ class Hub:
 
     def snapshot(self, state: str) -> Message:
         """Return the first message of a stream; `state` is an object in JSON."""
-        hour = ", ".join(map(as_line, self._hour.segments()))
+        # In one call: an hour may have thousands of segments.
+        rest = as_line({"hour": self._hour.segments(), "now_seconds": round(self.now_seconds, 3)})
+        events = ", ".join(self._events)
         return message(
-            "snapshot",
-            f'{{"state": {state}, "trace": {self._trace}, "events": [{", ".join(self._events)}],'
-            f' "hour": [{hour}], "now_seconds": {round(self.now_seconds, 3)}}}',
+            "snapshot", f'{{"state": {state}, "trace": {self._trace}, "events": [{events}], {rest.removeprefix("{")}'
         )

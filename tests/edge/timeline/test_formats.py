@@ -94,6 +94,10 @@ def test_praatio_reads_the_textgrid(tmp_path: Path, make: Callable[[], Timeline]
         assert [entry.end for entry in entries] == [*(entry.start for entry in entries[1:]), found.seconds]
 
 
+def test_a_quotation_mark_is_doubled_as_praat_wants_it() -> None:
+    assert 'text = "say ""no"""' in texts.textgrid(nasty(), is_first=True)
+
+
 @pytest.mark.parametrize("make", [timeline, nasty], ids=["talk", "nasty"])
 def test_webvtt_reads_the_subtitles(make: Callable[[], Timeline]) -> None:
     found = make()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import jsonschema
@@ -67,6 +67,10 @@ def everything_at_once(samples: np.ndarray, config: Config) -> tuple[np.ndarray,
     return bands, np.zeros(len(level), np.bool_) if speech is None else speech.opened
 
 
+def pauses(is_open: np.ndarray) -> list[int]:
+    return [len(list(same)) for flag, same in itertools.groupby(is_open.tolist()) if not flag]
+
+
 PARTS = st.lists(
     st.tuples(st.sampled_from(["word", "pause", "noise"]), st.floats(0.05, 2.5), st.floats(-50, 0)),
     min_size=1,
@@ -124,11 +128,15 @@ def test_the_lines_are_the_same_whatever_the_block_size(size: int) -> None:
 
 
 def test_each_context_lies_around_its_stride_as_far_as_the_utterance_reaches() -> None:
-    n_frames = 60
-    samples = as_int16(np.concatenate([SPEECH, gain(syllables(0.3), -10), silence(2)]))
+    n_frames = 120
+    # The pauses are shorter than the pre-roll, which must not reach into the utterance before.
+    pause, word = silence(0.7), gain(syllables(0.5), -20)
+    samples = as_int16(np.concatenate([SPEECH, word, pause, word, pause, gain(syllables(3), -20), silence(2)]))
+    config = Config(gate=GateConfig(hangover_seconds=0.1, preroll_seconds=2.0))
     network = FakeNetwork(n_frames=n_frames)
-    lines = opened(traced(samples, network))
-    bands, is_open = everything_at_once(samples, CONFIG)
+    lines = opened(traced(samples, network, config))
+    bands, is_open = everything_at_once(samples, config)
+    assert any(1 < length < preroll_frames(config.gate, SPEC.frame_rate) for length in pauses(is_open))
     mfcc, closed_at = Mfcc(SPEC), 0
     assert len(network.calls) == len(lines) > 20
     for line, call in zip(lines, network.calls, strict=True):
@@ -136,7 +144,7 @@ def test_each_context_lies_around_its_stride_as_far_as_the_utterance_reaches() -
         opening = first - int(is_open[:first][::-1].argmin())
         closing = stop + int(np.append(~is_open[stop:], True).argmax())
         closed_at = max((k for k in range(1, opening) if is_open[k - 1] and not is_open[k]), default=0)
-        begin = max(closed_at, opening - preroll_frames(CONFIG.gate, SPEC.frame_rate))
+        begin = max(closed_at, opening - preroll_frames(config.gate, SPEC.frame_rate))
         middle = (first + stop) // 2
         start = max(begin, min(middle - n_frames // 2, closing - n_frames))
         heard = bands[start : min(start + n_frames, closing)]
@@ -210,6 +218,14 @@ def test_the_best_guess_changes_within_doubt_by_the_rule_of_the_device() -> None
     assert joined[0].end_seconds == joined[1].start_seconds
 
 
+def test_the_best_guess_of_an_utterance_does_not_wait_for_what_the_one_before_was() -> None:
+    config = Config(smoothing=SmoothingConfig(uncertain=1.0, average_seconds=0.0))
+    n = len(opened(traced(SPEECH, FakeNetwork(), config)))
+    network = FakeNetwork("c" * (n - 2) + "hh" + "a" * n)
+    joined = list(segments(traced(np.concatenate([SPEECH, SPEECH]), network, config), guesses()))
+    assert [segment.best_guess for segment in joined] == ["calm", "happy", "angry"]
+
+
 def test_the_lines_have_the_schema_of_the_trace_and_the_time_of_the_sound() -> None:
     validator = jsonschema.Draft202012Validator(trace_schema())
     lines = list(trace(Counted([CONVERSATION]), Classifier(tiny_model()), CONFIG, began=1e9))
@@ -225,11 +241,18 @@ class Forgetful(FakeNetwork):
 
 
 def memory_for(pattern: list[np.ndarray], n: int) -> int:
-    """The most that is allocated at a time while a recording of n times the same parts is traced, in bytes."""
-    sound = Counted(itertools.chain.from_iterable(itertools.repeat(pattern, n)))
+    """The most that is allocated in the second half of a recording of n times the same parts, in bytes."""
+    pieces = [piece for part in pattern for piece in np.array_split(part, len(part) // 2000)]
+
+    def sound() -> Iterator[np.ndarray]:
+        for k in range(n):
+            if k == n // 2:
+                tracemalloc.reset_peak()  # what is made at the start and dropped again is more
+            yield from pieces
+
     tracemalloc.start()
     try:
-        for _ in segments(trace(sound, Forgetful(), CONFIG), guesses()):  # type: ignore[arg-type]
+        for _ in segments(trace(Counted(sound()), Forgetful(), CONFIG), guesses()):  # type: ignore[arg-type]
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:

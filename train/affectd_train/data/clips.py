@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectd_train.folders import Skipped
+from affectd.folders import Skipped
 
 
 @dataclass(frozen=True, order=True)

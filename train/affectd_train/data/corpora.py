@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TextIO
 
 from affectd.errors import DataError, NoInputError
+from affectd.folders import Skipped, walk
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.file_names import LAYOUTS, Misnamed
 from affectd_train.data.label_tables import NEEDED, TABLE, read_table
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, Skipped, find_folders, say_skipped, walk
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, say_skipped
 
 _SUFFIXES = AUDIO_SUFFIXES | {".mp4"}  # videos are named in the same way, and their name gives the better reason
 

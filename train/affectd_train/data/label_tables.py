@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from affectd.errors import DataError
+from affectd.folders import Skipped, walk
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABEL_OF_CODE
 from affectd_train.data.recordings import find_damage
-from affectd_train.folders import AUDIO_SUFFIXES, Skipped, walk
+from affectd_train.folders import AUDIO_SUFFIXES
 
 TABLE = "labels.csv"
 NEEDED = ("file", "speaker", "emotion")

@@ -17,7 +17,8 @@ from affectd.arrays import Float32
 from affectd.audio.resampler import Resampler
 from affectd.audio.wav_format import HIGHEST_RATE
 from affectd.errors import DataError, NoInputError
-from affectd_train.folders import Skipped, say_skipped
+from affectd.folders import Skipped
+from affectd_train.folders import say_skipped
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip

@@ -20,6 +20,7 @@ from affectd.config.sections import GateConfig
 from affectd.errors import DataError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
+from affectd.folders import Skipped
 from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
@@ -27,7 +28,7 @@ from affectd_train.data.logmel import load_logmel, logmel_level
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
 from affectd_train.files import in_parallel, write_arrays
-from affectd_train.folders import Skipped, say_skipped
+from affectd_train.folders import say_skipped
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from affectd.errors import UsageError
 from affectd.features.spec import FeatureSpec
@@ -47,30 +48,50 @@ class Recipe:
 
     # More cepstra than is usual: 40 do not hold the harmonics of a low voice, 64 do.
     spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
-    n_frames: int = 188  # 3.0 s
-    pretrain_frames: int = 128  # 2.0 s, as long as most clips: faster, and no worse than with the silence before them
+    n_frames: int = 188
+    """Frames that the network sees, 16 ms each: 3.0 s of sound."""
+    pretrain_frames: int = 128
+    """Frames that it sees while it is pretrained: 2.0 s, as long as most clips, which is faster and no worse."""
     corpora: tuple[str, ...] = ORIGINAL
     target: str = "ravdess"
     shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})  # of a batch
-    target_share: float = 0.5  # of the batches of fine-tuning
-    augmented_copies: int = 4  # of every recording, each in another voice; fewer of large corpora, see `versions`
+    target_share: float = 0.5
+    """Share of the batches of fine-tuning that is of the target, the corpus that the protocol tests on."""
+    augmented_copies: int = 4
+    """Copies of every recording, each in another voice; of large corpora there are fewer."""
     batch_size: int = 64
+    """Clips in a batch."""
     label_smoothing: float = 0.05
+    """Share of the target probabilities that is spread over all labels."""
     teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
-    teacher_share: float = 0.5  # of the target probabilities; the rest is the label's
-    hint_weight: float = 1.0  # of the squared error of the hints, beside the cross-entropy
-    frame_weight: float = 1.0  # of that of the frames' hints; 0 does without them
-    n_embedding: int = 0  # numbers that the int8 network gives instead of logits, with a head behind them; 0: logits
-    tilt_db: float = 2.0  # how far the microphones that clips are made to come from differ
+    teacher_share: float = 0.5
+    """Share of the target probabilities that the teacher gives; the rest is the label's."""
+    hint_weight: float = 1.0
+    """Weight of the squared error of the teacher's hints, beside the cross-entropy."""
+    frame_weight: float = 1.0
+    """Weight of the squared error of the hints for single frames; 0 does without them."""
+    n_embedding: int = 0
+    """Numbers that the int8 network gives instead of logits, for a head that gets to know a place; 0: logits."""
+    tilt_db: float = 2.0
+    """How far the microphones that clips are made to come from differ in tone, dB."""
     weight_decay: float = 0.01
+    """How strongly weights are drawn towards 0."""
     pretrain_steps: int = 8000
+    """Batches of pretraining, on every corpus but the target."""
     pretrain_rate: float = 6e-3
+    """Highest learning rate of pretraining."""
     finetune_steps: int = 3500
+    """Batches of fine-tuning, on the target and a part of the others."""
     finetune_rate: float = 2e-3
+    """Highest learning rate of fine-tuning."""
     save_every: int = 200
+    """Batches between two checkpoints, from which an interrupted training goes on."""
     seed: int = 0
-    everyday_by_source: int = 0  # 1: whole sources of everyday speech train, see `everyday_speech`; 0: half of one
-    noise_floor: int = 0  # 1: every clip gets a floor of noise, so that digital silence does not tell a corpus
+    """Number from which all that is random follows."""
+    everyday_by_source: int = 0
+    """1: whole sources of everyday speech train and the others test; 0: half of one source trains."""
+    noise_floor: int = 0
+    """1: every clip gets a floor of noise, so that digital silence does not tell a corpus; 0: none."""
 
     def as_json(self) -> dict[str, Any]:
         """Return all fields, fit for JSON: of the teacher what it is, not where it lies.
@@ -124,6 +145,8 @@ _RANGES: dict[str, tuple[int, int]] = {
 }
 """Lowest and highest value of numbers that are not 0 or more."""
 
+_USUAL = (0, 2**31 - 1)
+
 _OTHER_PHASE = {
     "pretrain_steps": "finetune_steps",
     "pretrain_rate": "finetune_rate",
@@ -157,7 +180,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     1.0
     """
     changes: dict[str, Any] = {}
-    numbers = {key: value for key, value in dataclasses.asdict(Recipe()).items() if isinstance(value, int | float)}
+    numbers = _numbers()
     for setting in settings:
         key, _, value = setting.partition("=")
         if key not in numbers:
@@ -168,12 +191,56 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             changes[key] = type(numbers[key])(value)
         except (ValueError, OverflowError):
             raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
-        lowest, highest = _RANGES.get(key, (0, 2**31 - 1))
+        lowest, highest = _RANGES.get(key, _USUAL)
         if changes[key] < lowest:
             raise UsageError(f"--set {setting}: must be {lowest} or more")
         if not changes[key] <= highest:  # nor is NaN
             raise UsageError(f"--set {setting}: must be {highest} or less")
     return dataclasses.replace(recipe, **changes)
+
+
+class Number(NamedTuple):
+    """A number of the recipe that ``--set`` changes."""
+
+    key: str
+    kind: str
+    """``int`` or ``float``."""
+    default: float
+    lowest: float
+    highest: float
+    words: str
+    """The sentence about it."""
+
+
+def documented_numbers() -> list[Number]:
+    """Return every number that `with_settings` changes, with the sentence below it in `Recipe`.
+
+    Examples
+    --------
+    >>> [number.words for number in documented_numbers() if number.key == "batch_size"]
+    ['Clips in a batch.']
+    """
+    import ast
+
+    (recipe,) = (
+        node
+        for node in ast.parse(Path(__file__).read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == Recipe.__name__
+    )
+    sentences = {
+        statement.target.id: below.value.value
+        for statement, below in itertools.pairwise(recipe.body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+    return [
+        Number(key, type(value).__name__, value, *_RANGES.get(key, _USUAL), str(sentences[key]))
+        for key, value in _numbers().items()
+    ]
+
+
+def _numbers() -> dict[str, int | float]:
+    return {key: value for key, value in dataclasses.asdict(Recipe()).items() if isinstance(value, int | float)}
 
 
 def options_of(recipe: Mapping[str, Any]) -> str:

@@ -1,0 +1,97 @@
+"""What `affectd devices` and `affectd model` print, as text and as rows of CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from affectd.words.layout import Column, Layout, facts, width_of
+from affectd.words.rows import Rows, flat, row
+
+_FIELDS = ("index", "name", "names", "n_channels", "sample_rate", "sample_rates", "level_dbfs")
+_FLOOR_DBFS = -120.0  # of digital silence
+
+
+def devices_text(microphones: Sequence[Mapping[str, Any]], room: int | None) -> Iterator[str]:
+    """Yield the lines about microphones, as of `affectd.audio.devices.ListedMicrophone`."""
+    if not microphones:
+        return
+    tables = [(_names(found), found) for found in microphones]
+    layout = Layout(
+        [
+            Column("NAME FOR [audio] device", max(width_of(name) for names, _ in tables for name in names)),
+            Column("LEVEL NOW", len("cannot open"), is_right=True),
+            Column("CHANNELS", 3, is_right=True, is_optional=True),
+            Column("RATES, kHz", max(len(_rates(found)) for found in microphones), is_optional=True),
+            Column("MICROPHONE", max(width_of(found["name"]) for found in microphones), is_elastic=True),
+        ],
+        room,
+    )
+    yield layout.titles()
+    for names, found in tables:
+        yield layout.line([names[0], _level(found), str(found["n_channels"]), _rates(found), found["name"]])
+        yield from (layout.line([name, "", "", "", ""]) for name in names[1:])
+
+
+def devices_rows(microphones: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the rows of microphones."""
+    rows = Rows(_FIELDS)
+    yield rows.titles()
+    yield from map(rows.line, microphones)
+
+
+def model_text(found: Mapping[str, Any], room: int | None) -> Iterator[str]:
+    """Yield the lines about a model, as of `affectd.recognition.classifier.describe`."""
+    return facts(_model_facts(found), room)
+
+
+def model_rows(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a row for each fact about a model."""
+    yield row(["field", "value"])
+    yield from map(row, flat(found))
+
+
+def _names(found: Mapping[str, Any]) -> Sequence[str]:
+    return found["names"] or ["(none)"]
+
+
+def _level(found: Mapping[str, Any]) -> str:
+    level = found["level_dbfs"]
+    if level is None:
+        return "cannot open"
+    return "silence" if level <= _FLOOR_DBFS else f"{level:.1f} dB"
+
+
+def _rates(found: Mapping[str, Any]) -> str:
+    return " ".join(f"{rate / 1000:g}" for rate in found["sample_rates"])
+
+
+def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    features, (_, n_frames, _) = found["features"], found["input"]
+    seconds = n_frames * features["hop_length"] / features["sample_rate"]
+    yield "model", f"{found['model']}, {found['bytes'] / 1000:.0f} kB, {found['path']}"
+    yield "labels", " ".join(found["labels"])
+    yield "hears", f"{seconds:.1f} s at a time, as {features['n_mfcc']} MFCCs of sound at {features['sample_rate']} Hz"
+    yield "uncertain", f"below a probability of {found['thresholds']['uncertain']:g}"
+    yield "run by", found["runtime"]
+    yield from _card_facts(found["card"])
+    if "baseline" in found:
+        yield "places", "it gets to know the place where it listens: affectd baseline"
+    if "self_test" in found:
+        differences = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in found["self_test"].items())
+        yield "self-test", f"passed: this device computes it correctly ({differences})"
+
+
+def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what people ask of a card; a card may hold anything, or nothing."""
+    data = card.get("data")
+    known = [part for part in data if isinstance(part, dict)] if isinstance(data, list) else []
+    if known:
+        corpora = (f"{part.get('corpus')} ({part.get('clips')} clips, {part.get('terms')})" for part in known)
+        yield "trained on", ", ".join(corpora)
+    if isinstance(use := card.get("use"), str):
+        yield "use", use
+    evaluation = card["evaluation"] if isinstance(card.get("evaluation"), dict) else {}
+    any_label = evaluation.get("any_label")
+    if isinstance(any_label, dict) and isinstance(right := any_label.get("int8"), int | float):
+        yield "accuracy", f"{100 * right:.0f} %, mean of the labels, about actors ({evaluation.get('protocol')})"

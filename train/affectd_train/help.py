@@ -1,0 +1,144 @@
+"""What ``--help`` and the manual page say of each command besides its options; imported only for them."""
+
+from __future__ import annotations
+
+import textwrap
+
+from affectd import errors
+from affectd.program.help import Example, Page, codes
+from affectd_train.training.recipe import documented_numbers
+
+_CODES = codes(
+    errors.DataError,
+    errors.NoInputError,
+    errors.UnavailableError,
+    errors.ModelFileError,
+    others=[
+        (74, "a file cannot be read or written"),
+        (130, "interrupted by Ctrl-C; the same command goes on where it was"),
+    ],
+)
+
+
+def recipe_numbers() -> str:
+    """Return what ``--set`` changes: each number with its type, default and range, and the sentence about it."""
+    lines = ["numbers of the recipe, for --set KEY=VALUE:"]
+    for key, kind, default, lowest, highest, words in documented_numbers():
+        bounds = f"{lowest} or more" if highest == 2**31 - 1 else f"{lowest} to {highest}"
+        lines.append(f"  {key}={default:g}  ({kind}, {bounds})")
+        lines += textwrap.wrap(words, 72, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def page(command: str) -> tuple[str | None, str | None]:
+    """Return what help says above and below the options of a command."""
+    found = PAGES.get(command)
+    if found is None:
+        return None, None
+    numbers = f"{recipe_numbers()}\n\n" if command in WITH_NUMBERS else ""
+    return found.about, numbers + found.epilog()
+
+
+WITH_NUMBERS = ("affectd-train", "affectd-train fit", "affectd-train evaluate")
+"""Commands whose help lists the numbers of the recipe: those that have ``--set``, and the program itself."""
+
+PAGES = {
+    "affectd-train": Page(
+        "Makes model files for affectd on a desktop, from recordings of acted emotions: trains a network, tests it on"
+        " people it never heard, makes it small, and packs it with a card that says what it can. Every step shows how"
+        " far it is; stopped, it goes on where it was. The commands below follow each other in this order: evaluate,"
+        " fit, quantize, pack, report.",
+        (
+            Example("affectd-train explore DATA", "see what is in the recordings"),
+            Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "train and test on strangers"),
+            Example("affectd-train fit --data DATA --set seed=3", "train on every speaker, with another seed"),
+        ),
+        _CODES,
+    ),
+    "affectd-train fit": Page(
+        "Trains the network on the recordings of every speaker, for a file that is given away. How right it will be"
+        " about strangers is what evaluate says. Takes hours on a computer without a graphics card.",
+        (
+            Example("affectd-train fit --data DATA --out runs/final", "train by the recipe of the shipped file"),
+            Example("affectd-train fit --data DATA --corpora cremad,emodb", "on corpora that allow commercial use"),
+            Example("affectd-train fit --data DATA --set pretrain_steps=500 --set finetune_steps=200", "a short try"),
+        ),
+        _CODES,
+    ),
+    "affectd-train quantize": Page(
+        "Turns the trained network of a run into whole numbers of 8 bits, which small computers compute quickly.",
+        (Example("affectd-train quantize runs/final", "after fit"),),
+        _CODES,
+    ),
+    "affectd-train evaluate": Page(
+        "Trains and tests by a protocol of the literature, each network on people that it did not hear in training, and"
+        " prints how right it was as JSON.",
+        (
+            Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "the protocol of the shipped file"),
+            Example("affectd-train evaluate --data DATA --protocol emodb-loso", "one speaker of EmoDB after the other"),
+        ),
+        _CODES,
+    ),
+    "affectd-train unheard": Page(
+        "Tests a model file on corpora of which nothing was in its training, as a room of strangers is, and prints how"
+        " right it was as JSON.",
+        (
+            Example("affectd-train unheard models/affectd.tflite --data DATA", "on all that there are"),
+            Example("affectd-train unheard --data DATA --corpora nemo,ased", "on two of them"),
+        ),
+        _CODES,
+    ),
+    "affectd-train robustness": Page(
+        "Tests the networks of an evaluation on the same recordings in noise, in rooms, louder and softer, and through"
+        " the codecs of telephones, and prints how right they were as JSON.",
+        (
+            Example("affectd-train robustness --data DATA --evaluation runs/ravdess-emobox", "all recordings"),
+            Example("affectd-train robustness --data DATA --every 10", "every tenth, for a first look"),
+        ),
+        _CODES,
+    ),
+    "affectd-train behavior": Page(
+        "Plays everyday speech, noise and changing voices to the device, and counts and times its events.",
+        (Example("affectd-train behavior --data DATA --evaluation runs/ravdess-emobox", "the shipped file"),),
+        _CODES,
+    ),
+    "affectd-train answers": Page(
+        "Plays recordings with pauses between them to the device, and measures how soon the first event of each comes,"
+        " and how right it is.",
+        (Example("affectd-train answers --data DATA", "the shipped file"),),
+        _CODES,
+    ),
+    "affectd-train pictures": Page(
+        "Draws what an evaluation found: confusion, reliability, coverage, robustness, learning.",
+        (Example("affectd-train pictures --evaluation runs/ravdess-emobox --out pictures", "into a folder"),),
+        _CODES,
+    ),
+    "affectd-train explore": Page(
+        "Draws what is in a folder of corpora, before anything is trained on it.",
+        (
+            Example("affectd-train explore DATA --out pictures", "all corpora in a folder"),
+            Example("affectd-train explore DATA/emodb --out pictures", "one of them"),
+        ),
+        _CODES,
+    ),
+    "affectd-train pack": Page(
+        "Writes the file that affectd reads: the network of a run, how sure it may be, what it needs to know of sound,"
+        " and the card with what was measured.",
+        (
+            Example(
+                "affectd-train pack runs/final --evaluation runs/ravdess-emobox --out mine.tflite",
+                "after quantize and evaluate",
+            ),
+        ),
+        _CODES,
+    ),
+    "affectd-train report": Page(
+        "Writes the card that a model file carries, as Markdown or as one page with pictures.",
+        (
+            Example("affectd-train report models/affectd.tflite --out card.md", "of the shipped file"),
+            Example("affectd-train report models/affectd.tflite --html card.html", "as a page"),
+        ),
+        _CODES,
+    ),
+}
+"""The command, with the name of its program -> its page."""
