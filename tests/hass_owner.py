@@ -74,15 +74,17 @@ class Owner:
         return answer["result"]
 
     def save_automation(self, identity: str, automation: dict[str, Any]) -> None:
-        """Save an automation as its editor does: it is checked, written into automations.yaml, and begins."""
+        """Save an automation as its editor does: it is checked, written into automations.yaml, and waits."""
         self._call(f"/api/config/automation/config/{identity}", automation)
+        wait_until(lambda: self.is_idle(identity), 120.0, f"the automation {identity} waits")
 
-        def begun() -> bool:
-            return any(
-                (state["attributes"].get("id"), state["state"]) == (identity, "on") for state in self.ask("get_states")
-            )
-
-        wait_until(begun, 120.0, f"the automation {identity} begins")
+    def is_idle(self, identity: str) -> bool:
+        """Return whether this automation waits for its triggers and does nothing."""
+        return any(
+            state["state"] == "on" and not state["attributes"]["current"]
+            for state in self.ask("get_states")
+            if state["attributes"].get("id") == identity
+        )
 
     def entities(self, device: str) -> dict[str, Any]:
         """Return what the registry knows of each entity of a device, by its unique id."""

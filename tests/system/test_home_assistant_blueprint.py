@@ -72,7 +72,7 @@ class House:
         given = {**where, "actions": begin, **inputs}
         # Its name must not be that of the device, for it is no entity of it.
         use = {"alias": f"Lamp {next(_numbers)}", "use_blueprint": {"path": self.blueprints[name], "input": given}}
-        self.owner.save_automation(topic.replace("/", "-"), use)
+        self.owner.save_automation(f"{device}-{name}", use)
         return topic
 
 
@@ -193,8 +193,12 @@ def test_without_a_pause_it_begins_every_time_and_with_other_emotions_at_these(
 ) -> None:
     topic = house.automate(device.name, name, pause=0, emotions=["happy", "calm"])
     with Subscriber(house.broker.observer_port, topic) as lamp:
-        for label in ("happy", "angry", "calm"):
-            device.hear(label)
+        device.hear("happy")
+        # While it is still at work, nothing begins it.
+        lamp.wait_for(topic, f"{device.name}: happy, 90 %", seconds=ANSWER_SECONDS)
+        wait_until(lambda: house.owner.is_idle(f"{device.name}-{name}"), ANSWER_SECONDS)
+        device.hear("angry")
+        device.hear("calm")
         lamp.wait_for(topic, f"{device.name}: calm, 90 %", seconds=ANSWER_SECONDS)
         assert lamp.payloads(topic) == [f"{device.name}: {label}, 90 %" for label in ("happy", "calm")]
 

@@ -21,7 +21,7 @@ import pytest
 
 from affectd.events.event import event_schema
 from affectd.recognition.model_file import find_model
-from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
+from broker import PATIENCE_SECONDS, Broker, Subscriber, free_port, needs_mosquitto, wait_until
 from fake_broker import FakeBroker
 from sounds import gain, silence, syllables
 
@@ -374,6 +374,24 @@ def test_home_assistant_may_use_other_topics(broker: Broker, tmp_path: Path) -> 
             finish(program)
         assert device.run("forget").returncode == 0
         assert broker.retained(discovery) is None
+
+
+@pytest.mark.parametrize(("bind", "is_found"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_home_assistant_is_led_to_a_page_that_others_may_open(
+    broker: Broker, tmp_path: Path, bind: str, is_found: bool
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+    device = Device(tmp_path, broker.port, WEB_ENABLED=True, WEB_BIND=bind, WEB_PORT=free_port(), WEB_TOKEN_FILE=token)
+    with Subscriber(broker.port, DISCOVERY) as subscriber:
+        assert device.run("run", "--source", str(DEMO)).returncode == 0
+        subscriber.wait_for(DISCOVERY)
+        about = json.loads(subscriber.payloads(DISCOVERY)[0])["dev"]
+    assert ("configuration_url" in about) == is_found
+    if is_found:
+        name = socket.gethostname() if "." in socket.gethostname() else f"{socket.gethostname()}.local"
+        assert about["configuration_url"] == f"http://{name}:{device.environment['AFFECTD_WEB_PORT']}/"
 
 
 def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path) -> None:

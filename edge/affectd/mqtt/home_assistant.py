@@ -19,7 +19,7 @@ _STALE_SECONDS = 10.0
 
 # What Home Assistant writes into its log beside a device that it cannot make: its own page about such devices.
 _SUPPORT_URL = "https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery"
-_EVERY_ADDRESS = ("", "0.0.0.0", "::")
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 
 _AVAILABILITY = "{{ 'online' if value == 'online' else 'offline' }}"
 _COMMANDS_ARRIVE = "{{ 'online' if value in ('ON', 'OFF') else 'offline' }}"

@@ -15,6 +15,7 @@ discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,7 +30,7 @@ from affectd.config.state import Folders
 from affectd.errors import UnavailableError
 from affectd.events.sinks import as_line
 from affectd.mqtt.connection import Connection, Publication
-from affectd.mqtt.home_assistant import discovery
+from affectd.mqtt.home_assistant import discovery, page_url
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.state import CurrentState
 from affectd.mqtt.telemetry import Meter, Telemetry
@@ -104,6 +105,12 @@ class Publisher:
                 period_seconds=config.telemetry.period_seconds,
                 version=__version__,
                 settles=settled is not None,
+                page=page_url(
+                    enabled=config.web.enabled,
+                    bind=config.web.bind,
+                    port=config.web.port,
+                    machine=os.uname().nodename,
+                ),
             )
         self._announcement = Publication(topics.discovery, announcement, retain=True)
         subscriptions: dict[str, Callable[[bytes, bool], None]] = {}
