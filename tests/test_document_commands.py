@@ -24,7 +24,7 @@ OTHERS = {
     "systemd-ask-password",
     *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano"),
     *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
-    *("do", "done"),
+    *("do", "done", "less", "python3"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -139,7 +139,9 @@ def test_a_wrong_command_is_noticed(wrong: str) -> None:
 def test_the_quick_commands_run(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     shutil.copy(REPOSITORY / "scripts" / "affectd.toml", tmp_path / "scripts")
-    shutil.copy(REPOSITORY / "tests" / "data" / "demo.wav", tmp_path / "talk.wav")
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    for copy in ("talk.wav", "tests/data/demo.wav"):
+        shutil.copy(REPOSITORY / "tests" / "data" / "demo.wav", tmp_path / copy)
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "affectd").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m affectd "$@"\n')

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from affectd.recognition.classifier import Network, load_classifier
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.smoothing import uncertain_threshold
 from affectd.stdio import print_error
-from affectd.words.emotions import duration
 from affectd.words.progress import Progress
 
 STDIN = "-"
@@ -117,20 +115,8 @@ class _Sound:
             blocks, seconds = stdin_blocks(self._sample_rate, self._config.audio.channel, _READER), None
         else:
             blocks, seconds = wav_sound(path, self._sample_rate, self._config.audio.channel)
-        return self._shown(path, blocks, seconds)
-
-    def _shown(self, path: str, blocks: Iterable[Float32], seconds: float | None) -> Iterator[Float32]:
-        n_samples = 0
-        for block in blocks:
-            n_samples += len(block)
-            self._progress.show(partial(self._sentence, path, n_samples / self._sample_rate, seconds))
-            yield block
-
-    def _sentence(self, path: str, heard_seconds: float, seconds: float | None) -> str:
         count = f"{self._n} of {len(self._paths)}, " if len(self._paths) > 1 else ""
-        name = "standard input" if path == STDIN else os.path.basename(path)
-        end = "" if seconds is None else f" of {duration(seconds)}"
-        return f"{count}{duration(heard_seconds)}{end} of {name}"
+        return self._progress.through(blocks, self._sample_rate, seconds, path, count)
 
 
 def _recordings_in(folder: Path) -> list[str]:

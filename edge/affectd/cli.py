@@ -62,7 +62,7 @@ def _parser(out: TextIO) -> Parser:
     run = commands.add_parser("run", parents=[*parents, formats], help="print events until the sound ends")
     run.add_argument("--realtime", action="store_true", help="play a file at the speed it was recorded")
     run.add_argument("--began", metavar="TIME", help="when the recording began: its events carry the time of the sound")
-    run.add_argument("--trace", metavar="FILE|-", help="also one JSON line a stride: what is heard, believed, and why")
+    run.add_argument("--trace", metavar="FILE|-", help="also four JSON lines a second: what is heard, and why")
     run.set_defaults(command=_run)
 
     watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
@@ -79,11 +79,11 @@ def _parser(out: TextIO) -> Parser:
 
     timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
     timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
-    words = "table for people (default), csv, json, trace: a JSON line a stride; audacity, textgrid, vtt, svg, html"
+    words = "table (default), csv, json, trace (JSON, four lines a second), audacity, textgrid, vtt, svg, html"
     timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
     words = "shares of the speech in each period of so many seconds, such as 60"
     timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
-    timeline.add_argument("--began", metavar="TIME", help="when the recording began, for the times of day")
+    timeline.add_argument("--began", metavar="TIME", help="when the recording began, such as 2026-01-31T14:30")
     timeline.set_defaults(command=_timeline)
 
     record = commands.add_parser(

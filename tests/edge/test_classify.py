@@ -192,14 +192,15 @@ def test_standard_input_that_is_no_sound_is_a_sentence(model: Path, content: byt
     assert (b"| affectd classify -" in done.stderr) == content.startswith(b"ID3")
 
 
-def test_long_work_says_how_far_it_is_in_a_line_that_goes_away(model: Path) -> None:
+@pytest.mark.parametrize("command", ["classify", "timeline"])
+def test_long_work_says_how_far_it_is_in_a_line_that_goes_away(model: Path, command: str) -> None:
     screen, terminal = pty.openpty()
-    command = [*COMMAND, "-", "--model", str(model)]
+    words = [sys.executable, "-m", "affectd", command, "-", "--format", "json", "--model", str(model)]
     second = (gain(syllables(1), -12) * 32767).astype("<i2").tobytes()
     shown, until = b"", time.monotonic() + PATIENCE_SECONDS
     environment = {**os.environ, "TERM": "xterm"}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=terminal, env=environment
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=terminal, env=environment
     ) as process:
         os.close(terminal)
         assert process.stdin is not None

@@ -132,7 +132,9 @@ def test_without_a_sound_card_the_microphone_is_an_audio_error(tmp_path: Path) -
     result = run(LISTEN, config)
     assert result.returncode == 74
     assert result.stdout == b""
-    assert result.stderr.decode() == "There is no microphone: PortAudio knows no default input device.\n"
+    assert result.stderr.decode() == (
+        "There is no microphone: PortAudio knows no default input device. Connect one; affectd devices lists it.\n"
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux with smaps_rollup")
@@ -176,4 +178,7 @@ def test_a_person_is_told_at_once_that_there_is_no_microphone(tmp_path: Path) ->
         [sys.executable, "-m", "affectd", "run"], env=alsa(config), capture_output=True, timeout=60, check=False
     )
     assert (result.returncode, result.stdout) == (74, b"")
-    assert result.stderr.decode() == "affectd: There is no microphone: PortAudio knows no default input device.\n"
+    assert result.stderr.decode() == (
+        "affectd: There is no microphone: PortAudio knows no default input device. "
+        "Connect one; affectd devices lists it.\n"
+    )

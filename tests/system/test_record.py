@@ -144,4 +144,7 @@ def test_without_a_microphone_nothing_is_left(card: dict[str, str], out: Path) -
         check=False,
     )
     assert (done.returncode, done.stdout, [*out.iterdir()]) == (74, b"", [])
-    assert done.stderr == b"affectd: There is no microphone: PortAudio knows no default input device.\n"
+    assert done.stderr == (
+        b"affectd: There is no microphone: PortAudio knows no default input device. "
+        b"Connect one; affectd devices lists it.\n"
+    )

@@ -144,7 +144,7 @@ class Origin:
         is_file = self.path is not None
         framed = next((name for name, is_proved in _framed(head) if is_proved), None)
         if kind := _kind(head, _SOUND) or _mpeg_kind(head, is_file=is_file) or framed:
-            return f"{self.name} is {kind}; convert it first: {self.conversion()}."
+            return f"{self.name} is {kind}; convert it first: {self.conversion()}"
         if kind := _kind(head, _NO_SOUND):
             return f"{self.name} is {kind}, not sound."
         if not is_file and _is_text(head, is_all=is_all):

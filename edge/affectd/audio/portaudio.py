@@ -89,7 +89,8 @@ def default_microphone(audio: Any) -> Microphone:
     try:
         return _microphone(audio.get_default_input_device_info())
     except OSError as error:
-        raise MicrophoneError("missing", "There is no microphone: PortAudio knows no default input device.") from error
+        sentence = "There is no microphone: PortAudio knows no default input device."
+        raise MicrophoneError("missing", f"{sentence} Connect one; affectd devices lists it.") from error
 
 
 def _microphone(device: dict[str, Any]) -> Microphone:

@@ -118,7 +118,7 @@ class WavReader:
         if not is_wav(head + b"RIFF....WAVE"[len(head) :]):
             raise DataError(
                 f"{self.path} is not a WAV file: it does not begin with RIFF and WAVE; if it is sound, convert it "
-                f"first: {self.origin.conversion()}."
+                f"first: {self.origin.conversion()}"
             )
         if len(head) < 12:
             raise DataError(f"{self.path} is cut off within its first 12 bytes; record or copy it again.")
@@ -138,7 +138,7 @@ class WavReader:
             raise DataError(
                 f"{self.path} promises {n_bytes} bytes of samples but holds {present} ({self._time(present)}), as "
                 f"when a recording or a copy was interrupted; to keep what is there: "
-                f"{self.origin.conversion('mended.wav')}."
+                f"{self.origin.conversion('mended.wav')}"
             )
         if n_missing > 1:
             self._note(f"has {n_missing} bytes of samples fewer than its header says: it is read to its end")
@@ -151,7 +151,7 @@ class WavReader:
         if n_missing <= 0 and n_bytes % block_align > 1:
             raise DataError(
                 f"{self.path} ends in the middle of a sample: {n_bytes} bytes, {block_align} for each; to keep what is "
-                f"whole: {self.origin.conversion('mended.wav')}."
+                f"whole: {self.origin.conversion('mended.wav')}"
             )
         n_unread = self._n_unexplained(file, n_bytes)
         if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
@@ -186,7 +186,7 @@ def _open(path: Path) -> BinaryIO:
         # Before opening, which blocks for a pipe without a writer.
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise NoInputError(f"{path} is a directory, not a recording.")
+            raise NoInputError(f"{path} is a directory, not a recording; name a file in it.")
         if not stat.S_ISREG(mode):
             raise NoInputError(f"{path} is not a regular file; raw PCM can be given on standard input as -.")
         return path.open("rb")

@@ -69,7 +69,7 @@ class SampleFormat:
         if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
             raise DataError(
                 f"{origin.name} has a sample rate of {self.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be "
-                f"used; convert it first: {origin.conversion(output='-ar 16000 ')}."
+                f"used; convert it first: {origin.conversion(output='-ar 16000 ')}"
             )
         self.low_bits = valid_bits if valid_bits <= 24 and self.bits == 32 and not self.is_float else 0
 
@@ -93,7 +93,7 @@ class SampleFormat:
         return Decoder(self)
 
     def _unsupported(self, sentence: str) -> DataError:
-        return DataError(f"{self.origin.name} {sentence}; convert it first: {self.origin.conversion()}.")
+        return DataError(f"{self.origin.name} {sentence}; convert it first: {self.origin.conversion()}")
 
 
 class Decoder:
@@ -160,7 +160,7 @@ class Decoder:
             origin = self._format.origin
             raise DataError(
                 f"{origin.name} holds a value that is not a finite number at {seconds:.4f} s; to have a click instead: "
-                f"{origin.conversion()}."
+                f"{origin.conversion()}"
             )
         self._n_heard += int(np.count_nonzero(values))
         if peak > 1:
@@ -177,7 +177,7 @@ class Decoder:
             full_scale = next((scale for scale in _OTHER_SCALES if self._peak <= scale), self._peak)
             raise DataError(
                 f"{origin.name} holds floats such as {self._peak:.6g}, so their full scale is not 1; to divide them by "
-                f"{full_scale:.0f}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}."
+                f"{full_scale:.0f}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}"
             )
         if is_first:
             _log.warning("%s has samples beyond full scale, such as %.4g; they are clipped", origin.name, peak)

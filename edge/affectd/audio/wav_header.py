@@ -86,7 +86,7 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
         skip(file, size + size % 2 - len(content))
         offset += size + size % 2
     if format is None:
-        raise DataError(f"{origin.name} has no fmt chunk before its samples; convert it first: {origin.conversion()}.")
+        raise DataError(f"{origin.name} has no fmt chunk before its samples; convert it first: {origin.conversion()}")
     if size == WRAP - 1 and long_size is not None:
         return Header(format, long_size, is_long=True, offset=offset)
     return Header(format, size, is_long=False, offset=offset)

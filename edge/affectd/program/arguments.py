@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from affectd.errors import UsageError
@@ -62,9 +62,32 @@ class Parser(argparse.ArgumentParser):
             self.description, self.epilog = self._pages(self.prog)
         return super().format_help()
 
+    def parse_known_args(self, *given: Any, **options: Any) -> Any:
+        """Refuse what is left over here, where it is known which command it was given to."""
+        found, rest = super().parse_known_args(*given, **options)
+        if rest:
+            meant = _meant(rest[0].split("=")[0], self._option_string_actions) if rest[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{meant}")
+        return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += _meant(str(value), list(action.choices or ()))
+            raise
+
     def error(self, message: str) -> NoReturn:
         """Raise it."""
         raise UsageError(f"{message} (try {self.prog} --help)")
 
     def _print_message(self, message: str, file: object = None) -> None:
         self._show(message.rstrip("\n"))
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    """Return the question whether the one that looks most like it was meant; nothing if none does."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

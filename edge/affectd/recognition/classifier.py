@@ -88,7 +88,9 @@ class Classifier:
             # A restart brings no other network, but an interpreter may be installed meanwhile.
             if any(_runs_ours(name, model.tflite) for name in names):
                 raise ModelFileError(f"tflite: expected a network that the interpreter can run ({said})")
-            raise UnavailableError(f"no TFLite interpreter can run this model ({said})")
+            is_missing = said.count("not installed") == len(names)
+            mend = "; pip install 'affectd[interpreter]' brings one" if is_missing else ""
+            raise UnavailableError(f"no TFLite interpreter can run this model ({said}){mend}")
         n_frames, n_mfcc, n_outputs = model.n_frames, model.spec.n_mfcc, model.n_outputs
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))

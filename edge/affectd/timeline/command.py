@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from affectd.arrays import Float32
-from affectd.audio.source import stdin_blocks, wav_blocks
+from affectd.audio.source import stdin_blocks, wav_sound
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, UsageError
 from affectd.events.sinks import JsonLines
@@ -20,6 +20,7 @@ from affectd.timeline.page import html
 from affectd.timeline.picture import svg
 from affectd.timeline.strides import trace
 from affectd.timeline.summary import Timeline
+from affectd.words.progress import Progress
 
 _OF_SEVERAL: dict[str, Callable[..., str]] = {"table": texts.table, "csv": texts.csv_rows, "json": texts.json_line}
 _OF_ONE: dict[str, Callable[..., str]] = {
@@ -60,13 +61,16 @@ def run(
     network = load_classifier(config.model)
     code, is_first = 0, True
     for path in paths:
-        blocks = _blocks(path, network, config)
         try:
             if form == "trace":
+                blocks, _ = _sound(path, network, config)
                 for line in trace(Counted(blocks), network, config, when.timestamp() if when else 0.0):
                     out.write(line)
                 continue
-            timeline = listen(blocks, network, config, path, period_seconds=period_seconds, began=when)
+            with Progress() as progress:
+                blocks, seconds = _sound(path, network, config)
+                shown = progress.through(blocks, network.model.spec.sample_rate, seconds, path)
+                timeline = listen(shown, network, config, path, period_seconds=period_seconds, began=when)
         except AffectdError as error:
             print_error("affectd", str(error))
             code = code or error.exit_code
@@ -83,10 +87,12 @@ def _write(timeline: Timeline, render: Callable[..., str], out: JsonLines, *, is
         out.stream.flush()
 
 
-def _blocks(path: str, network: Network, config: Config) -> Iterator[Float32]:
-    """Open a recording when its first block is asked for, so that what is wrong with it is said of it alone."""
+def _sound(path: str, network: Network, config: Config) -> tuple[Iterator[Float32], float | None]:
+    """Open a recording; return its blocks, and its length in seconds if that is known."""
     rate, channel = network.model.spec.sample_rate, config.audio.channel
-    yield from stdin_blocks(rate, channel, "affectd timeline -") if path == "-" else wav_blocks(path, rate, channel)
+    if path == "-":
+        return stdin_blocks(rate, channel, "affectd timeline -"), None
+    return wav_sound(path, rate, channel)
 
 
 def _checked(paths: Sequence[str], form: str, period_seconds: float | None, began: str | None) -> datetime | None:

@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
+from affectd.arrays import Float32
 from affectd.stdio import printable, write_when_ready
+from affectd.words.emotions import duration
 from affectd.words.layout import room, shortened
 
 _FIRST_SECONDS, _EVERY_SECONDS = 1.0, 0.2
@@ -48,6 +50,33 @@ class Progress:
         # One less than there are: a full line would go on in the next one, which nothing clears.
         text = shortened(printable(sentence()), (room(sys.stderr) or 80) - 1)
         self._is_drawn = self._write(_CLEAR + text)
+
+    def through(
+        self, blocks: Iterable[Float32], sample_rate: int, seconds: float | None, path: str, count: str = ""
+    ) -> Iterator[Float32]:
+        """Yield the sound of a recording, and show how much of it was heard.
+
+        Parameters
+        ----------
+        blocks
+            Its samples, ``(n,)`` each.
+        sample_rate
+            Hz.
+        seconds
+            How long it is; None if that is not known.
+        path
+            Where it is; ``-`` is standard input.
+        count
+            What to say before.
+        """
+        name = "standard input" if path == "-" else os.path.basename(path)
+        end = "" if seconds is None else f" of {duration(seconds)}"
+        n_samples = 0
+        for block in blocks:
+            n_samples += len(block)
+            heard = n_samples / sample_rate
+            self.show(lambda heard=heard: f"{count}{duration(heard)}{end} of {name}")  # type: ignore[misc]
+            yield block
 
     def clear(self) -> None:
         """Take the line away before something else is written."""

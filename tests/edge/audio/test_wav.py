@@ -551,3 +551,4 @@ def test_the_line_that_converts_is_one_that_a_shell_and_ffmpeg_take_for_a_file(
         assert words[:2] == ["ffmpeg", "-i"]
         assert words[2] in (f"file:{name}", name)
         assert not words[2].startswith("-")
+        assert words[-1] == "out.wav", "no mark follows that would be copied with it"

@@ -156,6 +156,7 @@ def test_without_any_runtime_every_reason_is_given(model: ModelFile, monkeypatch
     with pytest.raises(UnavailableError) as caught:
         Classifier(model)
     assert "ai-edge-litert: not installed; tflite-runtime: not installed" in str(caught.value)
+    assert str(caught.value).endswith("; pip install 'affectd[interpreter]' brings one")
     assert caught.value.exit_code == 69
 
 

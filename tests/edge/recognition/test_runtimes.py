@@ -166,3 +166,4 @@ def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
     (sentence,) = ran.stderr.splitlines()
     assert "ai-edge-litert: not installed" in sentence
     assert "tflite-runtime: built for NumPy 1, fails beside NumPy 2." in sentence
+    assert "pip install" not in sentence, "one is there"

@@ -156,7 +156,7 @@ def test_other_sound_is_refused_with_the_pipe_that_converts_it(tmp_path: Path) -
 def test_the_pipe_that_a_refusal_names_works(tmp_path: Path) -> None:
     subprocess.run([str(FFMPEG), "-loglevel", "error", "-i", DEMO, tmp_path / "talk.flac"], check=True)
     refusal = timeline("-", "--format", "csv", stdin=(tmp_path / "talk.flac").read_bytes()).stderr.decode()
-    pipe = refusal.split("convert it first: ")[1].rstrip(".\n").replace("FILE", "talk.flac")
+    pipe = refusal.split("convert it first: ")[1].rstrip("\n").replace("FILE", "talk.flac")
     pipe = pipe.replace("affectd", f"{sys.executable} -m affectd")
     done = subprocess.run(f"{pipe} --format csv", shell=True, cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout.replace(b"-,", f"{DEMO},".encode()) == timeline(DEMO, "--format", "csv").stdout

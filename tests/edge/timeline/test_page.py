@@ -83,6 +83,12 @@ def test_the_tables_say_what_the_picture_shows(page: Page, found: Timeline) -> N
     assert page.evaluate("document.querySelectorAll('#plot rect > title').length") > len(found.segments)
 
 
+def test_what_it_is_not_stands_above_the_picture(page: Page) -> None:
+    page.look(1200, 900)
+    warning = "[...document.querySelectorAll('p')].find((p) => p.innerText.includes('often wrong'))"
+    assert page.evaluate(f"{warning}.offsetTop < document.getElementById('over-time').offsetTop")
+
+
 def test_a_time_in_the_table_moves_the_cursor_and_is_told(page: Page, found: Timeline) -> None:
     page.evaluate("document.querySelectorAll('tr[data-start] button')[2].click()")
     segment = found.segments[2]
