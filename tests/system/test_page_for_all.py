@@ -118,6 +118,46 @@ def test_the_sign_has_a_lamp(browser: Browser, device: Device) -> None:
     page.wait("document.getElementById('lamp').className === 'listening'")
 
 
+def test_the_lamp_needs_no_token(browser: Browser, tmp_path: Path) -> None:
+    """Else a sign at the door would not know more after each restart."""
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery\n")
+    token.chmod(0o600)
+    device = Device(token)
+    try:
+        page = browser.page()
+        page.open(f"{device.url}sign")
+        page.wait("document.getElementById('lamp').className === 'listening'")
+        device.tell({**MUTED, "id": "gone", "state": "alarmed", "reason": "missing"})
+        page.wait("document.getElementById('lamp').className === 'off'")
+        assert page.complaints == []
+    finally:
+        device.stop()
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1366, 768), (1024, 600), (800, 1280), (1080, 1920)])
+def test_the_sign_on_a_screen_is_seen_at_once_and_keeps_what_was_filled_in(
+    browser: Browser, device: Device, size: tuple[int, int]
+) -> None:
+    page = browser.page()
+    page.look(*size)
+    page.open(f"{device.url}sign")
+    words = "ein Knopf & ein Schild, 100 % #1"
+    page.evaluate("document.querySelector('section[lang=de] .blank').focus()")
+    page.send("Input.insertText", text=words)
+    page.evaluate("document.getElementById('screen').click()")
+    page.wait("location.search === '?screen' && document.getElementById('lamp').className === 'listening'")
+    assert page.text("section[lang=de] .blank").strip() == words
+    assert page.evaluate("location.href").startswith(f"{device.url}sign?screen#")
+    assert not page.evaluate("document.querySelector('.owner').checkVisibility()")
+    usable = "[...document.querySelectorAll('a, button, [contenteditable], [tabindex]')]"
+    assert not page.evaluate(f"{usable}.some((one) => one.checkVisibility())"), "nothing to click, nothing to write"
+    scrolls = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    assert page.evaluate(scrolls) == list(size)
+    assert [fault for fault in faults(page) if "too small" not in fault] == [], "nothing is a target there"
+    assert page.complaints == []
+
+
 def test_the_sign_prints_on_one_sheet_of_a4_without_the_lamp(browser: Browser, device: Device) -> None:
     page = browser.page()
     page.open(f"{device.url}sign")

@@ -141,7 +141,7 @@ def test_it_is_healthy_while_sound_is_processed(device: WebDevice) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while device.ask("/healthz")[0] != 200:  # before the first block
         assert time.monotonic() < until
-    assert device.ask("/healthz")[2] == b"Sound is processed.\n"
+    assert device.ask("/healthz")[2] == b"listening\n"
     assert json.loads(device.ask("/state")[2])["listening"] is True
 
 
@@ -150,7 +150,7 @@ def test_it_is_not_healthy_when_the_watchdog_would_bark(tmp_path: Path, sound: P
     device.environment["WATCHDOG_USEC"] = "1"  # no block comes that soon after another
     with device.running("--source", sound, "--realtime"):
         status, _, body = device.ask("/healthz")
-        assert (status, body) == (503, b"No sound is processed.\n")
+        assert (status, body) == (503, b"no sound\n")
         assert json.loads(device.ask("/state")[2])["listening"] is False
 
 
@@ -248,8 +248,9 @@ def test_only_the_token_opens(guarded: WebDevice) -> None:
     assert guarded.ask("/state", **bearer)[0] == 200
     with guarded.stream(**bearer) as stream:
         assert next(iter(stream))[0] == "snapshot"
-    for path in ("/", "/static/index.html", "/healthz"):
+    for path in ("/", "/sign", "/static/index.html"):
         assert guarded.ask(path)[0] == 200, "it shows nothing"
+    assert guarded.ask("/healthz")[0] in (200, 503), "503 before the first block"
 
 
 def test_a_browser_gets_a_session_for_the_token(guarded: WebDevice) -> None:
@@ -284,7 +285,7 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_end_it(tmp_path:
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "token").chmod(0o600)
     done = WebDevice(tmp_path, WEB_BIND="192.0.2.1", WEB_TOKEN_FILE=tmp_path / "token").run("run", "--source", sound)
-    fails(done, 69, "192.0.2.1")
+    fails(done, 69, "192.0.2.1 port", "no such address now")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -12,6 +12,9 @@ from affectd.config.fields import shown
 from affectd.errors import ConfigError
 from affectd.files import read_file
 
+SETTINGS_FOLDER = "/etc/affectd"
+"""Where the unit file takes credentials from, each by its name."""
+
 _MOST_BYTES = 65535  # the longest password in MQTT
 _MOST_FILE_BYTES = 4_000_000
 
@@ -27,7 +30,13 @@ def read_secret(path: str, what: str, credential: str, environment: Mapping[str,
         It cannot be read, or is no line of text.
     """
     if path:
-        return secret_in(path, what)
+        try:
+            return secret_in(path, what)
+        except ConfigError as error:
+            if isinstance(error.__cause__, PermissionError) and environment.get("CREDENTIALS_DIRECTORY"):
+                mend = f"the service gets it as a credential: move it to {SETTINGS_FOLDER}/{credential}"
+                raise ConfigError(f"{error}; {mend} and remove the setting") from error
+            raise
     found = credential_path(credential, environment)
     if found is None or not os.path.lexists(found):
         return None

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from affectd.config.secret import SETTINGS_FOLDER
 from affectd.doctor import board, installation, microphone
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding, fault, warning
@@ -58,9 +60,25 @@ def _permissions(device: Device) -> Finding:
 
         paths += exposed_token(device.config.web, _environment(device))
     if not paths:
-        return finding
+        return _readable(device) or finding
     said = f"every user of this machine can read the secret in {' and '.join(paths)}"
     return warning(said, f"sudo chmod o= {shlex.join(paths)}")
+
+
+def _readable(device: Device) -> Finding | None:
+    """Return a warning of a secret that root can read, but not the user that systemd makes for the service."""
+    config = device.config
+    secrets = (
+        (config.mqtt.enabled, "[mqtt] password_file", config.mqtt.password_file, "mqtt_password"),
+        (config.web.enabled, "[web] token_file", config.web.token_file, "web_token"),
+    )
+    for is_used, setting, path, credential in secrets if board.unit_is_installed(device.root) else ():
+        with suppress(OSError):  # another check says so
+            if is_used and path and not os.stat(path).st_mode & 0o044:
+                move = f"sudo mv {shlex.quote(path)} {SETTINGS_FOLDER}/{credential}"
+                mend = f"take {setting} out of the settings; {move} (the service gets it as a credential)"
+                return warning(f"the service runs as a user of its own, which cannot read {path}", mend)
+    return None
 
 
 def _environment(device: Device) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 from affectd.config.fields import shown
-from affectd.config.secret import credential_path, is_loopback, read_secret, readable_by_all
+from affectd.config.secret import SETTINGS_FOLDER, credential_path, is_loopback, read_secret, readable_by_all
 from affectd.config.sections import WebConfig
 from affectd.errors import ConfigError
 from affectd.web.request import RefusedError, Request
@@ -42,7 +42,8 @@ def read_token(config: WebConfig, environment: Mapping[str, str] = os.environ) -
         if not is_loopback(config.bind):
             raise ConfigError(
                 f"[web] bind = {shown(config.bind)} lets others on the network see the page, which needs a token:"
-                f" name a file with one in token_file ({_MAKE})"
+                f" put one into {SETTINGS_FOLDER}/{_CREDENTIAL} for the service, or into a file that token_file names"
+                f" ({_MAKE})"
             )
         return None
     if not _TOKEN.fullmatch(token):

@@ -97,6 +97,13 @@ class Hub:
         """Whether sound is heard: it is processed, and the microphone is neither faulty nor muted."""
         return self.is_alive and self.microphone["state"] in (None, *_HEARD)
 
+    @property
+    def word(self) -> str:
+        """Whether it listens, for everyone: ``listening``, ``muted`` or ``no sound``."""
+        if self.is_listening:
+            return "listening"
+        return "muted" if self.is_alive and self.microphone["state"] == "muted" else "no sound"
+
     def take(self) -> list[Message]:
         """Take in all lines that wait; return them as messages, in order."""
         messages = []

@@ -6,7 +6,7 @@ address          token    what
 ``/``            no       the page; it shows nothing without `events`
 ``/static/...``  no       its files
 ``/sign``        no       a printable notice
-``/healthz``     no       200 while sound is processed, by the rule of the watchdog, else 503
+``/healthz``     no       200 by the rule of the watchdog, else 503; and whether it listens, in a word
 ``/session``     yes      204 and a cookie for the token
 ``/events``      yes      server-sent events: a snapshot, then traces, events and states
 ``/state``       yes      the state of the device
@@ -47,6 +47,10 @@ _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+}
+_WHY = {
+    errno.EADDRINUSE: "another program has this port; choose another one, or stop that program",
+    errno.EADDRNOTAVAIL: "this machine has no such address now",
 }
 _JSON = "application/json"
 _STREAM = "text/event-stream; charset=utf-8"
@@ -138,9 +142,8 @@ class Page:
         return Response(200, read_file(path, _MOST_BYTES), _KINDS[path.suffix])
 
     def _health(self) -> Response:
-        if self.hub.is_alive:
-            return Response(200, b"Sound is processed.\n")
-        return Response(503, b"No sound is processed.\n")
+        # 503 asks for a restart, which mends neither a lost microphone nor a muted one.
+        return Response(200 if self.hub.is_alive else 503, f"{self.hub.word}\n".encode())
 
     def _beginning(self) -> Message:
         return self.hub.snapshot(as_line(self._state()))
@@ -185,6 +188,6 @@ def listen(config: WebConfig) -> socket.socket:
         raise ConfigError(f"{where}: ports below 1024 need rights; choose a higher one") from None
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            why = "another program has this port; choose another one, or stop that program"
+        if isinstance(error, OSError) and error.errno in _WHY:
+            why = _WHY[error.errno]
         raise UnavailableError(f"{where}: {why}") from error

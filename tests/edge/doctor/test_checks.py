@@ -553,6 +553,27 @@ def test_a_page_for_others_without_a_token_is_a_fault(
 
 
 @pytest.mark.parametrize(
+    ("section", "setting", "credential"),
+    [("mqtt", "password_file", "mqtt_password"), ("web", "token_file", "web_token")],
+)
+def test_a_secret_that_root_alone_can_read_is_not_for_the_service(
+    device: Any, tmp_path: Path, section: str, setting: str, credential: str
+) -> None:
+    """The doctor is root and can read it; the user that systemd makes for the service cannot."""
+    secret = put(tmp_path, "etc/affectd/secret", "0123456789abcdef\n")
+    settings = f'[{section}]\nenabled = true\n{setting} = "{secret}"\n'
+    put(tmp_path, "etc/affectd/affectd.toml", settings)
+    for path, mode in (("etc", 0o755), ("etc/affectd", 0o755), ("etc/affectd/affectd.toml", 0o644)):
+        (tmp_path / path).chmod(mode)
+    secret.chmod(0o600)
+    says(found(device(), "permissions"), "ok")
+    install_unit(tmp_path)
+    says(found(device(), "permissions"), "warning", str(secret), f"[{section}] {setting}", f"/etc/affectd/{credential}")
+    secret.chmod(0o640)
+    says(found(device(), "permissions"), "ok")
+
+
+@pytest.mark.parametrize(
     ("synchronized", "grade"), [(True, "ok"), (False, "warning"), (None, "warning")], ids=["yes", "no", "unknown"]
 )
 def test_a_clock_that_follows_no_time_server_is_a_warning(

@@ -164,9 +164,21 @@ def test_a_token_that_cannot_be_read_is_not_no_token(tmp_path: Path) -> None:
         read_token(WebConfig(token_file=str(tmp_path / "none")), {})
 
 
+def test_the_service_is_told_that_a_credential_is_read_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("affectd.config.secret.read_file", refuse)  # tests may be root, who can read all
+    config = WebConfig(token_file="/etc/affectd/secret")
+    with pytest.raises(ConfigError, match=r"Permission denied$"):
+        read_token(config, {})
+    with pytest.raises(ConfigError, match=r"Permission denied; .*: move it to /etc/affectd/web_token and remove"):
+        read_token(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
 def test_the_service_gets_its_token_as_a_credential(tmp_path: Path) -> None:
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    with pytest.raises(ConfigError, match="needs a token"):
+    with pytest.raises(ConfigError, match="needs a token: put one into /etc/affectd/web_token"):
         read_token(WebConfig(bind="0.0.0.0"), environment)
     (tmp_path / "web_token").write_text("\n")  # what the unit has if there is no file
     with pytest.raises(ConfigError, match="needs a token"):

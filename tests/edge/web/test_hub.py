@@ -122,27 +122,27 @@ def test_it_is_alive_by_the_rule_of_the_watchdog(hub: Hub, now: list[float]) -> 
 
 
 @pytest.mark.parametrize(
-    ("state", "listens"),
+    ("state", "listens", "word"),
     [
-        (None, True),
-        ("healthy", True),
-        ("degraded", True),
-        ("alarmed", False),
-        ("recovering", False),
-        ("escalated", False),
-        ("failed", False),
-        ("muted", False),
+        (None, True, "listening"),
+        ("healthy", True, "listening"),
+        ("degraded", True, "listening"),
+        ("alarmed", False, "no sound"),
+        ("recovering", False, "no sound"),
+        ("escalated", False, "no sound"),
+        ("failed", False, "no sound"),
+        ("muted", False, "muted"),
     ],
 )
 def test_it_listens_while_sound_is_processed_that_a_microphone_delivers(
-    hub: Hub, state: str | None, listens: bool
+    hub: Hub, state: str | None, listens: bool, word: str
 ) -> None:
     if state is not None:
         hub.write(status(state, "some"))
     hub.take()
-    assert not hub.is_listening, "nothing is processed yet"
+    assert (hub.is_listening, hub.word) == (False, "no sound"), "nothing is processed yet"
     list(hub.heard([b"sound"]))
-    assert hub.is_listening is listens
+    assert (hub.is_listening, hub.word) == (listens, word)
 
 
 def test_the_microphone_is_that_of_the_last_status_event_about_it(hub: Hub) -> None:
