@@ -18,7 +18,7 @@ reports in all.
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -45,6 +45,11 @@ SAMPLE_SECONDS = 0.05
 """Length of the piece that is searched for in the sound before it."""
 
 
+def _jitter() -> float:
+    """Return a number from 0 to 1 at random; the module `random` would cost memory for it."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
 class Liveness:
     """The state machine of a microphone; opening, waiting and reporting are up to the caller.
 
@@ -63,7 +68,7 @@ class Liveness:
         self,
         config: AudioConfig,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _jitter,
     ) -> None:
         self.state: State | None = None
         self.reason = ""

@@ -251,9 +251,11 @@ def _key_hint(word: str, section: str) -> str:
 
 def _variable_hint(variable: str, known: Collection[str]) -> str:
     # Without the prefix, which makes any two names similar.
-    near = nearest(variable.upper().removeprefix(_PREFIX), [name.removeprefix(_PREFIX) for name in known])
+    word, names = variable.upper().removeprefix(_PREFIX), [name.removeprefix(_PREFIX) for name in known]
+    # A key without its section may be one of several sections.
+    near = [name for name in names if name.partition("_")[2] == word] or list(filter(None, [nearest(word, names)]))
     if near:
-        return f"; did you mean {_PREFIX}{near}?"
+        return f"; did you mean {' or '.join(_PREFIX + name for name in near)}?"
     return f"; a setting is {_PREFIX}SECTION_KEY, such as {next(iter(known))}"
 
 

@@ -174,7 +174,7 @@ def test_a_mistake_in_the_file_is_named_with_the_way_out(tmp_path: Path, content
         ("SMOTHING_PATIENCE", "8", "unknown {}; did you mean AFFECTD_SMOOTHING_PATIENCE?"),
         ("gate_margin_db", "8", "unknown {}; did you mean AFFECTD_GATE_MARGIN_DB?"),
         ("HOST", "broker", "unknown {}; did you mean AFFECTD_MQTT_HOST?"),
-        ("PORT", "1883", "unknown {}; did you mean AFFECTD_MQTT_PORT?"),
+        ("PORT", "1883", "unknown {}; did you mean AFFECTD_MQTT_PORT or AFFECTD_WEB_PORT?"),
         ("MQTT_HOSTNAME", "broker", "unknown {}; did you mean AFFECTD_MQTT_HOST?"),
         ("GATE_MARGIN_DB", "99", "{} must be a number from 1 to 60, not 99.0"),
         ("GATE_MARGIN_DB", "loud", '{} must be a number from 1 to 60, not "loud"'),
