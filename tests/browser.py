@@ -167,6 +167,7 @@ class Page:
             }};
             look();
         }})"""
+        held = False
         for _ in range(5):
             try:
                 held = self.evaluate(code)
