@@ -200,8 +200,11 @@ def _classify(options: argparse.Namespace, out: JsonLines) -> int:
 
 def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.timeline.command import run
+    from affectd.words.progress import Progress
 
-    return run(options.paths, options.format, options.period, options.began, _config(options), out)
+    with Progress() as progress:
+        words = (options.paths, options.format, options.period, options.began)
+        return run(*words, _config(options), out, progress.through)
 
 
 def _record(options: argparse.Namespace, out: JsonLines) -> int:
@@ -209,6 +212,7 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
 
     from affectd.recorder.command import Order, record
     from affectd.timeline.command import run
+    from affectd.words.progress import Progress
 
     order = Order(
         path=Path(options.path),
@@ -219,7 +223,8 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
     )
     config = _config(options)
     record(order, config)
-    return run([options.path], "table", None, None, config, out)
+    with Progress() as progress:
+        return run([options.path], "table", None, None, config, out, progress.through)
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:

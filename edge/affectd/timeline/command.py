@@ -20,7 +20,6 @@ from affectd.timeline.page import html
 from affectd.timeline.picture import svg
 from affectd.timeline.strides import trace
 from affectd.timeline.summary import Timeline
-from affectd.words.progress import Progress
 
 _OF_SEVERAL: dict[str, Callable[..., str]] = {"table": texts.table, "csv": texts.csv_rows, "json": texts.json_line}
 _OF_ONE: dict[str, Callable[..., str]] = {
@@ -30,12 +29,21 @@ _OF_ONE: dict[str, Callable[..., str]] = {
     "svg": svg,
     "html": html,
 }
+Hear = Callable[[Iterator[Float32], int, float | None, str], Iterator[Float32]]
+"""What gets the sound of a recording, its rate in Hz, its length in seconds if that is known, and its path."""
+
 _WITH_PERIODS = ("table", "csv", "json", "svg", "html")
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 1.0, 86400.0
 
 
 def run(
-    paths: Sequence[str], form: str, period_seconds: float | None, began: str | None, config: Config, out: JsonLines
+    paths: Sequence[str],
+    form: str,
+    period_seconds: float | None,
+    began: str | None,
+    config: Config,
+    out: JsonLines,
+    hear: Hear,
 ) -> int:
     """Write the timeline of each recording to standard output, and return the exit code: of the first that failed.
 
@@ -49,6 +57,8 @@ def run(
         The length of a period; None: no periods.
     began
         When the recording began, RFC 3339; None if that is not known.
+    hear
+        Passes the sound of each recording on, and may show how much it was.
 
     Raises
     ------
@@ -67,10 +77,9 @@ def run(
                 for line in trace(Counted(blocks), network, config, when.timestamp() if when else 0.0):
                     out.write(line)
                 continue
-            with Progress() as progress:
-                blocks, seconds = _sound(path, network, config)
-                shown = progress.through(blocks, network.model.spec.sample_rate, seconds, path)
-                timeline = listen(shown, network, config, path, period_seconds=period_seconds, began=when)
+            blocks, seconds = _sound(path, network, config)
+            heard = hear(blocks, network.model.spec.sample_rate, seconds, path)
+            timeline = listen(heard, network, config, path, period_seconds=period_seconds, began=when)
         except AffectdError as error:
             print_error("affectd", str(error))
             code = code or error.exit_code

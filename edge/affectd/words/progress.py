@@ -6,14 +6,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
+from typing import TypeVar
 
-from affectd.arrays import Float32
 from affectd.stdio import printable, write_when_ready
 from affectd.words.emotions import duration
 from affectd.words.layout import room, shortened
 
+_Block = TypeVar("_Block", bound=Sized)
 _FIRST_SECONDS, _EVERY_SECONDS = 1.0, 0.2
 _CLEAR = "\r\x1b[K"
 
@@ -52,9 +53,9 @@ class Progress:
         self._is_drawn = self._write(_CLEAR + text)
 
     def through(
-        self, blocks: Iterable[Float32], sample_rate: int, seconds: float | None, path: str, count: str = ""
-    ) -> Iterator[Float32]:
-        """Yield the sound of a recording, and show how much of it was heard.
+        self, blocks: Iterable[_Block], sample_rate: int, seconds: float | None, path: str, count: str = ""
+    ) -> Iterator[_Block]:
+        """Yield the sound of a recording, and show how much of it was heard; at its end nothing is shown.
 
         Parameters
         ----------
@@ -72,11 +73,14 @@ class Progress:
         name = "standard input" if path == "-" else os.path.basename(path)
         end = "" if seconds is None else f" of {duration(seconds)}"
         n_samples = 0
-        for block in blocks:
-            n_samples += len(block)
-            heard = n_samples / sample_rate
-            self.show(lambda heard=heard: f"{count}{duration(heard)}{end} of {name}")  # type: ignore[misc]
-            yield block
+        try:
+            for block in blocks:
+                n_samples += len(block)
+                heard = n_samples / sample_rate
+                self.show(lambda heard=heard: f"{count}{duration(heard)}{end} of {name}")  # type: ignore[misc]
+                yield block
+        finally:
+            self.clear()
 
     def clear(self) -> None:
         """Take the line away before something else is written."""
