@@ -219,7 +219,6 @@ def _inspect(options: argparse.Namespace) -> str:
 
 def _fit(options: argparse.Namespace) -> str:
     from affectd_train.data.own import is_own, read_own_clips
-    from affectd_train.training.fit import fit
     from affectd_train.training.recipe import with_own
 
     recipe = _recipe(options)
@@ -232,6 +231,8 @@ def _fit(options: argparse.Namespace) -> str:
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
+    from affectd_train.training.fit import fit  # late: Keras takes seconds to start, and bad data is said at once
+
     return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
 
 

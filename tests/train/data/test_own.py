@@ -17,7 +17,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.errors import AffectdError, DataError, NoInputError
+from affectd.errors import AffectdError, DataError
 from affectd_train.data.inspection import inspect
 from affectd_train.data.labels import LABELS
 from affectd_train.data.own import is_own, read_own, read_own_clips

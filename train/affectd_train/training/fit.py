@@ -343,6 +343,6 @@ def fitted(recipe: Recipe, labels: list[str], mean_std: tuple[Float32, Float32],
         labels=labels,
         mean=mean_std[0].tolist(),
         std=mean_std[1].tolist(),
-        speakers=sorted({clip.speaker for clip in trained_on}),
+        speakers=sorted({clip.speaker for clip in trained_on} - {""}),
         clips=dict(Counter(clip.corpus for clip in sorted(set(trained_on)))),
     )
