@@ -9,12 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectd.errors import NoInputError, UsageError
+from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
@@ -93,11 +92,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
+    sub = command("inspect", _inspect, "say what recordings there are, and what is in the way of training on them")
+    sub.add_argument("data", type=Path, help="folder of recordings of your own, or of corpora")
+    _add_labels(sub)
+    sub.add_argument("--json", action="store_true", help="print everything as JSON")
     sub = command("fit", _fit, "train the float network on every speaker")
     _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
     sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
     sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
+    _add_labels(sub)
     sub = command("quantize", _quantize, "convert the float network of a run to int8")
     sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
     sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
@@ -174,24 +178,20 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_labels(sub: argparse.ArgumentParser) -> None:
+    words = "labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy"
+    sub.add_argument("--labels", type=Path, metavar="FILE", help=words)
+
+
 def _names(*paths: Path) -> str:
     return "\n".join(printable(str(path)) for path in paths)
 
 
 def _recipe(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
-    from affectd_train.data.terms import check_may_train
-    from affectd_train.training.recipe import Recipe, wide_recipe, with_corpora, with_settings
+    from affectd_train.training.recipe import asked_recipe
 
-    recipe = with_settings(wide_recipe() if is_wide else Recipe(), options.set)
-    if options.corpora:
-        names = _corpora(options.corpora)
-        check_may_train(names)
-        recipe = with_corpora(recipe, names)
-    if options.teacher:
-        if not options.teacher.is_file():
-            raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
-        recipe = replace(recipe, teacher=str(options.teacher))
-    return recipe
+    corpora = _corpora(options.corpora) if options.corpora else []
+    return asked_recipe(options.set, corpora, options.teacher, is_wide)
 
 
 def _corpora(names: str) -> list[str]:
@@ -207,14 +207,32 @@ def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> lis
     return read_clips(options.data, corpora)
 
 
+def _inspect(options: argparse.Namespace) -> str:
+    from affectd.words.layout import room
+    from affectd_train.data.inspection import inspect, words
+
+    found = inspect(options.data, options.labels)
+    if options.json:
+        return json.dumps(found, indent=1)
+    return "\n\n".join("\n".join(words(one, room(sys.stdout))) for one in found)
+
+
 def _fit(options: argparse.Namespace) -> str:
-    from affectd_train.training.fit import fit
+    from affectd_train.data.own import is_own, read_own_clips
+    from affectd_train.training.recipe import with_own
 
     recipe = _recipe(options)
-    clips = _clips(options, recipe.corpora)
+    if options.corpora and options.labels:
+        raise UsageError("--labels is for recordings of your own, --corpora for corpora")
+    if is_own(options.data, options.labels) and not options.corpora:
+        recipe, clips = with_own(recipe), read_own_clips(options.data, options.labels)
+    else:
+        clips = _clips(options, recipe.corpora)
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
+    from affectd_train.training.fit import fit  # late: Keras takes seconds to start, and bad data is said at once
+
     return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
 
 

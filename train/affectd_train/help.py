@@ -49,9 +49,20 @@ PAGES = {
         " far it is; stopped, it goes on where it was. The commands below follow each other in this order: evaluate,"
         " fit, quantize, pack, report.",
         (
+            Example("affectd-train inspect DATA", "see what recordings there are, and what is wrong with them"),
             Example("affectd-train explore DATA", "see what is in the recordings"),
             Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "train and test on strangers"),
             Example("affectd-train fit --data DATA --set seed=3", "train on every speaker, with another seed"),
+        ),
+        _CODES,
+    ),
+    "affectd-train inspect": Page(
+        "Says what is in a folder of recordings before anything is trained on it: clips, speakers, labels, copies,"
+        " clipped and silent ones, and what is left out and why. Recordings of your own are listed in labels.csv or"
+        " labels.jsonl, or lie in folders named by emotion.",
+        (
+            Example("affectd-train inspect DATA", "see what fit would train on"),
+            Example("affectd-train inspect DATA --json", "with every file that is left out"),
         ),
         _CODES,
     ),

@@ -50,13 +50,18 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands fit quantize evaluate unheard robustness behavior answers pictures explore pack report
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --model --out --protocol --set --teacher
+set -g _shtab_affectd_train_commands inspect fit quantize evaluate unheard robustness behavior answers pictures explore pack report
+set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --labels --model --out --protocol --set --teacher
 
 complete -c affectd-train -e
 complete -c affectd-train -f
 
 complete -c affectd-train -n _shtab_affectd_train_using -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a inspect -d 'say what recordings there are, and what is in the way of training on them'
+complete -c affectd-train -n '_shtab_affectd_train_using inspect' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
+complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l json -d 'print everything as JSON'
+complete -c affectd-train -n '_shtab_affectd_train_using inspect; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings of your own, or of corpora'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a fit -d 'train the float network on every speaker'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'
@@ -66,6 +71,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using fit' -l set -x -d 'chan
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the result'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l cache -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what several runs share'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l hold-out -x -d 'leave out, such as ravdess-01,emodb-03'
+complete -c affectd-train -n '_shtab_affectd_train_using fit' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a quantize -d 'convert the float network of a run to int8'
 complete -c affectd-train -n '_shtab_affectd_train_using quantize' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using quantize; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'

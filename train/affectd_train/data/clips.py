@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectd.folders import Skipped
+from affectd_train.data.recordings import Header
 
 
 @dataclass(frozen=True, order=True)
@@ -18,19 +20,26 @@ class Clip:
     False
     """
 
-    corpus: str  # one of `CORPORA`
+    corpus: str  # one of `CORPORA`, or "own"
     path: Path  # the audio file or, for a log-mel clip, the file with the spectrograms of the whole corpus
-    speaker: str  # unique across corpora, such as "ravdess-01"
+    speaker: str  # unique across corpora, such as "ravdess-01"; "" where unknown
     gender: str  # "female", "male", or "" where unknown
-    emotion: str  # one of `LABELS`
+    emotion: str  # one of `LABELS`, or a label of one's own
     text: str  # the corpus's id of the spoken sentence or word
     first_frame: int | None = None  # of a log-mel clip in its file; None for audio
     n_frames: int | None = None
+    start_seconds: float = 0.0  # of the part of an audio file that the clip is
+    end_seconds: float = math.inf
 
     @property
     def is_logmel(self) -> bool:
         """Whether the clip is a log-mel spectrogram rather than audio."""
         return self.first_frame is not None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the clip is a part of an audio file rather than all of it."""
+        return (self.start_seconds, self.end_seconds) != (0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -41,3 +50,4 @@ class Corpus:
     root: Path
     clips: list[Clip]
     skipped: list[Skipped]
+    headers: dict[Path, Header] = field(default_factory=dict)  # of audio files, those that were read

@@ -1,22 +1,27 @@
-"""Corpora whose labels stand in a table, ``labels.csv``, and not in the names of their files.
+"""Recordings whose labels stand in tables, ``labels.csv`` or ``labels.jsonl``, and not in the names of their files.
 
-Its columns: ``file``, a path inside of the folder; ``speaker``; ``gender``, female or male or nothing; ``language``;
-``emotion``, one of the corpus's labels, or ``other:NAME`` for what is none of ours. Any order will do, further columns
-are not read, and ``gender`` and ``language`` may be missing.
+Its columns: ``file``, a path inside of the folder of the table; ``speaker``; ``gender``, female or male or nothing;
+``language``; ``start`` and ``end`` of a part of the file, in seconds; ``emotion``, a word for one of the labels, or
+``other:NAME`` for what is none of ours. Any order will do, further columns are not read, and only `Form.needed` must
+be there.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+import bisect
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from affectd.errors import DataError
 from affectd.folders import Skipped, walk
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABEL_OF_CODE
 from affectd_train.data.recordings import find_damage
+from affectd_train.data.table_rows import Row, rows
 from affectd_train.folders import AUDIO_SUFFIXES
 
 TABLE = "labels.csv"
@@ -24,8 +29,47 @@ NEEDED = ("file", "speaker", "emotion")
 OTHER = "other:"
 
 
+@dataclass(frozen=True)
+class Form:
+    """How tables may be written, and what their words mean."""
+
+    corpus: str
+    label: Callable[[str], str]  # from the word for an emotion; raises ValueError for what is none
+    labels: str  # all of them, in words
+    damage: Callable[[Path, float, float], str | None]  # of a file from one second to another: why it is of no use
+    needed: tuple[str, ...] = NEEDED
+    separators: str = ","
+
+
+class Span(NamedTuple):
+    """What a row takes of a file, in seconds, and the place of the row."""
+
+    start: float
+    end: float
+    table: Path
+    line: int
+
+
 def read_table(corpus: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
-    """Read the clips that the table in a folder lists, and everything that is left out; none without a table.
+    """Read the clips that the table in the folder of a corpus lists; see `read_tables`. None without a table."""
+    codes = LABEL_OF_CODE[corpus]
+
+    def label(word: str) -> str:
+        if word not in codes:
+            raise ValueError(f"emotion {word!r} is none of {', '.join(codes)} in {corpus}, nor {OTHER}NAME")
+        return codes[word]
+
+    files, unread = walk(folder)
+    if folder / TABLE not in files:
+        return [], [*unread, *(Skipped(path, f"without a {TABLE}") for path in files)]
+    form = Form(corpus, label, "the eight labels", lambda path, start, end: find_damage(path))
+    return read_tables([folder / TABLE], files, unread, form)
+
+
+def read_tables(
+    tables: Sequence[Path], files: Sequence[Path], unread: Iterable[Skipped], form: Form
+) -> tuple[list[Clip], list[Skipped]]:
+    """Read the clips that tables list, and everything of the files that is left out.
 
     A recording that is missing or damaged is left out. A row that cannot be right is an error: what else in the table
     is wrong would not show.
@@ -33,96 +77,91 @@ def read_table(corpus: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
     Raises
     ------
     DataError
-        If the table is no table, lacks a column or has a row that cannot be right; the message names file and line.
+        If a table is none, lacks a column or has a row that cannot be right; the message names file and line.
     """
-    files, unread = walk(folder)
-    table = folder / TABLE
-    if table not in files:
-        return [], [*unread, *(Skipped(path, f"without a {TABLE}") for path in files)]
     clips: list[Clip] = []
     skipped: list[Skipped] = []
-    line_of: dict[Path, int] = {}
-    for line, row in _rows(table):
-        try:
-            path = _path(row["file"], folder)
-            if path in line_of:
-                raise ValueError(f"{row['file']} is also in line {line_of[path]}")
-            line_of[path] = line
-            clip = _clip(corpus, path, row)
-        except ValueError as error:
-            raise DataError(f"{table}, line {line}: {error}") from None
-        if clip is None:
-            skipped.append(Skipped(path, f"{row['emotion'].removeprefix(OTHER)} is none of the eight labels"))
-        elif damage := find_damage(path):
-            skipped.append(Skipped(path, f"{damage} (line {line} of {TABLE})"))
-        else:
-            clips.append(clip)
+    spans: dict[Path, list[Span]] = {}
+    found = {
+        unicodedata.normalize("NFC", str(path)): path for path in files
+    }  # some systems write umlauts as two letters
+    for table in tables:
+        for line, row in rows(table, form.needed, form.separators):
+            try:
+                path = _path(row["file"], table.parent)
+                path = found.get(unicodedata.normalize("NFC", str(path)), path)
+                span = Span(*_seconds(row), table, line)
+                _add(span, spans.setdefault(path, []), row["file"])
+                clip = _clip(form, path, row, span)
+            except ValueError as error:
+                raise DataError(f"{table}, line {line}: {error}") from None
+            if clip is None:
+                skipped.append(Skipped(path, f"{row['emotion'].removeprefix(OTHER)} is none of {form.labels}"))
+            elif damage := form.damage(path, span.start, span.end):
+                skipped.append(Skipped(path, f"{damage} (line {line} of {table.name})"))
+            else:
+                clips.append(clip)
+    names = " or ".join(sorted({table.name for table in tables}))
     for path in files:
-        if path != table and path not in line_of:
+        if path not in tables and path not in spans:
             is_audio = path.suffix.lower() in AUDIO_SUFFIXES
-            skipped.append(Skipped(path, f"not in {TABLE}" if is_audio else "not an audio file"))
-    return clips, [*skipped, *(other for other in unread if other.path not in line_of)]
-
-
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield every row by its column names, and the line it begins in."""
-    reader = csv.reader(io.StringIO(_text(table)), strict=True, skipinitialspace=True)
-    columns: list[str] = []
-    line = 1
-    try:
-        for fields in reader:
-            fields = [field.strip() for field in fields]
-            if not columns:
-                columns = [name.lower() for name in fields]
-                if missing := [name for name in NEEDED if columns.count(name) != 1]:
-                    raise DataError(
-                        f"{table}, line {line}: needs one column {missing[0]!r}, found {', '.join(columns)}"
-                    )
-            elif len(fields) == len(columns):
-                yield line, dict(zip(columns, fields, strict=True))
-            elif fields:
-                raise DataError(f"{table}, line {line}: has {len(fields)} fields, the first line {len(columns)}")
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{table}, line {line}: not a row of a table ({error})") from None
-    if not columns:
-        raise DataError(f"{table}, line 1: empty, expected the columns {', '.join(NEEDED)}")
-
-
-def _text(table: Path) -> str:
-    try:
-        content = table.read_bytes()
-        text = content.decode("utf-8-sig")  # as spreadsheets write it
-    except UnicodeDecodeError as error:
-        line = 1 + content.count(b"\n", 0, error.start)
-        raise DataError(f"{table}, line {line}: not UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    if "\0" in text:
-        line = 1 + text.count("\n", 0, text.index("\0"))
-        raise DataError(f"{table}, line {line}: not text")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+            skipped.append(Skipped(path, f"not in {names}" if is_audio else "not an audio file"))
+    return clips, [*skipped, *(other for other in unread if other.path not in spans)]
 
 
 def _path(name: str, folder: Path) -> Path:
     if not name:
         raise ValueError("no file")
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ValueError(f"file {name!r} is no text") from None
+    if "\0" in name:
+        raise ValueError(f"file {name!r} is no text")
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} leads out of the folder")
     return folder / inside
 
 
-def _clip(corpus: str, path: Path, row: dict[str, str]) -> Clip | None:
+def _seconds(row: Row) -> tuple[float, float]:
+    """Return start and end of the part of a file that a row is about; nothing there is the whole file."""
+    found = []
+    for column, whole in (("start", 0.0), ("end", math.inf)):
+        text = row.get(column, "")
+        try:
+            value = float(text.replace(",", ".")) if text else whole
+        except ValueError:
+            raise ValueError(f"{column} {text!r} is no number of seconds") from None
+        if not (0 <= value < math.inf or not text):
+            raise ValueError(f"{column} {text} must be 0 or more seconds")
+        found.append(value)
+    start, end = found
+    if end <= start:
+        raise ValueError(f"start {start:g} is not before end {end:g}")
+    return start, end
+
+
+def _add(span: Span, others: list[Span], name: str) -> None:
+    """Put the span of a row between those of the same file, of which none may overlap."""
+    place = bisect.bisect(others, span)
+    for other in others[max(0, place - 1) : place + 1]:
+        if span.start < other.end and other.start < span.end:
+            where = f"line {other.line}" + ("" if other.table == span.table else f" of {other.table}")
+            is_same = span[:2] == other[:2]
+            raise ValueError(f"{name} is also in {where}" if is_same else f"{name} overlaps with {where}")
+    others.insert(place, span)
+
+
+def _clip(form: Form, path: Path, row: Row, span: Span) -> Clip | None:
     """Return the clip that a row describes, or None where its emotion is none of ours."""
-    speaker, gender, emotion = row["speaker"], row.get("gender", ""), row["emotion"]
-    if not speaker:
+    speaker, gender, emotion = row.get("speaker", ""), row.get("gender", ""), row["emotion"]
+    if not speaker and "speaker" in form.needed:
         raise ValueError("no speaker")
     if gender not in ("female", "male", ""):
         raise ValueError(f"gender {gender!r} is neither female nor male nor empty")
     if emotion.startswith(OTHER) and emotion != OTHER:
         return None
-    if emotion not in LABEL_OF_CODE[corpus]:
-        labels = ", ".join(LABEL_OF_CODE[corpus])
-        raise ValueError(f"emotion {emotion!r} is none of {labels} in {corpus}, nor {OTHER}NAME")
-    return Clip(corpus, path, f"{corpus}-{speaker}", gender, LABEL_OF_CODE[corpus][emotion], "")
+    who = speaker and f"{form.corpus}-{speaker}"
+    fields = (form.corpus, path, who, gender, form.label(emotion), "")
+    return Clip(*fields, start_seconds=span.start, end_seconds=span.end)

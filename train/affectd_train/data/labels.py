@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Every label the product knows, in the order of the network's outputs."""
 
@@ -57,3 +59,14 @@ def labels_of(corpus: str) -> frozenset[str]:
     if corpus not in LABEL_OF_CODE:
         raise ValueError(f"unknown corpus {corpus!r}: known are {', '.join(CORPORA)}")
     return frozenset(LABEL_OF_CODE[corpus].values())
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Return labels, each once: those of the eight in their order, and then those of one's own by name.
+
+    Examples
+    --------
+    >>> in_order(["tired", "sad", "bored", "happy", "sad"])
+    ['happy', 'sad', 'bored', 'tired']
+    """
+    return sorted(set(labels), key=lambda label: (LABELS.index(label) if label in LABELS else len(LABELS), label))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
@@ -27,6 +28,51 @@ LOWEST_RATE = 4000
 _BLOCK_SAMPLES = 1 << 20
 
 
+class Header(NamedTuple):
+    """What an audio file says of itself."""
+
+    seconds: float
+    sample_rate: int  # Hz
+    is_float: bool  # its samples may then be no numbers
+
+
+def read_header(path: Path) -> Header:
+    """Read how long an audio file is, without decoding it.
+
+    Raises
+    ------
+    NoInputError
+        If the file is not there.
+    DataError
+        If it is no audio file, or its rate is none of speech.
+    """
+    with _opened(path) as file:
+        _check_rate(path, file)
+        return Header(file.frames / file.samplerate, file.samplerate, _is_float(file))
+
+
+def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = math.inf) -> Iterator[Float32]:
+    """Decode a part of an audio file in blocks of ``(n_samples, n_channels)``; `read_audio` says what is raised."""
+    with _opened(path) as file:
+        _check_rate(path, file)
+        first = min(file.frames, round(start_seconds * file.samplerate))
+        if first:
+            file.seek(first)
+        promised = file.frames - first
+        if is_part := end_seconds < math.inf:
+            promised = min(promised, round(end_seconds * file.samplerate) - first)
+        read = 0
+        # In blocks, for a damaged header may promise more than the memory holds. It may promise less than there is.
+        while not is_part or read < promised:
+            length = min(promised - read, _BLOCK_SAMPLES) if is_part else _BLOCK_SAMPLES
+            if not len(block := file.read(length, dtype="float32", always_2d=True)):
+                break
+            read += len(block)
+            yield block
+        if read < promised:
+            raise DataError(f"{path}: ends after {read} of {promised} samples")
+
+
 def find_damage(path: Path) -> str | None:
     """Return why an audio file is of no use, as far as its header tells, or None.
 
@@ -36,8 +82,9 @@ def find_damage(path: Path) -> str | None:
         with _opened(path) as file:
             if file.frames == 0:
                 return "no samples in it"
-            if file.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(_decode(path)[0]).all():
-                return "holds samples that are not finite"
+            is_float = _is_float(file)
+        if is_float and not all(np.isfinite(block).all() for block in read_blocks(path)):
+            return "holds samples that are not finite"
     except (DataError, NoInputError) as error:
         return str(error).removeprefix(f"{path}: ")
     return None
@@ -55,8 +102,10 @@ def read_each(paths: Iterable[Path], sample_rate: int, title: str) -> Iterator[t
     say_skipped(title, skipped)
 
 
-def read_audio(path: Path | str, sample_rate: int) -> Float32:
-    """Read an audio file as mono at `sample_rate`, with the resampler the device uses.
+def read_audio(
+    path: Path | str, sample_rate: int, start_seconds: float = 0.0, end_seconds: float = math.inf
+) -> Float32:
+    """Read an audio file, or a part of it, as mono at `sample_rate`, with the resampler the device uses.
 
     Returns
     -------
@@ -71,8 +120,9 @@ def read_audio(path: Path | str, sample_rate: int) -> Float32:
         If it cannot be decoded to its end, is empty or holds values that are not finite.
     """
     path = Path(path)
-    channels, rate = _decode(path)
-    samples: Float32 = channels.mean(axis=1, dtype=np.float32)
+    rate = read_header(path).sample_rate
+    blocks = [block.mean(axis=1, dtype=np.float32) for block in read_blocks(path, start_seconds, end_seconds)]
+    samples = np.concatenate([np.zeros(0, np.float32), *blocks])
     if samples.size == 0:
         raise DataError(f"{path}: no samples in it")
     if not np.isfinite(samples).all():
@@ -93,7 +143,7 @@ def load_audio(clip: Clip, sample_rate: int) -> Float32:
     """
     if clip.is_logmel:
         raise ValueError(f"{clip.path} holds spectrograms, not audio; use load_logmel")
-    return read_audio(clip.path, sample_rate)
+    return read_audio(clip.path, sample_rate, clip.start_seconds, clip.end_seconds)
 
 
 @contextmanager
@@ -118,19 +168,10 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         os.close(number)
 
 
-def _decode(path: Path) -> tuple[Float32, int]:
-    """Return all channels of a file, (n_samples, n_channels), and its sample rate in Hz.
+def _is_float(file: soundfile.SoundFile) -> bool:
+    return file.subtype in ("FLOAT", "DOUBLE")
 
-    In blocks, for a damaged header may promise more than the memory holds.
-    """
-    with _opened(path) as file:
-        if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
-            raise DataError(f"{path}: a sample rate of {file.samplerate} Hz, which is none of speech")
-        blocks = [np.zeros((0, file.channels), np.float32)]
-        while len(block := file.read(_BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-            blocks.append(block)
-        promised, rate = file.frames, file.samplerate
-    samples: Float32 = np.concatenate(blocks)
-    if len(samples) < promised:
-        raise DataError(f"{path}: ends after {len(samples)} of {promised} samples")
-    return samples, rate
+
+def _check_rate(path: Path, file: soundfile.SoundFile) -> None:
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        raise DataError(f"{path}: a sample rate of {file.samplerate} Hz, which is none of speech")

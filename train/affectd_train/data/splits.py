@@ -75,8 +75,9 @@ def speaker_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> list[Split]
     Raises
     ------
     TooFewError
-        If `n_folds` is less than two or more than there are speakers.
+        If `n_folds` is less than two or more than there are speakers, or a speaker is not known.
     """
+    _check_known(clips)
     n_clips = Counter(clip.speaker for clip in clips)
     if not 2 <= n_folds <= len(n_clips):
         raise TooFewError(f"n_folds is {n_folds}, but must be 2 to the number of speakers, {len(n_clips)}")
@@ -107,7 +108,7 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
     Raises
     ------
     TooFewError
-        If there are fewer than two speakers.
+        If there are fewer than two speakers, or one is not known.
 
     Examples
     --------
@@ -116,6 +117,7 @@ def leave_one_speaker_out(clips: Sequence[Clip]) -> list[Split]:
     >>> [split.name for split in leave_one_speaker_out(clips)][0]
     'leave emodb-03 out, speakers disjoint'
     """
+    _check_known(clips)
     speakers = sorted({clip.speaker for clip in clips})
     if len(speakers) < 2:
         raise TooFewError(f"leaving one speaker out needs at least two speakers, there are {len(speakers)}")
@@ -146,6 +148,41 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
         raise TooFewError(f"test_fraction {test_fraction} of {len(clips)} clips leaves one side empty")
     name = f"random {test_fraction:.0%} (seed {seed}), SAME SPEAKERS ON BOTH SIDES"
     return Split(name, [clip for clip in clips if clip not in test], [clip for clip in clips if clip in test])
+
+
+def file_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> list[Split]:
+    """Split into folds by file within each emotion: for recordings whose speakers are not known.
+
+    The same people may be on both sides, so that figures flatter the network. Parts of one file stay together.
+
+    Raises
+    ------
+    TooFewError
+        If `n_folds` is less than two or more than there are files.
+    """
+    emotion_of = {clip.path: clip.emotion for clip in sorted(clips)}
+    if not 2 <= n_folds <= len(emotion_of):
+        raise TooFewError(f"n_folds is {n_folds}, but must be 2 to the number of files, {len(emotion_of)}")
+    paths = sorted(emotion_of)
+    random.Random(seed).shuffle(paths)
+    paths.sort(key=lambda path: emotion_of[path])  # stable: shuffled within each emotion
+    fold_of = {path: number % n_folds for number, path in enumerate(paths)}
+    return [
+        Split(
+            f"fold {fold + 1} of {n_folds} (seed {seed}) BY FILE, MAYBE THE SAME SPEAKERS ON BOTH SIDES",
+            [clip for clip in clips if fold_of[clip.path] != fold],
+            [clip for clip in clips if fold_of[clip.path] == fold],
+        )
+        for fold in range(n_folds)
+    ]
+
+
+def _check_known(clips: Sequence[Clip]) -> None:
+    if unknown := sum(not clip.speaker for clip in clips):
+        raise TooFewError(
+            f"who speaks is not known of {unknown} of {len(clips)} clips, so they cannot be split by speakers: name"
+            " them in a column speaker, or ask for a split by file, whose figures flatter the network"
+        )
 
 
 def check_disjoint(train: Sequence[Clip], test: Sequence[Clip]) -> None:

@@ -10,7 +10,7 @@ from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import recordings_for_training
-from affectd_train.data.labels import LABELS, labels_of
+from affectd_train.data.labels import CORPORA, in_order, labels_of
 from affectd_train.data.noise import responses_folder, room_responses
 from affectd_train.files import say
 from affectd_train.folders import find_folders
@@ -54,6 +54,8 @@ def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path,
         for name, mine in listed.items()
     }
     stores = {name: store.without(held_out) for name, store in stores.items()}
-    labels = [label for label in LABELS if any(label in labels_of(name) for name in corpora)]
+    # Of one's own recordings there is no table of what they may hold: what they do hold is what the network tells.
+    ours = [label for name in corpora if name in CORPORA for label in labels_of(name)]
+    labels = in_order([*ours, *(clip.emotion for clip in clips if clip.corpus not in CORPORA)])
     all_versions = [v for mine in listed.values() for v in mine]
     return Dataset(stores, labels, noise, everyday, talk, augmenter, all_versions)

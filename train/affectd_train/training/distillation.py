@@ -37,7 +37,7 @@ class TeacherOutputs:
         weights = [0.0 if copy else shares[clip.corpus] / counts[clip.corpus] for clip, copy in store.entries()]
         right = np.array([labels.index(clip.emotion) for clip in store.clips])
         x = np.stack([self.embedded[entry] for entry in store.entries()])  # (len(store), 3 * 832)
-        speakers = [clip.speaker for clip in store.clips]
+        speakers = [clip.speaker or str(clip.path) for clip in store.clips]
         return soft_targets(x, self.basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
 
     def frames_of(self, store: BandStore) -> list[Float16]:

@@ -26,6 +26,7 @@ from affectd.arrays import Float32
 from affectd.errors import UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
+from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import write_json, written_whole
 from affectd_train.folders import named_contents
@@ -165,8 +166,9 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
-    # To JSON and back, for it knows no tuples.
-    asked: dict[str, object] = json.loads(json.dumps(recipe.as_json() | {"held out": sorted(held_out)} | counts))
+    own = in_order(clip.emotion for clip in clips if clip.corpus not in CORPORA)
+    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | ({"labels": own} if own else {})
+    asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
         with reading(note, "remove the folder, or choose another"):
@@ -254,17 +256,17 @@ def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network:
     talk = named_contents(dataset.talk)
     clips = named_contents([clip.path for clip in store.clips])
     surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
-    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json()]
+    own = [clip.emotion for clip in store.clips if clip.corpus not in CORPORA]  # may be corrected, unlike a corpus
+    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json(), *own]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
     """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
     checkpoint = result.with_name(result.stem + "-checkpoint.keras")
-    custom = {objective.__name__: objective}
 
     def resume(path: Path) -> keras.Model:
-        found = load_network(path, again("fit"), custom)
+        found = load_network(path, again("fit"), {objective.__name__: objective})
         check(found.output_shape == network.output_shape, "a network of another shape")
         check(0 < int(found.optimizer.iterations) < phase.steps, "a checkpoint of another phase")
         return found
@@ -336,12 +338,11 @@ def save(network: keras.Model, path: Path) -> None:
 
 def fitted(recipe: Recipe, labels: list[str], mean_std: tuple[Float32, Float32], trained_on: Sequence[Clip]) -> Fitted:
     """Put down what the next commands need to know about a run."""
-    mean, std = mean_std
     return Fitted(
         recipe=recipe.as_json(),
         labels=labels,
-        mean=mean.tolist(),
-        std=std.tolist(),
-        speakers=sorted({clip.speaker for clip in trained_on}),
+        mean=mean_std[0].tolist(),
+        std=mean_std[1].tolist(),
+        speakers=sorted({clip.speaker for clip in trained_on} - {""}),
         clips=dict(Counter(clip.corpus for clip in sorted(set(trained_on)))),
     )

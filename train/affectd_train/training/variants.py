@@ -50,8 +50,13 @@ class Source:
 
 def sources(clips: Sequence[Clip], spec: FeatureSpec, augmenter: Augmenter | None, copy: int) -> list[Source]:
     """List the sources of clips; each ``copy`` draws anew, whichever other clips there are."""
-    seeds = [zlib.crc32(f"{clip.speaker} {clip.path.name} {copy}".encode(errors="surrogateescape")) for clip in clips]
+    seeds = [zlib.crc32(f"{_named(clip)} {copy}".encode(errors="surrogateescape")) for clip in clips]
     return [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
+
+
+def _named(clip: Clip) -> str:
+    part = f" {clip.start_seconds}" if clip.is_part else ""
+    return f"{clip.speaker} {clip.path.name}{part}"
 
 
 def digest(settings: bytes, clips: Sequence[Clip], augmenter: Augmenter | None, copy: int) -> str:
@@ -60,7 +65,9 @@ def digest(settings: bytes, clips: Sequence[Clip], augmenter: Augmenter | None, 
     if augmenter is not None:
         digest.update(json.dumps([augmenter.settings(), copy]).encode())
     for clip in clips:
-        row = [clip.path.name, fingerprint(clip.path), clip.first_frame, clip.n_frames, clip.speaker]
+        row: list[object] = [clip.path.name, fingerprint(clip.path), clip.first_frame, clip.n_frames, clip.speaker]
+        if clip.is_part:
+            row += [clip.start_seconds, clip.end_seconds]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
 

@@ -1,0 +1,360 @@
+"""Recordings of one's own: tables and folders as people make them, what is found in them, and all that can be wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affectd.errors import AffectdError, DataError
+from affectd_train.data.inspection import inspect
+from affectd_train.data.labels import LABELS
+from affectd_train.data.own import is_own, read_own, read_own_clips
+from affectd_train.data.recordings import load_audio
+from affectd_train.data.splits import TooFewError, file_folds, leave_one_speaker_out, speaker_folds
+from affectd_train.data.table_rows import rows
+from affectd_train.data.words import EIGHT, read_words
+
+RATE = 16000
+
+
+def sound(path: Path, seconds: float = 0.5, seed: int | None = None, rate: int = RATE) -> Path:
+    """Noise that is another one for every name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(list(str(path).encode()) if seed is None else seed)
+    soundfile.write(path, generator.uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32), rate)
+    return path
+
+
+def labels_of(data: Path, words: Path | None = None) -> dict[str, str]:
+    return {clip.path.relative_to(data).as_posix(): clip.emotion for clip in read_own(data, words).clips}
+
+
+def reasons(data: Path, words: Path | None = None) -> dict[str, str]:
+    return {path.relative_to(data).as_posix(): reason for path, reason in read_own(data, words).skipped}
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "affectd_train", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [
+        ("Happy", "happy"),
+        ("FRÖHLICH", "happy"),
+        ("froehlich", "happy"),
+        (unicodedata.normalize("NFD", "wütend"), "angry"),
+        ("en_colère", "angry"),
+        ("Tristeza", "sad"),
+        ("paura", "fearful"),
+        ("pleasant-surprise", "surprised"),
+        ("ekel", "disgust"),
+        ("ruhig", "calm"),
+        ("notes", None),
+        ("", None),
+    ],
+)
+def test_words_of_five_languages_mean_the_eight_labels(word: str, label: str | None) -> None:
+    assert EIGHT.find(word) == label
+    assert set(EIGHT.label_of.values()) == set(LABELS)
+
+
+def test_folders_named_by_emotion_at_any_depth_in_any_format(tmp_path: Path) -> None:
+    for name in ("Fröhlich/Äpfel und Birnen.flac", "anna/traurig/1.ogg", "colère/bob/2.mp3", "neutral/a.b.wav"):
+        sound(tmp_path / name)
+    sound(tmp_path / "happy/sad/1.wav")
+    sound(tmp_path / "misc/1.wav")
+    sound(tmp_path / "top.wav")
+    sound(tmp_path / "noise/fan.wav")
+    (tmp_path / "happy/readme.txt").write_text("")
+    assert is_own(tmp_path)
+    assert labels_of(tmp_path) == {
+        "Fröhlich/Äpfel und Birnen.flac": "happy",
+        "anna/traurig/1.ogg": "sad",
+        "colère/bob/2.mp3": "angry",
+        "neutral/a.b.wav": "neutral",
+    }
+    found = reasons(tmp_path)
+    assert found["happy/sad/1.wav"] == "in folders of two labels, happy and sad"
+    assert found["misc/1.wav"].startswith("the folder 'misc' is no word for one of the eight labels (--labels FILE")
+    assert found["top.wav"] == "in no folder named by emotion"
+    assert found["happy/readme.txt"] == "not an audio file"
+    assert len(found) == 4  # noise trains without a label, so it is not left out
+
+
+TABLE = [["Datei x", "file", "emotion", "speaker"], ["", "ä b.wav", "Wut", "Jürgen"], ["", "deep/c.wav", "joie", ""]]
+
+
+def as_csv(separator: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows(TABLE)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_of_all_countries_write_them(tmp_path: Path, separator: str, encoding: str) -> None:
+    sound(tmp_path / unicodedata.normalize("NFD", "ä b.wav"))  # as it is unpacked from an archive of another system
+    sound(tmp_path / "deep/c.wav")
+    (tmp_path / "labels.csv").write_bytes(as_csv(separator).encode(encoding))
+    clips = read_own(tmp_path).clips
+    assert [(clip.emotion, clip.speaker) for clip in clips] == [("angry", "own-Jürgen"), ("happy", "")]
+
+
+def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
+    path = sound(tmp_path / "talk.wav", 3)
+    lines = [
+        {"file": "talk.wav", "emotion": "sad", "start": 0.5, "end": 1, "speaker": 7},
+        {"file": "talk.wav", "emotion": "angry", "start": 1, "speaker": 7, "more": [1]},
+    ]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    angry, sad = read_own(tmp_path).clips
+    assert (sad.emotion, sad.speaker, angry.emotion) == ("sad", "own-7", "angry")
+    whole, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(load_audio(sad, RATE), whole[RATE // 2 : RATE])
+    np.testing.assert_array_equal(load_audio(angry, RATE), whole[RATE:])
+
+
+def test_ones_own_labels_and_words_for_them(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("# ours\ntired: müde, schläfrig\nhappy: anger\nrelaxed\n", "utf-8")
+    data = tmp_path / "data"
+    for name in ("Muede/1.wav", "freude/1.wav", "anger/1.wav", "relaxed/1.wav", "sad/1.wav"):
+        sound(data / name)
+    assert labels_of(data, words) == {
+        "Muede/1.wav": "tired",
+        "freude/1.wav": "happy",
+        "anger/1.wav": "happy",
+        "relaxed/1.wav": "relaxed",
+    }
+    (data / "labels.csv").write_text("file,emotion\nsad/1.wav,sad\n")
+    with pytest.raises(DataError, match=r"labels\.csv, line 2: emotion 'sad' is no word for a label in words\.txt"):
+        read_own(data, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "0 labels, must be 2 to 16"),
+        ("tired\n", "1 labels, must be 2 to 16"),
+        ("\n".join(f"l{i}" for i in range(17)), "17 labels, must be 2 to 16"),
+        ("tired\nuncertain\n", "line 2: uncertain is what affectd says"),
+        ("tired: a\nhappy: A\n", "line 2: 'A' is also in line 1"),
+        ("tired\nTired\n", "line 2: 'Tired' is also in line 1"),
+        (": a\n", "line 1: no label before the colon"),
+        ("a\x1bb\nc", "line 1: label 'a\\x1bb' has letters that cannot be printed"),
+        ("a" * 65 + "\nc", "line 1: a label of 65 letters, may have 64"),
+    ],
+)
+def test_a_wrong_file_of_labels_is_one_sentence(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "words.txt").write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_words(tmp_path / "words.txt")
+    assert what in str(caught.value)
+
+
+HEADER = "file,emotion,speaker,start,end\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"file,speaker\n", "line 1: needs one column 'emotion'"),
+        (b"", "line 1: empty"),
+        ((HEADER + "a.wav,,1,,\n").encode(), "line 2: no emotion"),
+        ((HEADER + "a.wav,angre,1,,\n").encode(), "line 2: emotion 'angre' is no word for one of the eight labels"),
+        ((HEADER + "a.wav,sad,1,,\na.wav,sad,1,,\n").encode(), "line 3: a.wav is also in line 2"),
+        ((HEADER + "a.wav,sad,1,0,1\na.wav,sad,1,0.5,2\n").encode(), "line 3: a.wav overlaps with line 2"),
+        ((HEADER + "a.wav,sad,1,2,1\n").encode(), "line 2: start 2 is not before end 1"),
+        ((HEADER + "a.wav,sad,1,-1,1\n").encode(), "line 2: start -1 must be 0 or more seconds"),
+        ((HEADER + "a.wav,sad,1,nan,1\n").encode(), "line 2: start nan must be 0 or more seconds"),
+        ((HEADER + "a.wav,sad,1,one,1\n").encode(), "line 2: start 'one' is no number of seconds"),
+        ((HEADER + "../a.wav,sad,1,,\n").encode(), "line 2: ../a.wav leads out of the folder"),
+        ((HEADER + "/etc/passwd,sad,1,,\n").encode(), "line 2: /etc/passwd leads out of the folder"),
+        ("file,emotion\nä.wav,sad\n".encode("latin-1"), "line 2: not UTF-8"),
+        ("file,emotion\n".encode("utf-16-le"), "line 1: not text"),
+        (b"\xff\xfef", "line 1: not UTF-16"),
+    ],
+)
+def test_a_wrong_table_is_one_sentence_with_its_line(tmp_path: Path, content: bytes, what: str) -> None:
+    sound(tmp_path / "a.wav", 3)
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_own(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "labels.csv"))
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["[]", "{", '{"file": "a.wav"}', '{"file": "\\ud800", "emotion": "sad"}', "9" * 5000])
+def test_a_wrong_object_is_one_sentence_with_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "labels.jsonl").write_text("\n" + line)
+    with pytest.raises(DataError, match=r"labels\.jsonl, line 2: "):
+        read_own(tmp_path)
+
+
+def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    sound(tmp_path / "sad/good.wav")
+    sound(tmp_path / "sad/short.wav", 0.003)
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        samples = np.full(RATE, 0.1, np.float32)
+        samples[-1] = value
+        soundfile.write(tmp_path / f"sad/{name}.wav", samples, RATE, "FLOAT")
+    with (tmp_path / "sad/long.wav").open("wb") as file:  # 10 hours of silence, most of which the disk does not hold
+        size = 10 * 3600 * 2 * 8000
+        file.write(
+            struct.pack(
+                "<4sI8sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVEfmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", size
+            )
+        )
+        file.truncate(44 + size)
+    (tmp_path / "sad/text.wav").write_text("no sound")
+    assert labels_of(tmp_path) == {"sad/good.wav": "sad"}
+    found = reasons(tmp_path)
+    assert found["sad/short.wav"] == "3 ms long, less than 100"
+    assert found["sad/nan.wav"] == found["sad/inf.wav"] == "holds samples that are not finite"
+    assert found["sad/long.wav"] == "600 minutes long, more than 10: start and end name its parts"
+    assert found["sad/text.wav"].startswith("cannot be read as audio")
+
+
+def test_rows_of_what_is_not_there_are_left_out_with_their_line(tmp_path: Path) -> None:
+    sound(tmp_path / "a.wav")
+    rows_ = ["a.wav,sad,0,0.3", "a.wav,sad,0.3,7", "a.wav,sad,9,", "gone.wav,sad,,", "b.wav,other:bored,,"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,emotion,start,end", *rows_]))
+    assert labels_of(tmp_path) == {"a.wav": "sad"}
+    assert sorted(reason for _, reason in read_own(tmp_path).skipped) == [
+        "0 ms long, less than 100 (line 4 of labels.csv)",
+        "0.50 s long, but a row goes on to 7 s (line 3 of labels.csv)",
+        "bored is none of the labels",
+        "no such file (line 5 of labels.csv)",
+    ]
+
+
+def test_copies_are_known_by_their_content(tmp_path: Path) -> None:
+    first = sound(tmp_path / "sad/a.wav")
+    (tmp_path / "sad/b.wav").write_bytes(first.read_bytes())
+    (tmp_path / "angry").mkdir()
+    (tmp_path / "angry/c.wav").write_bytes(first.read_bytes())
+    sound(tmp_path / "sad/other.wav")  # as long
+    (found,) = inspect(tmp_path)
+    assert [Path(row["path"]).name for row in found["duplicates"]] == ["a.wav", "b.wav"]
+    assert "recordings that are there under two labels: 2; the first name was taken" in found["notes"]
+    assert found["labels"]["sad"]["clips"] == 1
+
+
+def test_inspect_says_what_is_there(tmp_path: Path) -> None:
+    rows_ = ["file,emotion,speaker"]
+    for number in range(6):
+        sound(tmp_path / f"{number}.wav", 1 + number, rate=RATE if number else 44100)
+        rows_.append(f"{number}.wav,{'sad' if number % 2 else 'happy'},{'ab'[number // 3]}")
+    soundfile.write(tmp_path / "loud.wav", np.ones(RATE, np.float32), RATE)
+    soundfile.write(tmp_path / "still.wav", np.zeros(RATE, np.float32), RATE)
+    (tmp_path / "labels.csv").write_text("\n".join([*rows_, "loud.wav,sad,a", "still.wav,happy,b"]))
+    done = command("inspect", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["clips"] == 8
+    assert found["minutes"] == round(23 / 60, 2)
+    assert found["rates_hz"] == {"16000": 7, "44100": 1}
+    assert found["speakers"] == {"own-a": 4, "own-b": 4}
+    assert [Path(path).name for path in found["clipped"] + found["silent"]] == ["loud.wav", "still.wav"]
+    assert found["labels"] == {"happy": {"clips": 4, "speakers": 2}, "sad": {"clips": 4, "speakers": 2}}
+    words = command("inspect", tmp_path).stdout
+    assert "8, 0.38 minutes, of 1.0 to 6.0 s" in words
+    assert "happy has 4 clips: training needs 5 or more of every label" in " ".join(words.split())
+
+
+def test_inspect_does_not_start_tensorflow(tmp_path: Path) -> None:
+    sound(tmp_path / "sad/a.wav")
+    code = (
+        "import sys; from affectd_train.cli import run; run(['inspect', sys.argv[1]]);"
+        "sys.exit(', '.join({'tensorflow', 'keras', 'librosa', 'scipy'} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "what"),
+    [
+        (["sad/a.wav", "happy/a.wav"], 65, "happy has 1 clip: training needs 5 or more of every label"),
+        ([f"sad/{n}.wav" for n in range(6)], 65, "all clips are sad: training needs two labels or more"),
+        (["what/a.wav"], 66, "no recording with a label in it"),
+        ([], 66, "no recording with a label in it"),
+    ],
+)
+def test_fit_ends_with_one_sentence_where_data_will_not_do(
+    tmp_path: Path, names: list[str], code: int, what: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in names:
+        sound(data / name)
+    done = command("fit", "--data", data, "--out", tmp_path / "run")
+    assert done.returncode == code
+    assert what in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_split_by_speakers_that_are_not_known_unless_by_file(tmp_path: Path) -> None:
+    for label in ("sad", "happy"):
+        for number in range(6):
+            sound(tmp_path / f"{label}/{number}.wav")
+    clips = read_own_clips(tmp_path)
+    for split in (lambda: speaker_folds(clips, 2, 0), lambda: leave_one_speaker_out(clips)):
+        with pytest.raises(TooFewError, match="who speaks is not known of 12 of 12 clips"):
+            split()
+    folds = file_folds(clips, 3, 0)
+    assert all("MAYBE THE SAME SPEAKERS" in fold.name for fold in folds)
+    assert sorted(clip for fold in folds for clip in fold.test) == clips
+    for fold in folds:
+        assert sorted(clip.emotion for clip in fold.test) == ["happy"] * 2 + ["sad"] * 2
+        assert not {clip.path for clip in fold.train} & {clip.path for clip in fold.test}
+
+
+FIELD = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8).map(str.strip)
+
+
+@given(st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=6), st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=60, deadline=None)
+def test_what_csv_and_json_write_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, content: list[tuple[str, str, str]], separator: str, end: str
+) -> None:
+    root = tmp_path_factory.mktemp("rows")
+    columns = ("file", "emotion", "note")
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([columns, *content])
+    (root / "labels.csv").write_bytes(text.getvalue().encode("utf-16"))
+    expected = [dict(zip(columns, row, strict=True)) for row in content]
+    lines = "".join(json.dumps(row) + end for row in expected)
+    (root / "labels.jsonl").write_bytes(lines.encode())
+    assert [row for _, row in rows(root / "labels.csv", columns, ",;\t")] == expected
+    if expected:
+        assert [row for _, row in rows(root / "labels.jsonl", columns)] == expected
+
+
+@given(st.binary(max_size=120), st.sampled_from(["labels.csv", "labels.jsonl"]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_in_a_table_is_read_or_is_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str, has_head: bool
+) -> None:
+    root = tmp_path_factory.mktemp("any")
+    head = b"file,emotion,start,end\na.wav,sad," if name.endswith("csv") else b'{"file": "a.wav", "emotion": '
+    (root / name).write_bytes(head * has_head + content)
+    with pytest.raises(AffectdError) as caught:  # no recording is there, so none can be listed
+        read_own(root)
+    assert caught.value.exit_code in (65, 66)
+    assert str(root) in str(caught.value)

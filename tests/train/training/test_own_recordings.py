@@ -1,0 +1,80 @@
+"""Training on recordings of one's own: the network tells the labels that are there, and corrected labels count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_corpora
+from affectd.errors import UsageError
+from affectd_train.backend import keras
+from affectd_train.data.clips import Clip
+from affectd_train.data.own import read_own, read_own_clips
+from affectd_train.training.bands import load_bands
+from affectd_train.training.batches import normalization
+from affectd_train.training.dataset import load_dataset
+from affectd_train.training.distillation import TeacherOutputs
+from affectd_train.training.fit import batches_of, claim, phases, pretraining_key
+from affectd_train.training.recipe import Recipe, with_own
+
+RECIPE = with_own(Recipe(augmented_copies=0, batch_size=32))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for i, label in enumerate(("müde", "stressed", "Freude")):
+        for take in range(5):
+            tiny_corpora.write(tmp_path / "data" / label / f"{take}.wav", tiny_corpora.voice(150 * 1.5**i, seed=take))
+    (tmp_path / "words.txt").write_text("tired: müde\nstressed\nhappy\n", "utf-8")
+    return tmp_path / "data"
+
+
+def test_a_network_of_ones_own_labels(data: Path, tmp_path: Path) -> None:
+    clips = read_own_clips(data, tmp_path / "words.txt")
+    dataset = load_dataset(clips, RECIPE, data, tmp_path / "cache", frozenset())
+    assert dataset.labels == ["happy", "stressed", "tired"]
+    first, second = phases(RECIPE, list(dataset.stores))
+    assert list(first.shares) == list(second.shares) == ["own"]
+    store = dataset.join(second.shares)
+    mean_std = normalization(store, RECIPE.spec, second.n_frames, 0)
+    _, targets = batches_of(second, store, mean_std, dataset, TeacherOutputs(), RECIPE).draw(0)
+    assert targets.shape == (32, 3)
+    assert set(np.argmax(targets, axis=1)) == {0, 1, 2}
+
+
+def test_corrected_labels_are_trained_on(data: Path, tmp_path: Path) -> None:
+    network = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, name="logits")])
+    clips = read_own(data, tmp_path / "words.txt").clips
+    other = {"tired": "stressed", "stressed": "tired", "happy": "happy"}
+    corrected = [replace(clip, emotion=other[clip.emotion]) for clip in clips]  # as many of each, of the same files
+
+    def key(clips: list[Clip]) -> str:
+        dataset = load_dataset(clips, RECIPE, data, tmp_path / "cache", frozenset())
+        return pretraining_key(RECIPE, dataset, dataset.stores["own"], network)
+
+    assert key(clips) == key(clips) != key(corrected)
+
+
+def test_a_run_of_other_labels_is_not_taken_for_this_one(data: Path, tmp_path: Path) -> None:
+    clips = read_own(data, tmp_path / "words.txt").clips
+    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    (tmp_path / "run/float.keras").touch()
+    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    renamed = [replace(clip, emotion="weary" if clip.emotion == "tired" else clip.emotion) for clip in clips]
+    with pytest.raises(UsageError, match=r"holds a run with labels \['happy', 'stressed', 'tired'\], now \['happy'"):
+        claim(tmp_path / "run", renamed, RECIPE, frozenset())
+
+
+def test_parts_of_a_file_have_bands_of_their_own(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    tiny_corpora.write(data / "a.wav", tiny_corpora.voice(200, 4))
+    (data / "labels.csv").write_text("file,emotion,start,end\na.wav,sad,0,1\na.wav,sad,1,3.5\n")
+    clips = read_own(data).clips
+    store = load_bands(clips, RECIPE.spec, tmp_path)
+    first, second = store.ends - store.starts
+    assert first < 70 < second < 160  # 16 ms each
+    other = load_bands([replace(clip, end_seconds=clip.start_seconds + 0.5) for clip in clips], RECIPE.spec, tmp_path)
+    assert max(other.ends - other.starts) < 35

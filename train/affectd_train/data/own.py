@@ -1,0 +1,193 @@
+"""Recordings of one's own: listed in tables of labels, or in folders that are named by emotion.
+
+A folder is one's own if a table of labels (`TABLES`) lies directly in it, or if it holds none of our corpora. Who
+speaks is known from a table alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from affectd.errors import DataError, NoInputError
+from affectd.folders import Skipped, walk
+from affectd_train.data.clips import Clip, Corpus
+from affectd_train.data.corpora import find_corpora
+from affectd_train.data.everyday_speech import SOURCES
+from affectd_train.data.label_tables import TABLE, Form, read_tables
+from affectd_train.data.labels import CORPORA
+from affectd_train.data.recordings import Header, find_damage, read_header
+from affectd_train.data.words import Words, read_words
+from affectd_train.files import say
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, fingerprint, say_skipped
+
+OWN = "own"
+"""Stands for a corpus in the clips of one's own recordings."""
+
+TABLES = (TABLE, "labels.jsonl")
+SAME, OTHERWISE = "the same recording as", ", where it is"
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 600.0
+FEWEST_CLIPS = 5
+"""Clips that a label needs for a network to be trained on it."""
+
+
+def is_own(data: Path, labels: Path | None = None) -> bool:
+    """Tell whether a folder holds recordings of one's own rather than our corpora: also where labels are asked for.
+
+    Raises
+    ------
+    NoInputError
+        If it is not a folder.
+    """
+    has_corpora = bool(find_corpora(data))
+    return labels is not None or not has_corpora or any(map(os.path.lexists, (data / name for name in TABLES)))
+
+
+def read_own(data: Path, labels: Path | None = None) -> Corpus:
+    """List the clips of one's own recordings, of which only headers are read, and everything that is left out, sorted.
+
+    What is shorter than `SHORTEST_SECONDS` or longer than `LONGEST_SECONDS`, damaged, or the copy of another recording
+    is left out. ``noise`` and everyday speech, which training uses without labels, are no clips and not left out.
+
+    Parameters
+    ----------
+    labels
+        A file of labels and words for them, see `read_words`.
+
+    Raises
+    ------
+    NoInputError
+        If there is no recording with a label.
+    DataError
+        If a table is wrong.
+    """
+    words = read_words(labels)
+    files, unread = walk(data)
+    besides = set(find_folders(data, ("noise", *SOURCES)).values())
+    files = [path for path in files if besides.isdisjoint(path.parents)]
+    unread = [skipped for skipped in unread if besides.isdisjoint(skipped.path.parents)]
+    headers: dict[Path, Header | str] = {}
+    damage = partial(_damage, headers)
+    if tables := [path for path in files if path.name.lower() in TABLES]:
+        form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
+        clips, skipped = read_tables(tables, files, unread, form)
+    else:
+        clips, skipped = _read_folders(data, files, words, damage)
+        skipped += unread
+    clips, copies = _without_copies(clips, data)
+    skipped += copies
+    if not clips:
+        why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
+        expected = f"{' or '.join(TABLES)}, folders named by emotion, or corpora (none of {', '.join(CORPORA)})"
+        raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
+    sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
+    return Corpus(OWN, data, sorted(clips), sorted(skipped), sound)
+
+
+def read_own_clips(data: Path, labels: Path | None = None) -> list[Clip]:
+    """List the clips to train on as `read_own` does, and say what was left out.
+
+    Raises
+    ------
+    DataError
+        If a network cannot be trained on them: of one label alone, or too few of a label.
+    """
+    corpus = read_own(data, labels)
+    say(f"{data}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
+    say_skipped(data, corpus.skipped)
+    if lacking := next(what_is_lacking(corpus.clips), None):
+        raise DataError(f"{data}: {lacking}")
+    return corpus.clips
+
+
+def what_is_lacking(clips: Sequence[Clip]) -> Iterator[str]:
+    """Say why clips are too few to train on: a sentence for each reason, none where they will do."""
+    n_clips = Counter(clip.emotion for clip in clips)
+    if len(n_clips) < 2:
+        yield f"all clips are {next(iter(n_clips), 'missing')}: training needs two labels or more"
+    for label, n in sorted(n_clips.items()):
+        if n < FEWEST_CLIPS:
+            yield f"{label} has {n} clip{'s' * (n > 1)}: training needs {FEWEST_CLIPS} or more of every label"
+
+
+def _read_folders(
+    data: Path, files: Iterable[Path], words: Words, damage: partial[str | None]
+) -> tuple[list[Clip], list[Skipped]]:
+    """Read clips whose label is the name of a folder that they are in, at any depth."""
+    clips: list[Clip] = []
+    skipped: list[Skipped] = []
+    for path in files:
+        folders = path.relative_to(data).parts[:-1]
+        labels = {label for folder in folders if (label := words.find(folder))}
+        if path.suffix.lower() not in AUDIO_SUFFIXES:
+            reason: str | None = "not an audio file"
+        elif not folders:
+            reason = "in no folder named by emotion"
+        elif not labels:
+            reason = f"the folder {folders[-1]!r} is no word for {words.source}"
+        elif len(labels) > 1:
+            reason = f"in folders of two labels, {' and '.join(sorted(labels))}"
+        else:
+            reason = damage(path, 0.0, math.inf)
+        if reason:
+            skipped.append(Skipped(path, reason))
+        else:
+            clips.append(Clip(OWN, path, "", "", labels.pop(), ""))
+    return clips, skipped
+
+
+def _damage(headers: dict[Path, Header | str], path: Path, start: float, end: float) -> str | None:
+    """Return why a part of a recording cannot be used, or None; the header of each file is read once."""
+    if path not in headers:
+        headers[path] = _sound_header(path)
+    header = headers[path]
+    if isinstance(header, str):
+        return header
+    if end < math.inf and end > header.seconds + 0.05:  # tables are rounded
+        return f"{header.seconds:.2f} s long, but a row goes on to {end:g} s"
+    seconds = min(end, header.seconds) - start
+    if seconds < SHORTEST_SECONDS:
+        return f"{max(0.0, 1000 * seconds):.0f} ms long, less than {1000 * SHORTEST_SECONDS:.0f}"
+    if seconds > LONGEST_SECONDS:
+        return f"{seconds / 60:.0f} minutes long, more than {LONGEST_SECONDS / 60:.0f}: start and end name its parts"
+    return None
+
+
+def _sound_header(path: Path) -> Header | str:
+    try:
+        header = read_header(path)
+    except (DataError, NoInputError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    return (find_damage(path) if header.is_float else None) or header
+
+
+def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list[Skipped]]:
+    """Leave out recordings whose file has the same content as one before it in the order of their names."""
+    alike: defaultdict[object, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips):
+        alike[clip.path.stat().st_size].append(clip)
+    # Clips of one length have one size, and reading all of them takes long: a piece first, and then the rest of few.
+    for key in (_piece, fingerprint):
+        groups = [group for group in alike.values() if len({clip.path for clip in group}) > 1]
+        alike = defaultdict(list)
+        for number, group in enumerate(groups):
+            for clip in group:
+                alike[number, key(clip.path)].append(clip)
+    copies: dict[Clip, Skipped] = {}
+    for first, *others in alike.values():
+        for clip in others:
+            if clip.path != first.path:
+                label = "" if clip.emotion == first.emotion else f"{OTHERWISE} {first.emotion}"
+                copies[clip] = Skipped(clip.path, f"{SAME} {first.path.relative_to(data)}{label}")
+    return [clip for clip in clips if clip not in copies], list(copies.values())
+
+
+def _piece(path: Path) -> bytes:
+    """Read 4 kB from the middle of a file, where sound is rather than a header or silence."""
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // 2)
+        return file.read(4096)

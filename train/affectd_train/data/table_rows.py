@@ -1,0 +1,118 @@
+"""The rows of a table that people wrote: ``.csv`` with any of some separators, or ``.jsonl``, an object a line."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from affectd.errors import DataError, NoInputError
+
+Row = dict[str, str]
+
+
+def rows(table: Path, needed: Sequence[str], separators: str = ",") -> Iterator[tuple[int, Row]]:
+    """Yield every row by the lower-case names of its columns, and the number of the line it begins in.
+
+    Parameters
+    ----------
+    needed
+        Columns that every row must have.
+    separators
+        Any of them may stand between the columns of a ``.csv``: the one that the first line has most of.
+
+    Raises
+    ------
+    DataError
+        If the table is none, or lacks a column; the message names file and line.
+    """
+    text = read_text(table)
+    return _objects(table, text, needed) if table.suffix.lower() == ".jsonl" else _csv(table, text, needed, separators)
+
+
+def read_text(table: Path) -> str:
+    """Read UTF-8, or UTF-16 with its mark, as spreadsheets write it; every line then ends in a newline.
+
+    Raises
+    ------
+    NoInputError
+        If there is no such file.
+    DataError
+        If it is no text; the message names file and line.
+    """
+    try:
+        content = table.read_bytes()
+    except FileNotFoundError:
+        raise NoInputError(f"{table}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        kind = "UTF-16, as it says it is" if is_wide else "UTF-8: save it as CSV UTF-8"
+        raise DataError(f"{table}, line {line}: not {kind}") from None
+    if "\0" in text:
+        line = 1 + text.count("\n", 0, text.index("\0"))
+        raise DataError(f"{table}, line {line}: not text")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iterator[tuple[int, Row]]:
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    separator = max(separators, key=first.count)
+    reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=separator)
+    columns: list[str] = []
+    line = 1
+    try:
+        for fields in reader:
+            fields = [field.strip() for field in fields]
+            if not columns:
+                columns = [name.lower() for name in fields]
+                if missing := [name for name in needed if columns.count(name) != 1]:
+                    raise DataError(
+                        f"{table}, line {line}: needs one column {missing[0]!r}, found {', '.join(columns)}"
+                    )
+            elif len(fields) == len(columns):
+                yield line, dict(zip(columns, fields, strict=True))
+            elif fields:
+                raise DataError(f"{table}, line {line}: has {len(fields)} fields, the first line {len(columns)}")
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{table}, line {line}: not a row of a table ({error})") from None
+    if not columns:
+        raise DataError(f"{table}, line 1: empty, expected the columns {', '.join(needed)}")
+
+
+def _objects(table: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    is_empty = True
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        is_empty = False
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise DataError(f"{table}, line {number}: not an object of JSON")
+        row = {}
+        for key, value in found.items():
+            name = key.strip().lower()
+            if name in row:
+                raise DataError(f"{table}, line {number}: {name!r} twice")
+            row[name] = _field(value)
+        if missing := [name for name in needed if name not in row]:
+            raise DataError(f"{table}, line {number}: needs {missing[0]!r}, found {', '.join(row) or 'nothing'}")
+        yield number, row
+    if is_empty:
+        raise DataError(f"{table}, line 1: empty, expected objects with {', '.join(needed)}")
+
+
+def _field(value: object) -> str:
+    """Return a value of JSON as a table has it; lists and objects stand in columns that are not read."""
+    return "" if value is None else str(value).strip()
