@@ -11,12 +11,14 @@ from affectd.words.rows import Rows, flat, row
 _FIELDS = ("index", "name", "names", "n_channels", "sample_rate", "sample_rates", "level_dbfs")
 _FLOOR_DBFS = -120.0  # of digital silence
 _COLUMNS = {
-    "mfcc": "MFCCs",
-    "delta": "deltas",
-    "delta_delta": "delta-deltas",
-    "mel": "mel bands",
+    "mfcc": "{} MFCCs",
+    "delta": "{} deltas",
+    "delta_delta": "{} delta-deltas",
+    "mel": "{} mel bands",
+    "pitch": "pitch",
     "rms": "RMS",
     "zero_crossings": "rate of zero crossings",
+    "chroma": "{} pitch classes",
 }
 
 
@@ -92,7 +94,7 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _columns(counts: Mapping[str, int]) -> str:
-    parts = [f"{count} {_COLUMNS.get(name, name)}" for name, count in counts.items()]
+    parts = [_COLUMNS[name].format(count) for name, count in counts.items()]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
