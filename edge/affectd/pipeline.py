@@ -11,7 +11,7 @@ level                (k,)                      float32   level of each frame in 
 opened               (k,)                      bool      whether the gate is open at each frame
 recent               (n, window_length)        float32   frames whose bands are not computed yet
 bands                (n, n_bands)              float32   log mel energies; each row depends on its frame alone
-context.view()       (n_frames, n_mfcc)        float32   cepstra of the utterance's last rows, padded at the front;
+context.view()       (n_frames, n_columns)     float32   cepstra of the utterance's last rows, padded at the front;
                                                          relative to the loudest band of these rows
 probabilities        (n_labels,)               float32   after softmax and temperature
 ===================  ========================  ========  ====================================================

@@ -136,8 +136,8 @@ def read_fitted(run: Path) -> Fitted:
     """
     fitted: Fitted = read_json(run / "fit.json", "fit")
     with reading(run / "fit.json", again("fit")):
-        n_mfcc = FeatureSpec.from_dict(fitted["recipe"]["spec"]).n_mfcc
-        check(len(fitted["mean"]) == len(fitted["std"]) == n_mfcc, f"mean and std are not of {n_mfcc} coefficients")
+        n_columns = FeatureSpec.from_dict(fitted["recipe"]["spec"]).n_columns
+        check(len(fitted["mean"]) == len(fitted["std"]) == n_columns, f"mean and std are not of {n_columns} columns")
         check(all(isinstance(label, str) for label in fitted["labels"]), "labels are no names")
         check(all(isinstance(n, int) for n in fitted["clips"].values()), "clips are no numbers")
         check(isinstance(fitted["recipe"]["n_frames"], int), "n_frames is no number")

@@ -17,8 +17,8 @@ class Context:
         Rows of the view.
     n_bands : int
         Columns.
-    fill : float
-        Value of the rows before the utterance; `Mfcc.floor` stands for silence.
+    fill : float or ndarray, shape (n_bands,), float32
+        Value of the rows before the utterance; `Mfcc.fill` stands for silence.
 
     Examples
     --------
@@ -28,7 +28,7 @@ class Context:
     [0.0, 1.0, 2.0]
     """
 
-    def __init__(self, n_frames: int, n_bands: int, fill: float) -> None:
+    def __init__(self, n_frames: int, n_bands: int, fill: float | Float32) -> None:
         self._n_frames = n_frames
         self._fill = fill
         # Twice as long as the view, so that rows are moved to the front only every n_frames rows.
@@ -80,8 +80,9 @@ class CepstralContext:
     def __init__(self, n_frames: int, mfcc: Mfcc) -> None:
         self._n_frames = n_frames
         self._mfcc = mfcc
-        self._bands = Context(n_frames, mfcc.spec.n_bands, mfcc.floor)
-        self._cepstra = Context(n_frames, mfcc.spec.n_mfcc, 0.0)
+        self._bands = Context(n_frames, mfcc.spec.n_bands, mfcc.fill)
+        self._cepstra = Context(n_frames, mfcc.spec.n_columns, 0.0)
+        self._computed_again = n_frames if mfcc.is_whole else 0
         self.reset()
 
     def reset(self) -> None:
@@ -96,11 +97,11 @@ class CepstralContext:
         self._n_new = min(self._n_frames, self._n_new + len(bands))
 
     def view(self) -> Float32:
-        """Return ``(n_frames, n_mfcc)`` float32, oldest first; valid until the next `push` or `reset`."""
+        """Return ``(n_frames, n_columns)`` float32, oldest first; valid until the next `push` or `reset`."""
         bands = self._bands.view()
         loudest = self._mfcc.loudest(bands)
         if loudest != self._loudest:
             self._loudest, self._n_new = loudest, self._n_frames
         self._cepstra.push(self._mfcc.cepstra(bands[self._n_frames - self._n_new :], loudest))
-        self._n_new = 0
+        self._n_new = self._computed_again
         return self._cepstra.view()

@@ -23,7 +23,7 @@ def cosines(spec: FeatureSpec) -> Float64:
     """Return the orthonormal type 2 DCT times the lifter, shape (n_mels, n_mfcc), float64."""
     n, k = spec.n_mels, np.arange(spec.n_mfcc)
     basis: Float64 = np.cos(np.pi / n * (np.arange(n)[:, None] + 0.5) * k) * math.sqrt(2 / n)
-    basis[:, 0] = math.sqrt(1 / n)
+    basis[:, :1] = math.sqrt(1 / n)  # of a basis without columns nothing
     if spec.lifter:
         basis *= 1 + spec.lifter / 2 * np.sin(np.pi * (k + spec.lifter_start) / spec.lifter)
     return basis

@@ -1,5 +1,7 @@
 """Mel-frequency cepstral coefficients with NumPy alone, for training and the device.
 
+With further columns in the specification, `Mfcc` is a `affectd.features.columns.Columns`.
+
 Three stages, so that a stream computes every frame once:
 
 ====================  ======================================  ==================================
@@ -7,7 +9,7 @@ stage                 shape, float32                          depends on
 ====================  ======================================  ==================================
 `Mfcc.frames`         (n_samples,) -> (n_frames, window)      the samples under each frame
 `Mfcc.bands`          -> (n_frames, n_bands), log mel energy  each row on its own frame alone
-`Mfcc.cepstra`        -> (n_frames, n_mfcc)                   all rows of the context (reference)
+`Mfcc.cepstra`        -> (n_frames, n_columns)                all rows of the context (reference)
 ====================  ======================================  ==================================
 """
 
@@ -42,7 +44,11 @@ class Mfcc:
     ----------
     spec : FeatureSpec
     floor : float
-        Log of `FeatureSpec.log_floor`: the value of `bands` in silence, which also pads a short context.
+        Log of `FeatureSpec.log_floor`: the value of `bands` in silence.
+    fill : float or ndarray, shape (n_bands,), float32
+        The row of `bands` that pads a short context: `floor`, and of further columns what silence gives.
+    is_whole : bool
+        Whether `cepstra` needs all rows of a context, not only those that are wanted and the loudest band.
 
     Notes
     -----
@@ -68,10 +74,22 @@ class Mfcc:
     ((63, 128), (63, 13))
     """
 
+    is_whole = False
+
+    def __new__(cls, spec: FeatureSpec) -> Mfcc:
+        """Make what the specification asks for: those who compute its features need not know which columns it has."""
+        if cls is Mfcc and spec.n_columns != spec.n_mfcc:
+            # Only here: MFCCs alone must not cost memory for the others.
+            from affectd.features.columns import Columns
+
+            return object.__new__(Columns)
+        return object.__new__(cls)
+
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
         self._unit = 10 / math.log(10) if spec.log == "decibel" else 1.0
         self.floor = math.log(spec.log_floor) * self._unit
+        self.fill: float | Float32 = self.floor
         # With the full dynamic range, rounding noise of float32 would show in weak bands.
         self._dtype: Any = np.float32 if spec.top_db is not None else np.float64
         # Times n_fft, because the transform divides by it (see below); exact for a power of two.
@@ -82,14 +100,15 @@ class Mfcc:
         self._windowed = np.zeros((_BATCH, spec.n_fft), dtype=self._dtype)
         self._spectrum = np.empty((_BATCH, bins), dtype=np.result_type(self._dtype, np.complex64))
         self._power = np.empty((_BATCH, bins), dtype=self._dtype)
-        self._energy = np.empty((_BATCH, spec.n_bands), dtype=self._dtype)
+        self._n_logs = spec.n_mels + spec.energy
+        self._energy = np.empty((_BATCH, self._n_logs), dtype=self._dtype)
         self._products = [
             (self._power[:, bins], weights, self._energy[:, filters])
             for filters, bins, weights in _grouped(filter_bank(spec) * self._power_scale, self._dtype)
         ]
 
     def __call__(self, samples: Float32) -> Float32:
-        """Return the cepstra of a whole clip, shape (n_frames, n_mfcc), float32."""
+        """Return the cepstra of a whole clip, shape (n_frames, n_columns), float32."""
         return self.cepstra(self.bands(self.frames(samples)))
 
     def frames(self, samples: Float32) -> Float32:
@@ -119,14 +138,14 @@ class Mfcc:
         -------
         ndarray, shape (n, n_bands), float32
             In `FeatureSpec.log` units relative to 1, floored at `floor`; with `FeatureSpec.energy` the
-            last column is the log of the frame's energy.
+            next column is the log of the frame's energy. Then `FeatureSpec.frame_columns`.
 
         Notes
         -----
         BLAS picks its kernel by shape, so the last bit of a row depends on the number of rows.
         """
         spec = self.spec
-        bands = np.empty((len(frames), spec.n_bands), dtype=np.float32)
+        bands = np.empty((len(frames), self._n_logs), dtype=np.float32)
         for begin in range(0, len(frames), _BATCH):
             batch = frames[begin : begin + _BATCH]
             energy = self._energies(batch)
@@ -174,7 +193,7 @@ class Mfcc:
 
         Returns
         -------
-        ndarray, shape (n, n_mfcc), float32
+        ndarray, shape (n, n_columns), float32
         """
         spec = self.spec
         if not len(bands):

@@ -1,8 +1,9 @@
-"""The parameters of an MFCC, which are stored in the model file."""
+"""The parameters of the front end, which are stored in the model file."""
 
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -12,14 +13,27 @@ import numpy as np
 _MOST_SAMPLES = 16_384
 _MOST_BANDS = 512
 _MOST = 1e12
+_N_CHROMA = 12
+# Fields that model files of before do not have: at these values they are not written, so those files stay as they are.
+_LATER: dict[str, Any] = {
+    "deltas": "none",
+    "delta_width": 9,
+    "mel": "none",
+    "pitch": "none",
+    "pitch_fmin": 65.0,
+    "pitch_fmax": 500.0,
+    "rms": "none",
+    "zero_crossings": "none",
+    "chroma": "none",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """The parameters of an MFCC; the defaults are affectd's front end.
+    """The parameters of the front end: of an MFCC, and of further columns beside it; the defaults are affectd's.
 
     They can reproduce ``librosa.feature.mfcc`` (type 2, orthonormal DCT, zero padding) and
-    ``python_speech_features.mfcc``.
+    ``python_speech_features.mfcc``. Of the further columns all are off by default.
 
     Attributes
     ----------
@@ -71,6 +85,32 @@ class FeatureSpec:
         The k of the zeroth coefficient: 1 in librosa, 0 in python_speech_features and HTK.
     energy
         Whether the log of the frame's energy replaces the zeroth coefficient.
+    deltas
+        Derivatives of every coefficient, in its unit per frame and per frame squared: ``"first"``, or ``"second"`` for
+        the first and the second.
+    delta_width
+        Frames that one derivative is taken over, an odd number.
+    mel
+        The mel bands themselves: ``"log"`` in the unit of `log`, ``"power"`` in units of ``full_scale ** 2``; both
+        with `reference` and `top_db` as the cepstra have them.
+    pitch
+        Fundamental frequency by YIN: ``"hertz"``, or ``"semitones"`` above `pitch_fmin`.
+    pitch_fmin, pitch_fmax
+        Where the pitch is looked for, Hz.
+    rms
+        Root mean square of the frame: ``"linear"`` (1.0 is full scale), or ``"decibel"`` (at least -120 dBFS). With
+        ``reference="max"`` relative to the loudest frame of the context, and cut off at `top_db` below it.
+    zero_crossings
+        ``"rate"``: changes of sign per sample of the frame, 0 to 1.
+    chroma
+        Strength of the twelve pitch classes from C on, the strongest being 1: sums of ``"power"`` or ``"magnitude"``.
+
+    Notes
+    -----
+    The order of the columns is that of `columns`: MFCCs, their first, then their second derivatives, mel bands, pitch,
+    RMS, zero crossings, chroma. ``docs/training.md`` says which call of librosa gives which.
+
+    Only pitch, zero crossings and chroma, and what is relative to the context's maximum, are the same at any gain.
 
     Raises
     ------
@@ -113,6 +153,15 @@ class FeatureSpec:
     lifter: float = 0.0
     lifter_start: Literal[0, 1] = 1
     energy: bool = False
+    deltas: Literal["none", "first", "second"] = "none"
+    delta_width: int = 9
+    mel: Literal["none", "log", "power"] = "none"
+    pitch: Literal["none", "hertz", "semitones"] = "none"
+    pitch_fmin: float = 65.0
+    pitch_fmax: float = 500.0
+    rms: Literal["none", "linear", "decibel"] = "none"
+    zero_crossings: Literal["none", "rate"] = "none"
+    chroma: Literal["none", "power", "magnitude"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse impossible values, naming the field."""
@@ -135,16 +184,31 @@ class FeatureSpec:
             ("log_floor", tiny <= self.log_floor <= 1, f"must lie in {tiny:.3g} to 1"),
             ("fmax", self.fmax - self.fmin >= 1, f"must be 1 Hz or more above fmin = {self.fmin:g} Hz"),
             ("top_db", self.top_db is None or 0 < self.top_db <= 1000, "must be positive, at most 1000, or null"),
-            ("n_mfcc", 1 <= self.n_mfcc <= self.n_mels, f"must lie in 1 to n_mels = {self.n_mels}"),
+            ("n_mfcc", 0 <= self.n_mfcc <= self.n_mels, f"must lie in 1 to n_mels = {self.n_mels}"),
+            ("n_mfcc", self.n_columns > 0, f"must lie in 1 to n_mels = {self.n_mels}, or there are no columns"),
+            ("energy", not self.energy or self.n_mfcc > 0, "needs n_mfcc of 1 or more"),
             ("lifter", 0 <= self.lifter <= 10_000, "must not be negative, and at most 10000"),
+            ("deltas", self.deltas == "none" or self.n_mfcc > 0, "needs n_mfcc of 1 or more"),
+            ("delta_width", 3 <= self.delta_width <= 99 and self.delta_width % 2, "must be odd, from 3 to 99 frames"),
+            *self._pitch_rules(),
         )
         for name, good, rule in rules:
             if not good:
                 raise ValueError(f"{name} = {reprlib.repr(getattr(self, name))} {rule}")
 
+    def _pitch_rules(self) -> Iterator[tuple[str, bool, str]]:
+        if self.pitch == "none":
+            return
+        longest = max(1, self.window_length - 1)
+        yield "pitch_fmin", 0 < self.pitch_fmin < self.pitch_fmax, f"must lie in 0 Hz to {self.pitch_fmax:g} Hz"
+        yield "pitch_fmax", 2 * self.pitch_fmax <= self.sample_rate, f"must not exceed half of {self.sample_rate} Hz"
+        # One period of the lowest pitch has to fit into the frame.
+        lowest = self.sample_rate / longest
+        yield "pitch_fmin", self.pitch_fmin > lowest, f"must be above sample_rate / (window_length - 1) = {lowest:g} Hz"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as values JSON can hold."""
-        return asdict(self)
+        """Return the fields as values JSON can hold, without those of further columns that are at their default."""
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FeatureSpec:
@@ -158,7 +222,7 @@ class FeatureSpec:
         known = {field.name for field in fields(cls)}
         for name in sorted(values.keys() - known):
             raise ValueError(f"{name[:60]} is not a field of the feature specification")
-        for name in sorted(known - values.keys()):
+        for name in sorted(known - values.keys() - _LATER.keys()):
             raise ValueError(f"{name} is missing from the feature specification")
         return cls(**values)
 
@@ -168,9 +232,33 @@ class FeatureSpec:
         return self.sample_rate / self.hop_length
 
     @property
+    def columns(self) -> dict[str, int]:
+        """How many columns of each kind there are, in their order; kinds without any are left out."""
+        n_deltas = ("none", "first", "second").index(self.deltas)
+        counts = {
+            "mfcc": self.n_mfcc,
+            "delta": self.n_mfcc if n_deltas else 0,
+            "delta_delta": self.n_mfcc if n_deltas == 2 else 0,
+            "mel": self.n_mels if self.mel != "none" else 0,
+            **self.frame_columns,
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def frame_columns(self) -> dict[str, int]:
+        """Those of `columns` that are computed from the frame and not from its mel bands."""
+        counts = {"pitch": 1, "rms": 1, "zero_crossings": 1, "chroma": _N_CHROMA}
+        return {name: count for name, count in counts.items() if getattr(self, name) != "none"}
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the network's input: `n_mfcc`, if there are MFCCs alone."""
+        return sum(self.columns.values())
+
+    @property
     def n_bands(self) -> int:
-        """Columns of `affectd.features.mfcc.Mfcc.bands`: the mel bands, then the log energy if `energy` is set."""
-        return self.n_mels + self.energy
+        """Columns of `affectd.features.mfcc.Mfcc.bands`: mel bands, log energy if `energy` is set, `frame_columns`."""
+        return self.n_mels + self.energy + sum(self.frame_columns.values())
 
     @property
     def first_sample(self) -> int:

@@ -39,7 +39,7 @@ class Network(Protocol):
     model: ModelFile
 
     def __call__(self, cepstra: Float32) -> Float32:
-        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
+        """Turn ``(n_frames, n_columns)`` cepstra into ``(n_labels,)`` probabilities."""
 
 
 class Classifier:
@@ -63,7 +63,7 @@ class Classifier:
     Examples
     --------
     >>> model = read_model(find_model())
-    >>> probabilities = Classifier(model)(np.zeros((model.n_frames, model.spec.n_mfcc), np.float32))
+    >>> probabilities = Classifier(model)(np.zeros((model.n_frames, model.spec.n_columns), np.float32))
     >>> probabilities.shape == (len(model.labels),), round(float(probabilities.sum()), 3)
     (True, 1.0)
     """
@@ -91,13 +91,13 @@ class Classifier:
             is_missing = said.count("not installed") == len(names)
             mend = "; pip install 'affectd[interpreter]' brings one" if is_missing else ""
             raise UnavailableError(f"no TFLite interpreter can run this model ({said}){mend}")
-        n_frames, n_mfcc, n_outputs = model.n_frames, model.spec.n_mfcc, model.n_outputs
+        n_frames, n_columns, n_outputs = model.n_frames, model.spec.n_columns, model.n_outputs
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_mfcc))
+        self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_columns))
         self._output, self._output_scale = _tensor("output", outputs, (1, n_outputs))
 
     def __call__(self, cepstra: Float32) -> Float32:
-        """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_mfcc), all float32.
+        """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_columns), all float32.
 
         With a head, those at the baseline that the model file has.
 
@@ -127,7 +127,7 @@ class Classifier:
         return self.dequantize(self.invoke(self.quantize(cepstra)))
 
     def quantize(self, cepstra: Float32) -> Int8:
-        """Return cepstra (n_frames, n_mfcc) float32 as the network's int8 input of the same shape."""
+        """Return cepstra (n_frames, n_columns) float32 as the network's int8 input of the same shape."""
         return quantize((cepstra - self.model.mean) / self.model.std, *self._input_scale)
 
     def dequantize(self, output: Int8) -> Float32:
@@ -135,7 +135,7 @@ class Classifier:
         return dequantize(output, *self._output_scale)
 
     def invoke(self, quantized: Int8) -> Int8:
-        """Run the network alone: int8 (n_frames, n_mfcc) in, int8 (n_outputs,) out."""
+        """Run the network alone: int8 (n_frames, n_columns) in, int8 (n_outputs,) out."""
         # set_tensor takes half the time of a view through tensor().
         self._interpreter.set_tensor(self._input, quantized[np.newaxis])
         self._interpreter.invoke()
@@ -197,7 +197,7 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     model = classifier.model
     mfcc = Mfcc(model.spec)
     bands = mfcc.bands(mfcc.frames(samples.astype(np.float32) / np.float32(32768)))
-    context = Context(model.n_frames, bands.shape[1], mfcc.floor)
+    context = Context(model.n_frames, bands.shape[1], mfcc.fill)
     context.push(bands)
     cepstra = mfcc.cepstra(context.view())
     quantized = classifier.quantize(cepstra)
@@ -336,7 +336,7 @@ def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
         "model": model_id(model),
         "bytes": path.stat().st_size,
         "labels": list(model.labels),
-        "input": [1, model.n_frames, model.spec.n_mfcc],
+        "input": [1, model.n_frames, model.spec.n_columns],
         "output": [1, model.n_outputs],
         "temperature": model.temperature,
         "thresholds": model.thresholds,
@@ -344,4 +344,6 @@ def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
         "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
         "card": model.card,
     }
+    if model.spec.n_columns != model.spec.n_mfcc:
+        description["columns"] = model.spec.columns
     return description if model.head is None else description | {"baseline": asdict(model.head.spec)}

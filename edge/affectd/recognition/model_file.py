@@ -77,7 +77,7 @@ class ModelFile:
         The front end the network was trained on.
     n_frames : int
         Frames of cepstra in the input of the network.
-    mean, std : (n_mfcc,) float32
+    mean, std : (n_columns,) float32
         Normalization: the network's input is ``(cepstra - mean) / std``.
     labels : tuple of str
         Class names in the order of the network's output.
@@ -86,8 +86,8 @@ class ModelFile:
     thresholds : dict of str to float
         Probabilities from 0 to 1; ``"uncertain"`` is the one below which no label is named.
     golden : dict of str to ndarray
-        ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_mfcc) float32; ``input`` (n_frames, n_mfcc) int8;
-        ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the baseline is the
+        ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_columns) float32; ``input`` (n_frames, n_columns)
+        int8; ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the baseline is the
         head's own.
     card : dict
         Data and terms, split, metrics, training revision; JSON values only.
@@ -104,7 +104,7 @@ class ModelFile:
     Examples
     --------
     >>> model = read_model(find_model())
-    >>> model.mean.shape == (model.spec.n_mfcc,), model.golden["cepstra"].shape[0] == model.n_frames
+    >>> model.mean.shape == (model.spec.n_columns,), model.golden["cepstra"].shape[0] == model.n_frames
     (True, True)
     """
 
@@ -130,7 +130,7 @@ class ModelFile:
         return len(self.labels) if self.head is None else self.head.n_embedding
 
     def _checks(self) -> Checks:
-        n_mfcc, labels, temperature = self.spec.n_mfcc, self.labels, self.temperature
+        n_columns, labels, temperature = self.spec.n_columns, self.labels, self.temperature
         yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
         rate = self.spec.frame_rate
         overlap = self.spec.window_length / self.spec.hop_length
@@ -138,12 +138,14 @@ class ModelFile:
         yield "features.hop_length", 1 <= rate <= 1000, "1 to 1000 frames per second", rate
         yield "n_frames", is_count(self.n_frames), "a whole number above 0", self.n_frames
         yield "n_frames", self.n_frames <= _MOST_FRAMES, f"at most {_MOST_FRAMES}", self.n_frames
+        least = 1 if self.spec.deltas == "none" else self.spec.delta_width
+        yield "n_frames", self.n_frames >= least, f"at least features.delta_width, {least}", self.n_frames
         for field, array in (("mean", self.mean), ("std", self.std)):
-            yield field, is_array(array, np.float32, n_mfcc), f"float32 ({n_mfcc},)", array
+            yield field, is_array(array, np.float32, n_columns), f"float32 ({n_columns},)", array
             yield field, bool((np.abs(array) <= MOST).all()), f"finite numbers up to {MOST:g}", array.tolist()
-        least = float(self.std.min())
-        yield "std", least > 0, "numbers above 0", least
-        yield "std", least >= LEAST, f"numbers of at least {LEAST:g}", least
+        smallest = float(self.std.min())
+        yield "std", smallest > 0, "numbers above 0", smallest
+        yield "std", smallest >= LEAST, f"numbers of at least {LEAST:g}", smallest
         yield "labels", isinstance(labels, tuple) and labels != (), "at least one label", labels
         yield "labels", len(labels) <= _MOST_LABELS, f"at most {_MOST_LABELS} labels", len(labels)
         for label in labels:
@@ -167,7 +169,7 @@ class ModelFile:
         keys, expected_keys = sorted(self.golden), _GOLDEN_KEYS if self.head is None else (*_GOLDEN_KEYS, "logits")
         yield "golden", keys == sorted(expected_keys), f"the arrays {', '.join(expected_keys)}", keys
         samples, cepstra, quantized, output = (self.golden[key] for key in _GOLDEN_KEYS)
-        frames = (self.n_frames, self.spec.n_mfcc)
+        frames = (self.n_frames, self.spec.n_columns)
         yield "golden.samples", is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
         n_golden = self.spec.count_frames(samples.size)
         expected = f"at most {_MOST_GOLDEN_FRAMES} frames of sound"

@@ -45,7 +45,7 @@ def heard(blocks: Iterable[Float32], mfcc: Mfcc, stride_frames: int) -> Iterator
 
 def padded(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
     """Return bands ``(n, n_bands)`` as a new context ``(n_frames, n_bands)``, with silence before them if n is less."""
-    context = np.full((model.n_frames, model.spec.n_bands), mfcc.floor, np.float32)
+    context = np.full((model.n_frames, model.spec.n_bands), mfcc.fill, np.float32)
     context[model.n_frames - len(bands) :] = bands
     return context
 

@@ -10,6 +10,16 @@ from affectd.words.rows import Rows, flat, row
 
 _FIELDS = ("index", "name", "names", "n_channels", "sample_rate", "sample_rates", "level_dbfs")
 _FLOOR_DBFS = -120.0  # of digital silence
+_COLUMNS = {
+    "mfcc": "{} MFCCs",
+    "delta": "{} deltas",
+    "delta_delta": "{} delta-deltas",
+    "mel": "{} mel bands",
+    "pitch": "pitch",
+    "rms": "RMS",
+    "zero_crossings": "rate of zero crossings",
+    "chroma": "{} pitch classes",
+}
 
 
 def devices_text(microphones: Sequence[Mapping[str, Any]], room: int | None) -> Iterator[str]:
@@ -71,7 +81,8 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     seconds = n_frames * features["hop_length"] / features["sample_rate"]
     yield "model", f"{found['model']}, {found['bytes'] / 1000:.0f} kB, {found['path']}"
     yield "labels", " ".join(found["labels"])
-    yield "hears", f"{seconds:.1f} s at a time, as {features['n_mfcc']} MFCCs of sound at {features['sample_rate']} Hz"
+    columns = _columns(found.get("columns", {"mfcc": features["n_mfcc"]}))
+    yield "hears", f"{seconds:.1f} s at a time, as {columns} of sound at {features['sample_rate']} Hz"
     yield "uncertain", f"below a probability of {found['thresholds']['uncertain']:g}"
     yield "run by", found["runtime"]
     yield from _card_facts(found["card"])
@@ -80,6 +91,11 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "self_test" in found:
         differences = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in found["self_test"].items())
         yield "self-test", f"passed: this device computes it correctly ({differences})"
+
+
+def _columns(counts: Mapping[str, int]) -> str:
+    parts = [_COLUMNS[name].format(count) for name, count in counts.items()]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

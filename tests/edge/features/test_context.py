@@ -12,6 +12,14 @@ from affectd.features.spec import FeatureSpec
 
 N_FRAMES, N_BANDS, FILL = 5, 2, -100.0
 
+SPECS = [
+    FeatureSpec(),
+    FeatureSpec(energy=True),
+    FeatureSpec(reference="one", top_db=None),
+    FeatureSpec(n_mfcc=4, deltas="second", delta_width=3, mel="power", rms="linear", pitch="hertz", energy=True),
+    FeatureSpec(n_mfcc=0, mel="log", rms="decibel", zero_crossings="rate", chroma="power", reference="one"),
+]
+
 Operation = st.one_of(st.integers(0, 14), st.none())
 """An int pushes that many rows; None begins an utterance."""
 
@@ -60,11 +68,11 @@ class CountingMfcc(Mfcc):
 @settings(deadline=None)
 @given(
     operations=st.lists(st.one_of(st.none(), st.tuples(st.integers(0, 14), st.floats(-90, 0))), max_size=30),
-    spec=st.sampled_from([FeatureSpec(), FeatureSpec(energy=True), FeatureSpec(reference="one", top_db=None)]),
+    spec=st.sampled_from(SPECS),
 )
 def test_cepstra_of_a_stream_are_those_of_its_context(operations: list, spec: FeatureSpec) -> None:
     mfcc, random = Mfcc(spec), np.random.default_rng(0)
-    whole, stream = Context(N_FRAMES, spec.n_bands, mfcc.floor), CepstralContext(N_FRAMES, mfcc)
+    whole, stream = Context(N_FRAMES, spec.n_bands, mfcc.fill), CepstralContext(N_FRAMES, mfcc)
     for operation in operations:
         if operation is None:
             whole.reset()

@@ -136,8 +136,9 @@ def test_specification_survives_json() -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(FeatureSpec)])
 def test_a_missing_or_nonsensical_field_is_named(name: str) -> None:
     good = FeatureSpec().to_dict()
-    with pytest.raises(ValueError, match=f"^{name} is missing"):
-        FeatureSpec.from_dict({key: value for key, value in good.items() if key != name})
+    if name in good:  # else it is of a further column, which the model files of before do not know
+        with pytest.raises(ValueError, match=f"^{name} is missing"):
+            FeatureSpec.from_dict({key: value for key, value in good.items() if key != name})
     for nonsense in ("seven", [1], math.nan):
         with pytest.raises(ValueError, match=f"^{name} = "):
             FeatureSpec.from_dict(good | {name: nonsense})
@@ -172,6 +173,12 @@ def test_an_unknown_field_is_named() -> None:
         ("lifter", -1),
         ("lifter_start", 2),
         ("window", None),
+        ("deltas", "third"),
+        ("delta_width", 8),
+        ("delta_width", 1),
+        ("mel", "linear"),
+        ("rms", True),
+        ("chroma", None),
     ],
 )
 def test_an_impossible_value_is_refused_and_named(name: str, value: object) -> None:

@@ -51,7 +51,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
     recipe = fitted["recipe"]
     spec = FeatureSpec.from_dict(recipe.pop("spec"))  # has its own place in the file
     n_frames = recipe["n_frames"]
-    shape = (n_frames, spec.n_mfcc)
+    shape = (n_frames, spec.n_columns)
     n_embedding = recipe.get("n_embedding", 0)
     head = blank_head(n_embedding, len(fitted["labels"])) if n_embedding else None
     blank = {"logits": np.zeros(len(fitted["labels"]), np.float32)} if n_embedding else {}
@@ -106,7 +106,7 @@ def trained_head(run: Path, classifier: Classifier) -> Head:
     model = classifier.model
     network = load_network(needed(run / "float.keras", "fit"), again("fit"))
     weights, bias = (np.asarray(array, np.float64) for array in network.get_layer("logits").get_weights())
-    contexts = representative(needed(run / "representative.npy", "fit"), (model.n_frames, model.spec.n_mfcc))
+    contexts = representative(needed(run / "representative.npy", "fit"), (model.n_frames, model.spec.n_columns))
     heard = np.stack([classifier.embed(context * model.std + model.mean) for context in contexts]).astype(np.float64)
     mean = heard.mean(0).astype(np.float32)
     return Head(

@@ -94,8 +94,9 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
 
 def _network(model: ModelFile) -> str:
     spec = model.spec
+    columns = ", ".join(f"{n} {'MFCCs' if name == 'mfcc' else name}" for name, n in spec.columns.items())
     return (
-        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {spec.n_mfcc} MFCCs ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {columns} ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
         f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
     )
 

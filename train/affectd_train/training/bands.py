@@ -40,16 +40,19 @@ def speech_bands(source: Source) -> Float32 | str:
 
     Returns
     -------
-    ``(n_frames, n_bands)`` float16, decibel below the clip's maximum; or, for a clip that cannot be decoded, why.
+    ``(n_frames, n_bands)`` float16, the mel bands in decibel below the clip's maximum; or, for a clip that cannot be
+    decoded, why.
     A clip in which the gate never opens is kept whole.
     """
     try:
         _, bands, (first, last) = speech_of(source)
     except DataError as error:
         return str(error)
-    speech = bands[first:last]
-    relative: Float32 = np.maximum(speech - speech.max(), -120.0).astype(np.float16)
-    return relative
+    speech, n_mels = bands[first:last], source.spec.n_mels
+    mel = speech[:, :n_mels]
+    relative = np.maximum(mel - mel.max(), -120.0)
+    rows: Float32 = np.concatenate([relative, speech[:, n_mels:]], axis=1, dtype=np.float16, casting="same_kind")
+    return rows
 
 
 def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]:
@@ -64,11 +67,14 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
     Raises
     ------
     DataError
-        If the clip cannot be decoded.
+        If the clip cannot be decoded, or is there as mel bands alone and columns are wanted that need its sound.
     """
     spec, clip = source.spec, source.clip
     voice = None
     if clip.is_logmel:
+        if spec.frame_columns:
+            wanted = ", ".join(spec.frame_columns)
+            raise DataError(f"{clip.path}: has mel bands alone, and {wanted} can be had from sound only")
         bands = load_logmel(clip)
         level = logmel_level(bands, spec)
     else:
@@ -138,7 +144,7 @@ def load_bands(
 
     def read(file: Path) -> BandStore:
         rows, edges, good, reasons = arrays(file, "rows", "edges", "good", "reasons")
-        check(rows.shape == (edges[-1], spec.n_mels) and rows.dtype == np.float16, "rows of another shape")
+        check(rows.shape == (edges[-1], spec.n_bands) and rows.dtype == np.float16, "rows of another shape")
         check(bool(len(edges) == len(good) + 1 and (np.diff(edges, prepend=0) >= 0).all()), "edges of other clips")
         bad = sorted(set(range(len(clips))) - set(good.tolist()))
         say_skipped(clips[0].corpus, [Skipped(clips[i].path, str(r)) for i, r in zip(bad, reasons, strict=True)])

@@ -39,7 +39,7 @@ class Batches:
     everyday: Sequence[Float32]  # bands of speech that is not acted
     spec: FeatureSpec
     n_frames: int  # of one context
-    normalization: tuple[Float32, Float32]  # mean and deviation, (n_mfcc,) each
+    normalization: tuple[Float32, Float32]  # mean and deviation, (n_columns,) each
     batch_size: int
     label_smoothing: float
     seed: int
@@ -52,7 +52,7 @@ class Batches:
     def __post_init__(self) -> None:
         self.mfcc, self.centers = Mfcc(self.spec), mel_centers(self.spec)
         white = np.random.default_rng(self.seed).normal(0.0, 0.1, 2 * self.n_frames * self.spec.hop_length)
-        self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))
+        self.hiss = self.mfcc.bands(self.mfcc.frames(white.astype(np.float32)))[:, : self.spec.n_mels]
         by_label: dict[str, dict[int, list[int]]] = {corpus: {} for corpus in self.shares}  # to entries of the store
         for i, clip in enumerate(self.store.clips):
             if clip.corpus in self.shares:
@@ -62,12 +62,12 @@ class Batches:
         self.weights = weights / weights.sum()
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
-        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_mfcc)`` and targets ``(batch, n_labels)``."""
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_columns)`` and targets ``(batch, n_labels)``."""
         contexts, target = self.contexts(step)
         return self.cepstra(contexts), target
 
     def plain(self, n: int) -> Float32:
-        """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_mfcc)``."""
+        """Choose clips as a batch does and leave them as they are: cepstra ``(n, n_frames, n_columns)``."""
         rng = np.random.default_rng(self.seed)
         return self.cepstra(np.stack([self._context(self.store[self._choose(rng)[1]]) for _ in range(n)]))
 
@@ -92,7 +92,9 @@ class Batches:
         if self.noise and kind < NOISE_SHARE:
             # On the device noise comes in bursts too, with silence before them.
             n_frames = self.n_frames if rng.random() < 0.5 else int(rng.integers(self.n_frames // 8, self.n_frames))
-            return self._context(tilt(self._noise(rng, n_frames), 2.0, rng)), self._unlabeled()
+            noise = self._noise(rng, n_frames)
+            noise[:, : self.spec.n_mels] = tilt(noise[:, : self.spec.n_mels], 2.0, rng)
+            return self._context(noise), self._unlabeled()
         if self.everyday and kind > 1 - EVERYDAY_SHARE:
             bands, _ = self._augment(self.everyday[int(rng.integers(len(self.everyday)))], rng)
             return self._context(bands), self._unlabeled()
@@ -135,8 +137,11 @@ class Batches:
     def _augment(
         self, bands: Float32, rng: np.random.Generator, frames: Float16 | None = None
     ) -> tuple[Float32, Float32 | None]:
-        """Vary bands, and what belongs to their frames with them."""
-        n_bands = bands.shape[1]
+        """Vary bands, and what belongs to their frames with them.
+
+        Of further columns only pace and cut vary: what noise or a microphone makes of them is not known from the bands.
+        """
+        n_bands, n_mels = bands.shape[1], self.spec.n_mels
         if frames is not None:
             bands = np.concatenate([bands, frames], axis=1)
         bands = stretch(bands, rng.uniform(0.9, 1.12))
@@ -144,25 +149,26 @@ class Batches:
         shortest = min(len(bands), 80)
         n_frames = len(bands) if rng.random() < 0.7 else int(rng.integers(shortest, len(bands) + 1))
         bands = crop(bands, min(n_frames, self.n_frames), rng)
-        bands, heard = bands[:, :n_bands], (bands[:, n_bands:] if frames is not None else None)
+        heard = bands[:, n_bands:] if frames is not None else None
+        bands, further = bands[:, :n_mels], bands[:, n_mels:n_bands]
         if self.has_noise_floor:
             floor = tilt(crop(self.hiss, len(bands), rng), 2.0, rng)
             bands = add_noise(bands, floor, rng.uniform(*FLOOR_DB))
         bands = warp(bands, rng.uniform(0.94, 1.06))
         bands = tilt(bands, self.tilt_db, rng)
         if rng.random() < 0.3:
-            n_mels = bands.shape[1]
             bands = roll_off(bands, int(rng.integers(n_mels * 7 // 8, n_mels)), rng.uniform(0.0, 60.0))
         if rng.random() < 0.1:
             # Of a telephone or of a loudspeaker in a door: 200 to 400 Hz, 3 to 4.5 kHz.
             low, high = np.searchsorted(self.centers, [rng.uniform(200, 400), rng.uniform(3000, 4500)])
             bands = band_limit(bands, int(low), int(high), rng.uniform(2.0, 8.0))
         if self.noise and rng.random() < 0.3:
-            bands = add_noise(bands, self._noise(rng, len(bands)), rng.uniform(5.0, 40.0))
+            bands = add_noise(bands, self._noise(rng, len(bands))[:, :n_mels], rng.uniform(5.0, 40.0))
         if rng.random() < 0.3:
             # A microphone's own noise, or what rounding a quiet recording to 16 bits leaves.
             bands = add_noise(bands, crop(self.hiss, len(bands), rng), rng.uniform(20.0, 50.0))
-        return (mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands), heard
+        bands = mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands
+        return (np.concatenate([bands, further], axis=1) if n_bands > n_mels else bands), heard
 
     def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:
         recording = self.noise[int(rng.integers(len(self.noise)))]
@@ -175,18 +181,18 @@ class Batches:
 
 def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
     """Make one context, ``(n_frames, n_bands)``, of the last frames of at most that many, as the device pads them."""
-    context = Context(n_frames, bands.shape[1], mfcc.floor)
+    context = Context(n_frames, bands.shape[1], mfcc.fill)
     context.push(bands)
     return context.view()
 
 
 def padded_cepstra(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
-    """Compute the cepstra of one context, ``(n_frames, n_mfcc)``, from the last frames of at most that many."""
+    """Compute the cepstra of one context, ``(n_frames, n_columns)``, from the last frames of at most that many."""
     return mfcc.cepstra(padded(bands, mfcc, n_frames))
 
 
 def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int) -> tuple[Float32, Float32]:
-    """Mean and standard deviation per coefficient, each ``(n_mfcc,)`` float32, over 500 contexts."""
+    """Mean and standard deviation per column, each ``(n_columns,)`` float32, over 500 contexts."""
     mfcc = Mfcc(spec)
     chosen = np.random.default_rng(seed).choice(len(store), min(500, len(store)), replace=False)
     cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])

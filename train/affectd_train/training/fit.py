@@ -94,7 +94,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
     if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
-    mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_mfcc,) each
+    mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_columns,) each
 
     # Targets: the labels, and what the teacher makes of the clips.
     talk = dataset.talk if dataset.everyday else []
@@ -105,7 +105,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     # Pretraining, shared by all calls that agree on what it depends on.
     keras.utils.clear_session()  # layers are counted from one again: the same network has the same description
     keras.utils.set_random_seed(recipe.seed)
-    network = build_network(first.n_frames, recipe.spec.n_mfcc, *sizes, recipe.n_embedding)
+    network = build_network(first.n_frames, recipe.spec.n_columns, *sizes, recipe.n_embedding)
     pretrained = cache / f"pretrained-{pretraining_key(recipe, dataset, pretrain_store, network)}.keras"
 
     def pretrain(file: Path) -> None:
@@ -115,13 +115,13 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     weights = cached(pretrained, partial(weights_like, network), pretrain)
 
     # Fine-tuning.
-    network = build_network(second.n_frames, recipe.spec.n_mfcc, *sizes, recipe.n_embedding)
+    network = build_network(second.n_frames, recipe.spec.n_columns, *sizes, recipe.n_embedding)
     network.set_weights(weights)
     batches = batches_of(second, full_store, mean_std, dataset, teacher, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range
     # is that a tensor has here, its 256 steps are spread over it.
     with written_whole(out / "representative.npy") as beside:
-        np.save(beside, batches.plain(256).astype(np.float16))  # (256, n_frames, n_mfcc)
+        np.save(beside, batches.plain(256).astype(np.float16))  # (256, n_frames, n_columns)
     if not result.exists():
         whole = out / "whole.keras"
         train(network, batches, objective, second, recipe, whole)
@@ -133,7 +133,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
 
 def finished(out: Path, recipe: Recipe) -> bool:
     """Tell whether a run is complete; what of it is damaged is removed, which is said, to be made again."""
-    shape = (recipe.n_frames, recipe.spec.n_mfcc)
+    shape = (recipe.n_frames, recipe.spec.n_columns)
 
     def network(path: Path) -> None:
         check(load_network(path, again("fit")).input_shape[1:] == shape, "a network of another shape")
@@ -281,7 +281,7 @@ def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase,
     steps = tqdm(range(first, phase.steps), phase.title, initial=first, total=phase.steps, unit="step")
     with steps, log.open("a") as lines:
         for step, (x, y) in zip(steps, prefetch(batches, first, phase.steps), strict=True):
-            value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_mfcc), (batch, n_labels and hints)
+            value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_columns), (batch, n_labels and hints)
             if (step + 1) % 20 == 0:
                 steps.set_postfix(loss=f"{value:.3f}")
             if (step + 1) % recipe.save_every == 0 and step + 1 < phase.steps:

@@ -72,10 +72,13 @@ def digest(settings: bytes, clips: Sequence[Clip], augmenter: Augmenter | None, 
     return digest.hexdigest()[:16]
 
 
+_OF_CEPSTRA = {"n_mfcc", "top_db", "deltas", "delta_width", "mel"}
+
+
 def speech_settings(spec: FeatureSpec) -> bytes:
     """Describe all that decides which frames of a source are speech, and their bands."""
     # What cepstra are made of the bands changes nothing about these.
-    front_end = {key: value for key, value in spec.to_dict().items() if key not in {"n_mfcc", "top_db"}}
+    front_end = {key: value for key, value in spec.to_dict().items() if key not in _OF_CEPSTRA}
     return json.dumps([front_end, asdict(GateConfig()), TRIM_RANGE_DB]).encode()
 
 
