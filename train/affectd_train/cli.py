@@ -9,12 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectd.errors import NoInputError, UsageError
+from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
@@ -93,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
+    sub = command("recipe", _recipe, "print the recipe as TOML, every key with a sentence, for --recipe")
+    _add_recipe(sub)
+    sub.add_argument("--wide", action="store_true", help="start from the recipe that trains on all corpora")
     sub = command("fit", _fit, "train the float network on every speaker")
     _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
@@ -128,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
+    sub = command("curves", _curves, "draw loss and accuracy over the training of a run")
+    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
+    sub.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: learning.png in the folder)")
     sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
     words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
@@ -139,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("--replace", action="store_true", help="whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", _report, words)
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
@@ -148,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--evaluation", type=Path, metavar="RUN", help=words)
     words = "for the page: folder of corpora, for examples of those that the model was trained on"
     sub.add_argument("--data", type=Path, help=words)
+    sub.add_argument("--replace", action="store_true", help="whatever file is there")
     return parser
 
 
@@ -167,6 +174,11 @@ def _add_evaluation(sub: argparse.ArgumentParser) -> None:
 
 def _add_training(sub: argparse.ArgumentParser) -> None:
     _add_data(sub, "ravdess/, tess/, cremad/, ...")
+    _add_recipe(sub)
+
+
+def _add_recipe(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--recipe", type=Path, metavar="FILE", help="recipe as TOML, as affectd-train recipe prints it")
     sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
     sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
     sub.add_argument(
@@ -178,20 +190,18 @@ def _names(*paths: Path) -> str:
     return "\n".join(printable(str(path)) for path in paths)
 
 
-def _recipe(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
-    from affectd_train.data.terms import check_may_train
-    from affectd_train.training.recipe import Recipe, wide_recipe, with_corpora, with_settings
+def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
+    from affectd_train.training.recipe_file import asked_recipe
 
-    recipe = with_settings(wide_recipe() if is_wide else Recipe(), options.set)
-    if options.corpora:
-        names = _corpora(options.corpora)
-        check_may_train(names)
-        recipe = with_corpora(recipe, names)
-    if options.teacher:
-        if not options.teacher.is_file():
-            raise NoInputError(f"{options.teacher}: no such file; docs/training.md says where to get the teacher")
-        recipe = replace(recipe, teacher=str(options.teacher))
-    return recipe
+    corpora = _corpora(options.corpora) if options.corpora else []
+    teacher, settings = options.teacher, options.set
+    return asked_recipe(is_wide=is_wide, file=options.recipe, settings=settings, corpora=corpora, teacher=teacher)
+
+
+def _recipe(options: argparse.Namespace) -> str:
+    from affectd_train.training.recipe_file import recipe_toml
+
+    return recipe_toml(_recipe_of(options, options.wide))
 
 
 def _corpora(names: str) -> list[str]:
@@ -210,7 +220,7 @@ def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> lis
 def _fit(options: argparse.Namespace) -> str:
     from affectd_train.training.fit import fit
 
-    recipe = _recipe(options)
+    recipe = _recipe_of(options)
     clips = _clips(options, recipe.corpora)
     held_out = frozenset(filter(None, options.hold_out.split(",")))
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
@@ -238,7 +248,7 @@ def _evaluate(options: argparse.Namespace) -> str:
     from affectd_train.data.terms import DEVELOPMENT
 
     is_wide = options.protocol == "leave-one-corpus-out"
-    recipe = _recipe(options, is_wide)
+    recipe = _recipe_of(options, is_wide)
     corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
     out = options.out or Path("runs") / options.protocol
     figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
@@ -287,6 +297,12 @@ def _pictures(options: argparse.Namespace) -> str:
     return _names(*pictures(options.evaluation, options.out))
 
 
+def _curves(options: argparse.Namespace) -> str:
+    from affectd_train.reports.plots import draw_learning
+
+    return _names(draw_learning(options.run, options.out))
+
+
 def _explore(options: argparse.Namespace) -> str:
     from affectd_train.reports.corpus_plots import explore
 
@@ -296,7 +312,7 @@ def _explore(options: argparse.Namespace) -> str:
 def _pack(options: argparse.Namespace) -> str:
     from affectd_train.release import release
 
-    model = release(options.run, options.evaluation, options.also, options.out)
+    model = release(options.run, options.evaluation, options.also, options.out, options.replace)
     size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
     labels = len(model.labels)
     return (
@@ -305,26 +321,12 @@ def _pack(options: argparse.Namespace) -> str:
 
 
 def _report(options: argparse.Namespace) -> str:
-    from affectd.recognition.model_file import read_model
-    from affectd_train.files import write_text
-    from affectd_train.reports.card_sections import pictures_beside
-    from affectd_train.reports.model_card import markdown
-    from affectd_train.stored import reading
+    from affectd_train.release import write_report
 
     if (options.evaluation or options.data) and not options.html:
         raise UsageError("--evaluation and --data are for the page of --html")
     out = options.out or (None if options.html else Path("models/README.md"))
-    model = read_model(options.model)
-    pages: dict[Path, str] = {}
-    with reading(options.model, "affectd-train pack writes another"):
-        if out:
-            pages[out] = markdown(model, pictures_beside(out.parent))
-        if options.html:
-            from affectd_train.reports.html_page import page
-
-            pages[options.html] = page(model, options.evaluation, options.data)
-    for path, text in pages.items():
-        write_text(path, text)
+    pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
     return _names(*pages)
 
 
