@@ -70,12 +70,16 @@ class TrainingLog:
         loss, accuracy = cross_entropy([(forward(x), y) for x, y in self.latest], self.n_labels)
         size = len(self.latest[0][0])
         x, y = self.validation or (np.empty(0, np.float32), np.empty(0, np.float32))
-        parts = [(forward(x[i : i + size]), y[i : i + size]) for i in range(0, len(x), size)]
+        # All of one size, for which the network is compiled once.
+        starts = range(0, len(x), size)
+        parts = [(forward(np.resize(x[i : i + size], (size, *x.shape[1:]))), y[i : i + size]) for i in starts]
+        parts = [(outputs[: len(truth)], truth) for outputs, truth in parts]
         validation_loss, validation_accuracy = cross_entropy(parts, self.n_labels)
         seconds = round(self.before + time.monotonic() - self.began, 1)
         values = (step, float(np.mean(self.costs)), loss, accuracy, validation_loss, validation_accuracy, rate, seconds)
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
         self.costs.clear()
+        self.latest.clear()  # a call that goes on from here knows no earlier ones either
         self._write()
 
     def _write(self) -> None:
