@@ -87,8 +87,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "## Commands",
         _commands(protocol, any_use, measurements.get("also", {}), recipe, every),
         f"Trained on {len(training['speakers'])} speakers; recipe: seed {recipe['seed']}, "
-        f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}. "
-        f"Network: `{model_id(model)}`.",
+        f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]
     return "\n\n".join(parts)
 
@@ -101,7 +100,7 @@ def is_card_of(text: str, model: ModelFile) -> bool:
 def _network(model: ModelFile) -> str:
     spec = model.spec
     return (
-        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {spec.n_mfcc} MFCCs ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB, `{model_id(model)}`: {model.n_frames} frames of {spec.n_mfcc} MFCCs ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
         f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
     )
 
