@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--replace", action="store_true", help="whatever file is there")
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", _report, words)
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--evaluation", type=Path, metavar="RUN", help=words)
     words = "for the page: folder of corpora, for examples of those that the model was trained on"
     sub.add_argument("--data", type=Path, help=words)
-    sub.add_argument("--replace", action="store_true", help="whatever file is there")
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     return parser
 
 
