@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from affectd.recognition.model_file import read_model
+from affectd.recognition.model_file import find_model, read_model
 from affectd_train.reports.model_card import markdown
 
 SETTINGS = {"pretrain_steps": 4, "finetune_steps": 30, "batch_size": 16, "augmented_copies": 1}
@@ -86,6 +86,27 @@ def test_packing_says_when_the_figures_are_of_another_recipe(road: Path, tmp_pat
     words = ["pack", str(tmp_path / "other"), "--out", str(tmp_path / "other.tflite")]
     done = run("affectd_train.cli", *words, cwd=road)
     assert "fold-1 has another recipe" in done.stderr
+
+
+def test_packing_leaves_what_holds_another_network_alone(road: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "affectd_train.cli", "pack", str(road / "runs/final"), "--out"]
+    new = tmp_path / "new/mine.tflite"
+    run("affectd_train.cli", *words[3:], str(new), cwd=road)
+    once = new.read_bytes()
+    run("affectd_train.cli", *words[3:], str(new), cwd=road)  # the network of the same run
+    assert new.read_bytes() == once
+    other = tmp_path / "other.tflite"
+    notes = tmp_path / "notes.txt"
+    shutil.copy(find_model(), other)
+    notes.write_text("no model file")
+    for path in (other, notes):
+        before = path.read_bytes()
+        done = subprocess.run([*words, str(path)], capture_output=True, text=True, check=False, cwd=road)
+        assert done.returncode == 64, done.stderr
+        assert f"{path} is there and does not hold the network of {road / 'runs/final'}" in done.stderr
+        assert path.read_bytes() == before
+    run("affectd_train.cli", *words[3:], str(other), "--replace", cwd=road)
+    assert other.read_bytes() == once
 
 
 def test_a_file_without_figures_has_no_card(road: Path) -> None:

@@ -96,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("data", type=Path, help="folder of recordings of your own, or of corpora")
     _add_labels(sub)
     sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    sub = command("recipe", _recipe, "print the recipe as TOML, every key with a sentence, for --recipe")
+    _add_recipe(sub)
+    sub.add_argument("--wide", action="store_true", help="start from the recipe that trains on all corpora")
     sub = command("fit", _fit, "train the float network on every speaker")
     _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
@@ -132,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("pictures", _pictures, "draw what an evaluation found")
     _add_evaluation(sub)
     sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
+    sub = command("curves", _curves, "draw loss and accuracy over the training of a run")
+    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
+    sub.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: learning.png in the folder)")
     sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
     sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
     words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
@@ -143,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", _report, words)
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
@@ -152,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--evaluation", type=Path, metavar="RUN", help=words)
     words = "for the page: folder of corpora, for examples of those that the model was trained on"
     sub.add_argument("--data", type=Path, help=words)
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     return parser
 
 
@@ -171,6 +179,11 @@ def _add_evaluation(sub: argparse.ArgumentParser) -> None:
 
 def _add_training(sub: argparse.ArgumentParser) -> None:
     _add_data(sub, "ravdess/, tess/, cremad/, ...")
+    _add_recipe(sub)
+
+
+def _add_recipe(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--recipe", type=Path, metavar="FILE", help="recipe as TOML, as affectd-train recipe prints it")
     sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
     sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
     sub.add_argument(
@@ -187,11 +200,18 @@ def _names(*paths: Path) -> str:
     return "\n".join(printable(str(path)) for path in paths)
 
 
-def _recipe(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
-    from affectd_train.training.recipe import asked_recipe
+def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
+    from affectd_train.training.recipe_file import asked_recipe
 
     corpora = _corpora(options.corpora) if options.corpora else []
-    return asked_recipe(options.set, corpora, options.teacher, is_wide)
+    teacher, settings = options.teacher, options.set
+    return asked_recipe(is_wide=is_wide, file=options.recipe, settings=settings, corpora=corpora, teacher=teacher)
+
+
+def _recipe(options: argparse.Namespace) -> str:
+    from affectd_train.training.recipe_file import recipe_toml
+
+    return recipe_toml(_recipe_of(options, options.wide))
 
 
 def _corpora(names: str) -> list[str]:
@@ -221,7 +241,7 @@ def _fit(options: argparse.Namespace) -> str:
     from affectd_train.data.own import is_own, read_own_clips
     from affectd_train.training.recipe import with_own
 
-    recipe = _recipe(options)
+    recipe = _recipe_of(options)
     if options.corpora and options.labels:
         raise UsageError("--labels is for recordings of your own, --corpora for corpora")
     if is_own(options.data, options.labels) and not options.corpora:
@@ -256,7 +276,7 @@ def _evaluate(options: argparse.Namespace) -> str:
     from affectd_train.data.terms import DEVELOPMENT
 
     is_wide = options.protocol == "leave-one-corpus-out"
-    recipe = _recipe(options, is_wide)
+    recipe = _recipe_of(options, is_wide)
     corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
     out = options.out or Path("runs") / options.protocol
     figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
@@ -305,6 +325,12 @@ def _pictures(options: argparse.Namespace) -> str:
     return _names(*pictures(options.evaluation, options.out))
 
 
+def _curves(options: argparse.Namespace) -> str:
+    from affectd_train.reports.plots import draw_learning
+
+    return _names(draw_learning(options.run, options.out))
+
+
 def _explore(options: argparse.Namespace) -> str:
     from affectd_train.reports.corpus_plots import explore
 
@@ -314,7 +340,7 @@ def _explore(options: argparse.Namespace) -> str:
 def _pack(options: argparse.Namespace) -> str:
     from affectd_train.release import release
 
-    model = release(options.run, options.evaluation, options.also, options.out)
+    model = release(options.run, options.evaluation, options.also, options.out, options.replace)
     size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
     labels = len(model.labels)
     return (
@@ -323,26 +349,12 @@ def _pack(options: argparse.Namespace) -> str:
 
 
 def _report(options: argparse.Namespace) -> str:
-    from affectd.recognition.model_file import read_model
-    from affectd_train.files import write_text
-    from affectd_train.reports.card_sections import pictures_beside
-    from affectd_train.reports.model_card import markdown
-    from affectd_train.stored import reading
+    from affectd_train.release import write_report
 
     if (options.evaluation or options.data) and not options.html:
         raise UsageError("--evaluation and --data are for the page of --html")
     out = options.out or (None if options.html else Path("models/README.md"))
-    model = read_model(options.model)
-    pages: dict[Path, str] = {}
-    with reading(options.model, "affectd-train pack writes another"):
-        if out:
-            pages[out] = markdown(model, pictures_beside(out.parent))
-        if options.html:
-            from affectd_train.reports.html_page import page
-
-            pages[options.html] = page(model, options.evaluation, options.data)
-    for path, text in pages.items():
-        write_text(path, text)
+    pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
     return _names(*pages)
 
 

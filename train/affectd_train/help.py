@@ -12,7 +12,7 @@ _CODES = codes(
     errors.DataError,
     errors.NoInputError,
     errors.UnavailableError,
-    errors.ModelFileError,
+    errors.ConfigError,
     others=[
         (74, "a file cannot be read or written"),
         (130, "interrupted by Ctrl-C; the same command goes on where it was"),
@@ -23,10 +23,9 @@ _CODES = codes(
 def recipe_numbers() -> str:
     """Return what ``--set`` changes: each number with its type, default and range, and the sentence about it."""
     lines = ["numbers of the recipe, for --set KEY=VALUE:"]
-    for key, kind, default, lowest, highest, words in documented_numbers():
-        bounds = f"{lowest} or more" if highest == 2**31 - 1 else f"{lowest} to {highest}"
-        lines.append(f"  {key}={default:g}  ({kind}, {bounds})")
-        lines += textwrap.wrap(words, 72, initial_indent="      ", subsequent_indent="      ")
+    for number in documented_numbers():
+        lines.append(f"  {number.key}={number.default:g}  ({number.bounds()})")
+        lines += textwrap.wrap(number.words, 72, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 
@@ -63,6 +62,18 @@ PAGES = {
         (
             Example("affectd-train inspect DATA", "see what fit would train on"),
             Example("affectd-train inspect DATA --json", "with every file that is left out"),
+        ),
+        _CODES,
+    ),
+    "affectd-train recipe": Page(
+        "Prints what a network is trained by as TOML, every key with a sentence about it. Changed in an editor, the"
+        " file steers fit and evaluate; what it leaves out is as without a file. What the command line says by --set,"
+        " --corpora and --teacher wins over the file.",
+        (
+            Example("affectd-train recipe > mine.toml", "the recipe of the shipped file, to be changed"),
+            Example("affectd-train fit --data DATA --recipe mine.toml", "train by it"),
+            Example("affectd-train recipe --corpora cremad,emodb", "on corpora that allow commercial use"),
+            Example("affectd-train recipe --wide", "for voices, microphones and languages never met"),
         ),
         _CODES,
     ),
@@ -124,6 +135,13 @@ PAGES = {
         (Example("affectd-train pictures --evaluation runs/ravdess-emobox --out pictures", "into a folder"),),
         _CODES,
     ),
+    "affectd-train curves": Page(
+        "Draws how a run learned, from the logs that fit writes into its folder (pretraining-log.csv, whole-log.csv):"
+        " loss and accuracy of the batches of training, and of held-out speakers where there are any. A run that is"
+        " still being fine-tuned can be drawn too.",
+        (Example("affectd-train curves runs/final", "into runs/final/learning.png"),),
+        _CODES,
+    ),
     "affectd-train explore": Page(
         "Draws what is in a folder of corpora, before anything is trained on it.",
         (
@@ -134,7 +152,8 @@ PAGES = {
     ),
     "affectd-train pack": Page(
         "Writes the file that affectd reads: the network of a run, how sure it may be, what it needs to know of sound,"
-        " and the card with what was measured.",
+        " and the card with what was measured. A file that is there already is written again only if it holds the"
+        " network of the same run.",
         (
             Example(
                 "affectd-train pack runs/final --evaluation runs/ravdess-emobox --out mine.tflite",
@@ -144,7 +163,8 @@ PAGES = {
         _CODES,
     ),
     "affectd-train report": Page(
-        "Writes the card that a model file carries, as Markdown or as one page with pictures.",
+        "Writes the card that a model file carries, as Markdown or as one page with pictures. A file that is there"
+        " already is written again only if it is a card of the same network.",
         (
             Example("affectd-train report models/affectd.tflite --out card.md", "of the shipped file"),
             Example("affectd-train report models/affectd.tflite --html card.html", "as a page"),

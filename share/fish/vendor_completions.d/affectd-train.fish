@@ -50,8 +50,8 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect fit quantize evaluate unheard robustness behavior answers pictures explore pack report
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --labels --model --out --protocol --set --teacher
+set -g _shtab_affectd_train_commands inspect recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report
+set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --labels --model --out --protocol --recipe --set --teacher
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -62,9 +62,17 @@ complete -c affectd-train -n '_shtab_affectd_train_using inspect' -s h -l help -
 complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l json -d 'print everything as JSON'
 complete -c affectd-train -n '_shtab_affectd_train_using inspect; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings of your own, or of corpora'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a recipe -d 'print the recipe as TOML, every key with a sentence, for --recipe'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l set -x -d 'change a number of the recipe, see below'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l wide -d 'start from the recipe that trains on all corpora'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a fit -d 'train the float network on every speaker'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'
+complete -c affectd-train -n '_shtab_affectd_train_using fit' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l set -x -d 'change a number of the recipe, see below'
@@ -78,6 +86,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using quantize; and test $_sh
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a evaluate -d 'train and test by a named protocol, print the figures as JSON'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l set -x -d 'change a number of the recipe, see below'
@@ -108,6 +117,10 @@ complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affec
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
 complete -c affectd-train -n '_shtab_affectd_train_using pictures' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the PNG files'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a curves -d 'draw loss and accuracy over the training of a run'
+complete -c affectd-train -n '_shtab_affectd_train_using curves' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using curves' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the picture (default: learning.png in the folder)'
+complete -c affectd-train -n '_shtab_affectd_train_using curves; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a explore -d 'draw counts, durations, loudness, and recordings of each emotion in a corpus'
 complete -c affectd-train -n '_shtab_affectd_train_using explore' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using explore' -l corpus -xka "ravdess tess cremad savee emodb nemo ased emotale emospeech turev kor_emotiontts" -d 'which corpus it is, where the folder'"'"'s name does not say: ravdess, tess, cremad, savee, emodb, nemo, ased, emotale, emospeech, turev, kor_emotiontts'
@@ -118,6 +131,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using pack' -s h -l help -d '
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l also -xka "(__fish_complete_path (commandline -ct))" -d 'evaluations by other protocols, for the card'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
+complete -c affectd-train -n '_shtab_affectd_train_using pack' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using pack; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a report -d 'write the model card that a model file carries, as Markdown or as one page with pictures'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -s h -l help -d 'show this help message and exit'
@@ -125,4 +139,5 @@ complete -c affectd-train -n '_shtab_affectd_train_using report' -l out -xka "(_
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l html -xka "(__fish_complete_path (commandline -ct))" -d 'a page that holds its pictures and loads nothing'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: the evaluation that the card is about, for its reliability'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: folder of corpora, for examples of those that the model was trained on'
+complete -c affectd-train -n '_shtab_affectd_train_using report' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using report; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'

@@ -17,7 +17,8 @@ from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split, random_split_sharing_speakers
 from affectd_train.evaluation.predictions import about, among
 from affectd_train.protocols import baselines, random_splits, runs, speaker_independent
-from affectd_train.protocols.baselines import SEED_SYSTEMS, SeedSystem, run_seed_system
+from affectd_train.protocols.baseline_features import seed_features
+from affectd_train.protocols.baselines import SEED_SYSTEMS, SeedSystem, load_seed_network, run_seed_system
 from affectd_train.protocols.runs import run_split
 from affectd_train.training.recipe import Recipe, swap_phases
 from tiny_corpora import cremad, emodb, ravdess
@@ -218,6 +219,15 @@ def test_a_seed_system_learns_and_a_finished_run_is_read_back(clips: list[Clip],
     (tmp_path / "cache").rename(tmp_path / "elsewhere")
     assert run_seed_system(system, split, tmp_path / "run", tmp_path / "cache") == tested
     assert not (tmp_path / "cache").exists()
+    features = seed_features([*split.train, *split.test], system.features, 0, tmp_path / "elsewhere")[0]
+    network = load_seed_network(tmp_path / "run")  # its weights are kept
+    again = network.probabilities(features[len(split.train) :])
+    for prediction, row in zip(tested, again, strict=True):
+        found = dict(zip(network.labels, row.tolist(), strict=True))
+        assert prediction["float"] == pytest.approx(found, abs=1e-3)
+    (tmp_path / "run/network.keras").unlink()
+    with pytest.raises(NoInputError, match=r"network\.keras: no such file"):
+        load_seed_network(tmp_path / "run")
 
 
 def test_the_recurrent_network_runs_on_frames(clips: list[Clip], tmp_path: Path) -> None:

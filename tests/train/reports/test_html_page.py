@@ -15,7 +15,7 @@ import markdown as python_markdown
 import pytest
 
 from affectd.errors import DataError, NoInputError
-from affectd.recognition.model_file import ModelFile, read_model, write_model
+from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from affectd_train import cli
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.evaluation.metrics import metrics
@@ -287,7 +287,31 @@ def test_the_command_writes_the_page_alone_or_both(
     assert capfd.readouterr().out == "card.md\npage.html\n"
     assert cli.main(["report", "model.tflite", "--out", "card.md", "--data", "data"]) == 64
     assert "--evaluation and --data are for the page of --html" in capfd.readouterr().err
-    assert cli.main(["report", "model.tflite", "--html", "nowhere/page.html"]) == 74
+    assert cli.main(["report", "model.tflite", "--html", "new/folder/page.html"]) == 0
+    assert (tmp_path / "new/folder/page.html").read_text() == (tmp_path / "page.html").read_text()
+    assert cli.main(["report", "model.tflite", "--html", "model.tflite/page.html"]) == 74
+
+
+def test_a_page_that_is_no_card_of_the_same_network_is_left_alone(
+    evaluated: tuple[ModelFile, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model.tflite", evaluated[0])
+    shipped = find_model()
+    assert cli.main(["report", str(shipped), "--out", "shipped.md", "--html", "shipped.html"]) == 0
+    (tmp_path / "notes.md").write_bytes(b"mine \xe4")
+    for name, option in (("shipped.md", "--out"), ("shipped.html", "--html"), ("notes.md", "--out")):
+        before = (tmp_path / name).read_bytes()
+        assert cli.main(["report", "model.tflite", "--html", "new.html", option, name]) == 64
+        assert f"{name} is there and does not hold a card of model.tflite" in capfd.readouterr().err
+        assert (tmp_path / name).read_bytes() == before
+        assert not (tmp_path / "new.html").exists()
+        assert cli.main(["report", "model.tflite", option, name, "--replace"]) == 0
+        assert cli.main(["report", "model.tflite", option, name]) == 0  # made by the same command of the same network
+    assert cli.main(["report", "model.tflite", "--out", "."]) == 64
 
 
 def test_a_card_without_an_evaluation_is_one_sentence() -> None:

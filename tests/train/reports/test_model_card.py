@@ -46,7 +46,7 @@ def test_the_card_of_open_terms_speaks_of_no_other_corpus(tmp_path: Path) -> Non
     assert "Use of the weights: any, with attribution of CREMA-D." in page
     assert "evaluate --data DATA --corpora cremad,emodb --protocol open-terms" in page
     assert "fit --data DATA --corpora cremad,emodb --out runs/commercial --cache runs/open-terms/cache" in page
-    assert "report models/affectd-commercial.tflite --out models/commercial/README.md" in page
+    assert "report runs/commercial/affectd.tflite --out runs/commercial/README.md" in page
     for row in ("CREMA-D", "EmoDB", "speakers aged 20 to 29", "speakers aged 60 and over"):
         assert f"| unweighted, {row} |" in page
 

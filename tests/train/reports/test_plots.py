@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from affectd.errors import DataError, NoInputError, UnavailableError
+from affectd_train.cli import main
 from affectd_train.data.corpora import read_corpus
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports import plots as pictures
 from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each, several_of_each, voices
 from affectd_train.reports.corpus_sound import measure, sound
+from affectd_train.training.log import COLUMNS
 from tiny_corpora import cremad, emodb, ravdess, write
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,6 +77,26 @@ def test_each_fold_has_a_line_and_all_pretraining_one_color(matplotlib: None, tm
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pretraining", "fold-1", "fold-2"]
     assert [line.get_color() for line in axes.lines[:2]] == ["gray", "gray"]
     assert list(axes.lines[2].get_ydata()) == [1.5, 1.2]
+
+
+def test_a_run_is_drawn_with_loss_and_accuracy_of_training_and_validation(matplotlib: None, tmp_path: Path) -> None:
+    rows = "200,2,1.5,0.4,1.6,0.3,0.01,9\n400,1,1.2,0.5,1.4,0.35,0.01,18\n"
+    (tmp_path / "whole-log.csv").write_text(f"{','.join(COLUMNS)}\n{rows}")
+    (tmp_path / "pretraining-log.csv").write_text(f"{','.join(COLUMNS)}\n200,2,1.9,0.2,,,0.01,9\n")
+    loss, accuracy = pictures.learning([tmp_path / f"{name}-log.csv" for name in ("pretraining", "whole")]).axes
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["pretraining", "fine-tuning"]
+    drawn = {(line.get_color(), line.get_linestyle()): list(line.get_ydata()) for line in loss.lines}
+    assert drawn["gray", "-"] == [1.9]
+    assert drawn["C0", "-"] == [1.5, 1.2]
+    assert drawn["C0", "--"] == [1.6, 1.4]
+    assert [list(line.get_ydata()) for line in accuracy.lines][1:] == [[], [0.4, 0.5], [0.3, 0.35]]
+    assert main(["curves", str(tmp_path)]) == 0
+    assert (tmp_path / "learning.png").read_bytes().startswith(PNG)
+
+
+def test_a_run_without_a_log_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["curves", str(tmp_path)]) == 66
+    assert f"{tmp_path}: no log of a training in it" in capfd.readouterr().err
 
 
 def test_confusion_shows_shares_of_rows(matplotlib: None) -> None:

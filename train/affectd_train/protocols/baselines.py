@@ -18,9 +18,9 @@ from affectd.recognition.classifier import softmax
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
-from affectd_train.files import write_json
+from affectd_train.files import needed, write_arrays, write_json, written_whole
 from affectd_train.protocols.baseline_features import seed_features
-from affectd_train.stored import check, sound
+from affectd_train.stored import again, arrays, check, reading, sound
 
 if TYPE_CHECKING:
     from affectd_train.backend import keras
@@ -116,30 +116,69 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
         tests[len(clips) :] = False  # copies
     labels = [label for label in LABELS if any(clip.emotion == label for clip in clips)]
     truth = np.array([labels.index(clip.emotion) for clip in clips])[owners]
-    probabilities = train_and_predict(system, rows[trains], truth[trains], rows[tests], len(labels))
+    run.mkdir(parents=True, exist_ok=True)
+    probabilities = train_and_predict(system, rows[trains], truth[trains], rows[tests], labels, run)
     predictions: list[Prediction] = [
         about(clips[owner]) | {"float": dict(zip(labels, p.round(4).tolist(), strict=True))}
         for owner, p in zip(owners[tests], probabilities, strict=True)
     ]
-    run.mkdir(parents=True, exist_ok=True)
     write_json(note, asked)
     write_predictions(file, predictions)
     return predictions
 
 
-def train_and_predict(system: SeedSystem, x: Float32, y: Array, x_test: Float32, n_labels: int) -> Float32:
-    """Train for a fixed number of epochs, none of which is chosen on the test; return its probabilities."""
+def train_and_predict(
+    system: SeedSystem, x: Float32, y: Array, x_test: Float32, labels: list[str], run: Path
+) -> Float32:
+    """Train for a fixed number of epochs, none of which is chosen on the test; return its probabilities.
+
+    The network stays in ``run``, where `load_seed_network` finds it.
+    """
     from affectd_train.backend import keras
 
     keras.utils.set_random_seed(system.seed)
     # Per coefficient of a frame; every entry of a vector is a coefficient of its own.
     axes = (0,) if x.shape[2] == 1 else (0, 1)
     mean, std = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64) + 1e-6
-    x, x_test = (((part - mean) / std).astype(np.float32) for part in (x, x_test))
-    network = seed_network(system.network, (x.shape[1], x.shape[2]), n_labels)
+    normalized = ((x - mean) / std).astype(np.float32)
+    network = seed_network(system.network, (x.shape[1], x.shape[2]), len(labels))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(system.rate), loss=loss, jit_compile=False)
     with tqdm(total=system.epochs, desc=system.network, unit="epoch") as progress:
         show: Any = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress.update())
-        network.fit(x, y, batch_size=system.batch_size, epochs=system.epochs, verbose=0, callbacks=[show])
-    return softmax(network.predict(x_test, verbose=0))
+        network.fit(normalized, y, batch_size=system.batch_size, epochs=system.epochs, verbose=0, callbacks=[show])
+    with written_whole(run / "network.keras") as beside:
+        network.save(beside)
+    write_arrays(run / "normalization.npz", mean=mean, std=std, labels=np.array(labels))
+    return SeedNetwork(network, mean, std, labels).probabilities(x_test)
+
+
+@dataclass(frozen=True)
+class SeedNetwork:
+    """A trained network of a seed system; mean and deviation are those of its features in training."""
+
+    network: keras.Model
+    mean: Array
+    std: Array
+    labels: list[str]
+
+    def probabilities(self, x: Float32) -> Float32:
+        """Compute ``(n, n_labels)`` from features as `affectd_train.protocols.baseline_features` makes them."""
+        return softmax(self.network.predict(((x - self.mean) / self.std).astype(np.float32), verbose=0))
+
+
+def load_seed_network(run: Path) -> SeedNetwork:
+    """Load what `run_seed_system` trained, from its folder.
+
+    Raises
+    ------
+    NoInputError, DataError
+        If it is not there, as after a version that kept no weights; if it is damaged.
+    """
+    from affectd_train.backend import load_network
+
+    network = load_network(needed(run / "network.keras", "evaluate"), again("evaluate"))
+    numbers = needed(run / "normalization.npz", "evaluate")
+    with reading(numbers, again("evaluate")):
+        mean, std, labels = arrays(numbers, "mean", "std", "labels")
+    return SeedNetwork(network, mean, std, labels.tolist())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from affectd.errors import DataError
-from affectd.recognition.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile, model_id
 from affectd_train.data.everyday_speech import TRAINED
 from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, TERMS
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
@@ -92,11 +92,16 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     return "\n\n".join(parts)
 
 
+def is_card_of(text: str, model: ModelFile) -> bool:
+    """Tell whether a page, as Markdown or HTML, is a card of the network in a model file, whatever was measured."""
+    return "affectd-train report" in text and model_id(model) in text
+
+
 def _network(model: ModelFile) -> str:
     spec = model.spec
     columns = ", ".join(f"{n} {'MFCCs' if name == 'mfcc' else name}" for name, n in spec.columns.items())
     return (
-        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB: {model.n_frames} frames of {columns} ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
+        f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB, `{model_id(model)}`: {model.n_frames} frames of {columns} ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
         f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
     )
 
@@ -144,11 +149,11 @@ def _commands(protocol: str, any_use: bool, also: Mapping[str, str], recipe: Map
     options = f" {options}" if (options := options_of(recipe)) else ""
     trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else ORIGINAL))
     corpora = f" --corpora {','.join(trained)}" if trained != ORIGINAL else ""
-    run, model = ("runs/commercial", "models/affectd-commercial.tflite") if any_use else ("runs/final", "")
-    evaluation = f"runs/{protocol}"
+    run = "runs/commercial" if any_use else "runs/final"
+    evaluation, model = f"runs/{protocol}", f"{run}/affectd.tflite"
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
     pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
-    pack += f" --out {model}" if model else ""
+    pack += f" --out {model}"
     lines = [
         f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
         *(
@@ -159,9 +164,9 @@ def _commands(protocol: str, any_use: bool, also: Mapping[str, str], recipe: Map
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",
         pack,
-        f"affectd-train behavior --data DATA --evaluation {evaluation}{' --model ' + model if model else ''}",
+        f"affectd-train behavior --data DATA --evaluation {evaluation} --model {model}",
         f"{pack}   # again, with the figures of behavior",
-        f"affectd-train report{' ' + model + ' --out models/commercial/README.md' if model else ''}",
+        f"affectd-train report {model} --out {run}/README.md",
     ]
     return "\n".join(["```sh", *lines, "```"])
 

@@ -14,6 +14,7 @@ from affectd.errors import NoInputError, UnavailableError
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.files import written_whole
 from affectd_train.stored import again, read_json, reading
+from affectd_train.training.log import Row, read_log
 
 DOTS_PER_INCH = 80
 N_COLORS = 64
@@ -92,7 +93,8 @@ def pictures(evaluation: Path, out: Path) -> list[Path]:
         drawn = {"confusion": confusion(figures)}
         if calibration := figures.get("calibration"):
             drawn |= {"reliability": reliability(calibration), "coverage": coverage(calibration)}
-    if logs := [*sorted((evaluation / "cache").glob("*-loss.jsonl")), *sorted(evaluation.glob("fold-*/*-loss.jsonl"))]:
+    places = ("cache/*-loss.jsonl", "cache/*-log.csv", "fold-*/*-loss.jsonl", "fold-*/whole-log.csv")
+    if logs := [path for place in places for path in sorted(evaluation.glob(place))]:
         drawn["learning"] = learning(logs)
     if (file := evaluation / "robustness.json").exists():
         with reading(file, again("robustness")):
@@ -166,21 +168,61 @@ def answer_curves(corpora: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
 
 
 def learning(logs: Sequence[Path]) -> Any:
-    """Draw the training loss of every phase that was logged."""
-    picture, axes = _single("Learning curves", "step", "loss of one batch, nats", width=6)
+    """Draw the loss of every phase that was logged, and how many labels were right; dashed: of held-out speakers."""
+    curves = []
     for log in logs:
         with reading(log, "remove it"):
-            lines = [json.loads(line) for line in log.read_text().splitlines() if line]
-            steps, losses = ([float(line[key]) for line in lines] for key in ("step", "loss"))
-        # A fold that holds out speakers of the pretraining corpora pretrains again: all pretraining has one legend.
-        pretraining = not log.parent.name.startswith("fold-")
-        name = "pretraining" if pretraining else log.parent.name
-        known = {line.get_label() for line in axes.lines}
-        color = "gray" if pretraining else None
-        axes.plot(steps, losses, color=color, label=None if name in known else name, linewidth=1)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+            curves.append((log, read_log(log)))
+    has_accuracy = any(row.get("accuracy") is not None for _, rows in curves for row in rows)
+    if has_accuracy:
+        picture = figure(11, 4.5)
+        panels = dict(zip(("loss", "accuracy"), picture.subplots(1, 2), strict=True))
+        panels["loss"].set(title="Cross-entropy of labels, nats", xlabel="step")
+        panels["accuracy"].set(title="Share of right labels", xlabel="step", ylim=(0, 1))
+    else:
+        picture, axes = _single("Learning curves", "step", "loss of one batch, nats", width=6)
+        panels = {"loss": axes}
+    for key, axes in panels.items():
+        for log, rows in curves:
+            _learning_curves(axes, _phase(log), rows, key)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    if has_accuracy:
+        panels["loss"].set_ylabel("solid: training; dashed: held-out speakers")
     return picture
+
+
+def _phase(log: Path) -> str:
+    # A fold that holds out speakers of the pretraining corpora pretrains again: all pretraining has one legend.
+    is_fold = log.parent.name.startswith("fold-")
+    if log.name.startswith("pretrain") or not (is_fold or log.name.startswith("whole")):
+        return "pretraining"
+    return log.parent.name if is_fold else "fine-tuning"
+
+
+def _learning_curves(axes: Any, name: str, rows: Sequence[Row], key: str) -> None:
+    labels = [line.get_label() for line in axes.lines]
+    n_others = sum(not label.startswith("_") and label != "pretraining" for label in labels)
+    color = "gray" if name == "pretraining" else f"C{n_others}"
+    for column, style in ((key, "-"), (f"validation_{key}", "--")):
+        kept = [row for row in rows if row.get(column) is not None]
+        steps, values = [row["step"] for row in kept], [row[column] for row in kept]
+        label = name if style == "-" and name not in labels else None
+        axes.plot(steps, values, style, color=color, label=label, linewidth=1)
+
+
+def draw_learning(run: Path, out: Path | None) -> Path:
+    """Draw the learning curves of one run into ``learning.png`` in its folder, or another file.
+
+    Raises
+    ------
+    NoInputError
+        If the run has no log.
+    """
+    logs = [path for name in ("pretraining-log.csv", "whole-log.csv") if (path := run / name).exists()]
+    if not logs:
+        raise NoInputError(f"{run}: no log of a training in it; affectd-train fit writes whole-log.csv")
+    return save(learning(logs), out or run / "learning.png")
 
 
 def robustness_curves(figures: Mapping[str, Any]) -> Any:

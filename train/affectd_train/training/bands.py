@@ -112,7 +112,14 @@ class BandStore:
 
     def without(self, speakers: Set[str]) -> BandStore:
         """Leave out everything these speakers said; the rows are shared, not copied."""
-        kept = [i for i, clip in enumerate(self.clips) if clip.speaker not in speakers]
+        return self._of([i for i, clip in enumerate(self.clips) if clip.speaker not in speakers])
+
+    def originals(self, speakers: Set[str]) -> BandStore:
+        """Keep what these speakers said, without copies in other voices; the rows are shared, not copied."""
+        entries = enumerate(self.entries())
+        return self._of([i for i, (clip, copy) in entries if clip.speaker in speakers and not copy])
+
+    def _of(self, kept: list[int]) -> BandStore:
         clips, copies = tuple(self.clips[i] for i in kept), tuple(self.copies[i] for i in kept)
         return BandStore(clips, self.rows, self.starts[kept], self.ends[kept], copies)
 

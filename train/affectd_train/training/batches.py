@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,3 +200,30 @@ def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int)
     cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])
     mean, std = cepstra.mean(0, dtype=np.float64), cepstra.std(0, dtype=np.float64) + 1e-3
     return mean.astype(np.float32), std.astype(np.float32)
+
+
+def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32, Float32]]:
+    """Draw batches ahead in a thread: NumPy releases the lock for most of it."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = deque(pool.submit(batches.draw, step) for step in range(first, min(first + 4, steps)))
+        for step in range(first + 4, steps + 4):
+            batch = ahead.popleft().result()
+            if step < steps:
+                ahead.append(pool.submit(batches.draw, step))
+            yield batch
+
+
+def held_out_contexts(stores: Sequence[BandStore], batches: Batches, most: int = 256) -> tuple[Float32, Float32] | None:
+    """Make a context, ``(n_frames, n_mfcc)``, and the right label, ``(n_labels,)``, of clips that are not trained on.
+
+    Returns
+    -------
+    Both of at most so many clips, chosen at random but always the same; None where there is no clip.
+    """
+    entries = [(store, i) for store in stores for i in range(len(store))]
+    if not entries:
+        return None
+    chosen = np.random.default_rng(batches.seed).permutation(len(entries))[:most]
+    contexts = [padded(entries[n][0][entries[n][1]], batches.mfcc, batches.n_frames) for n in chosen]
+    labels = [batches.labels.index(entries[n][0].clips[entries[n][1]].emotion) for n in chosen]
+    return batches.cepstra(np.stack(contexts)), np.eye(len(batches.labels), dtype=np.float32)[labels]

@@ -24,6 +24,7 @@ class Dataset:
     """What `load_dataset` loaded."""
 
     stores: dict[str, BandStore]  # by corpus, without held-out speakers
+    held_out: dict[str, BandStore]  # by corpus, of held-out speakers alone, without copies
     labels: list[str]  # those that any of the corpora has, in the order of the network's outputs
     noise: list[Float32]  # each (n_frames, n_bands) dB
     everyday: list[Float32]  # each (n_frames, n_bands) dB
@@ -53,9 +54,10 @@ def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path,
         name: BandStore.join([load_bands(v.clips, recipe.spec, cache, v.augmenter, v.copy) for v in mine])
         for name, mine in listed.items()
     }
+    kept_back = {name: store.originals(held_out) for name, store in stores.items()}
     stores = {name: store.without(held_out) for name, store in stores.items()}
     # Of one's own recordings there is no table of what they may hold: what they do hold is what the network tells.
     ours = [label for name in corpora if name in CORPORA for label in labels_of(name)]
     labels = in_order([*ours, *(clip.emotion for clip in clips if clip.corpus not in CORPORA)])
     all_versions = [v for mine in listed.values() for v in mine]
-    return Dataset(stores, labels, noise, everyday, talk, augmenter, all_versions)
+    return Dataset(stores, kept_back, labels, noise, everyday, talk, augmenter, all_versions)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,11 @@ from affectd_train.files import write_json, written_whole
 from affectd_train.folders import named_contents
 from affectd_train.stored import Fitted, again, cached, check, locked, read_fitted, reading, sound
 from affectd_train.training.bands import BandStore
-from affectd_train.training.batches import Batches, normalization
+from affectd_train.training.batches import Batches, held_out_contexts, normalization, prefetch
 from affectd_train.training.dataset import Dataset, load_dataset
 from affectd_train.training.distillation import TeacherOutputs, run_teacher
-from affectd_train.training.muon import Muon
+from affectd_train.training.log import TrainingLog
+from affectd_train.training.muon import optimizer
 from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
 
@@ -110,9 +111,12 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
 
     def pretrain(file: Path) -> None:
         batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
-        train(network, batches, objective, first, recipe, file)
+        train(network, batches, objective, first, recipe, file, dataset.held_out)
 
     weights = cached(pretrained, partial(weights_like, network), pretrain)
+    if (log := log_of(pretrained)).exists():  # so that the folder of the run tells of all its training
+        with written_whole(out / "pretraining-log.csv") as beside:
+            shutil.copyfile(log, beside)
 
     # Fine-tuning.
     network = build_network(second.n_frames, recipe.spec.n_columns, *sizes, recipe.n_embedding)
@@ -124,7 +128,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
         np.save(beside, batches.plain(256).astype(np.float16))  # (256, n_frames, n_columns)
     if not result.exists():
         whole = out / "whole.keras"
-        train(network, batches, objective, second, recipe, whole)
+        train(network, batches, objective, second, recipe, whole, dataset.held_out)
         save(deployed(load_network(whole, again("fit"))), result)
         whole.unlink()
     write_json(out / "fit.json", fitted(recipe, dataset.labels, mean_std, full_store.clips))
@@ -261,8 +265,24 @@ def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase, recipe: Recipe, result: Path) -> None:
-    """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``."""
+def log_of(result: Path) -> Path:
+    """Name the log of what is trained into a file; see `affectd_train.training.log`."""
+    return result.with_name(result.stem + "-log.csv")
+
+
+def train(
+    network: keras.Model,
+    batches: Batches,
+    objective: Loss,
+    phase: Phase,
+    recipe: Recipe,
+    result: Path,
+    held_out: Mapping[str, BandStore],
+) -> None:
+    """Run one phase, with a checkpoint beside ``result`` every ``save_every`` steps, and write ``result``.
+
+    Of ``held_out``, what is of the corpora of the phase is only looked at, for the log: nothing is chosen by it.
+    """
     checkpoint = result.with_name(result.stem + "-checkpoint.keras")
 
     def resume(path: Path) -> keras.Model:
@@ -274,42 +294,31 @@ def train(network: keras.Model, batches: Batches, objective: Loss, phase: Phase,
     if checkpoint.exists() and sound(checkpoint, resume):
         network = resume(checkpoint)
     else:
-        network.compile(optimizer(phase, recipe), loss=objective, jit_compile=False)
+        network.compile(optimizer(phase.steps, phase.rate, recipe.weight_decay), loss=objective, jit_compile=False)
     first = int(network.optimizer.iterations)
     reseed(network, first)
-    log = result.with_name(result.stem + "-loss.jsonl")
+    validation = held_out_contexts([held_out[name] for name in phase.shares if name in held_out], batches)
+    log = TrainingLog(log_of(result), first, len(batches.labels), validation)
+
+    def note(step: int) -> None:
+        log.add(step, network.predict_on_batch, float(network.optimizer.learning_rate))
+
     steps = tqdm(range(first, phase.steps), phase.title, initial=first, total=phase.steps, unit="step")
-    with steps, log.open("a") as lines:
+    with steps:
         for step, (x, y) in zip(steps, prefetch(batches, first, phase.steps), strict=True):
             value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_columns), (batch, n_labels and hints)
+            log.seen((x, y), value)
             if (step + 1) % 20 == 0:
                 steps.set_postfix(loss=f"{value:.3f}")
             if (step + 1) % recipe.save_every == 0 and step + 1 < phase.steps:
-                lines.write(json.dumps({"step": step + 1, "loss": round(value, 4)}) + "\n")
-                lines.flush()
+                note(step + 1)  # first: a row without its checkpoint is dropped, a checkpoint without its row a gap
                 save(network, checkpoint)
                 reseed(network, step + 1)
     if phase.steps:  # else there is no average
         network.optimizer.finalize_variable_values(network.trainable_variables)
+        note(phase.steps)
     save(network, result)
     checkpoint.unlink(missing_ok=True)
-
-
-def optimizer(phase: Phase, recipe: Recipe) -> Muon:
-    """Let the rate rise over the first steps and fall as a cosine over the others."""
-    warmup = min(200, phase.steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        phase.rate / 10, max(1, phase.steps - warmup), alpha=0.01, warmup_target=phase.rate, warmup_steps=warmup
-    )
-    # The average of the weights over the last few hundred steps generalizes better than the last ones.
-    return Muon(
-        schedule,
-        weight_decay=recipe.weight_decay,
-        adam_weight_decay=recipe.weight_decay,
-        exclude_layers=["logits", "hints"],
-        use_ema=True,
-        ema_momentum=0.995,
-    )
 
 
 def reseed(network: keras.Model, step: int) -> None:
@@ -317,17 +326,6 @@ def reseed(network: keras.Model, step: int) -> None:
     for number, layer in enumerate(network.layers):
         if hasattr(layer, "seed_generator"):
             layer.seed_generator.state.assign([number, step])
-
-
-def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32, Float32]]:
-    """Draw batches ahead in a thread: NumPy releases the lock for most of it."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = deque(pool.submit(batches.draw, step) for step in range(first, min(first + 4, steps)))
-        for step in range(first + 4, steps + 4):
-            batch = ahead.popleft().result()
-            if step < steps:
-                ahead.append(pool.submit(batches.draw, step))
-            yield batch
 
 
 def save(network: keras.Model, path: Path) -> None:

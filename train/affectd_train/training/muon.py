@@ -28,3 +28,20 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
         ahead = ops.add(gradient, self.momentum * m)
         step = self.zeropower_via_newtonschulz5(ops.reshape(ahead, (-1, ahead.shape[-1])), self.ns_steps)
         self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * step), variable.shape))
+
+
+def optimizer(steps: int, rate: float, weight_decay: float) -> Muon:
+    """Let the rate rise over the first steps and fall as a cosine over the others."""
+    warmup = min(200, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(1, steps - warmup), alpha=0.01, warmup_target=rate, warmup_steps=warmup
+    )
+    # The average of the weights over the last few hundred steps generalizes better than the last ones.
+    return Muon(
+        schedule,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        exclude_layers=["logits", "hints"],
+        use_ema=True,
+        ema_momentum=0.995,
+    )

@@ -54,8 +54,11 @@ class Recipe:
     pretrain_frames: int = 128
     """Frames that it sees while it is pretrained: 2.0 s, as long as most clips, which is faster and no worse."""
     corpora: tuple[str, ...] = ORIGINAL
+    """Corpora to train on, as far as they are there."""
     target: str = "ravdess"
-    shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})  # of a batch
+    """Corpus that fine-tuning is for; an evaluation takes the one it tests on."""
+    shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})
+    """Share of a batch that each corpus has, beside those of the others."""
     target_share: float = 0.5
     """Share of the batches of fine-tuning that is of the target, the corpus that the protocol tests on."""
     augmented_copies: int = 4
@@ -64,7 +67,8 @@ class Recipe:
     """Clips in a batch."""
     label_smoothing: float = 0.05
     """Share of the target probabilities that is spread over all labels."""
-    teacher: str = ""  # encoder_model.onnx of Moonshine base, or nothing for labels alone
+    teacher: str = ""
+    """File encoder_model.onnx of Moonshine base; "" trains on labels alone."""
     teacher_share: float = 0.5
     """Share of the target probabilities that the teacher gives; the rest is the label's."""
     hint_weight: float = 1.0
@@ -218,12 +222,23 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             changes[key] = type(numbers[key])(value)
         except (ValueError, OverflowError):
             raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
-        lowest, highest = _RANGES.get(key, _USUAL)
-        if changes[key] < lowest:
-            raise UsageError(f"--set {setting}: must be {lowest} or more")
-        if not changes[key] <= highest:  # nor is NaN
-            raise UsageError(f"--set {setting}: must be {highest} or less")
+        if wrong := out_of_range(key, changes[key]):
+            raise UsageError(f"--set {setting}: {wrong}")
     return dataclasses.replace(recipe, **changes)
+
+
+def out_of_range(key: str, value: float) -> str:
+    """Say what a number of the recipe must be, if it is not.
+
+    Examples
+    --------
+    >>> out_of_range("target_share", 2), out_of_range("target_share", 0.5)
+    ('must be 1 or less', '')
+    """
+    lowest, highest = _RANGES.get(key, _USUAL)
+    if value < lowest:
+        return f"must be {lowest} or more"
+    return "" if value <= highest else f"must be {highest} or less"  # nor is NaN
 
 
 class Number(NamedTuple):
@@ -238,6 +253,11 @@ class Number(NamedTuple):
     words: str
     """The sentence about it."""
 
+    def bounds(self) -> str:
+        """Say what type it is of, and from where to where it goes."""
+        usual = f"{self.lowest} or more"
+        return f"{self.kind}, {usual if self.highest == _USUAL[1] else f'{self.lowest} to {self.highest}'}"
+
 
 def documented_numbers() -> list[Number]:
     """Return every number that `with_settings` changes, with the sentence below it in `Recipe`.
@@ -247,6 +267,15 @@ def documented_numbers() -> list[Number]:
     >>> [number.words for number in documented_numbers() if number.key == "batch_size"]
     ['Clips in a batch.']
     """
+    words = sentences()
+    return [
+        Number(key, type(value).__name__, value, *_RANGES.get(key, _USUAL), words[key])
+        for key, value in _numbers().items()
+    ]
+
+
+def sentences() -> dict[str, str]:
+    """Return the sentence below each field in the source of `Recipe`."""
     import ast
 
     (recipe,) = (
@@ -254,16 +283,12 @@ def documented_numbers() -> list[Number]:
         for node in ast.parse(Path(__file__).read_text("utf-8")).body
         if isinstance(node, ast.ClassDef) and node.name == Recipe.__name__
     )
-    sentences = {
-        statement.target.id: below.value.value
+    return {
+        statement.target.id: str(below.value.value)
         for statement, below in itertools.pairwise(recipe.body)
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
     }
-    return [
-        Number(key, type(value).__name__, value, *_RANGES.get(key, _USUAL), str(sentences[key]))
-        for key, value in _numbers().items()
-    ]
 
 
 def _numbers() -> dict[str, int | float]:

@@ -1,0 +1,167 @@
+"""A recipe as TOML: printed with its sentences, read back with every key checked.
+
+Imports no Keras, so that a recipe is printed, and refused, at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectd.config.fields import nearest, shown, toml
+from affectd.errors import ConfigError, NoInputError
+from affectd_train.data.labels import CORPORA
+from affectd_train.data.terms import check_may_train
+from affectd_train.stored import reading
+from affectd_train.training.recipe import (
+    Recipe,
+    documented_numbers,
+    out_of_range,
+    sentences,
+    wide_recipe,
+    with_corpora,
+    with_settings,
+)
+
+_INTRODUCTION = """\
+What affectd-train trains by: fit and evaluate read it with --recipe FILE. A key that is left out is as in the recipe
+that fit and evaluate have without a file."""
+
+
+def asked_recipe(
+    *, is_wide: bool, file: Path | None, settings: Iterable[str], corpora: Iterable[str], teacher: Path | None
+) -> Recipe:
+    """Make the recipe of a command: what the command line says, over the file, over the default or the wide one.
+
+    Raises
+    ------
+    ConfigError, NoInputError
+        If the file is no recipe; if it, or the teacher, is not there.
+    UsageError
+        If the command line asks for what is no recipe, or for a corpus that never trains.
+    """
+    recipe = wide_recipe() if is_wide else Recipe()
+    recipe = read_recipe(file, recipe) if file else recipe
+    recipe = with_settings(recipe, settings)
+    if names := tuple(corpora):
+        check_may_train(names)
+        recipe = with_corpora(recipe, names)
+    if teacher:
+        recipe = dataclasses.replace(recipe, teacher=str(teacher))
+    if recipe.teacher and not Path(recipe.teacher).is_file():
+        raise NoInputError(f"{recipe.teacher}: no such file; docs/training.md says where to get the teacher")
+    return recipe
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    r"""Write a recipe as TOML, each key below its sentence.
+
+    Examples
+    --------
+    >>> print(recipe_toml(Recipe()).split("\n\n")[1])
+    # Frames that the network sees, 16 ms each: 3.0 s of sound. (int, 1 to 4096)
+    n_frames = 188
+    """
+    words = sentences() | {number.key: f"{number.words} ({number.bounds()})" for number in documented_numbers()}
+    keys = [key for key in words if key != "shares"]
+    parts = [f"{_comment(words[key])}\n{key} = {_value(getattr(recipe, key))}" for key in keys]
+    shares = [f"{name} = {toml(share)}" for name, share in recipe.shares.items()]
+    return "\n\n".join([_comment(_INTRODUCTION), *parts, "\n".join([_comment(words["shares"]), "[shares]", *shares])])
+
+
+def _comment(words: str) -> str:
+    return "\n".join(textwrap.wrap(words, 100, initial_indent="# ", subsequent_indent="# "))
+
+
+def _value(value: Any) -> str:
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, tuple) else toml(value)
+
+
+def read_recipe(path: Path, base: Recipe) -> Recipe:
+    """Read a file of `recipe_toml`; what is not in it is as in `base`.
+
+    Raises
+    ------
+    NoInputError
+        If it cannot be opened.
+    ConfigError
+        If it is not TOML, or a key is unknown, of another type or out of its range; the message names the key.
+    """
+    with reading(path, "affectd-train recipe prints one"):
+        content = path.read_bytes()
+    try:
+        table = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
+        raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
+    try:
+        changes = dict(_checked(table))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    shares = base.shares | changes.pop("shares", {})
+    corpora = changes.pop("corpora", base.corpora)
+    return with_corpora(dataclasses.replace(base, shares=shares, **changes), corpora)
+
+
+def _checked(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value as `Recipe` has it; ValueError says what is wrong with one."""
+    others = {"corpora": _corpora, "target": _corpus, "shares": _shares, "teacher": _text}
+    kinds = {number.key: number.kind for number in documented_numbers()}
+    for key, value in table.items():
+        if key in kinds:
+            yield key, _number(key, value, kinds[key])
+        elif key in others:
+            yield key, others[key](key, value)
+        else:
+            raise ValueError(f"the recipe has no key {key}{_meant(key, [*kinds, *others])}")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = nearest(word, list(known))
+    return f"; did you mean {near}?" if near else ""
+
+
+def _number(key: str, value: Any, kind: str) -> float:
+    numbers = (int,) if kind == "int" else (int, float)
+    if not isinstance(value, numbers) or isinstance(value, bool):
+        raise ValueError(f"{key} = {shown(value)}: must be {'a whole number' if kind == 'int' else 'a number'}")
+    if wrong := out_of_range(key, value):
+        raise ValueError(f"{key} = {shown(value)}: {wrong}")
+    return value if kind == "int" else float(value)
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{key} = {shown(value)}: must be a text in quotation marks")
+    return value
+
+
+def _corpus(key: str, value: Any) -> str:
+    name = _text(key, value)
+    if name not in CORPORA:
+        raise ValueError(f"{key}: no corpus is called {shown(name)}{_meant(name, CORPORA)}")
+    return name
+
+
+def _corpora(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'{key} = {shown(value)}: must be a list of corpora, such as ["cremad", "emodb"]')
+    names = tuple(_corpus(key, name) for name in value)
+    check_may_train(names)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{key} = {shown(value)}: a corpus is named twice")
+    return names
+
+
+def _shares(key: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} = {shown(value)}: must be a table, [{key}]")
+    shares = {}
+    for name, share in value.items():
+        shares[_corpus(key, name)] = _number(f"{key}.{name}", share, "float")
+        if not share:
+            raise ValueError(f"{key}.{name} = {shown(share)}: must be more than 0; leave the corpus out of corpora")
+    return shares
