@@ -25,6 +25,7 @@ from affectd.events.event import event_schema
 from affectd.events.sinks import JsonLines
 from affectd.recognition.model_file import read_model
 from affectd_train import cli as train_cli
+from affectd_train.arguments import PROTOCOLS
 from affectd_train.data.terms import OPEN_TERMS
 from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import accuracy_table, markdown
@@ -134,7 +135,7 @@ def test_every_command_is_in_the_documents() -> None:
 
 
 def test_every_protocol_is_in_the_documents() -> None:
-    for protocol in train_cli.PROTOCOLS:
+    for protocol in PROTOCOLS:
         assert f"`{protocol}`" in TRAINING or f"--protocol {protocol}" in TRAINING, protocol
 
 

@@ -17,6 +17,7 @@ from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
+from affectd_train.arguments import add_evaluation, add_pictures, add_result, add_training
 from affectd_train.data.labels import CORPORA
 from affectd_train.home import home
 
@@ -24,21 +25,6 @@ if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
     from affectd_train.protocols.runs import Protocol
     from affectd_train.training.recipe import Recipe
-
-PROTOCOLS = (
-    "ravdess-emobox",
-    "emodb-loso",
-    "cremad-speakers",
-    "open-terms",
-    "cross-corpus",
-    "leave-one-corpus-out",
-    "ravdess-random",
-    "tess-random",
-    "pooled-random",
-)
-"""Each is a function of the same name in `affectd_train.protocols`; see `protocol`."""
-
-_MODEL_FILE = "model file (models/affectd.tflite)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,80 +72,32 @@ def _interruptible() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(print_result, _page, prog="affectd-train")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run: dict[str, Callable[[argparse.Namespace], str]] = {
+        "inspect": _inspect,
+        "recipe": _recipe,
+        "fit": _fit,
+        "quantize": _quantize,
+        "evaluate": _evaluate,
+        "unheard": _unheard,
+        "robustness": _robustness,
+        "behavior": _behavior,
+        "answers": _answers,
+        "pictures": _pictures,
+        "curves": _curves,
+        "explore": _explore,
+        "pack": _pack,
+        "report": _report,
+    }
 
-    def command(name: str, run: Callable[[argparse.Namespace], str], help_: str) -> argparse.ArgumentParser:
+    def command(name: str, help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_)
-        sub.set_defaults(command=run)
+        sub.set_defaults(command=run[name])
         return sub
 
-    sub = command("inspect", _inspect, "say what recordings there are, and what is in the way of training on them")
-    sub.add_argument("data", type=Path, help="folder of recordings of your own, or of corpora")
-    _add_labels(sub)
-    sub.add_argument("--json", action="store_true", help="print everything as JSON")
-    sub = command("recipe", _recipe, "print the recipe as TOML, every key with a sentence, for --recipe")
-    _add_recipe(sub)
-    sub.add_argument("--wide", action="store_true", help="start from the recipe that trains on all corpora")
-    sub = command("fit", _fit, "train the float network on every speaker")
-    _add_training(sub)
-    sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
-    sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
-    sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
-    _add_labels(sub)
-    sub = command("quantize", _quantize, "convert the float network of a run to int8")
-    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
-    sub = command("evaluate", _evaluate, "train and test by a named protocol, print the figures as JSON")
-    _add_training(sub)
-    words = f"who trains and who tests: {', '.join(PROTOCOLS)}"
-    sub.add_argument("--protocol", required=True, choices=PROTOCOLS, metavar="NAME", help=words)
-    sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
-    sub = command("unheard", _unheard, "test a model file on corpora that it was not trained on, print figures as JSON")
-    _add_data(sub, "nemo/, ased/, emotale/, ...")
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--corpora", help="test on these alone, such as nemo,ased (default: all it was not trained on)")
-    sub.add_argument("--out", type=Path, default=Path("runs/unheard"), help="folder for what it answers")
-    words = "test an evaluation's networks in noise, rooms, at any gain, through codecs"
-    sub = command("robustness", _robustness, words)
-    _add_data(sub, "ravdess/, noise/, speech/, ...")
-    _add_evaluation(sub)
-    sub.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth recording alone")
-    words = "count the events of everyday speech and noise, time those of a changing voice"
-    sub = command("behavior", _behavior, words)
-    _add_data(sub, "ravdess/, noise/, speech/, ...")
-    _add_evaluation(sub)
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    words = "measure how soon, and how right, a model file answers: of recordings with pauses between them"
-    sub = command("answers", _answers, words)
-    _add_data(sub, "corpora that the file was not trained on")
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--out", type=Path, default=Path("runs/answers"), help="folder for answers.json and answers.png")
-    sub = command("pictures", _pictures, "draw what an evaluation found")
-    _add_evaluation(sub)
-    sub.add_argument("--out", type=Path, default=Path("models"), help="folder for the PNG files")
-    sub = command("curves", _curves, "draw loss and accuracy over the training of a run")
-    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
-    sub.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: learning.png in the folder)")
-    sub = command("explore", _explore, "draw counts, durations, loudness, and recordings of each emotion in a corpus")
-    sub.add_argument("folder", type=Path, help="folder of a corpus, or of several")
-    words = f"which corpus it is, where the folder's name does not say: {', '.join(CORPORA)}"
-    sub.add_argument("--corpus", choices=CORPORA, metavar="NAME", help=words)
-    sub.add_argument("--out", type=Path, default=Path("runs/explore"), help="folder for the PNG files")
-    sub = command("pack", _pack, "write the model file of a run, calibrated on the folds of an evaluation")
-    sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
-    _add_evaluation(sub)
-    words = "evaluations by other protocols, for the card"
-    sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
-    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
-    words = "write the model card that a model file carries, as Markdown or as one page with pictures"
-    sub = command("report", _report, words)
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
-    sub.add_argument("--out", type=Path, help="the Markdown (default: models/README.md, unless --html is given)")
-    sub.add_argument("--html", type=Path, metavar="FILE", help="a page that holds its pictures and loads nothing")
-    words = "for the page: the evaluation that the card is about, for its reliability"
-    sub.add_argument("--evaluation", type=Path, metavar="RUN", help=words)
-    words = "for the page: folder of corpora, for examples of those that the model was trained on"
-    sub.add_argument("--data", type=Path, help=words)
-    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
+    add_training(command)
+    add_evaluation(command)
+    add_pictures(command)
+    add_result(command)
     return parser
 
 
@@ -167,33 +105,6 @@ def _page(command: str) -> tuple[str | None, str | None]:
     from affectd_train.help import page
 
     return page(command)
-
-
-def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:
-    sub.add_argument("--data", type=Path, required=True, help=f"folder that holds {folders}")
-
-
-def _add_evaluation(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--evaluation", type=Path, default=Path("runs/ravdess-emobox"), help="folder of the evaluation")
-
-
-def _add_training(sub: argparse.ArgumentParser) -> None:
-    _add_data(sub, "ravdess/, tess/, cremad/, ...")
-    _add_recipe(sub)
-
-
-def _add_recipe(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--recipe", type=Path, metavar="FILE", help="recipe as TOML, as affectd-train recipe prints it")
-    sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
-    sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe, see below"
-    )
-
-
-def _add_labels(sub: argparse.ArgumentParser) -> None:
-    words = "labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy"
-    sub.add_argument("--labels", type=Path, metavar="FILE", help=words)
 
 
 def _names(*paths: Path) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tiny_corpora
-from affectd_train.cli import PROTOCOLS, main
+from affectd_train.arguments import PROTOCOLS
+from affectd_train.cli import main
 from affectd_train.protocols.baselines import SEED_SYSTEMS
 
 NUMBERS = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=0")  # nothing is trained

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from affectd.errors import NoInputError
-from affectd_train import cli
+from affectd_train import arguments, cli
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import LABELS
@@ -63,9 +63,9 @@ def speakers(side: list[Clip]) -> set[str]:
 
 
 def test_the_command_offers_every_protocol() -> None:
-    strangers = [name for name in cli.PROTOCOLS if not name.endswith("-random")]
+    strangers = [name for name in arguments.PROTOCOLS if not name.endswith("-random")]
     assert [cli.protocol(name).__name__ for name in strangers] == [name.replace("-", "_") for name in strangers]
-    assert {f"{name}-random" for name in random_splits.CORPORA} == {*cli.PROTOCOLS} - {*strangers}
+    assert {f"{name}-random" for name in random_splits.CORPORA} == {*arguments.PROTOCOLS} - {*strangers}
     assert random_splits.CORPORA.keys() == SEED_SYSTEMS.keys()
 
 
