@@ -79,6 +79,8 @@ COMPLETIONS = [
     ("affectd-train", "qu", {"quantize"}),
     ("affectd-train", "evaluate --protocol emo", {"emodb-loso"}),
 ]
+# Without what is expected, whose order differs from one process to the next.
+TYPED = [f"{program} {typed}" for program, typed, _ in COMPLETIONS]
 
 BASH = """
 source "$1"
@@ -104,7 +106,7 @@ def of(program: str, shell: str) -> str:
     return str(SHARE / PLACES[shell].format(program))
 
 
-@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=TYPED)
 def test_bash_completes(folder: Path, program: str, typed: str, expected: set[str]) -> None:
     command = ["bash", "--norc", "-c", BASH, "bash", of(program, "bash"), f"{program} {typed}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=120)
@@ -112,7 +114,7 @@ def test_bash_completes(folder: Path, program: str, typed: str, expected: set[st
     assert {word.strip() for word in done.stdout.split()} == expected
 
 
-@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=TYPED)
 @needs("fish")
 def test_fish_completes(folder: Path, program: str, typed: str, expected: set[str]) -> None:
     code = f"source {of(program, 'fish')}; complete -C '{program} {typed}'"
@@ -123,7 +125,7 @@ def test_fish_completes(folder: Path, program: str, typed: str, expected: set[st
     assert {line.split("\t")[0] for line in done.stdout.splitlines()} == expected
 
 
-@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("program", "typed", "expected"), COMPLETIONS, ids=TYPED)
 @needs("zsh")
 def test_zsh_completes(folder: Path, program: str, typed: str, expected: set[str]) -> None:
     # A terminal of its own, in which a Tab is typed and the line that is there then is printed.
