@@ -19,7 +19,7 @@ from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import EventMaker, Utterance
 from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
-from affectd.mqtt.mute import Mute, switch
+from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier, Network, load_classifier
@@ -84,7 +84,7 @@ def serve(
         events = EventMaker(config.device.id, classifier.model, began=began)
         reports = Reports(events.status)
         manager = ServiceManager()
-        meter, losses, mute = Meter(), Losses(), folders and switch(config, folders.state)
+        meter, losses, mute = Meter(), Losses(), _mute(config, folders)
         told = _Told(reports, Conditions(manager.status), losses)
         view = _View(config, classifier, meter.branch(), losses, mute, settled, manager) if config.web.enabled else None
         listeners = (*listeners, view.page.hub) if view else listeners
@@ -306,6 +306,11 @@ def _publisher(
         told.broker,
         settled,
     )
+
+
+def _mute(config: Config, folders: Folders | None) -> Mute | None:
+    """Return the switch behind the command ``listen``; None if it is disabled."""
+    return Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:

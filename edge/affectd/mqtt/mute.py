@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from affectd.config.sections import Config
 from affectd.files import open_private, private_folder
 
 _log = logging.getLogger(__name__)
@@ -157,13 +156,3 @@ class Mute:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def switch(config: Config, directory: Path | None) -> Mute | None:
-    """Return what the command ``listen`` sets; None if that is disabled, or would say OFF and close nothing."""
-    if not config.mqtt.listen_command:
-        return None
-    if config.audio.source != "mic":
-        _log.warning("[mqtt] listen_command does nothing: a microphone can be closed, but no file or standard input")
-        return None
-    return Mute(directory)

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from affectd.config.sections import AudioConfig, Config, MqttConfig
 from affectd.mqtt import mute as mute_module
-from affectd.mqtt.mute import Mute, switch
+from affectd.mqtt.mute import Mute
 from broker import wait_until
 
 
@@ -245,14 +244,3 @@ def test_a_disk_that_hangs_holds_up_no_command_and_gets_the_last_one(
     assert warnings(caplog)[0] == f"whether it is muted is not saved yet: {tmp_path} hangs"
     go_on.set()
     wait_until(lambda: not (tmp_path / "muted").exists())
-
-
-@pytest.mark.parametrize("source", ["mic", "-", "talk.wav"])
-@pytest.mark.parametrize("is_wanted", [True, False])
-def test_what_cannot_be_closed_has_no_switch(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str, is_wanted: bool
-) -> None:
-    """Else it would say OFF, and go on listening."""
-    config = Config(audio=AudioConfig(source=source), mqtt=MqttConfig(listen_command=is_wanted))
-    assert (switch(config, tmp_path) is not None) is (is_wanted and source == "mic")
-    assert ("listen_command does nothing" in caplog.text) is (is_wanted and source != "mic")
