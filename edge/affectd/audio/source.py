@@ -60,7 +60,8 @@ def open_source(
     patient : bool
         Wait for a microphone that is absent at the start, as for one that is unplugged later.
     muted : callable
-        Returns whether to keep the microphone closed; a file is never muted.
+        Returns whether to keep the microphone closed, or to take silence for what comes in a pipe; a file is never
+        muted.
     losses : Losses, optional
         Counts the sound that the microphone lost, and gets what is wrong with the sound of a live source.
 
@@ -83,8 +84,14 @@ def open_source(
     else:
         blocks = stdin_blocks(sample_rate, config.channel if config else "mix")
         if is_live(name):
-            blocks = attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses)
+            blocks = silenced(attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses), muted)
     return paced(blocks, sample_rate) if realtime else blocks
+
+
+def silenced(blocks: Iterator[Block], muted: Callable[[], bool]) -> Iterator[Block]:
+    """Pass blocks on, and silence of their length while `muted` returns true."""
+    for block in blocks:
+        yield np.zeros_like(block) if muted() else block
 
 
 def is_live(name: str) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from affectd.audio.microphone import Losses
+from affectd.audio.source import open_source
 from affectd.audio.stream import attended
 from affectd.config.sections import AudioConfig
 from affectd.errors import DataError
@@ -25,6 +26,30 @@ from sounds import as_int16, gain, noise, silence, syllables
 RATE = 16000
 PATIENCE_SECONDS = 30.0
 CONFIG = AudioConfig(stalled_seconds=1.0, constant_seconds=1.0)
+
+
+def test_a_pipe_that_is_muted_is_read_and_counts_as_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    speech = gain(syllables(1), -12)
+    with open(reading) as stdin, open(writing, "wb") as recorder:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        sound = (speech * 32767).astype("<i2").tobytes()
+        muted = False
+        blocks = open_source("-", RATE, muted=lambda: muted)
+
+        def heard() -> np.ndarray:
+            recorder.write(sound)
+            recorder.flush()
+            got: list[np.ndarray] = []
+            while sum(map(len, got)) < len(speech):
+                got.append(next(blocks))
+            return np.concatenate(got)
+
+        assert np.abs(heard()).max() > 0.1
+        muted = True
+        assert not heard().any()
+        muted = False
+        assert np.abs(heard()).max() > 0.1
 
 
 def test_blocks_pass_in_order_and_the_failure_of_the_source_comes_after_them() -> None:
