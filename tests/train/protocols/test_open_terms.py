@@ -27,18 +27,17 @@ def test_the_commands_of_the_card_make_the_file_and_the_card(
     corpora = ["--data", "DATA", "--corpora", "cremad,emodb"]
     evaluated = ["evaluate", *corpora, "--protocol", "open-terms"]
     fitted = ["fit", *corpora, "--out", "runs/commercial", "--cache", "runs/open-terms/cache"]
-    packed = ["pack", "runs/commercial", "--evaluation", "runs/open-terms", "--out", "models/affectd-commercial.tflite"]
-    reported = ["report", "models/affectd-commercial.tflite", "--out", "models/commercial/README.md"]
-    Path("models/commercial").mkdir(parents=True)
+    packed = ["pack", "runs/commercial", "--evaluation", "runs/open-terms", "--out", "runs/commercial/affectd.tflite"]
+    reported = ["report", "runs/commercial/affectd.tflite", "--out", "runs/commercial/README.md"]
     for words in ([*evaluated, *QUICK], [*fitted, *QUICK], ["quantize", "runs/commercial"], packed, reported):
         assert main(words) == 0, capsys.readouterr().err
     assert "has another recipe" not in capsys.readouterr().err
 
-    model = read_model(Path("models/affectd-commercial.tflite"))
+    model = read_model(Path("runs/commercial/affectd.tflite"))
     assert model.labels == SIX
     self_test(model, Classifier(model))
     assert set(model.card["training"]["clips"]) == {"cremad", "emodb"}
-    page = Path("models/commercial/README.md").read_text()
+    page = Path("runs/commercial/README.md").read_text()
     told = [line.split("   #")[0] for line in re.findall(r"^affectd-train .*", page, re.MULTILINE)]
     for words in ([*evaluated, *QUICK], [*fitted, *QUICK], ["quantize", "runs/commercial"], packed, reported):
         assert " ".join(["affectd-train", *words]) in told
