@@ -131,6 +131,8 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
 def _add_recipe(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--recipe", type=Path, metavar="FILE", help="recipe as TOML, as affectd-train recipe prints it")
     sub.add_argument("--corpora", help="train on these alone, such as cremad,emodb (default: all that are there)")
+    words = "start from the weights of a model file, with its front end"
+    sub.add_argument("--start", type=Path, metavar="MODEL", help=words)
     sub.add_argument("--teacher", type=Path, metavar="ONNX", help="encoder_model.onnx of Moonshine base")
     sub.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the recipe, see below"

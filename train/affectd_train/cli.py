@@ -115,8 +115,14 @@ def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
     from affectd_train.training.recipe_file import asked_recipe
 
     corpora = _corpora(options.corpora) if options.corpora else []
-    teacher, settings = options.teacher, options.set
-    return asked_recipe(is_wide=is_wide, file=options.recipe, settings=settings, corpora=corpora, teacher=teacher)
+    return asked_recipe(
+        is_wide=is_wide,
+        file=options.recipe,
+        settings=options.set,
+        corpora=corpora,
+        teacher=options.teacher,
+        start=options.start,
+    )
 
 
 def _recipe(options: argparse.Namespace) -> str:

@@ -225,10 +225,11 @@ def unheard_by(model: ModelFile) -> list[str]:
     DataError
         If the card does not say what the network was trained on.
     """
-    clips = model.card.get("training", {}).get("clips")
-    if not isinstance(clips, dict):
+    training = model.card.get("training", {})
+    if not isinstance(training.get("clips"), dict):
         raise DataError("the card of the model does not say what it was trained on")
-    return [corpus for corpus in CORPORA if corpus not in clips]
+    heard = training["clips"].keys() | training.get("start", {}).get("clips", {}).keys()
+    return [corpus for corpus in CORPORA if corpus not in heard]
 
 
 def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> OfFile:

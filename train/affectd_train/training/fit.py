@@ -39,6 +39,7 @@ from affectd_train.training.log import TrainingLog
 from affectd_train.training.muon import optimizer
 from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
+from affectd_train.training.start import begin, origin, read_start
 
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
@@ -89,13 +90,16 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     if finished(out, recipe):
         return result
 
+    start = read_start(recipe.start) if recipe.start else None
     # Data: the bands of every recording and of its copies, of noise and of everyday speech.
     dataset = load_dataset(clips, recipe, data, cache, held_out)
     first, second = phases(recipe, list(dataset.stores))
     pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
     if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
-    mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_columns,) each
+    mean_std = (
+        (start.mean, start.std) if start else normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)
+    )
 
     # Targets: the labels, and what the teacher makes of the clips.
     talk = dataset.talk if dataset.everyday else []
@@ -111,7 +115,11 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
 
     def pretrain(file: Path) -> None:
         batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
-        train(network, batches, objective, first, recipe, file, dataset.held_out)
+        if start:  # has its pretraining behind it
+            begin(network, start, dataset.labels, batches.plain(256))
+            save(network, file)
+        else:
+            train(network, batches, objective, first, recipe, file, dataset.held_out)
 
     weights = cached(pretrained, partial(weights_like, network), pretrain)
     if (log := log_of(pretrained)).exists():  # so that the folder of the run tells of all its training
@@ -131,7 +139,8 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
         train(network, batches, objective, second, recipe, whole, dataset.held_out)
         save(deployed(load_network(whole, again("fit"))), result)
         whole.unlink()
-    write_json(out / "fit.json", fitted(recipe, dataset.labels, mean_std, full_store.clips))
+    note = fitted(recipe, dataset.labels, mean_std, full_store.clips)
+    write_json(out / "fit.json", note | {"start": origin(start)} if start else note)
     return result
 
 

@@ -7,6 +7,7 @@ answers as the file does, and goes on learning as it did when it was trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +15,16 @@ import numpy as np
 from affectd.arrays import Float32
 from affectd.errors import DataError
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.backend import keras, layers
+from affectd_train.stored import Origin
 from affectd_train.training.network import build_network, deployed
 
 LEAST_AGREEMENT = 0.9
 """Correlation of what a file and its network in float answer; above 0.99 where it is a network of ours."""
 
 _CHECKED = 64
+_OTHER = "its network has other layers than those that are trained here"
 
 
 class Weights(NamedTuple):
@@ -29,6 +32,24 @@ class Weights(NamedTuple):
 
     kernel: Float32
     bias: Float32
+
+
+def read_start(path: Path | str) -> ModelFile:
+    """Read the model file to start from, and see that its layers can be those of a network trained here.
+
+    Raises
+    ------
+    NoInputError, ModelFileError
+        If it cannot be opened, or is no model file.
+    DataError
+        If it holds another network than those that are trained here.
+    """
+    model = read_model(Path(path))
+    try:
+        _blank(model)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return model
 
 
 def begin(network: keras.Model, model: ModelFile, labels: Sequence[str], contexts: Float32) -> None:
@@ -67,13 +88,8 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
     DataError
         If the file holds another network than those that are trained here.
     """
-    n_embedding = 0 if model.head is None else model.head.n_embedding
-    network = deployed(build_network(model.n_frames, model.spec.n_columns, len(model.labels), 0, 0, n_embedding))
-    weighted = [layer for layer in network.layers if isinstance(layer, layers.Conv1D | layers.Dense)]
-    found = layer_weights(model)
-    if [weights.kernel.shape for weights in found] != [tuple(layer.kernel.shape) for layer in weighted]:
-        raise DataError("its network has other layers than those that are trained here")
-    for layer, weights in zip(weighted, found, strict=True):
+    network, found = _blank(model)
+    for layer, weights in found:
         if layer.use_bias:
             layer.set_weights(list(weights))
             continue
@@ -86,8 +102,30 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
         scale = np.sqrt(variance + normalization.epsilon)
         normalization.set_weights([scale, weights.bias + mean, mean, variance])
     if agreement(network, model, contexts[:_CHECKED]) < LEAST_AGREEMENT:  # of layers that are joined in another way
-        raise DataError("its network has other layers than those that are trained here")
+        raise DataError(_OTHER)
     return network
+
+
+def _blank(model: ModelFile) -> tuple[keras.Model, list[tuple[keras.layers.Layer, Weights]]]:
+    """Make an untrained network as that of a file, and pair its layers with the weights of the file."""
+    n_embedding = 0 if model.head is None else model.head.n_embedding
+    network = deployed(build_network(model.n_frames, model.spec.n_columns, len(model.labels), 0, 0, n_embedding))
+    weighted = [layer for layer in network.layers if isinstance(layer, layers.Conv1D | layers.Dense)]
+    found = layer_weights(model)
+    if [weights.kernel.shape for weights in found] != [tuple(layer.kernel.shape) for layer in weighted]:
+        raise DataError(_OTHER)
+    return network, list(zip(weighted, found, strict=True))
+
+
+def origin(model: ModelFile) -> Origin:
+    """Say what the weights of a model file come from, for the card of what is trained from them."""
+    training, before = model.card.get("training", {}), model.card.get("training", {}).get("start", {})
+    return Origin(
+        model=model_id(model),
+        clips=before.get("clips", {}) | training.get("clips", {}),
+        data=model.card.get("data", []),
+        use=model.card.get("use", "not known: the file that training started from does not say"),
+    )
 
 
 def agreement(network: keras.Model, model: ModelFile, contexts: Float32) -> float:
