@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run: dict[str, Callable[[argparse.Namespace], str]] = {
         "inspect": _inspect,
+        "make": _make,
         "recipe": _recipe,
         "fit": _fit,
         "quantize": _quantize,
@@ -152,6 +153,23 @@ def _inspect(options: argparse.Namespace) -> str:
     if options.json:
         return json.dumps(found, indent=1)
     return "\n\n".join("\n".join(words(one, room(sys.stdout))) for one in found)
+
+
+def _make(options: argparse.Namespace) -> str:
+    from affectd.recognition.model_file import find_model
+    from affectd_train.make import Order, make
+
+    order = Order(
+        data=options.data,
+        out=options.out,
+        start=options.model or find_model(),
+        labels=options.labels,
+        by_file=options.by_file,
+        quick=options.quick,
+        work=options.work,
+        replace=options.replace,
+    )
+    return _names(*make(order))
 
 
 def _fit(options: argparse.Namespace) -> str:

@@ -65,6 +65,18 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train make": Page(
+        "Makes a model file of recordings of your own, and its card beside it as text and as a page: inspects them,"
+        " trains from the weights of a model file, tests on speakers who were left out, then trains on all and packs."
+        " Stopped, the same command goes on where it was. The terms of the model file that it starts from hold for the"
+        " result too: name models/affectd-commercial.tflite for one that allows commercial use.",
+        (
+            Example("affectd-train make DATA --out mine.tflite --quick", "a first try, in minutes"),
+            Example("affectd-train make DATA --out mine.tflite --labels labels.txt", "with labels of your own"),
+            Example("affectd-train make DATA --out mine.tflite --by-file", "where it is not known who speaks"),
+        ),
+        _CODES,
+    ),
     "affectd-train recipe": Page(
         "Prints what a network is trained by as TOML, every key with a sentence about it. Changed in an editor, the"
         " file steers fit and evaluate; what it leaves out is as without a file. What the command line says by --set,"

@@ -93,14 +93,15 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
         if layer.use_bias:
             layer.set_weights(list(weights))
             continue
-        # A batch normalization follows, which shall add the bias and do nothing else, whether it normalizes by what it
-        # knows or, in training, by what it hears.
-        layer.set_weights([weights.kernel])
+        # A batch normalization follows, which shall scale and add the bias, and do nothing else, whether it normalizes
+        # by what it knows or, in training, by what it hears. Kernels of length 1: steps of training have one length.
+        length = np.maximum(np.linalg.norm(weights.kernel, axis=(0, 1)), 1e-12)  # (n_out,)
+        layer.set_weights([weights.kernel / length])
         heard = keras.Model(network.input, layer.output).predict(contexts, batch_size=64, verbose=0)
         mean, variance = heard.mean((0, 1), dtype=np.float64), heard.var((0, 1), dtype=np.float64)
         normalization = network.layers[network.layers.index(layer) + 1]
-        scale = np.sqrt(variance + normalization.epsilon)
-        normalization.set_weights([scale, weights.bias + mean, mean, variance])
+        scale = length * np.sqrt(variance + normalization.epsilon)
+        normalization.set_weights([scale, weights.bias + length * mean, mean, variance])
     if agreement(network, model, contexts[:_CHECKED]) < LEAST_AGREEMENT:  # of layers that are joined in another way
         raise DataError(_OTHER)
     return network
