@@ -5,7 +5,6 @@ Everything that takes long is kept in a folder for the work, so that a call that
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -26,9 +25,11 @@ from affectd_train.files import say, write_json
 from affectd_train.folders import fingerprint
 from affectd_train.release import check_ours, release, write_report
 from affectd_train.stored import locked
-from affectd_train.training.recipe import Recipe, with_own, with_start
+from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 
-QUICK = {"finetune_steps": 300, "augmented_copies": 2}
+QUICK = ("finetune_steps=300", "augmented_copies=2")
+"""What a hurry changes of the recipe."""
+
 QUICK_FOLDS = 3
 LEAST_SECONDS = 2.0
 
@@ -101,7 +102,7 @@ def make(order: Order) -> list[Path]:
 def recipe_of(order: Order) -> Recipe:
     """Make the recipe: from the weights of a model file, and in a hurry with fewer steps and copies."""
     recipe = with_start(with_own(Recipe()), order.start, read_model(order.start))
-    return dataclasses.replace(recipe, **QUICK) if order.quick else recipe
+    return with_settings(recipe, QUICK) if order.quick else recipe
 
 
 def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
@@ -161,7 +162,7 @@ def _is_made(order: Order, asked: str) -> bool:
         return False
     now = {path.name: fingerprint(path) for path in order.results}
     try:
-        return json.loads(note.read_text("utf-8")) == {"asked": asked, "made": now}
+        return bool(json.loads(note.read_text("utf-8")) == {"asked": asked, "made": now})
     except ValueError:
         return False
 

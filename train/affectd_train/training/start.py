@@ -97,7 +97,7 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
         # by what it knows or, in training, by what it hears. Kernels of length 1: steps of training have one length.
         length = np.maximum(np.linalg.norm(weights.kernel, axis=(0, 1)), 1e-12)  # (n_out,)
         layer.set_weights([weights.kernel / length])
-        heard = keras.Model(network.input, layer.output).predict(contexts, batch_size=64, verbose=0)
+        heard = np.asarray(keras.Model(network.input, layer.output)(contexts, training=False))
         mean, variance = heard.mean((0, 1), dtype=np.float64), heard.var((0, 1), dtype=np.float64)
         normalization = network.layers[network.layers.index(layer) + 1]
         scale = length * np.sqrt(variance + normalization.epsilon)
@@ -134,7 +134,7 @@ def agreement(network: keras.Model, model: ModelFile, contexts: Float32) -> floa
     classifier, head = Classifier(model), model.head
     heard = np.stack([classifier.embed(context * model.std + model.mean) for context in contexts])
     logits = heard if head is None else head.logits(heard, head.baseline)
-    return float(np.corrcoef(logits.ravel(), network.predict_on_batch(contexts).ravel())[0, 1])
+    return float(np.corrcoef(logits.ravel(), np.ravel(network(contexts, training=False)))[0, 1])
 
 
 def layer_weights(model: ModelFile) -> list[Weights]:
