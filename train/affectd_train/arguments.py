@@ -18,6 +18,7 @@ PROTOCOLS = (
     "ravdess-random",
     "tess-random",
     "pooled-random",
+    "own",
 )
 """Each is a function of the same name in `affectd_train.protocols`; see `protocol`."""
 
@@ -70,6 +71,11 @@ def add_evaluation(command: AddCommand) -> None:
     words = f"who trains and who tests: {', '.join(PROTOCOLS)}"
     sub.add_argument("--protocol", required=True, choices=PROTOCOLS, metavar="NAME", help=words)
     sub.add_argument("--out", type=Path, help="folder for the folds (default: runs/PROTOCOL)")
+    _add_labels(sub)
+    words = "of the protocol own: split by file, where it is not known who speaks; the figures flatter the network"
+    sub.add_argument("--by-file", action="store_true", help=words)
+    words = "of the protocol own: how many folds (default: 5, or one for each speaker if they are fewer)"
+    sub.add_argument("--folds", type=int, metavar="N", help=words)
     sub = command("unheard", "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
     sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
@@ -79,11 +85,13 @@ def add_evaluation(command: AddCommand) -> None:
     sub = command("robustness", words)
     _add_data(sub, "ravdess/, noise/, speech/, ...")
     _add_evaluation(sub)
+    _add_labels(sub)
     sub.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth recording alone")
     words = "count the events of everyday speech and noise, time those of a changing voice"
     sub = command("behavior", words)
     _add_data(sub, "ravdess/, noise/, speech/, ...")
     _add_evaluation(sub)
+    _add_labels(sub)
     sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
     words = "measure how soon, and how right, a model file answers: of recordings with pauses between them"
     sub = command("answers", words)
@@ -111,7 +119,8 @@ def add_result(command: AddCommand) -> None:
     """Add what makes the model file and its card."""
     sub = command("pack", "write the model file of a run, calibrated on the folds of an evaluation")
     sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
-    _add_evaluation(sub)
+    words = "folder of the evaluation (runs/own, or runs/ravdess-emobox if corpora were trained on)"
+    sub.add_argument("--evaluation", type=Path, help=words)
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)

@@ -105,9 +105,12 @@ PAGES = {
         _CODES,
     ),
     "affectd-train evaluate": Page(
-        "Trains and tests by a protocol of the literature, each network on people that it did not hear in training, and"
-        " prints how right it was as JSON.",
+        "Trains and tests by a protocol, each network on people that it did not hear in training, and prints how right"
+        " it was as JSON. The protocol own is for recordings of your own; it needs to know who speaks, or is told to"
+        " split by file, and then the figures flatter the networks.",
         (
+            Example("affectd-train evaluate --data DATA --protocol own --labels labels.txt", "your own recordings"),
+            Example("affectd-train evaluate --data DATA --protocol own --by-file", "where it is not known who speaks"),
             Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "the protocol of the shipped file"),
             Example("affectd-train evaluate --data DATA --protocol emodb-loso", "one speaker of EmoDB after the other"),
         ),
@@ -165,7 +168,8 @@ PAGES = {
     "affectd-train pack": Page(
         "Writes the file that affectd reads: the network of a run, how sure it may be, what it needs to know of sound,"
         " and the card with what was measured. A file that is there already is written again only if it holds the"
-        " network of the same run.",
+        " network of the same run. Where there is no evaluation, neither here nor in runs/own or runs/ravdess-emobox,"
+        " temperature and threshold are not fitted, and the file says so.",
         (
             Example(
                 "affectd-train pack runs/final --evaluation runs/ravdess-emobox --out mine.tflite",
