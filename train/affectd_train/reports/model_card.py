@@ -42,9 +42,14 @@ def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[
     use = f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else ANY_USE
     if OWN in clips and not limiting:
         use = "as the people who speak in the recordings agreed to"
+    data: list[Mapping[str, str | int]]
+    data = [{"corpus": terms[c][0], "clips": n, "terms": terms[c][1]} for c, n in sorted(clips.items())]
+    if start := fitted.get("start"):  # its terms hold for all that comes of its weights
+        data += start["data"]
+        use = start["use"] if use == ANY_USE else f"{use}; of the weights it started from: {start['use']}"
     content: Card = {
         "name": "affectd",
-        "data": [{"corpus": terms[c][0], "clips": n, "terms": terms[c][1]} for c, n in sorted(clips.items())],
+        "data": data,
         "use": use,
         "measured": measured(evaluation, also),
     }
@@ -100,6 +105,14 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def started_from(start: Mapping[str, Any]) -> str:
+    """Say what training started from."""
+    return (
+        f"Training started from the weights of the model file `{start['model']}`. The recordings that those were trained on are in the table too, "
+        "their terms hold for these weights, and no figure below says anything about their speakers."
+    )
+
+
 def is_card_of(text: str, model: ModelFile) -> bool:
     """Tell whether a page, as Markdown or HTML, is a card of the network in a model file, whatever was measured."""
     return "affectd-train report" in text and model_id(model) in text
@@ -131,6 +144,7 @@ def _data(content: Card, any_use: bool) -> list[str]:
         + talk
         + " as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
+        *([started_from(start)] if (start := content["training"].get("start")) else []),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + open_terms * has_choice,
     ]
 

@@ -104,6 +104,7 @@ class Training(TypedDict):
     recipe: Mapping[str, Any]
     clips: NotRequired[dict[str, int]]
     speakers: list[str]
+    start: NotRequired[Mapping[str, Any]]
 
 
 class Card(TypedDict):

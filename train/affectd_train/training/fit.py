@@ -14,7 +14,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from affectd_train.training.distillation import TeacherOutputs, run_teacher
 from affectd_train.training.log import TrainingLog
 from affectd_train.training.muon import optimizer
 from affectd_train.training.network import build_network, deployed, loss
+from affectd_train.training.phases import Phase, phases
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
 from affectd_train.training.start import begin, origin, read_start
 
@@ -202,44 +202,6 @@ def _of_own(clips: Sequence[Clip]) -> dict[str, object]:
     table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
     digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()[:16]
     return {"labels": in_order(clip.emotion for clip in mine), "table of labels": digest}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """One of the two runs through the data, and the share of every batch that each corpus has in it."""
-
-    title: str
-    shares: dict[str, float]
-    n_frames: int
-    steps: int
-    rate: float
-    seed: int
-
-
-def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
-    """Plan pretraining, on the corpora besides the target, and fine-tuning, on the target and the rest."""
-    shares = {name: recipe.shares[name] for name in corpora}
-    others = {name: share for name, share in shares.items() if name != recipe.target}
-    first = Phase(
-        title="pretraining",
-        shares=others or shares,
-        n_frames=recipe.pretrain_frames,
-        steps=recipe.pretrain_steps,
-        rate=recipe.pretrain_rate,
-        seed=recipe.seed,
-    )
-    if others and recipe.target in shares:
-        scale = (1 - recipe.target_share) / sum(others.values())
-        shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
-    second = Phase(
-        title="fine-tuning",
-        shares=shares,
-        n_frames=recipe.n_frames,
-        steps=recipe.finetune_steps,
-        rate=recipe.finetune_rate,
-        seed=recipe.seed + 1,
-    )
-    return first, second
 
 
 def batches_of(
