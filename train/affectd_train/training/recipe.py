@@ -171,7 +171,7 @@ def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
     )
 
 
-START_STEPS, START_RATE = 600, 1e-3
+START_STEPS, START_RATE = 400, 2e-3
 """Batches of fine-tuning, and its highest learning rate, from the weights of a model file."""
 
 
