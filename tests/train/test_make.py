@@ -99,7 +99,7 @@ def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, capfd
     assert read_model(tmp_path / "out/mine.tflite").tflite == read_model(find_model()).tflite
     (tmp_path / "out/mine.tflite").unlink()
     code, line = refused(tmp_path, capfd, "--model", str(tmp_path / "labels.txt"))
-    assert code == 65, line
+    assert code == 78, line
     code, line = refused(tmp_path, capfd, "--work", str(tmp_path / "labels.txt/work"))
     assert code == 74, line
     (data / "labels.csv").write_text("file,emotion,speaker\n0-happy-0.wav,happy,p0\n")

@@ -106,10 +106,12 @@ class Recipe:
     def as_json(self) -> dict[str, Any]:
         """Return all fields, fit for JSON: of the teacher and the start what they are, not where they lie.
 
-        `LATER` fields of no effect are left out: what was made before there were any stays of the same recipe.
+        `LATER` fields of no effect, and no start, are left out: what was made before there were any stays of the same recipe.
         """
         digests = {name: _digest(path) for name in ("teacher", "start") if (path := getattr(self, name))}
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if value or name not in LATER}
+        fields = {
+            name: value for name, value in dataclasses.asdict(self).items() if value or name not in (*LATER, "start")
+        }
         return fields | {"spec": self.spec.to_dict()} | digests
 
 
@@ -189,7 +191,7 @@ PER_CORPUS = 1500
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
-LATER = ("everyday_by_source", "n_embedding", "noise_floor", "start")
+LATER = ("everyday_by_source", "n_embedding", "noise_floor")
 """Numbers of the recipe that came after the file in ``models/``; 0 does without."""
 
 _RANGES: dict[str, tuple[int, int]] = {
