@@ -106,7 +106,8 @@ class Recipe:
     def as_json(self) -> dict[str, Any]:
         """Return all fields, fit for JSON: of the teacher and the start what they are, not where they lie.
 
-        `LATER` fields of no effect, and no start, are left out: what was made before there were any stays of the same recipe.
+        `LATER` fields of no effect, and no start, are left out: what was made before there were any stays of the same
+        recipe.
         """
         digests = {name: _digest(path) for name in ("teacher", "start") if (path := getattr(self, name))}
         fields = {
