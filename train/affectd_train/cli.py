@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run: dict[str, Callable[[argparse.Namespace], str]] = {
         "inspect": _inspect,
+        "make": _make,
         "recipe": _recipe,
         "fit": _fit,
         "quantize": _quantize,
@@ -115,8 +116,14 @@ def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
     from affectd_train.training.recipe_file import asked_recipe
 
     corpora = _corpora(options.corpora) if options.corpora else []
-    teacher, settings = options.teacher, options.set
-    return asked_recipe(is_wide=is_wide, file=options.recipe, settings=settings, corpora=corpora, teacher=teacher)
+    return asked_recipe(
+        is_wide=is_wide,
+        file=options.recipe,
+        settings=options.set,
+        corpora=corpora,
+        teacher=options.teacher,
+        start=options.start,
+    )
 
 
 def _recipe(options: argparse.Namespace) -> str:
@@ -138,6 +145,17 @@ def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> lis
     return read_clips(options.data, corpora)
 
 
+def _own_clips(options: argparse.Namespace) -> list[Clip] | None:
+    """Return recordings of one's own, where they are meant, else None."""
+    from affectd_train.data.own import is_own, read_own_clips
+
+    if getattr(options, "corpora", None):
+        if options.labels:
+            raise UsageError("--labels is for recordings of your own, --corpora for corpora")
+        return None
+    return read_own_clips(options.data, options.labels) if is_own(options.data, options.labels) else None
+
+
 def _inspect(options: argparse.Namespace) -> str:
     from affectd.words.layout import room
     from affectd_train.data.inspection import inspect, words
@@ -148,15 +166,29 @@ def _inspect(options: argparse.Namespace) -> str:
     return "\n\n".join("\n".join(words(one, room(sys.stdout))) for one in found)
 
 
+def _make(options: argparse.Namespace) -> str:
+    from affectd.recognition.model_file import find_model
+    from affectd_train.make import Order, make
+
+    order = Order(
+        data=options.data,
+        out=options.out,
+        start=options.model or find_model(),
+        labels=options.labels,
+        by_file=options.by_file,
+        quick=options.quick,
+        work=options.work,
+        replace=options.replace,
+    )
+    return _names(*make(order))
+
+
 def _fit(options: argparse.Namespace) -> str:
-    from affectd_train.data.own import is_own, read_own_clips
     from affectd_train.training.recipe import with_own
 
     recipe = _recipe_of(options)
-    if options.corpora and options.labels:
-        raise UsageError("--labels is for recordings of your own, --corpora for corpora")
-    if is_own(options.data, options.labels) and not options.corpora:
-        recipe, clips = with_own(recipe), read_own_clips(options.data, options.labels)
+    if (clips := _own_clips(options)) is not None:
+        recipe = with_own(recipe)
     else:
         clips = _clips(options, recipe.corpora)
     held_out = frozenset(filter(None, options.hold_out.split(",")))
@@ -175,8 +207,10 @@ def _quantize(options: argparse.Namespace) -> str:
 
 def protocol(name: str) -> Protocol:
     """Find the experiment behind one of `PROTOCOLS`."""
-    from affectd_train.protocols import random_splits, speaker_independent
+    from affectd_train.protocols import own, random_splits, speaker_independent
 
+    if name == "own":
+        return own.own
     if name.endswith("-random"):
         return partial(random_splits.seed_protocol, name.removesuffix("-random"))
     found: Protocol = getattr(speaker_independent, name.replace("-", "_"))
@@ -186,11 +220,30 @@ def protocol(name: str) -> Protocol:
 def _evaluate(options: argparse.Namespace) -> str:
     from affectd_train.data.terms import DEVELOPMENT
 
+    if options.protocol == "own":
+        return _evaluate_own(options)
+    if options.labels or options.by_file or options.folds is not None:
+        raise UsageError("--labels, --by-file and --folds are for --protocol own")
     is_wide = options.protocol == "leave-one-corpus-out"
     recipe = _recipe_of(options, is_wide)
     corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
     out = options.out or Path("runs") / options.protocol
     figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
+    return json.dumps(figures, indent=1)
+
+
+def _evaluate_own(options: argparse.Namespace) -> str:
+    from affectd_train.data.own import read_own_clips
+    from affectd_train.training.recipe import with_own
+
+    if options.corpora:
+        raise UsageError("--corpora is for corpora, --protocol own for recordings of your own")
+    if options.folds is not None and options.folds < 2:
+        raise UsageError(f"--folds {options.folds}: must be 2 or more")
+    recipe, clips = with_own(_recipe_of(options)), read_own_clips(options.data, options.labels)
+    from affectd_train.protocols.own import own  # late: Keras takes seconds to start
+
+    figures = own(clips, recipe, options.data, options.out or Path("runs/own"), options.folds, options.by_file)
     return json.dumps(figures, indent=1)
 
 
@@ -212,13 +265,15 @@ def _robustness(options: argparse.Namespace) -> str:
 
     if options.every < 1:
         raise UsageError(f"--every {options.every}: must be 1 or more")
-    return json.dumps(robustness(options.evaluation, _clips(options), options.data, options.every), indent=1)
+    clips = _own_clips(options) or _clips(options)
+    return json.dumps(robustness(options.evaluation, clips, options.data, options.every), indent=1)
 
 
 def _behavior(options: argparse.Namespace) -> str:
     from affectd_train.evaluation.behavior import behavior
 
-    return json.dumps(behavior(options.evaluation, options.model, _clips(options), options.data), indent=1)
+    clips = _own_clips(options) or _clips(options)
+    return json.dumps(behavior(options.evaluation, options.model, clips, options.data), indent=1)
 
 
 def _answers(options: argparse.Namespace) -> str:
@@ -253,10 +308,9 @@ def _pack(options: argparse.Namespace) -> str:
 
     model = release(options.run, options.evaluation, options.also, options.out, options.replace)
     size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
-    labels = len(model.labels)
-    return (
-        f"{_names(options.out)}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
-    )
+    settings = f"temperature {temperature}, uncertain below {uncertain}"
+    settings += ", neither of them fitted" if "unfitted" in model.card else ""
+    return f"{_names(options.out)}: {size} bytes, {len(model.labels)} labels, {settings}"
 
 
 def _report(options: argparse.Namespace) -> str:

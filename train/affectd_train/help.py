@@ -65,6 +65,18 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train make": Page(
+        "Makes a model file of recordings of your own, and its card beside it as text and as a page: inspects them,"
+        " trains from the weights of a model file, tests on speakers who were left out, then trains on all and packs."
+        " Stopped, the same command goes on where it was. The terms of the model file that it starts from hold for the"
+        " result too: name models/affectd-commercial.tflite for one that allows commercial use.",
+        (
+            Example("affectd-train make DATA --out mine.tflite --quick", "a first try, in minutes"),
+            Example("affectd-train make DATA --out mine.tflite --labels labels.txt", "with labels of your own"),
+            Example("affectd-train make DATA --out mine.tflite --by-file", "where it is not known who speaks"),
+        ),
+        _CODES,
+    ),
     "affectd-train recipe": Page(
         "Prints what a network is trained by as TOML, every key with a sentence about it. Changed in an editor, the"
         " file steers fit and evaluate; what it leaves out is as without a file. What the command line says by --set,"
@@ -93,9 +105,12 @@ PAGES = {
         _CODES,
     ),
     "affectd-train evaluate": Page(
-        "Trains and tests by a protocol of the literature, each network on people that it did not hear in training, and"
-        " prints how right it was as JSON.",
+        "Trains and tests by a protocol, each network on people that it did not hear in training, and prints how right"
+        " it was as JSON. The protocol own is for recordings of your own; it needs to know who speaks, or is told to"
+        " split by file, and then the figures flatter the networks.",
         (
+            Example("affectd-train evaluate --data DATA --protocol own --labels labels.txt", "your own recordings"),
+            Example("affectd-train evaluate --data DATA --protocol own --by-file", "where it is not known who speaks"),
             Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "the protocol of the shipped file"),
             Example("affectd-train evaluate --data DATA --protocol emodb-loso", "one speaker of EmoDB after the other"),
         ),
@@ -153,7 +168,8 @@ PAGES = {
     "affectd-train pack": Page(
         "Writes the file that affectd reads: the network of a run, how sure it may be, what it needs to know of sound,"
         " and the card with what was measured. A file that is there already is written again only if it holds the"
-        " network of the same run.",
+        " network of the same run. Where there is no evaluation, neither here nor in runs/own or runs/ravdess-emobox,"
+        " temperature and threshold are not fitted, and the file says so.",
         (
             Example(
                 "affectd-train pack runs/final --evaluation runs/ravdess-emobox --out mine.tflite",

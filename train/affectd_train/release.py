@@ -8,6 +8,7 @@ from pathlib import Path
 
 from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.recognition.model_file import ModelFile, read_model
+from affectd_train.data.own import OWN
 from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
@@ -16,16 +17,21 @@ from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import card, is_card_of, markdown
 from affectd_train.stored import read_fitted, reading
 
+SURE = 0.95
+"""The highest probability below which a device says ``uncertain``, where most answers of a network are surer still."""
 
-def release(run: Path, evaluation: Path, also: Sequence[Path], out: Path, replace: bool = False) -> ModelFile:
+
+def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path, replace: bool = False) -> ModelFile:
     """Write the model file of a run, and warn where the evaluation is of another recipe.
+
+    Without an evaluation, temperature and threshold are not fitted: 1, and half way from chance to certainty.
 
     Parameters
     ----------
     run
         Of ``affectd-train fit`` and ``quantize``.
     evaluation
-        Of ``affectd-train evaluate``, with the same recipe.
+        Of ``affectd-train evaluate``, with the same recipe. None for the one that `evaluation_of` finds, if it does.
     also
         Evaluations by other protocols, for the card.
     out
@@ -37,24 +43,58 @@ def release(run: Path, evaluation: Path, also: Sequence[Path], out: Path, replac
     ------
     NoInputError
         If one of them is not finished.
+    DataError
+        If the evaluation is of other labels.
     UsageError
         If another file is there.
     """
-    predictions = read_predictions(evaluation / "predictions.jsonl")
-    if not any(prediction.get("int8") for prediction in predictions):
-        raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
-    temperature = round(calibrate(predictions), 3)
-    uncertain = round(uncertain_threshold(predictions, temperature), 3)
-    recipe = read_fitted(run)["recipe"]
-    for fold in sorted(path.parent for path in evaluation.glob("fold-*/fit.json")):
-        if read_fitted(fold)["recipe"] != recipe:
-            say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
+    evaluation = evaluation or evaluation_of(run)
+    if evaluation is None:
+        n_labels = len(read_fitted(run)["labels"])
+        temperature, uncertain = 1.0, round((1 + 1 / n_labels) / 2, 3)
+        say(f"{run}: packed without an evaluation, so that neither temperature nor threshold is fitted")
+    else:
+        temperature, uncertain = _calibrated(run, evaluation)
     content = card(evaluation, run, also)
     if not replace and out.exists():
         network = needed(run / "int8.tflite", "quantize").read_bytes()
         check_ours(out, lambda: read_model(out).tflite == network, f"the network of {run}")
     out.parent.mkdir(parents=True, exist_ok=True)
     return pack(run, out, content, temperature, uncertain)
+
+
+def evaluation_of(run: Path) -> Path | None:
+    """Return the folder where evaluate leaves the figures of networks like that of a run, if they are there."""
+    fitted = read_fitted(run)
+    evaluation = Path("runs") / (OWN if OWN in fitted["clips"] else "ravdess-emobox")
+    if not (evaluation / "metrics.json").exists():
+        return None
+    if of_others := next(
+        (fold for fold in _folds(evaluation) if read_fitted(fold)["labels"] != fitted["labels"]), None
+    ):
+        say(f"{of_others} has other labels than {run}: {evaluation} is not taken for its evaluation")
+        return None
+    return evaluation
+
+
+def _folds(evaluation: Path) -> list[Path]:
+    return sorted(path.parent for path in evaluation.glob("fold-*/fit.json"))
+
+
+def _calibrated(run: Path, evaluation: Path) -> tuple[float, float]:
+    """Return temperature and threshold by an evaluation of networks like that of a run."""
+    predictions = read_predictions(evaluation / "predictions.jsonl")
+    if not any(prediction.get("int8") for prediction in predictions):
+        raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
+    fitted = read_fitted(run)
+    for fold in _folds(evaluation):
+        other = read_fitted(fold)
+        if unknown := sorted(set(other["labels"]) - set(fitted["labels"])):
+            raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
+        if other["recipe"] != fitted["recipe"]:
+            say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
+    temperature = round(calibrate(predictions), 3)
+    return temperature, round(min(uncertain_threshold(predictions, temperature), SURE), 3)
 
 
 def check_ours(out: Path, is_ours: Callable[[], bool], what: str) -> None:

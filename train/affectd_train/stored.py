@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 
@@ -109,6 +109,18 @@ def check(right: bool, what: str) -> None:
         raise ValueError(what)
 
 
+class Origin(TypedDict):
+    """The model file that training started from: its id, and what its card says of its recordings and their terms.
+
+    ``clips`` (corpus -> how many) are those that its weights were ever trained on.
+    """
+
+    model: str
+    clips: dict[str, int]
+    data: list[dict[str, Any]]
+    use: str
+
+
 class Fitted(TypedDict):
     """What ``fit.json`` holds, beside the weights of a run.
 
@@ -122,6 +134,7 @@ class Fitted(TypedDict):
     std: list[float]
     speakers: list[str]
     clips: dict[str, int]
+    start: NotRequired[Origin]
 
 
 def read_fitted(run: Path) -> Fitted:
@@ -142,6 +155,7 @@ def read_fitted(run: Path) -> Fitted:
         check(all(isinstance(n, int) for n in fitted["clips"].values()), "clips are no numbers")
         check(isinstance(fitted["recipe"]["n_frames"], int), "n_frames is no number")
         check(isinstance(fitted["speakers"], list), "speakers are no list")
+        check(isinstance(fitted.get("start", {}), dict), "start is no object")
     return fitted
 
 

@@ -50,8 +50,8 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --hold-out --html --labels --model --out --protocol --recipe --set --teacher
+set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report
+set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --folds --hold-out --html --labels --model --out --protocol --recipe --set --start --teacher --work
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -62,10 +62,21 @@ complete -c affectd-train -n '_shtab_affectd_train_using inspect' -s h -l help -
 complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using inspect' -l json -d 'print everything as JSON'
 complete -c affectd-train -n '_shtab_affectd_train_using inspect; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings of your own, or of corpora'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a make -d 'make a model file of recordings of your own, with its card: all steps in one'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the model file; its card comes beside it'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l by-file -d 'split by file, where it is not known who speaks; the figures flatter the network'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file whose weights training starts from (default: the one that comes with affectd)'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l quick -d 'train less and test less: about 10 minutes for 500 recordings on 2 cores'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l work -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what a stopped call left (default: the model file'"'"'s name, ending in .work)'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l replace -d 'write the results whatever is there'
+complete -c affectd-train -n '_shtab_affectd_train_using make; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings of your own'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a recipe -d 'print the recipe as TOML, every key with a sentence, for --recipe'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
+complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l start -xka "(__fish_complete_path (commandline -ct))" -d 'start from the weights of a model file, with its front end'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l set -x -d 'change a number of the recipe, see below'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l wide -d 'start from the recipe that trains on all corpora'
@@ -74,6 +85,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using fit' -s h -l help -d 's
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
+complete -c affectd-train -n '_shtab_affectd_train_using fit' -l start -xka "(__fish_complete_path (commandline -ct))" -d 'start from the weights of a model file, with its front end'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l set -x -d 'change a number of the recipe, see below'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the result'
@@ -88,10 +100,14 @@ complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -s h -l help 
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l recipe -xka "(__fish_complete_path (commandline -ct))" -d 'recipe as TOML, as affectd-train recipe prints it'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l corpora -x -d 'train on these alone, such as cremad,emodb (default: all that are there)'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l start -xka "(__fish_complete_path (commandline -ct))" -d 'start from the weights of a model file, with its front end'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l set -x -d 'change a number of the recipe, see below'
-complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l protocol -xka "ravdess-emobox emodb-loso cremad-speakers open-terms cross-corpus leave-one-corpus-out ravdess-random tess-random pooled-random" -d 'who trains and who tests: ravdess-emobox, emodb-loso, cremad-speakers, open-terms, cross-corpus, leave-one-corpus-out, ravdess-random, tess-random, pooled-random'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l protocol -xka "ravdess-emobox emodb-loso cremad-speakers open-terms cross-corpus leave-one-corpus-out ravdess-random tess-random pooled-random own" -d 'who trains and who tests: ravdess-emobox, emodb-loso, cremad-speakers, open-terms, cross-corpus, leave-one-corpus-out, ravdess-random, tess-random, pooled-random, own'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the folds (default: runs/PROTOCOL)'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l by-file -d 'of the protocol own: split by file, where it is not known who speaks; the figures flatter the network'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l folds -x -d 'of the protocol own: how many folds (default: 5, or one for each speaker if they are fewer)'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a unheard -d 'test a model file on corpora that it was not trained on, print figures as JSON'
 complete -c affectd-train -n '_shtab_affectd_train_using unheard' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using unheard' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds nemo/, ased/, emotale/, ...'
@@ -102,11 +118,13 @@ complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affec
 complete -c affectd-train -n '_shtab_affectd_train_using robustness' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using robustness' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, noise/, speech/, ...'
 complete -c affectd-train -n '_shtab_affectd_train_using robustness' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
+complete -c affectd-train -n '_shtab_affectd_train_using robustness' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using robustness' -l every -x -d 'take every Nth recording alone'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a behavior -d 'count the events of everyday speech and noise, time those of a changing voice'
 complete -c affectd-train -n '_shtab_affectd_train_using behavior' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using behavior' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, noise/, speech/, ...'
 complete -c affectd-train -n '_shtab_affectd_train_using behavior' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
+complete -c affectd-train -n '_shtab_affectd_train_using behavior' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using behavior' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a answers -d 'measure how soon, and how right, a model file answers: of recordings with pauses between them'
 complete -c affectd-train -n '_shtab_affectd_train_using answers' -s h -l help -d 'show this help message and exit'
@@ -128,7 +146,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using explore' -l out -xka "(
 complete -c affectd-train -n '_shtab_affectd_train_using explore; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of a corpus, or of several'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a pack -d 'write the model file of a run, calibrated on the folds of an evaluation'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -s h -l help -d 'show this help message and exit'
-complete -c affectd-train -n '_shtab_affectd_train_using pack' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation'
+complete -c affectd-train -n '_shtab_affectd_train_using pack' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation (runs/own, or runs/ravdess-emobox if corpora were trained on)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l also -xka "(__fish_complete_path (commandline -ct))" -d 'evaluations by other protocols, for the card'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l replace -d 'write it whatever file is there'

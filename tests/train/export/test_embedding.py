@@ -25,6 +25,7 @@ from affectd_train.export.quantize import quantize, representative
 from affectd_train.training.fit import fit
 from affectd_train.training.network import build_network, deployed
 from affectd_train.training.recipe import Recipe, options_of, with_settings
+from affectd_train.training.start import agreement, in_float
 
 N_EMBEDDING = 24
 RECIPE = Recipe(
@@ -56,6 +57,11 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(run: Path) -> ModelFile:
     return read_model(run / "affectd.tflite")
+
+
+def test_training_can_start_from_it(run: Path, model: ModelFile) -> None:
+    contexts = contexts_of(run, model)
+    assert agreement(in_float(model, contexts), model, contexts) > 0.99
 
 
 def contexts_of(run: Path, model: ModelFile) -> np.ndarray:

@@ -30,6 +30,7 @@ class Clip:
     n_frames: int | None = None
     start_seconds: float = 0.0  # of the part of an audio file that the clip is
     end_seconds: float = math.inf
+    name: str = field(default="", compare=False)  # of a recording of one's own: its path in the folder, and which part
 
     @property
     def is_logmel(self) -> bool:

@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,13 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
         expected = f"{' or '.join(TABLES)}, folders named by emotion, or corpora (none of {', '.join(CORPORA)})"
         raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
     sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
-    return Corpus(OWN, data, sorted(clips), sorted(skipped), sound)
+    named = [replace(clip, name=_name(clip, data)) for clip in sorted(clips)]
+    return Corpus(OWN, data, named, sorted(skipped), sound)
+
+
+def _name(clip: Clip, data: Path) -> str:
+    part = f":{clip.start_seconds:g}-{clip.end_seconds:g}" if clip.is_part else ""
+    return clip.path.relative_to(data).as_posix() + part
 
 
 def read_own_clips(data: Path, labels: Path | None = None) -> list[Clip]:

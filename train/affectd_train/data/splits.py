@@ -181,7 +181,7 @@ def _check_known(clips: Sequence[Clip]) -> None:
     if unknown := sum(not clip.speaker for clip in clips):
         raise TooFewError(
             f"who speaks is not known of {unknown} of {len(clips)} clips, so they cannot be split by speakers: name"
-            " them in a column speaker, or ask for a split by file, whose figures flatter the network"
+            " them in a column speaker, or ask for a split by file (--by-file), whose figures flatter the network"
         )
 
 

@@ -29,11 +29,19 @@ EVERYDAY_TERMS = {
 }
 """Source of everyday speech -> its terms, and what they limit the weights to."""
 
+OWN_TERMS = ("own recordings", "those that the people who speak in them agreed to", "")
+"""The same of recordings of one's own, of which no table can know more."""
+
 OPEN_TERMS = ("cremad", "emodb")
 """The corpora that train where the terms of all others forbid the use."""
 
 DEVELOPMENT = ("kor_emotiontts",)
 """Corpora to try things on: networks are tested on them, and none is ever trained on them."""
+
+
+def terms_of(corpus: str) -> tuple[str, str, str]:
+    """Return name, terms and limit of a corpus, or of recordings of one's own."""
+    return TERMS.get(corpus, OWN_TERMS)
 
 
 def check_may_train(corpora: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from affectd.config.sections import Config
+from affectd.errors import DataError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
 from affectd_train.data.clips import Clip
@@ -46,13 +47,24 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
     The model file may be trained on every speaker of the corpora, so transitions are those of the strangers of each
     fold; the fold's network takes temperature and threshold of the model file. The figures are also written to
     ``evaluation/behavior.json``.
+
+    Raises
+    ------
+    DataError
+        If the model file has other labels than the networks of the evaluation, or it is not known who speaks.
     """
     shipped = Classifier(read_model(model))
+    found = folds(evaluation, clips)
+    for fold, tested in found:
+        if fold.labels != shipped.model.labels:
+            raise DataError(f"{model} has other labels than the networks of {evaluation}: name another with --model")
+        if any(not clip.speaker for clip in tested):
+            raise DataError(f"{evaluation}: who speaks is not known, so that no voice can be made to change")
     by_source = speech_for_tests(data, shipped)
     speech = {f"{source}/{name}": samples for source, of in by_source.items() for name, samples in of.items()}
     networks = [
         (Classifier(replace(fold, temperature=shipped.model.temperature, thresholds=shipped.model.thresholds)), tested)
-        for fold, tested in folds(evaluation, clips)
+        for fold, tested in found
     ]
     transitions = {}
     for name, config in SETTINGS.items():

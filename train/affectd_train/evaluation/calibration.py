@@ -11,7 +11,11 @@ from affectd.arrays import Array
 from affectd_train.evaluation.predictions import Prediction, Probabilities, best_label
 
 N_BINS = 10
+N_GROUPS = 10
 _LOWEST = 1e-4  # predictions are rounded to it, and the logarithm of 0 is none
+
+OF_SPEAKERS = "of each speaker fitted on all the others"
+OF_GROUPS = "of each tenth of the recordings, and each speaker who is known, fitted on all the others"
 
 
 class Bin(TypedDict):
@@ -46,13 +50,17 @@ def cross_fitted(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Sharpen or soften every speaker's predictions with the temperature that suits all the others best.
 
     One temperature fitted on the very recordings it is judged on would flatter it. Predictions are those of the int8
-    network at temperature 1; of a single speaker they stay as they are.
+    network at temperature 1; of a single speaker they stay as they are. Recordings whose speakers are not known are
+    dealt out to `N_GROUPS` groups that stand for speakers.
     """
-    speakers = sorted({p["speaker"] for p in predictions})
-    if len(speakers) < 2:
+    groups = [p["speaker"] or str(number % N_GROUPS) for number, p in enumerate(predictions)]
+    if len(set(groups)) < 2:
         return list(predictions)
-    fitted = {speaker: calibrate([p for p in predictions if p["speaker"] != speaker]) for speaker in speakers}
-    return [p | {"int8": soften(p["int8"], fitted[p["speaker"]])} for p in predictions]
+    others = {
+        group: [p for p, its in zip(predictions, groups, strict=True) if its != group] for group in sorted(set(groups))
+    }
+    fitted = {group: calibrate(theirs) for group, theirs in others.items()}
+    return [p | {"int8": soften(p["int8"], fitted[group])} for p, group in zip(predictions, groups, strict=True)]
 
 
 def soften(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -80,7 +88,7 @@ def calibration_figures(predictions: Sequence[Prediction]) -> Calibration:
     right = np.array([best_label(p["int8"]) for p in heard]) == truth
     return {
         "network": "int8",
-        "temperature": "of each speaker fitted on all the others",
+        "temperature": OF_SPEAKERS if all(p["speaker"] for p in heard) else OF_GROUPS,
         "recordings": len(heard),
         "ece": expected_calibration_error(sure, right),
         "reliability": reliability(sure, right),

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.metrics import classification_report, recall_score
 
 from affectd.arrays import Array, Float64
-from affectd_train.data.labels import LABELS
+from affectd_train.data.labels import in_order
 from affectd_train.data.speakers import age_group
-from affectd_train.evaluation.predictions import NETWORKS, NetworkName, Prediction, best_label
+from affectd_train.evaluation.predictions import NETWORKS, NetworkName, Prediction, best_label, voices
 
 Shares = dict[str, float]
 """Accuracies and the like by name."""
@@ -39,7 +39,10 @@ class OfNetwork(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The figures of a test; ``same_label`` is the share of clips to which both networks give the same label."""
+    """The figures of a test; ``same_label`` is the share of clips to which both networks give the same label.
+
+    ``speakers`` are those that are known.
+    """
 
     protocol: str
     clips: int
@@ -56,14 +59,14 @@ def metrics(
     n_resamples: int = 2000,
     networks: Sequence[NetworkName] = NETWORKS,
 ) -> Metrics:
-    """Compute every figure that is reported, intervals by `speaker_bootstrap`."""
+    """Compute every figure that is reported, intervals by `speaker_bootstrap`: over `voices`."""
     truth = np.array([p["truth"] for p in predictions])
-    speakers = np.array([p["speaker"] for p in predictions])
-    labels = [label for label in LABELS if label in truth]
+    speakers = np.array(voices(predictions))
+    labels = in_order(p["truth"] for p in predictions)
     figures: Metrics = {
         "protocol": protocol,
         "clips": len(predictions),
-        "speakers": len(set(speakers)),
+        "speakers": len({p["speaker"] for p in predictions} - {""}),
         "labels": labels,
     }
     answers = {name: _answers(predictions, name) for name in networks}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
@@ -81,8 +81,9 @@ def predict_packed(model_path: Path, clips: Sequence[Clip], folder: Path) -> lis
 
 def about(clip: Clip) -> Prediction:
     """Return what a prediction says about its clip, as yet without any network's answer."""
+    name = clip.name or clip.path.stem  # of corpora the names of files are unique, of one's own their paths are
     return {
-        "path": f"{clip.corpus}/{clip.path.stem}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
+        "path": f"{clip.corpus}/{name}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
         "corpus": clip.corpus,
         "speaker": clip.speaker,
         "gender": clip.gender,
@@ -130,12 +131,17 @@ def in_words_of_corpus(predictions: Sequence[Prediction]) -> list[Prediction]:
         answer = prediction.copy()
         for network in NETWORKS:
             if heard := prediction.get(network):
-                p = {label: heard.get(label, 0.0) for label in LABELS}
+                p = dict.fromkeys(LABELS, 0.0) | heard
                 if one not in has and p[one] > p[other]:
                     p[one], p[other] = p[other], p[one]
                 answer[network] = p
         counted.append(answer)
     return counted
+
+
+def voices(predictions: Iterable[Prediction]) -> list[str]:
+    """Return who speaks in each recording; where that is not known, the recording stands for a speaker of its own."""
+    return [prediction["speaker"] or prediction["path"] for prediction in predictions]
 
 
 def best_label(probabilities: Probabilities) -> str:
@@ -159,10 +165,12 @@ def read_predictions(path: Path) -> list[Prediction]:
     needed(path, "evaluate")
     with reading(path, again("evaluate")):
         predictions: list[Prediction] = [json.loads(line) for line in path.read_text().splitlines() if line]
+        given = [prediction[name] for prediction in predictions for name in NETWORKS if name in prediction]
+        labels = set(LABELS).union(*given)
         for prediction in predictions:
             answers = [prediction[name] for name in NETWORKS if name in prediction]
             numbers = all(isinstance(p, float | int) for answer in answers for p in answer.values())
             texts = all(isinstance(prediction.get(key, ""), str) for key in ("path", "corpus", "speaker", "gender"))
-            check(bool(answers) and numbers and texts and prediction["truth"] in LABELS, "not a prediction")
+            check(bool(answers) and numbers and texts and prediction["truth"] in labels, "not a prediction")
         check(bool(predictions), "empty")
     return predictions

@@ -16,7 +16,7 @@ from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
-from affectd_train.data.labels import CORPORA, LABELS, labels_of
+from affectd_train.data.labels import CORPORA, LABELS, in_order, labels_of
 from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.calibration import calibrate, soften, uncertain_threshold
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
@@ -98,7 +98,7 @@ def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
         "note": "; ".join(notes),
         "clips": len(predictions),
         "speakers": len({p["speaker"] for p in predictions}),
-        "labels": [label for label in LABELS if any(p["truth"] == label for p in predictions)],
+        "labels": in_order(p["truth"] for p in predictions),
         "threshold": round(threshold, 4),
         "cold": figures(predictions, threshold),
     }
@@ -225,10 +225,11 @@ def unheard_by(model: ModelFile) -> list[str]:
     DataError
         If the card does not say what the network was trained on.
     """
-    clips = model.card.get("training", {}).get("clips")
-    if not isinstance(clips, dict):
+    training = model.card.get("training", {})
+    if not isinstance(training.get("clips"), dict):
         raise DataError("the card of the model does not say what it was trained on")
-    return [corpus for corpus in CORPORA if corpus not in clips]
+    heard = training["clips"].keys() | training.get("start", {}).get("clips", {}).keys()
+    return [corpus for corpus in CORPORA if corpus not in heard]
 
 
 def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> OfFile:
@@ -236,8 +237,15 @@ def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> O
 
     Temperature and threshold are its own. What it answers to a corpus is kept in ``out``, so that a call that was
     stopped goes on with the next one; the figures are written to ``out/unheard.json``.
+
+    Raises
+    ------
+    DataError
+        If it has none of the labels of corpora.
     """
     network = Classifier(read_model(model_path))
+    if not {*LABELS}.intersection(network.model.labels):
+        raise DataError(f"{model_path} has none of the labels of corpora, but {', '.join(network.model.labels)}")
     threshold = network.model.thresholds["uncertain"]
     corpora = {}
     for corpus in dict.fromkeys(clip.corpus for clip in clips):

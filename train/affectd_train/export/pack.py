@@ -19,6 +19,8 @@ from affectd_train.stored import again, read_fitted
 
 LEAST_SPREAD = 1e-3
 
+_TOLD = ("clips", "speakers", "start")  # of what training noted, in the card
+
 BASELINE = BaselineSpec(
     prior_seconds=60.0,
     half_life_hours=72.0,
@@ -70,7 +72,7 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
             "output": np.zeros(n_embedding or len(fitted["labels"]), np.int8),
             **blank,
         },
-        card=card | {"training": {"recipe": recipe, "clips": fitted["clips"], "speakers": fitted["speakers"]}},
+        card=card | {"training": {"recipe": recipe, **{key: value for key, value in fitted.items() if key in _TOLD}}},
         tflite=tflite,
         head=head,
     )

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from affectd.arrays import Array, Float32
 from affectd.recognition.classifier import softmax
-from affectd_train.data.labels import LABELS
+from affectd_train.data.labels import in_order
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
 from affectd_train.files import needed, write_arrays, write_json, written_whole
@@ -114,7 +114,7 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
         trains = owners < len(split.train)
         tests = ~trains
         tests[len(clips) :] = False  # copies
-    labels = [label for label in LABELS if any(clip.emotion == label for clip in clips)]
+    labels = in_order(clip.emotion for clip in clips)
     truth = np.array([labels.index(clip.emotion) for clip in clips])[owners]
     run.mkdir(parents=True, exist_ok=True)
     probabilities = train_and_predict(system, rows[trains], truth[trains], rows[tests], labels, run)

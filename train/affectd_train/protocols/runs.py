@@ -14,11 +14,11 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
 from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
-from affectd_train.evaluation.predictions import Prediction, predict, read_predictions, write_predictions
+from affectd_train.evaluation.predictions import Prediction, about, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
-from affectd_train.stored import cached
+from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
 
@@ -68,7 +68,13 @@ def run_split(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) 
         pack(run, run / "affectd.tflite", {"protocol": split.name})
         write_predictions(file, predict(run / "affectd.tflite", float_path, split.test, split.name))
 
-    return cached(run / "predictions.jsonl", read_predictions, make)
+    def read(file: Path) -> list[Prediction]:
+        predictions = read_predictions(file)
+        asked = [(prediction["path"], prediction["truth"]) for prediction in map(about, split.test)]
+        check([(p["path"], p["truth"]) for p in predictions] == asked, "of other recordings")
+        return predictions
+
+    return cached(run / "predictions.jsonl", read, make)
 
 
 def run_folds(

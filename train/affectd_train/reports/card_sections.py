@@ -17,7 +17,7 @@ PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
 RATES = ("hours", "named_per_hour", "events_per_hour")
 
 
-def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
+def measured(evaluation: Path | None, also: Sequence[Path] = ()) -> Measured:
     """Shorten what ``evaluate``, ``robustness`` and ``behavior`` wrote; a file that is not there has no entry.
 
     Of further evaluations, `also`, only the figures are kept.
@@ -28,6 +28,8 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
         If one of ``also`` has no ``metrics.json``.
     """
     short = _other_protocols(also)
+    if evaluation is None:
+        return cast(Measured, rounded(short))
     figures, file = _read(evaluation / "metrics.json", "evaluate")
     with reading(file, again("evaluate")):
         if calibration := figures.get("calibration"):
@@ -35,6 +37,8 @@ def measured(evaluation: Path, also: Sequence[Path] = ()) -> Measured:
             short["calibration"] = {"ece": calibration["ece"], "coverage": points}
             if bins := reliability_bins(calibration):
                 short["calibration"]["reliability"] = bins
+            if figures.get("by_file"):
+                short["calibration"]["by_file"] = True
     figures, file = _read(evaluation / "robustness.json", "robustness")
     with reading(file, again("robustness")):
         if figures:
@@ -135,9 +139,12 @@ def sections(short: Measured) -> list[str]:
 
 def _calibration_section(calibration: Calibration) -> list[str]:
     columns = {"share of recordings answered": ".0%", "unweighted accuracy": ".3f", "accuracy": ".3f"}
+    of = "strangers, int8, each speaker at the temperature fitted on all the others"
+    if calibration.get("by_file"):
+        of = "recordings of people who may have been heard before, int8, each part at the temperature of all the others"
     return [
         "## Calibration",
-        f"Expected calibration error on strangers, int8, each speaker at the temperature fitted on all the others: "
+        f"Expected calibration error on {of}: "
         f"{calibration['ece']:.3f}. When the least certain answers are called `uncertain`:",
         table(columns, calibration["coverage"]),
     ]

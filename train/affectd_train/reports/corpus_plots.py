@@ -16,7 +16,7 @@ from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import find_corpora, read_corpus
-from affectd_train.data.labels import CORPORA, LABELS
+from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio
 from affectd_train.folders import say_skipped
@@ -66,7 +66,7 @@ def counts(clips: Sequence[Clip], n_skipped: int) -> Any:
     """Draw how many clips each emotion and each speaker has, by gender."""
     picture = figure(11, 4.5)
     by_emotion, by_speaker = picture.subplots(1, 2)
-    labels = [label for label in LABELS if any(clip.emotion == label for clip in clips)]
+    labels = in_order(clip.emotion for clip in clips)
     speakers = sorted({clip.speaker for clip in clips})
     for axes, keys, key_of_clip in (
         (by_emotion, labels, [clip.emotion for clip in clips]),
@@ -156,7 +156,7 @@ def several_of_each(clips: Sequence[Clip], most: int = _VOICES) -> dict[str, lis
         key = (clip.emotion, clip.speaker)
         chosen.setdefault(clip.emotion, []).append((takes[key], rank[clip.speaker], clip))
         takes[key] += 1
-    return {label: [clip for *_, clip in sorted(chosen[label])[:most]] for label in LABELS if label in chosen}
+    return {label: [clip for *_, clip in sorted(chosen[label])[:most]] for label in in_order(chosen)}
 
 
 def one_of_each(clips: Sequence[Clip]) -> list[Clip]:
@@ -168,7 +168,7 @@ def one_of_each(clips: Sequence[Clip]) -> list[Clip]:
     chosen: dict[str, Clip] = {}
     for clip in sorted(clips, key=lambda clip: (clip.speaker != speaker, clip)):
         chosen.setdefault(clip.emotion, clip)
-    return [chosen[label] for label in LABELS if label in chosen]
+    return [chosen[label] for label in in_order(chosen)]
 
 
 def _image(axes: Any, rows: NDArray[Any], spec: FeatureSpec, top: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from affectd.arrays import Float32
 from affectd.features.spec import FeatureSpec
 from affectd_train.data.clips import Clip
-from affectd_train.data.labels import LABELS
+from affectd_train.data.labels import in_order
 from affectd_train.data.recordings import read_each
 from affectd_train.reports.plots import figure
 
@@ -71,8 +71,7 @@ def _boxes(
     for m in measured:
         if (number := value(m)) is not None:
             values.setdefault(key(m), []).append(number)
-    order = {label: number for number, label in enumerate(LABELS)}
-    names = sorted(values, key=lambda name: (order.get(name, len(order)), name))
+    names = in_order(values)  # also of speakers, which are in order
     axes.boxplot([values[name] for name in names], tick_labels=names, flierprops={"marker": ".", "markersize": 2})
     many = len(names)
     axes.tick_params(axis="x", labelrotation=90 if many > 12 else 45, labelsize=8 if many < 40 else 5)

@@ -18,6 +18,7 @@ from affectd_train.data.terms import TERMS
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.folders import say_skipped
 from affectd_train.reports.card_sections import reliability_bins, rounded, table
+from affectd_train.reports.card_words import Words, words_of
 from affectd_train.reports.corpus_plots import examples
 from affectd_train.reports.markup import as_html
 from affectd_train.reports.model_card import confusion_table, markdown
@@ -61,7 +62,8 @@ def page(model: ModelFile, evaluation: Path | None = None, data: Path | None = N
     text = markdown(model)
     content = cast(Card, model.card)
     calibration = _calibration(content, evaluation)
-    additions = [_confusion(content)]
+    words = words_of(content)
+    additions = [_confusion(content, words)]
     if calibration:
         additions.append(_calibrated(calibration))
     if robustness := content.get("measured", {}).get("robustness"):
@@ -85,12 +87,12 @@ def _calibration(content: Card, evaluation: Path | None) -> Calibration | None:
         return cast(Calibration, {**found, "reliability": reliability_bins(whole)}) if found and whole else found
 
 
-def _confusion(content: Card) -> _Addition:
+def _confusion(content: Card, words: Words) -> _Addition:
     figures = content["evaluation"]
     parts = [
         _figure(
             "Confusion",
-            "Shares of each row: what the actors were asked for, and what the float and the int8 network heard. The "
+            f"Shares of each row: {words.asked}, and what the float and the int8 network heard. The "
             "counts of the int8 network are in the table above.",
             lambda: confusion(figures),
         ),
@@ -99,7 +101,7 @@ def _confusion(content: Card) -> _Addition:
             as_html(confusion_table(figures["labels"], figures["float"]["confusion"])),
         ),
     ]
-    return _Addition("How right it is about strangers", parts)
+    return _Addition(words.heading, parts)
 
 
 def _calibrated(calibration: Calibration) -> _Addition:
@@ -180,21 +182,21 @@ def _more(title: str, body: str) -> str:
 
 def _tiles(model: ModelFile, content: Card) -> str:
     """Return the figures that are asked for first."""
-    figures = content["evaluation"]
+    figures, words = content["evaluation"], words_of(content)
     int8 = figures["int8"]
     low, high = int8["unweighted_interval"]
     tiles = [
         (
             f"{figures['fold_mean']['int8']:.3f}",
-            f"unweighted accuracy on strangers; by chance 1 / {len(figures['labels'])}",
+            f"{words.accuracy}; by chance 1 / {len(figures['labels'])}",
         ),
-        (f"{low:.3f}–{high:.3f}", "95 % interval over speakers, all folds together"),
-        (f"{figures['speakers']}", f"speakers with {figures['clips']} recordings, none of them trained on"),
+        (f"{low:.3f}–{high:.3f}", words.interval),
+        (f"{figures['speakers'] or '?'}", words.speakers.format(clips=figures["clips"])),
         (f"{len(model.tflite) / 1000:.0f} kB", f"network with {len(model.labels)} labels"),
     ]
     if calibration := content.get("measured", {}).get("calibration"):
-        tiles.append((f"{calibration['ece']:.3f}", "expected calibration error on strangers"))
-    return f'<dl class="tiles">{"".join(f"<div><dt>{words}</dt><dd>{value}</dd></div>" for value, words in tiles)}</dl>'
+        tiles.append((f"{calibration['ece']:.3f}", words.calibration))
+    return f'<dl class="tiles">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in tiles)}</dl>'
 
 
 def _document(text: str, tiles: str, added: Mapping[str, Sequence[str]]) -> str:

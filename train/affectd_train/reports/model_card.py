@@ -12,46 +12,55 @@ from typing import Any, cast
 from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd_train.data.everyday_speech import TRAINED
-from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, TERMS
+from affectd_train.data.own import OWN
+from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, terms_of
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
+from affectd_train.reports.card_words import Words, is_of_own, own_commands, words_of
 from affectd_train.reports.records import Card, Evaluation
 from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import ORIGINAL, options_of
 
-FAILURES = """\
-- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and of course other people's talk open it; the network then mostly, but not always, says `uncertain`.
-- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than acted emotion: expect worse than the figures above.
-- Children and languages other than English and German were not trained on, people over 60 hardly.
-- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it."""
-
 PROHIBITED = "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be informed of it (Article 50(3)). Do not base a decision about a person on its output."
 
 
-def card(evaluation: Path, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
+def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
     """Collect what `affectd_train.export.pack.pack` stores as ``card.json``: a `Card` without ``training``.
 
     The card is about `evaluation` and holds the network of `run`; of `also`, other protocols, the figures are listed too.
+    Without an evaluation it has no figures, and says that nothing was fitted to any.
 
     Raises
     ------
     NoInputError
         If one of them is not finished.
     """
-    figures = read_json(evaluation / "metrics.json", "evaluate")
-    figures.pop("calibration", None)  # in full it would weigh as much as all the rest
     fitted = read_json(run / "fit.json", "fit")
     with reading(run / "fit.json", again("fit")):
         clips: dict[str, int] = fitted["clips"]
-        limiting = [TERMS[corpus][0] for corpus in sorted(clips) if TERMS[corpus][2]]
-    limited = f"non-commercial only, as {' and '.join(limiting)} demand"
+        terms = {corpus: terms_of(corpus) for corpus in sorted(clips)}
+    limiting = [name for name, _, limit in terms.values() if limit]
+    use = f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else ANY_USE
+    if OWN in clips and not limiting:
+        use = "as the people who speak in the recordings agreed to"
+    data: list[Mapping[str, str | int]]
+    data = [{"corpus": terms[c][0], "clips": n, "terms": terms[c][1]} for c, n in sorted(clips.items())]
+    if start := fitted.get("start"):  # its terms hold for all that comes of its weights
+        data += start["data"]
+        use = start["use"] if use == ANY_USE else f"{use}; of the weights it started from: {start['use']}"
     content: Card = {
         "name": "affectd",
-        "data": [{"corpus": TERMS[c][0], "clips": n, "terms": TERMS[c][1]} for c, n in sorted(clips.items())],
-        "use": limited if limiting else "any, with attribution of CREMA-D",
-        "evaluation": rounded(figures),
+        "data": data,
+        "use": use,
         "measured": measured(evaluation, also),
     }
-    return {**content}
+    if evaluation is None:
+        return {**content, "unfitted": "temperature and threshold: packed without an evaluation"}
+    figures = read_json(evaluation / "metrics.json", "evaluate")
+    figures.pop("calibration", None)  # in full it would weigh as much as all the rest
+    return {**content, "evaluation": rounded(figures)}
+
+
+ANY_USE = "any, with attribution of CREMA-D"
 
 
 def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
@@ -65,31 +74,43 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         If the card holds no evaluation and training, as in the files of single folds.
     """
     if missing := sorted({"evaluation", "training"} - model.card.keys()):
-        raise DataError(f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them")
+        raise DataError(
+            f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them, from an evaluation"
+        )
     content = cast(Card, model.card)
     figures, training, measurements = content["evaluation"], content["training"], content.get("measured", {})
     recipe, every = training["recipe"], measurements["robustness"]["every"] if "robustness" in measurements else 1
     protocol = figures.get("name", "ravdess-emobox")
-    any_use = not content["use"].startswith("non-commercial")
+    any_use = content["use"] == ANY_USE
+    words = words_of(content)
+    title = "network of own recordings" if is_of_own(content) else f"affectd{'-commercial' * any_use}.tflite"
     parts = [
-        f"# Model card: {'affectd-commercial' if any_use else 'affectd'}.tflite",
+        f"# Model card: {title}",
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
         _network(model),
         *_data(content, any_use),
-        *_accuracy(model, figures),
+        *_accuracy(model, figures, words),
         *sections(measurements),
         *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
         "## Known failures",
         known_failures(figures["labels"], figures["int8"]["confusion"]),
-        FAILURES,
+        words.failures,
         "## What it must not be used for",
         PROHIBITED,
         "## Commands",
-        _commands(protocol, any_use, measurements.get("also", {}), recipe, every),
-        f"Trained on {len(training['speakers'])} speakers; recipe: seed {recipe['seed']}, "
+        _commands(content, protocol, measurements.get("also", {}), recipe, every),
+        f"Trained on {len(training['speakers']) or 'unknown'} speakers; recipe: seed {recipe['seed']}, "
         f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def started_from(start: Mapping[str, Any]) -> str:
+    """Say what training started from."""
+    return (
+        f"Training started from the weights of the model file `{start['model']}`. The recordings that those were trained on are in the table too, "
+        "their terms hold for these weights, and no figure below says anything about their speakers."
+    )
 
 
 def is_card_of(text: str, model: ModelFile) -> bool:
@@ -115,6 +136,7 @@ def _data(content: Card, any_use: bool) -> list[str]:
         talk = f"{' and '.join(sources)}, which have no labels,"
     corpora = ",".join(OPEN_TERMS)
     open_terms = f" `affectd-train fit --corpora {corpora}` trains on the two corpora that allow commercial use."
+    has_choice = not any_use and not is_of_own(content)
     return [
         "## Data and terms",
         table(dict.fromkeys(columns, ""), [map(row.get, columns) for row in content["data"]]),
@@ -122,31 +144,35 @@ def _data(content: Card, any_use: bool) -> list[str]:
         + talk
         + " as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
-        f"Use of the weights: {content['use']}. The code is Apache-2.0." + ("" if any_use else open_terms),
+        *([started_from(start)] if (start := content["training"].get("start")) else []),
+        f"Use of the weights: {content['use']}. The code is Apache-2.0." + open_terms * has_choice,
     ]
 
 
-def _accuracy(model: ModelFile, figures: Evaluation) -> list[str]:
+def _accuracy(model: ModelFile, figures: Evaluation, words: Words) -> list[str]:
     int8, labels = figures["int8"], figures["labels"]
     columns = {"label": "", "precision": ".3f", "recall": ".3f", "F1": ".3f", "clips": ".0f"}
     of_class = ("precision", "recall", "f1-score", "support")
     published = [f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []
     return [
-        "## How right it is about strangers",
-        f"Protocol: {figures['protocol']}. The file itself is trained on all speakers, so these are the figures of networks trained the same way without the speakers they were tested on, run by the device's code. Intervals are 95 % bootstrap over speakers.",
+        f"## {words.heading}",
+        f"Protocol: {figures['protocol']}. {words.about}",
         *published,
         accuracy_table(model),
-        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings ({figures['speakers']} speakers).",
+        f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings ({figures['speakers'] or 'unknown'} speakers).",
         "Per class, int8:",
         table(columns, [(label, *(c[key] for key in of_class)) for label, c in int8["per_class"].items()]),
-        "Confusion matrix, int8; a row is what the actor was asked for, a column what the device heard:",
+        f"Confusion matrix, int8; a row is {words.asked}, a column what the device heard:",
         confusion_table(labels, int8["confusion"]),
     ]
 
 
-def _commands(protocol: str, any_use: bool, also: Mapping[str, str], recipe: Mapping[str, Any], every: int) -> str:
+def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Mapping[str, Any], every: int) -> str:
     """Say how to make the file and the page again; ``also`` maps further evaluations to the options of their recipes."""
     options = f" {options}" if (options := options_of(recipe)) else ""
+    if is_of_own(content):
+        return "\n".join(["```sh", *own_commands(content, options), "```"])
+    any_use = content["use"] == ANY_USE
     trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else ORIGINAL))
     corpora = f" --corpora {','.join(trained)}" if trained != ORIGINAL else ""
     run = "runs/commercial" if any_use else "runs/final"
@@ -180,7 +206,7 @@ def accuracy_table(model: ModelFile) -> str:
     groups = [(f"fold {name}", fold["int8"], fold["float"]) for name, fold in figures["folds"].items()]
     groups += [(f"{name} speakers", right, other["by_gender"][name]) for name, right in int8["by_gender"].items()]
     groups += [(f"speakers aged {age}", right, other["by_age"][age]) for age, right in int8.get("by_age", {}).items()]
-    groups += [(TERMS[c][0], right, other["by_corpus"][c]) for c, right in int8.get("by_corpus", {}).items()]
+    groups += [(terms_of(c)[0], right, other["by_corpus"][c]) for c, right in int8.get("by_corpus", {}).items()]
     rows = [
         ("unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][name]:.3f}**" for name in names)),
         ("unweighted, all folds together (95 % interval)", *intervals),
@@ -208,7 +234,7 @@ def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], mo
         (n / max(1, sum(row)), truth, given)
         for truth, row in zip(labels, confusion, strict=True)
         for given, n in zip(labels, row, strict=True)
-        if given != truth
+        if given != truth and n
     ]
     worst = sorted(pairs, reverse=True)[:most]
     return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)

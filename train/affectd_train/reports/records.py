@@ -14,9 +14,13 @@ Accuracy = tuple[float, tuple[float, float], float]
 
 
 class Evaluation(TypedDict):
-    """``metrics.json`` of disjoint speakers, as far as the page shows it; ``Shares`` are unweighted accuracies."""
+    """``metrics.json`` of disjoint speakers, as far as the page shows it; ``Shares`` are unweighted accuracies.
+
+    With ``by_file`` the speakers are maybe not disjoint.
+    """
 
     name: NotRequired[str]
+    by_file: NotRequired[bool]
     protocol: str
     published: NotRequired[str | None]
     clips: int
@@ -33,12 +37,13 @@ class Calibration(TypedDict):
     """Error and coverage curve: share answered, and unweighted and weighted accuracy of those.
 
     ``reliability``: mean probability of the label, share of right answers, and number of recordings, bin by bin;
-    earlier files have none.
+    earlier files have none. ``by_file`` if it is not known who speaks.
     """
 
     ece: float
     coverage: list[tuple[float, float, float]]
     reliability: NotRequired[list[tuple[float, float, int]]]
+    by_file: NotRequired[bool]
 
 
 class Robustness(TypedDict):
@@ -97,15 +102,21 @@ class Training(TypedDict):
     """What `affectd_train.export.pack.pack` adds; ``recipe`` may be that of an earlier version."""
 
     recipe: Mapping[str, Any]
+    clips: NotRequired[dict[str, int]]
     speakers: list[str]
+    start: NotRequired[Mapping[str, Any]]
 
 
 class Card(TypedDict):
-    """The whole card; the files of single folds lack most of it."""
+    """The whole card; the files of single folds lack most of it.
+
+    ``unfitted`` says that temperature and threshold are, for there was no evaluation.
+    """
 
     name: str
     data: list[Mapping[str, str | int]]
     use: str
-    evaluation: Evaluation
+    unfitted: NotRequired[str]
+    evaluation: NotRequired[Evaluation]
     measured: NotRequired[Measured]
     training: NotRequired[Training]

@@ -14,7 +14,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,9 @@ from affectd_train.training.distillation import TeacherOutputs, run_teacher
 from affectd_train.training.log import TrainingLog
 from affectd_train.training.muon import optimizer
 from affectd_train.training.network import build_network, deployed, loss
+from affectd_train.training.phases import Phase, phases
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
+from affectd_train.training.start import begin, origin, read_start
 
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
@@ -89,13 +90,16 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     if finished(out, recipe):
         return result
 
+    start = read_start(recipe.start) if recipe.start else None
     # Data: the bands of every recording and of its copies, of noise and of everyday speech.
     dataset = load_dataset(clips, recipe, data, cache, held_out)
     first, second = phases(recipe, list(dataset.stores))
     pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
     if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
-    mean_std = normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)  # (n_columns,) each
+    mean_std = (
+        (start.mean, start.std) if start else normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)
+    )
 
     # Targets: the labels, and what the teacher makes of the clips.
     talk = dataset.talk if dataset.everyday else []
@@ -111,7 +115,11 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
 
     def pretrain(file: Path) -> None:
         batches = batches_of(first, pretrain_store, mean_std, dataset, teacher, recipe)
-        train(network, batches, objective, first, recipe, file, dataset.held_out)
+        if start:  # has its pretraining behind it
+            begin(network, start, dataset.labels, batches.plain(256))
+            save(network, file)
+        else:
+            train(network, batches, objective, first, recipe, file, dataset.held_out)
 
     weights = cached(pretrained, partial(weights_like, network), pretrain)
     if (log := log_of(pretrained)).exists():  # so that the folder of the run tells of all its training
@@ -131,7 +139,8 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
         train(network, batches, objective, second, recipe, whole, dataset.held_out)
         save(deployed(load_network(whole, again("fit"))), result)
         whole.unlink()
-    write_json(out / "fit.json", fitted(recipe, dataset.labels, mean_std, full_store.clips))
+    note = fitted(recipe, dataset.labels, mean_std, full_store.clips)
+    write_json(out / "fit.json", note | {"start": origin(start)} if start else note)
     return result
 
 
@@ -170,8 +179,7 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
-    own = in_order(clip.emotion for clip in clips if clip.corpus not in CORPORA)
-    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | ({"labels": own} if own else {})
+    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | _of_own(clips)
     asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
@@ -186,42 +194,14 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     write_json(note, asked)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """One of the two runs through the data, and the share of every batch that each corpus has in it."""
-
-    title: str
-    shares: dict[str, float]
-    n_frames: int
-    steps: int
-    rate: float
-    seed: int
-
-
-def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
-    """Plan pretraining, on the corpora besides the target, and fine-tuning, on the target and the rest."""
-    shares = {name: recipe.shares[name] for name in corpora}
-    others = {name: share for name, share in shares.items() if name != recipe.target}
-    first = Phase(
-        title="pretraining",
-        shares=others or shares,
-        n_frames=recipe.pretrain_frames,
-        steps=recipe.pretrain_steps,
-        rate=recipe.pretrain_rate,
-        seed=recipe.seed,
-    )
-    if others and recipe.target in shares:
-        scale = (1 - recipe.target_share) / sum(others.values())
-        shares = {name: share * scale for name, share in others.items()} | {recipe.target: recipe.target_share}
-    second = Phase(
-        title="fine-tuning",
-        shares=shares,
-        n_frames=recipe.n_frames,
-        steps=recipe.finetune_steps,
-        rate=recipe.finetune_rate,
-        seed=recipe.seed + 1,
-    )
-    return first, second
+def _of_own(clips: Sequence[Clip]) -> dict[str, object]:
+    """Describe recordings of one's own, whose labels, speakers and parts may be corrected, unlike those of a corpus."""
+    mine = sorted(clip for clip in clips if clip.corpus not in CORPORA)
+    if not mine:
+        return {}
+    table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
+    digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()[:16]
+    return {"labels": in_order(clip.emotion for clip in mine), "table of labels": digest}
 
 
 def batches_of(

@@ -12,11 +12,14 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from affectd.errors import NoInputError, UsageError
 from affectd.features.spec import FeatureSpec
 from affectd_train.data.terms import check_may_train
+
+if TYPE_CHECKING:
+    from affectd.recognition.model_file import ModelFile
 
 SHARES = {
     "ravdess": 4.0,
@@ -55,6 +58,8 @@ class Recipe:
     """Frames that it sees while it is pretrained: 2.0 s, as long as most clips, which is faster and no worse."""
     corpora: tuple[str, ...] = ORIGINAL
     """Corpora to train on, as far as they are there."""
+    # Model file whose weights training starts from, with its front end; "" starts from nothing. See `with_start`.
+    start: str = ""
     target: str = "ravdess"
     """Corpus that fine-tuning is for; an evaluation takes the one it tests on."""
     shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})
@@ -99,13 +104,20 @@ class Recipe:
     """1: every clip gets a floor of noise, so that digital silence does not tell a corpus; 0: none."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return all fields, fit for JSON: of the teacher what it is, not where it lies.
+        """Return all fields, fit for JSON: of the teacher and the start what they are, not where they lie.
 
-        `LATER` fields of no effect are left out: what was made before there were any stays of the same recipe.
+        `LATER` fields of no effect, and no start, are left out: what was made before there were any stays of the same
+        recipe.
         """
-        teacher = self.teacher and hashlib.sha256(Path(self.teacher).read_bytes()).hexdigest()[:16]
-        fields = {name: value for name, value in dataclasses.asdict(self).items() if value or name not in LATER}
-        return fields | {"spec": self.spec.to_dict(), "teacher": teacher}
+        digests = {name: _digest(path) for name in ("teacher", "start") if (path := getattr(self, name))}
+        fields = {
+            name: value for name, value in dataclasses.asdict(self).items() if value or name not in (*LATER, "start")
+        }
+        return fields | {"spec": self.spec.to_dict()} | digests
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
@@ -145,6 +157,28 @@ def asked_recipe(
 def with_own(recipe: Recipe) -> Recipe:
     """Train on one's own recordings alone."""
     return dataclasses.replace(recipe, corpora=("own",), target="own", shares={"own": 1.0})
+
+
+def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
+    """Start from the weights of a model file, whose front end is taken over: a short training at a low rate."""
+    return dataclasses.replace(
+        recipe,
+        start=str(path),
+        spec=model.spec,
+        n_frames=model.n_frames,
+        pretrain_frames=model.n_frames,
+        n_embedding=0 if model.head is None else model.head.n_embedding,
+        pretrain_steps=0,
+        finetune_steps=START_STEPS,
+        finetune_rate=START_RATE,
+    )
+
+
+START_STEPS, START_RATE = 400, 2e-3
+"""Batches of fine-tuning, and its highest learning rate, from the weights of a model file."""
+
+
+_OF_START = ("n_frames", "pretrain_frames", "n_embedding", "pretrain_steps")
 
 
 def wide_recipe() -> Recipe:
@@ -306,7 +340,11 @@ def options_of(recipe: Mapping[str, Any]) -> str:
     usual, names = Recipe(), {}
     if recipe.get("target") == "cremad":  # for which the protocol of CREMA-D swapped them
         usual, names = swap_phases(usual), _OTHER_PHASE
-    words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
     numbers = {key: value for key, value in dataclasses.asdict(usual).items() if isinstance(value, int | float)}
+    words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
+    if recipe.get("start"):
+        words.append("--start START.tflite")
+        numbers |= {"finetune_steps": START_STEPS, "finetune_rate": START_RATE}
+        numbers = {key: value for key, value in numbers.items() if key not in _OF_START}
     changed = sorted(key for key, value in numbers.items() if recipe.get(key, value) != value)
     return " ".join(words + [f"--set {names.get(key, key)}={recipe[key]}" for key in changed])

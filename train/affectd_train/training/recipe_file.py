@@ -14,6 +14,7 @@ from typing import Any
 
 from affectd.config.fields import nearest, shown, toml
 from affectd.errors import ConfigError, NoInputError
+from affectd.recognition.model_file import read_model
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.terms import check_may_train
 from affectd_train.stored import reading
@@ -25,6 +26,7 @@ from affectd_train.training.recipe import (
     wide_recipe,
     with_corpora,
     with_settings,
+    with_start,
 )
 
 _INTRODUCTION = """\
@@ -33,7 +35,13 @@ that fit and evaluate have without a file."""
 
 
 def asked_recipe(
-    *, is_wide: bool, file: Path | None, settings: Iterable[str], corpora: Iterable[str], teacher: Path | None
+    *,
+    is_wide: bool,
+    file: Path | None,
+    settings: Iterable[str],
+    corpora: Iterable[str],
+    teacher: Path | None,
+    start: Path | None = None,
 ) -> Recipe:
     """Make the recipe of a command: what the command line says, over the file, over the default or the wide one.
 
@@ -45,6 +53,7 @@ def asked_recipe(
         If the command line asks for what is no recipe, or for a corpus that never trains.
     """
     recipe = wide_recipe() if is_wide else Recipe()
+    recipe = with_start(recipe, start, read_model(start)) if start else recipe
     recipe = read_recipe(file, recipe) if file else recipe
     recipe = with_settings(recipe, settings)
     if names := tuple(corpora):

@@ -1,0 +1,109 @@
+"""From recordings to a model file in one command: what it writes, what it refuses, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tiny_corpora
+from affectd.recognition.model_file import find_model, model_id, read_model
+from affectd_train import make as module
+from affectd_train.cli import main
+
+SHORT = ("finetune_steps=4", "augmented_copies=0", "save_every=2", "batch_size=8")
+
+
+def recordings(folder: Path, speakers: int = 2) -> Path:
+    rows = []
+    for speaker in range(speakers):
+        for pitch, label in enumerate(("happy", "tired")):
+            for take in range(3):
+                name = f"{speaker}-{label}-{take}.wav"
+                tiny_corpora.write(folder / name, tiny_corpora.voice(150 * 1.5**pitch, seed=9 * speaker + take))
+                rows.append([name, label, f"p{speaker}"])
+    with (folder / "labels.csv").open("w", newline="") as table:
+        csv.writer(table).writerows([["file", "emotion", "speaker"], *rows])
+    (folder.parent / "labels.txt").write_text("happy\ntired\n")
+    return folder
+
+
+def words(folder: Path) -> list[str]:
+    labels = str(folder / "labels.txt")
+    return ["make", str(folder / "data"), "--quick", "--labels", labels, "--out", str(folder / "out/mine.tflite")]
+
+
+def test_a_file_with_its_card_and_at_once_when_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recordings(tmp_path / "data")
+    monkeypatch.setattr(module, "QUICK", SHORT)
+    assert main(words(tmp_path)) == 0
+    said = capfd.readouterr()
+    assert "network 1 of 3: fold 1 of 2" in said.err
+    assert "network 3 of 3" in said.err
+    model, base = read_model(tmp_path / "out/mine.tflite"), read_model(find_model())
+    assert model.labels == ("happy", "tired")
+    assert model.card["training"]["start"]["model"] == model_id(base)
+    assert base.card["use"] in model.card["use"]
+    page = (tmp_path / "out/mine.md").read_text()
+    assert model_id(base) in page
+    assert "RAVDESS" in page
+    assert model_id(model) in (tmp_path / "out/mine.html").read_text()
+    written = (tmp_path / "out/mine.tflite").stat().st_mtime_ns
+    began = time.monotonic()
+    assert main(words(tmp_path)) == 0
+    assert time.monotonic() - began < 20
+    assert "made of these recordings already" in capfd.readouterr().err
+    assert (tmp_path / "out/mine.tflite").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
+    program = f"import affectd_train.make as m, affectd_train.cli as c, sys; m.QUICK = {SHORT}; sys.exit(c.main())"
+    files = []
+    for name in ("whole", "killed"):
+        folder = tmp_path / name
+        recordings(folder / "data")
+        (folder / "run.py").write_text(f"if __name__ == '__main__':\n    {program}\n")
+        command = [sys.executable, str(folder / "run.py"), *words(folder)]
+        steps = ("evaluation/cache", "evaluation/fold-1/float.keras", "evaluation/fold-2", "final/int8.tflite")
+        for step in steps if name == "killed" else ():
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+                while process.poll() is None and not (folder / "out/mine.work" / step).exists():
+                    time.sleep(0.05)
+                os.killpg(process.pid, signal.SIGKILL)
+        subprocess.run(command, check=True, capture_output=True)
+        files.append(read_model(folder / "out/mine.tflite"))
+    assert files[0].tflite == files[1].tflite
+    assert files[0].card["evaluation"]["int8"] == files[1].card["evaluation"]["int8"]
+
+
+def refused(folder: Path, capfd: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    code = main([*words(folder), *more])
+    return code, capfd.readouterr().err.splitlines()[-1]
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = recordings(tmp_path / "data")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.tflite").write_bytes(find_model().read_bytes())
+    code, line = refused(tmp_path, capfd)
+    assert (code, "name another file or say --replace" in line) == (64, True), line
+    assert read_model(tmp_path / "out/mine.tflite").tflite == read_model(find_model()).tflite
+    (tmp_path / "out/mine.tflite").unlink()
+    code, line = refused(tmp_path, capfd, "--model", str(tmp_path / "labels.txt"))
+    assert code == 78, line
+    code, line = refused(tmp_path, capfd, "--work", str(tmp_path / "labels.txt/work"))
+    assert code == 74, line
+    (data / "labels.csv").write_text("file,emotion,speaker\n0-happy-0.wav,happy,p0\n")
+    code, line = refused(tmp_path, capfd)
+    assert code == 65, line
+    assert "all clips are happy" in line
+    assert not (tmp_path / "out/mine.work/evaluation").exists()

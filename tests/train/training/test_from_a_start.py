@@ -1,0 +1,104 @@
+"""Training that starts from a model file: its network in float answers as it does, and known labels keep their rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectd.errors import DataError, ModelFileError
+from affectd.features.mfcc import Mfcc
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
+from affectd_train.data.corpora import read_corpus
+from affectd_train.data.recordings import load_audio
+from affectd_train.evaluation.unheard import unheard_by
+from affectd_train.reports.model_card import started_from
+from affectd_train.training import start
+from affectd_train.training.batches import padded_cepstra
+from affectd_train.training.network import build_network, deployed
+from affectd_train.training.recipe import Recipe, options_of, with_own, with_settings, with_start
+from tiny_model import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model() -> ModelFile:
+    return read_model(find_model())
+
+
+@pytest.fixture(scope="module")
+def contexts(model: ModelFile) -> np.ndarray:
+    """Of real voices: (96, n_frames, n_columns), normalized as the file does."""
+    folder = Path(os.environ.get("AFFECTD_DATA", Path(__file__).parents[4] / "shared/data")) / "ravdess"
+    if not folder.is_dir():
+        pytest.skip("no recordings of RAVDESS")
+    mfcc, clips = Mfcc(model.spec), read_corpus("ravdess", folder).clips
+    cepstra = []
+    for clip in clips[:: len(clips) // 96][:96]:
+        bands = mfcc.bands(mfcc.frames(load_audio(clip, model.spec.sample_rate)))
+        cepstra.append(padded_cepstra(bands, mfcc, model.n_frames))
+    return (np.stack(cepstra) - model.mean) / model.std
+
+
+def test_the_network_in_float_answers_as_the_file_does(model: ModelFile, contexts: np.ndarray) -> None:
+    network = start.in_float(model, contexts)
+    classifier = Classifier(model)
+    expected = np.stack([classifier.embed(context * model.std + model.mean) for context in contexts])
+    logits = np.asarray(network(contexts))
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
+    # Steps of the int8 logits are coarse: two labels may be equally likely.
+    step = classifier._output_scale[0]
+    best = expected[np.arange(len(expected)), logits.argmax(1)]
+    assert np.mean(best >= expected.max(1) - 1.01 * step) >= 0.97
+
+
+def test_normalization_by_what_is_heard_changes_nothing_at_the_start(model: ModelFile, contexts: np.ndarray) -> None:
+    network = start.in_float(model, contexts)
+    known = np.asarray(network(contexts, training=False))
+    drops = [layer for layer in network.layers if "dropout" in layer.name]
+    for layer in drops:
+        layer.rate = 0.0
+    assert np.corrcoef(np.asarray(network(contexts, training=True)).ravel(), known.ravel())[0, 1] > 0.99
+
+
+def test_known_labels_keep_their_rows_and_others_begin_in_the_middle(model: ModelFile, contexts: np.ndarray) -> None:
+    labels = ["happy", "sad", "tired"]
+    network = build_network(model.n_frames, model.spec.n_columns, len(labels), n_hints=4)
+    start.begin(network, model, labels, contexts)
+    logits = np.asarray(deployed(network)(contexts))
+    expected = np.asarray(start.in_float(model, contexts)(contexts))
+    rows = [model.labels.index(label) for label in labels[:2]]
+    np.testing.assert_allclose(logits[:, :2], expected[:, rows], atol=1e-4)
+    np.testing.assert_allclose(logits[:, 2], expected.mean(1), atol=1e-4)
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    write_model(tmp_path / "tiny.tflite", tiny_model())
+    with pytest.raises(DataError, match=r"tiny\.tflite: its network has other layers than those"):
+        start.read_start(tmp_path / "tiny.tflite")
+    (tmp_path / "no.tflite").write_bytes(b"no model")
+    with pytest.raises(ModelFileError):
+        start.read_start(tmp_path / "no.tflite")
+
+
+def test_the_recipe_takes_over_the_front_end_and_says_what_to_type(model: ModelFile) -> None:
+    recipe = with_start(with_own(Recipe()), find_model(), model)
+    assert (recipe.spec, recipe.n_frames, recipe.pretrain_steps) == (model.spec, model.n_frames, 0)
+    assert len(recipe.as_json()["start"]) == 16
+    assert "start" not in Recipe().as_json()
+    assert options_of(recipe.as_json()) == "--start START.tflite"
+    changed = with_settings(recipe, ["finetune_steps=7"])
+    assert options_of(changed.as_json()) == "--start START.tflite --set finetune_steps=7"
+
+
+def test_what_the_start_was_trained_on_was_heard_and_is_told(model: ModelFile) -> None:
+    origin = start.origin(model)
+    assert origin["use"] == model.card["use"]
+    card = {"training": {"clips": {"own": 3}, "start": origin}}
+    made = dataclasses.replace(model, card=card)
+    assert unheard_by(made) == unheard_by(model)
+    assert start.origin(made)["clips"] == {**model.card["training"]["clips"], "own": 3}
+    assert origin["model"] in started_from(origin)
