@@ -12,6 +12,7 @@ from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
+from affectd_train.protocols.baseline_files import is_file_of, is_seed, pack_seed
 from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import card, is_card_of, markdown
 from affectd_train.stored import read_fitted, reading
@@ -40,6 +41,11 @@ def release(run: Path, evaluation: Path, also: Sequence[Path], out: Path, replac
     UsageError
         If another file is there.
     """
+    if is_seed(run):
+        if not replace:
+            check_ours(out, lambda: is_file_of(out, run), f"the network of {run}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return pack_seed(run, out)
     predictions = read_predictions(evaluation / "predictions.jsonl")
     if not any(prediction.get("int8") for prediction in predictions):
         raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
