@@ -26,6 +26,7 @@ def recipe_numbers() -> str:
     for number in documented_numbers():
         lines.append(f"  {number.key}={number.default:g}  ({number.bounds()})")
         lines += textwrap.wrap(number.words, 72, initial_indent="      ", subsequent_indent="      ")
+    lines += ["  spec.KEY=VALUE  what the network hears", "      (keys below [spec] in affectd-train recipe)"]
     return "\n".join(lines)
 
 
@@ -86,6 +87,7 @@ PAGES = {
             Example("affectd-train fit --data DATA --recipe mine.toml", "train by it"),
             Example("affectd-train recipe --corpora cremad,emodb", "on corpora that allow commercial use"),
             Example("affectd-train recipe --wide", "for voices, microphones and languages never met"),
+            Example("affectd-train recipe --set spec.deltas=first", "with the derivatives of the MFCCs too"),
         ),
         _CODES,
     ),

@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.errors import NoInputError
+from affectd.errors import DataError, NoInputError
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import read_model
 from affectd_train import arguments, cli
+from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import LABELS
 from affectd_train.data.splits import Split, random_split_sharing_speakers
+from affectd_train.evaluation.on_device import hear
 from affectd_train.evaluation.predictions import about, among
 from affectd_train.protocols import baselines, random_splits, runs, speaker_independent
 from affectd_train.protocols.baseline_features import seed_features
+from affectd_train.protocols.baseline_files import pack_seed
 from affectd_train.protocols.baselines import SEED_SYSTEMS, SeedSystem, load_seed_network, run_seed_system
 from affectd_train.protocols.runs import run_split
 from affectd_train.training.recipe import Recipe, swap_phases
@@ -230,10 +235,34 @@ def test_a_seed_system_learns_and_a_finished_run_is_read_back(clips: list[Clip],
         load_seed_network(tmp_path / "run")
 
 
+def test_a_seed_system_becomes_a_file_that_answers_as_its_float_network(clips: list[Clip], tmp_path: Path) -> None:
+    mine = [clip for clip in clips if clip.corpus == "ravdess"]
+    split = random_split_sharing_speakers(mine, 0.25, 0)
+    for features in ("mfcc_pitch_energy", "five_means"):
+        run, out = tmp_path / features, tmp_path / f"{features}.tflite"
+        system = SeedSystem(features, "three_convolutions", None, epochs=2)
+        tested = run_seed_system(system, split, run, tmp_path / "cache")
+        assert main(["pack", str(run), "--out", str(out)]) == 0
+        network = Classifier(read_model(out))
+        heard = [hear(clip, network) for clip in split.test]  # through the device's own front end, in int8
+        off = [abs(ours[label] - p["float"][label]) for ours, p in zip(heard, tested, strict=True) for label in ours]
+        assert len(off) == len(tested) * len(network.model.labels)
+        assert np.mean(off) < 0.04, features
+        for ours, prediction in zip(heard, tested, strict=True):
+            second, first = sorted(prediction["float"].values())[-2:]
+            if first - second > 0.5:  # where rounding decides nothing
+                assert max(ours, key=ours.__getitem__) == max(prediction["float"], key=prediction["float"].__getitem__)
+    assert main(["pack", str(run), "--out", str(out)]) == 0  # the same again
+    assert main(["pack", str(tmp_path / "mfcc_pitch_energy"), "--out", str(out)]) == 64  # not over another
+
+
 def test_the_recurrent_network_runs_on_frames(clips: list[Clip], tmp_path: Path) -> None:
     mine = [clip for clip in clips if clip.corpus == "emodb"]
     split = random_split_sharing_speakers(mine, 0.34, 0)
     assert len(run_seed_system(QUICK["memory"], split, tmp_path / "run", tmp_path / "cache")) == len(split.test)
+    with pytest.raises(DataError, match="an LSTM, which cannot be a model file"):
+        pack_seed(tmp_path / "run", tmp_path / "no.tflite")
+    assert not (tmp_path / "no.tflite").exists()
 
 
 @pytest.mark.parametrize("name", baselines.NETWORKS)

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from affectd.errors import ConfigError, NoInputError, UsageError
+from affectd.features.spec import FeatureSpec
 from affectd_train.cli import main
-from affectd_train.training.recipe import Recipe, documented_numbers, wide_recipe, with_corpora, with_settings
+from affectd_train.training.recipe import (
+    Recipe,
+    documented_numbers,
+    options_of,
+    wide_recipe,
+    with_corpora,
+    with_settings,
+)
 from affectd_train.training.recipe_file import asked_recipe, read_recipe, recipe_toml
 
 
@@ -31,12 +39,16 @@ def test_the_printed_recipe_is_the_default_and_names_the_same_caches(
     assert json.dumps(read.as_json()) == json.dumps(Recipe().as_json())  # also the order
 
 
-def test_every_key_but_the_front_end_is_printed_below_its_sentence() -> None:
+def test_every_key_is_printed_below_its_sentence() -> None:
     text = recipe_toml(Recipe())
-    assert set(tomllib.loads(text)) == {field.name for field in dataclasses.fields(Recipe)} - {
-        "spec",
-        "start",
-    }  # whose front end it is
+    # A start is a model file, which brings its own front end.
+    assert set(tomllib.loads(text)) == {field.name for field in dataclasses.fields(Recipe)} - {"start"}
+    assert set(tomllib.loads(text)["spec"]) == {field.name for field in dataclasses.fields(FeatureSpec)}
+    front_end = text.partition("[spec]")[2]
+    assert "# Number of mel filters. (int)\nn_mels = 128\n" in front_end
+    assert '"slaney" gives every filter unit area, "none" gives it unit height.' in front_end
+    assert '("hann", "hamming" or "rectangular")\nwindow = "hann"\n' in front_end
+    assert all(part.startswith("# ") for part in front_end.strip().split("\n\n"))
     words = " ".join(text.replace("\n# ", " ").split())
     for number in documented_numbers():
         assert f"{number.words} ({number.bounds()}) {number.key} = {number.default}" in words
@@ -67,7 +79,22 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
     ("text", "sentence"),
     [
         ("finetune_step = 3", "the recipe has no key finetune_step; did you mean finetune_steps?"),
-        ("[spec]\nn_mfcc = 40", "the recipe has no key spec"),
+        ("[spec]\nn_mfc = 40", "the recipe has no key spec.n_mfc; did you mean spec.n_mfcc?"),
+        ("spec = 3", "spec = 3: must be a table, [spec]"),
+        ("[spec]\nn_mfcc = 40.0", "spec.n_mfcc = 40.0 must be a whole number"),
+        ("[spec]\nn_mfcc = 200", "spec.n_mfcc = 200 must lie in 1 to n_mels = 128"),
+        ("[spec]\nfmax = 9000", "spec.fmax = 9000.0 must not exceed half of 16000 Hz"),
+        ("[spec]\nfmin = nan", "spec.fmin = nan must be a finite number"),
+        ("[spec]\ncenter = 1", "spec.center = 1 must be a boolean"),
+        ('[spec]\ntop_db = "all"', "spec.top_db = 'all' must be a finite number"),
+        (
+            '[spec]\nwindow = "han"',
+            'spec.window = "han": must be "hann", "hamming" or "rectangular"; did you mean hann',
+        ),
+        ('[spec]\nmel_norm = "htk"', 'spec.mel_norm = "htk": must be "slaney" or "none"'),
+        ("[spec]\nlifter_start = true", "spec.lifter_start = true: must be 0 or 1"),
+        ("[spec]\nwindow = []", "spec.window = []: must be"),
+        (f"[spec]\nn_fft = {10**400}", "spec.n_fft = "),
         ("seed = 1.0", "seed = 1.0: must be a whole number"),
         ("seed = true", "seed = true: must be a whole number"),
         ('tilt_db = "2"', 'tilt_db = "2": must be a number'),
@@ -98,6 +125,43 @@ def test_a_mistake_is_one_sentence_with_the_file_and_the_key(text: str, sentence
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[spec]\nlog = "natural"', 'spec.log = "natural": must be "decibel"'),
+        ("[spec]\nhop_length = 8", "spec.hop_length = 8: must give 1 to 1000 frames per second, not 2000"),
+        ("n_frames = 5\n[spec]\ndeltas = 'first'", "n_frames = 5: must be spec.delta_width = 9 or more"),
+    ],
+)
+def test_a_front_end_that_cannot_be_trained_or_packed_is_refused_at_once(
+    text: str, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, text)
+    words = ["fit", "--data", str(tmp_path / "nowhere"), "--recipe", str(file), "--out", str(tmp_path / "run")]
+    assert main(words) == 78
+    said = capfd.readouterr().err
+    assert said.startswith(f"affectd-train: {file}: {sentence}")
+    assert said.count("\n") == 1
+
+
+def test_the_front_end_is_changed_by_a_table_or_by_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, '[spec]\nn_mfcc = 20\ntop_db = "none"\ndeltas = "first"\nfmax = 7000\n')
+    read = read_recipe(file, Recipe()).spec
+    expected = dataclasses.replace(Recipe().spec, n_mfcc=20, top_db=None, deltas="first", fmax=7000.0)
+    assert read == expected
+    words = ["n_mfcc=20", "top_db=none", "deltas=first", "fmax=7000"]
+    settings = [word for setting in words for word in ("--set", f"spec.{setting}")]
+    assert main(["recipe", *settings, "--set", "spec.mel_norm=none"]) == 0
+    printed = written(tmp_path, capfd.readouterr().out)
+    recipe = read_recipe(printed, Recipe())
+    assert recipe.spec == dataclasses.replace(expected, mel_norm=None)
+    said = options_of(recipe.as_json()).split()  # what the model card says
+    assert with_settings(Recipe(), said[1::2]) == recipe
+    assert main(["recipe", "--set", "spec.n_mfc=3"]) == 64
+    message = "--set spec.n_mfc=3: the recipe has no key spec.n_mfc; did you mean spec.n_mfcc?"
+    assert capfd.readouterr().err == f"affectd-train: {message}\n"
 
 
 def test_what_is_no_text_or_not_there_is_one_sentence(tmp_path: Path) -> None:

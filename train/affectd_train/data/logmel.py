@@ -19,6 +19,10 @@ from affectd_train.data.clips import Clip
 LOGMEL_BANDS = 128
 _DECIBEL_PER_STEP = 80 / 63  # 64 steps span 80 dB
 
+_FRAME = ("sample_rate", "window_length", "hop_length", "n_fft", "window", "periodic", "center", "preemphasis")
+_OF_BANDS = (*_FRAME, "n_mels", "fmin", "fmax", "htk", "mel_norm", "floor_bins", "energy", "reference")
+"""Fields of a specification that a log-mel clip has as they are by default."""
+
 LOGMEL_PEAK_DBFS = -20.0
 """The level that the loudest band of a log-mel clip is taken to have had; the file kept only what is relative to it."""
 
@@ -43,6 +47,23 @@ def logmel_level(bands: Float32, spec: FeatureSpec) -> Float32:
     level = LOGMEL_PEAK_DBFS + 10.0 * np.log10(np.maximum(power, 1e-12))
     floored: Float32 = np.maximum(level, LEVEL_FLOOR_DBFS).astype(np.float32)
     return floored
+
+
+def check_logmel(clip: Clip, spec: FeatureSpec) -> None:
+    """Check that what a specification asks for can be had from log-mel bands alone.
+
+    Raises
+    ------
+    DataError
+        If it asks for columns that are made from sound, or for other bands; the message names the corpus and the field.
+    """
+    usual = FeatureSpec()
+    other = [key for key in _OF_BANDS if getattr(spec, key) != getattr(usual, key)]
+    if wanted := ", ".join([*spec.frame_columns, *other]):
+        raise DataError(
+            f"{clip.corpus} is there as mel bands alone ({clip.path}), and {wanted} can be had from sound only:"
+            " leave it out with --corpora, or get its recordings"
+        )
 
 
 def load_logmel(clip: Clip) -> Float32:

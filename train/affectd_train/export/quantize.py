@@ -31,11 +31,12 @@ class NotInteger(DataError):
     """The converted network is not int8 throughout; nothing was written."""
 
 
-def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
+def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int = COARSER) -> bytes:
     """Quantize a network after training: int8 weights per channel, int8 activations, int8 input and output.
 
     A few hundred normalized contexts, ``(n_frames, n_mfcc)`` float32, show the range of each tensor. Source: B. Jacob
     et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", 2018.
+    `coarser` is what the steps of the output are multiplied by; see `COARSER`.
 
     Raises
     ------
@@ -61,11 +62,11 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32]) -> bytes:
         with quiet():  # the converter prints the signature of the network and its own settings
             content: bytes = converter.convert()
     check_int8(content)
-    return finished(content)
+    return finished(content, coarser)
 
 
-def finished(content: bytes) -> bytes:
-    """Make the steps of the output `COARSER`, and take the names off the tensors.
+def finished(content: bytes, coarser: int) -> bytes:
+    """Make the steps of the output coarser, and take the names off the tensors.
 
     The names are a twentieth of the file, and the device knows tensors by their places.
     """
@@ -76,7 +77,7 @@ def finished(content: bytes) -> bytes:
     (network,) = model.subgraphs
     (logits,) = network.outputs
     steps = network.tensors[logits].quantization  # biases, which have steps of input and weights, stay as they are
-    steps.scale, steps.zeroPoint = COARSER * steps.scale, 0 * steps.zeroPoint
+    steps.scale, steps.zeroPoint = coarser * steps.scale, 0 * steps.zeroPoint
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

@@ -150,6 +150,10 @@ def train_and_predict(
     with written_whole(run / "network.keras") as beside:
         network.save(beside)
     write_arrays(run / "normalization.npz", mean=mean, std=std, labels=np.array(labels))
+    # What quantization has to see; see `affectd_train.protocols.baseline_files`.
+    chosen = np.random.default_rng(system.seed).permutation(len(normalized))[:256]
+    with written_whole(run / "representative.npy") as beside:
+        np.save(beside, normalized[chosen])
     return SeedNetwork(network, mean, std, labels).probabilities(x_test)
 
 

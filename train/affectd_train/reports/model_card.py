@@ -98,7 +98,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "## What it must not be used for",
         PROHIBITED,
         "## Commands",
-        _commands(content, protocol, measurements.get("also", {}), recipe, every),
+        _commands(content, protocol, measurements.get("also", {}), {**recipe, "spec": model.spec.to_dict()}, every),
         f"Trained on {len(training['speakers']) or 'unknown'} speakers; recipe: seed {recipe['seed']}, "
         f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]

@@ -24,7 +24,7 @@ from affectd.folders import Skipped
 from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
-from affectd_train.data.logmel import load_logmel, logmel_level
+from affectd_train.data.logmel import check_logmel, load_logmel, logmel_level
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
 from affectd_train.files import in_parallel, write_arrays
@@ -40,18 +40,20 @@ def speech_bands(source: Source) -> Float32 | str:
 
     Returns
     -------
-    ``(n_frames, n_bands)`` float16, the mel bands in decibel below the clip's maximum; or, for a clip that cannot be
-    decoded, why.
+    ``(n_frames, n_bands)`` float16, the mel bands in decibel, below the clip's maximum if that is the reference; or,
+    for a clip that cannot be decoded, why.
     A clip in which the gate never opens is kept whole.
     """
     try:
         _, bands, (first, last) = speech_of(source)
     except DataError as error:
         return str(error)
-    speech, n_mels = bands[first:last], source.spec.n_mels
-    mel = speech[:, :n_mels]
-    relative = np.maximum(mel - mel.max(), -120.0)
-    rows: Float32 = np.concatenate([relative, speech[:, n_mels:]], axis=1, dtype=np.float16, casting="same_kind")
+    spec, speech = source.spec, bands[first:last]
+    logs = speech[:, : spec.n_mels + spec.energy]
+    if spec.reference == "max":  # else the level counts, on the device too
+        logs = np.maximum(logs - logs[:, : spec.n_mels].max(), -120.0)
+    further = speech[:, spec.n_mels + spec.energy :]
+    rows: Float32 = np.concatenate([logs, further], axis=1, dtype=np.float16, casting="same_kind")
     return rows
 
 
@@ -67,14 +69,11 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
     Raises
     ------
     DataError
-        If the clip cannot be decoded, or is there as mel bands alone and columns are wanted that need its sound.
+        If the clip cannot be decoded.
     """
     spec, clip = source.spec, source.clip
     voice = None
     if clip.is_logmel:
-        if spec.frame_columns:
-            wanted = ", ".join(spec.frame_columns)
-            raise DataError(f"{clip.path}: has mel bands alone, and {wanted} can be had from sound only")
         bands = load_logmel(clip)
         level = logmel_level(bands, spec)
     else:
@@ -145,8 +144,10 @@ def load_bands(
     Raises
     ------
     DataError
-        If not one of the clips can be decoded.
+        If not one of the clips can be decoded, or they have mel bands alone where sound is needed.
     """
+    if clips[0].is_logmel:
+        check_logmel(clips[0], spec)
     file = cache / f"{clips[0].corpus}-{copy}-{digest(speech_settings(spec), clips, augmenter, copy)}.npz"
 
     def read(file: Path) -> BandStore:

@@ -11,6 +11,7 @@ from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import recordings_for_training
 from affectd_train.data.labels import CORPORA, in_order, labels_of
+from affectd_train.data.logmel import check_logmel
 from affectd_train.data.noise import responses_folder, room_responses
 from affectd_train.files import say
 from affectd_train.folders import find_folders
@@ -40,6 +41,8 @@ class Dataset:
 def load_dataset(clips: Sequence[Clip], recipe: Recipe, data: Path, cache: Path, held_out: Set[str]) -> Dataset:
     """Load what a recipe trains on; see `affectd_train.training.fit.fit` for the parameters."""
     corpora = [name for name in recipe.corpora if any(clip.corpus == name for clip in clips)]
+    for clip in {clip.corpus: clip for clip in clips if clip.is_logmel and clip.corpus in corpora}.values():
+        check_logmel(clip, recipe.spec)  # before anything is computed of the others
     talk = recordings_for_training(data, bool(recipe.everyday_by_source))
     noise_folder = find_folders(data, ["noise"]).get("noise")
     for name, found in (("noise", noise_folder), ("speech", talk)):

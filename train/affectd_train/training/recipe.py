@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from affectd.errors import NoInputError, UsageError
 from affectd.features.spec import FeatureSpec
 from affectd_train.data.terms import check_may_train
+from affectd_train.training import recipe_spec
 
 if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
@@ -52,6 +53,7 @@ class Recipe:
 
     # More cepstra than is usual: 40 do not hold the harmonics of a low voice, 64 do.
     spec: FeatureSpec = field(default_factory=lambda: FeatureSpec(n_mfcc=64))
+    """The front end: what the network hears. MFCCs, and further columns beside them where one is not "none"."""
     n_frames: int = 188
     """Frames that the network sees, 16 ms each: 3.0 s of sound."""
     pretrain_frames: int = 128
@@ -232,7 +234,7 @@ def swap_phases(recipe: Recipe) -> Recipe:
 
 
 def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """Change numbers of a recipe by ``KEY=VALUE``.
+    """Change numbers of a recipe by ``KEY=VALUE``, and its front end by ``spec.KEY=VALUE``.
 
     Raises
     ------
@@ -243,11 +245,16 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     --------
     >>> with_settings(Recipe(), ["seed=3", "tilt_db=1"]).tilt_db
     1.0
+    >>> with_settings(Recipe(), ["spec.n_mfcc=40", "spec.deltas=first"]).spec.n_columns
+    80
     """
     changes: dict[str, Any] = {}
     numbers = _numbers()
     for setting in settings:
         key, _, value = setting.partition("=")
+        if key.startswith("spec."):
+            recipe = _with_front_end(recipe, setting)
+            continue
         if key not in numbers:
             near = difflib.get_close_matches(key, numbers, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -259,6 +266,15 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if wrong := out_of_range(key, changes[key]):
             raise UsageError(f"--set {setting}: {wrong}")
     return dataclasses.replace(recipe, **changes)
+
+
+def _with_front_end(recipe: Recipe, setting: str) -> Recipe:
+    key, _, value = setting.removeprefix("spec.").partition("=")
+    try:
+        spec = recipe_spec.changed_spec(recipe.spec, {key: recipe_spec.from_text(value)})
+    except ValueError as error:
+        raise UsageError(f"--set {setting}: {error}") from None
+    return dataclasses.replace(recipe, spec=spec)
 
 
 def out_of_range(key: str, value: float) -> str:
@@ -347,4 +363,6 @@ def options_of(recipe: Mapping[str, Any]) -> str:
         numbers |= {"finetune_steps": START_STEPS, "finetune_rate": START_RATE}
         numbers = {key: value for key, value in numbers.items() if key not in _OF_START}
     changed = sorted(key for key, value in numbers.items() if recipe.get(key, value) != value)
-    return " ".join(words + [f"--set {names.get(key, key)}={recipe[key]}" for key in changed])
+    words += [f"--set {names.get(key, key)}={recipe[key]}" for key in changed]
+    spec = recipe_spec.as_settings(recipe["spec"], usual.spec) if "spec" in recipe else []
+    return " ".join(words + [f"--set spec.{setting}" for setting in spec])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from affectd.recognition.model_file import read_model
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.terms import check_may_train
 from affectd_train.stored import reading
+from affectd_train.training import recipe_spec
 from affectd_train.training.recipe import (
     Recipe,
     documented_numbers,
@@ -48,7 +49,7 @@ def asked_recipe(
     Raises
     ------
     ConfigError, NoInputError
-        If the file is no recipe; if it, or the teacher, is not there.
+        If the file is no recipe, or its front end none to train with; if it, or the teacher, is not there.
     UsageError
         If the command line asks for what is no recipe, or for a corpus that never trains.
     """
@@ -61,6 +62,8 @@ def asked_recipe(
         recipe = with_corpora(recipe, names)
     if teacher:
         recipe = dataclasses.replace(recipe, teacher=str(teacher))
+    if wrong := recipe_spec.misfit(recipe):
+        raise ConfigError(f"{file}: {wrong}" if file else wrong)
     if recipe.teacher and not Path(recipe.teacher).is_file():
         raise NoInputError(f"{recipe.teacher}: no such file; docs/training.md says where to get the teacher")
     return recipe
@@ -76,10 +79,18 @@ def recipe_toml(recipe: Recipe) -> str:
     n_frames = 188
     """
     words = sentences() | {number.key: f"{number.words} ({number.bounds()})" for number in documented_numbers()}
-    keys = [key for key in words if key != "shares"]
+    keys = [key for key in words if key not in ("shares", "spec")]
     parts = [f"{_comment(words[key])}\n{key} = {_value(getattr(recipe, key))}" for key in keys]
     shares = [f"{name} = {toml(share)}" for name, share in recipe.shares.items()]
-    return "\n\n".join([_comment(_INTRODUCTION), *parts, "\n".join([_comment(words["shares"]), "[shares]", *shares])])
+    parts += ["\n".join([_comment(words["shares"]), "[shares]", *shares]), *_spec_toml(recipe)]
+    return "\n\n".join([_comment(_INTRODUCTION), *parts])
+
+
+def _spec_toml(recipe: Recipe) -> Iterator[str]:
+    yield f"{_comment(sentences()['spec'])}\n[spec]"
+    words, kinds = recipe_spec.spec_sentences(), recipe_spec.spec_kinds()
+    for key, value in dataclasses.asdict(recipe.spec).items():
+        yield f"{_comment(f'{words[key]} ({kinds[key]})')}\n{key} = {recipe_spec.spec_value(value)}"
 
 
 def _comment(words: str) -> str:
@@ -107,7 +118,7 @@ def read_recipe(path: Path, base: Recipe) -> Recipe:
     except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
         raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
     try:
-        changes = dict(_checked(table))
+        changes = dict(_checked(table, base))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     shares = base.shares | changes.pop("shares", {})
@@ -115,9 +126,15 @@ def read_recipe(path: Path, base: Recipe) -> Recipe:
     return with_corpora(dataclasses.replace(base, shares=shares, **changes), corpora)
 
 
-def _checked(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _checked(table: Mapping[str, Any], base: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield every key with its value as `Recipe` has it; ValueError says what is wrong with one."""
-    others = {"corpora": _corpora, "target": _corpus, "shares": _shares, "teacher": _text}
+    others: dict[str, Callable[[str, Any], Any]] = {
+        "corpora": _corpora,
+        "target": _corpus,
+        "shares": _shares,
+        "teacher": _text,
+        "spec": lambda key, value: recipe_spec.changed_spec(base.spec, _table(key, value)),
+    }
     kinds = {number.key: number.kind for number in documented_numbers()}
     for key, value in table.items():
         if key in kinds:
@@ -165,11 +182,15 @@ def _corpora(key: str, value: Any) -> tuple[str, ...]:
     return names
 
 
-def _shares(key: str, value: Any) -> dict[str, float]:
+def _table(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{key} = {shown(value)}: must be a table, [{key}]")
+    return value
+
+
+def _shares(key: str, value: Any) -> dict[str, float]:
     shares = {}
-    for name, share in value.items():
+    for name, share in _table(key, value).items():
         shares[_corpus(key, name)] = _number(f"{key}.{name}", share, "float")
         if not share:
             raise ValueError(f"{key}.{name} = {shown(share)}: must be more than 0; leave the corpus out of corpora")
