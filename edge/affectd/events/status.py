@@ -49,7 +49,7 @@ class Reports:
     def _write(self, sink: Sink) -> None:
         for part, about in self._parts.copy().items():
             # Not how many events were dropped, which makes no other event of it.
-            kind = about["state"], about["reason"], about.get("refused") or []
+            kind = about["state"], about["reason"], about.get("refused") or about.get("why") or []
             told_at, told = self._told.get(part, (-_PART_SECONDS, ("healthy", "heard", [])))
             if kind != told and self._clock() - told_at >= _PART_SECONDS:
                 self._told[part] = self._clock(), kind
