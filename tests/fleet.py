@@ -73,7 +73,7 @@ class Files:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +137,7 @@ class Member:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         # The program with other patience, so that a test need not wait for minutes.
-        changes = "".join(f"{name.replace('__', '.')} = {value!r}; " for name, value in constants.items())
+        changes = "".join(f"{name.replace('__', '.', 1)} = {value!r}; " for name, value in constants.items())
         self._code = (
             "from affectd.delivery import deliveries, probation; from affectd.events import status; "
             f"status._PART_SECONDS = 0.0; {changes}from affectd.__main__ import main; main()"
@@ -171,10 +171,10 @@ class Member:
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     @property
-    def verdicts(self) -> list[tuple[str, str | None]]:
-        """What it told of models: the reason, and why."""
+    def verdicts(self) -> list[tuple[str, str | None, int | None]]:
+        """What it told of models: the reason, why, and the sequence."""
         told = [event for event in self.events if event.get("part") == "model"]
-        return [(event["reason"], event.get("why")) for event in told]
+        return [(event["reason"], event.get("why"), event.get("sequence")) for event in told]
 
     def wait_for(self, pattern: str, seconds: float = 60.0) -> None:
         """Return when the log has this."""

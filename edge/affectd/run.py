@@ -75,6 +75,7 @@ def serve(
     AffectdError
         The start failed, or the source did.
     """
+    is_swapping = False
     with stop_on_signals() as blocks, ExitStack() as claims:
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
