@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import yaml
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
 from fleet import FLEET, TOPIC, Files, Member, Signer
-from room import file_card, needs_card
-from tiny_model import DATA, pcm, tiny_model
+from room import Room, needs_room
+from tiny_model import DATA, tiny_model
 
 TINY = (DATA / "tiny.tflite").read_bytes()
 CRASHES = TINY[:1360] + b"\xff\xff\xff\xff" + TINY[1364:]  # as in tests/edge/recognition/test_trial.py
@@ -31,22 +33,24 @@ def content(folder: Path, **changes: object) -> bytes:
     return (folder / "made.tflite").read_bytes()
 
 
-def quiet_room(folder: Path) -> dict[str, str]:
-    """A microphone in a room where nobody speaks."""
-    return file_card(folder, pcm(16000 * 4) // 64)
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    """A room where nobody speaks."""
+    room = Room(tmp_path)
+    room.start()
+    yield room
+    room.stop()
 
 
 @needs_mosquitto
-@pytest.mark.parametrize("part", [pytest.param(None, marks=needs_card)])
-def test_every_device_takes_what_is_signed_and_refuses_the_rest(part: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [pytest.param("ab", marks=needs_room)])
+def test_every_device_takes_what_is_signed_and_refuses_the_rest(names: str, room: Room, tmp_path: Path) -> None:
     good, shipped = content(tmp_path), model_id(read_model(find_model()))
     golden = {**tiny_model().golden, "output": tiny_model().golden["output"] ^ np.int8(64)}
     signer, stranger = Signer(tmp_path), Signer(tmp_path, "stranger")
     with Broker(tmp_path) as broker, Files() as files, Subscriber(broker.port, "#") as heard, ExitStack() as stack:
         url = files.put("good", good)
-        devices = [
-            Member(tmp_path, name, broker.port, signer.public, quiet_room(tmp_path), **PATIENT) for name in ("a", "b")
-        ]
+        devices = [Member(tmp_path, name, broker.port, signer.public, room.environment, **PATIENT) for name in names]
         programs = [stack.enter_context(device.running("--source", "mic")) for device in devices]
         for device in devices:
             device.wait_for("microphone healthy")
@@ -88,6 +92,9 @@ def test_every_device_takes_what_is_signed_and_refuses_the_rest(part: None, tmp_
         send(message, "installed", None, 5)
         for device in devices:
             assert device.log.count("is installed") == 1, "what is known is not done again"
+            told = [event["id"] for event in device.events]
+            topic = f"affectd/{device.name}/event"
+            wait_until(lambda: set(told) <= {json.loads(text)["id"] for text in heard.payloads(topic)})  # noqa: B023
         assert all(program.poll() is None for program in programs)
 
 
@@ -98,7 +105,7 @@ def test_a_model_that_kills_the_service_or_makes_no_events_is_rolled_back(tmp_pa
     other = content(tmp_path, temperature=2.5)
     constants = {**PATIENT, "probation__LEAST_SPEECH_SECONDS": 2.0}
     with Broker(tmp_path) as broker, Files() as files:
-        device = Member(tmp_path, "a", broker.port, signer.public, quiet_room(tmp_path), **constants)
+        device = Member(tmp_path, "a", broker.port, signer.public, dict(os.environ), **constants)
         url = files.put("good", good)
         broker.publish(TOPIC, signer.message(good, url, 1).decode(), retain=True)
         with device.running("--source", "-"):
@@ -137,7 +144,7 @@ def test_without_a_fleet_nothing_of_it_is_loaded(tmp_path: Path) -> None:
         " file=sys.stderr); sys.exit(code)"
     )
     with Broker(tmp_path) as broker:
-        device = Member(tmp_path, "a", broker.port, tmp_path / "none", dict(quiet_room(tmp_path)))
+        device = Member(tmp_path, "a", broker.port, tmp_path / "none", dict(os.environ))
         for missing in ("AFFECTD_MQTT_FLEET", "AFFECTD_MODEL_TRUSTED_KEYS"):
             environment = {key: value for key, value in device.environment.items() if key != missing}
             command = [sys.executable, "-c", code, str(DATA / "demo.wav")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def _tried(part: Path) -> str:
 
 def main() -> None:
     """Do as the module says; what libraries print goes to the log."""
-    os.nice(_IDLE)  # the sound goes first
+    with suppress(OSError):  # the unit file may forbid it
+        os.nice(_IDLE)  # the sound goes first
     out = os.dup(1)
     os.dup2(2, 1)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
