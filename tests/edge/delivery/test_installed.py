@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,6 +165,20 @@ def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(settin
     assert Path(config.model.path).stem == setting.old
     assert read(setting.folder).bad == (setting.new,)
     assert not file_of(setting.folder, setting.new).exists()
+
+
+def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    for n in range(4):  # each in another run, as after the death of the service
+        deliveries = Deliveries(setting.config)
+        monkeypatch.setattr(deliveries, "_received", lambda message: None)
+        monkeypatch.setattr(deliveries, "_worker", SimpleNamespace(is_closing=False, do_later=lambda *_: None))
+        monkeypatch.setattr(deliveries, "_tell", lambda *words, **about: told.append(about["why"]))
+        deliveries._take(setting.payload)
+        known = read(setting.folder)
+        assert (known.current, known.sequence) == (setting.old, 1 if n < 3 else 2)
+    assert told == ["crash"] * 4
+    assert known.verdict["reason"] == "refused"
 
 
 def test_rolling_back_remembers_the_bad_one() -> None:
