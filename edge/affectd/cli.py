@@ -148,7 +148,9 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         raise UsageError("--trace - prints JSON among the events; with another --format, name a file.")
     words = None if options.trace == "-" else _words(_format(options, out), out)
     printed = JsonLines(out.stream, words.of) if words else out
-    serve(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace)
+    # Again with each model that the fleet is sent.
+    while serve(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace):
+        pass
     if words and (rest := words.rest()):
         out.write_text(rest)
     return 0
@@ -260,7 +262,7 @@ def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
     if options.reset:
         reset(config)
     if options.enroll:
-        from affectd.run import enroll
+        from affectd.enroll import enroll
 
         enroll(config, load_classifier(config.model))
     found = show(config, model)
@@ -333,11 +335,17 @@ def _config(options: argparse.Namespace) -> Config:
     """Read the settings, anew at each call."""
     from affectd.config.loading import load_config
 
-    return load_config(options.config, _given(options))
+    config = load_config(options.config, _given(options))
+    if config.mqtt.fleet and config.model.trusted_keys:
+        from affectd.delivery.installed import in_force
+
+        config = in_force(config)
+    return config
 
 
 def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
     """Return the settings given on the command line."""
     options_of_keys = {("audio", "source"): "source", ("model", "path"): "model"}
     given = {key: getattr(options, option, None) for key, option in options_of_keys.items()}
+    given["model", "trusted_keys"] = None if given["model", "path"] is None else ""  # this one, whatever was delivered
     return {key: value for key, value in given.items() if value is not None}

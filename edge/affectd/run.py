@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectd import __version__
 from affectd.audio.microphone import Losses
-from affectd.audio.source import first_samples, is_live, open_source
+from affectd.audio.source import is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached
@@ -28,13 +28,13 @@ from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
 if TYPE_CHECKING:
+    from affectd.delivery.deliveries import Deliveries
     from affectd.events.trace import Tracer
     from affectd.mqtt.publisher import Publisher
     from affectd.web.hub import Hub
 
 _log = logging.getLogger(__name__)
 
-_ENROLL_SECONDS = 60
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
 # After a signal, so that the process ends within a second.
@@ -50,8 +50,8 @@ def serve(
     trace: str | None = None,
     listeners: Sequence[Sink] = (),
     is_guest: bool = False,
-) -> None:
-    """Run the service until the source ends or a signal stops it.
+) -> bool:
+    """Run the service until the source ends or a signal stops it; return whether to run it again, with another model.
 
     Parameters
     ----------
@@ -75,10 +75,13 @@ def serve(
     AffectdError
         The start failed, or the source did.
     """
+    is_swapping = False
     with stop_on_signals() as blocks, ExitStack() as claims:
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
-        classifier = load_classifier(config.model)
+        deliveries = None if folders is None or is_guest else _deliveries(config)
+        loaded = deliveries and claims.enter_context(deliveries).load(read_config)
+        config, classifier = loaded or (config, load_classifier(config.model))
         live = is_live(config.audio.source) and not is_guest
         network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
@@ -117,15 +120,21 @@ def serve(
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
             publisher = None
             if folders is not None:
-                publisher = _publisher(config, classifier, meter, losses, mute, folders, blocks, sinks, told, settled)
+                parts = (meter, losses, mute, folders, blocks, sinks, told, settled, deliveries)
+                publisher = _publisher(config, classifier, *parts)
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if printed and is_alone else Several([*sinks.items(), *also])
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
             tracer = _tracer(events, classifier, traced)
-            run(heard, meter.timed(network), sink, config, reloaded, meter.push, ended, events, tracer)
+            plain = (heard, sink, meter.push)
+            fed, taken, measure = deliveries.begin(*plain, partial(reports.part, "model")) if deliveries else plain
+            run(fed, meter.timed(network), taken, config, reloaded, measure, ended, events, tracer)
+            if is_swapping := deliveries is not None and deliveries.is_swapping:
+                blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
+    return is_swapping and not blocks.was_stopped
 
 
 class _Told:
@@ -185,6 +194,7 @@ class _View:
             muted=lambda: mute is not None and mute.is_muted,
             refused=lambda: self._publisher.condition()["refused"] if self._publisher else (),
             settled=settled,
+            model=model_id(classifier.model),
         )
         self.page = Page(
             config.web,
@@ -290,6 +300,7 @@ def _publisher(
     sinks: Mapping[str, Detached],
     told: _Told,
     settled: Callable[[], float] | None,
+    fleet: Deliveries | None,
 ) -> Publisher:
     # Imported only here: it costs memory and start time that only MQTT needs.
     from affectd.mqtt.publisher import Publisher
@@ -305,7 +316,18 @@ def _publisher(
         lambda: _dropped(sinks),
         told.broker,
         settled,
+        model_id(classifier.model),
+        fleet.subscriptions if fleet else None,
     )
+
+
+def _deliveries(config: Config) -> Deliveries | None:
+    if not (config.mqtt.fleet and config.model.trusted_keys):
+        return None
+    # Imported only here: a device that is of no fleet must not cost memory for it.
+    from affectd.delivery.deliveries import Deliveries
+
+    return Deliveries(config)
 
 
 def _mute(config: Config, folders: Folders | None) -> Mute | None:
@@ -315,7 +337,7 @@ def _mute(config: Config, folders: Folders | None) -> Mute | None:
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:
     """Return how long to wait for the broker, and for the disk: briefly after a signal, longer after a file."""
-    if not blocks.was_stopped:
+    if math.isinf(blocks.stopped_at):
         return 5.0
     return min(_BRIEF_SECONDS, max(0.05, blocks.stopped_at + _END_SECONDS - time.monotonic()))
 
@@ -326,25 +348,3 @@ def _room_seconds(config: Config, *, is_alone: bool, realtime: bool) -> float:
         return 0.0
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
     return math.inf if is_alone else _SLOW_SECONDS
-
-
-def enroll(config: Config, classifier: Classifier) -> None:
-    """Learn from a minute of live sound, or from a whole file, and save it; an interruption changes nothing.
-
-    Raises
-    ------
-    AffectdError
-        As `affectd.recognition.place.teach`, and if the source fails.
-    """
-    # Imported only here: `serve` must not cost memory for it.
-    from affectd.recognition.place import teach
-
-    def listen(network: Network, ended: Callable[[Utterance], None]) -> None:
-        rate, source = classifier.model.spec.sample_rate, config.audio.source
-        blocks = open_source(source, rate, config=config.audio)
-        if is_live(source):
-            _log.info("learning from %d s of sound: speak as usual", _ENROLL_SECONDS)
-            blocks = first_samples(blocks, _ENROLL_SECONDS * rate)
-        run(blocks, network, Several([]), config, ended=ended)
-
-    teach(config, classifier, listen)

@@ -137,6 +137,20 @@ def add_result(command: AddCommand) -> None:
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
 
 
+def add_fleet(command: AddCommand) -> None:
+    """Add what sends a model file to a fleet of devices."""
+    sub = command("keys", "make a pair of keys: a private one to sign with, a public one for the devices")
+    sub.add_argument("private", type=Path, help="the private key, which stays where models are signed")
+    sub.add_argument("public", type=Path, help="the public key, for [model] trusted_keys of every device")
+    sub = command("sign", "print the signed message that sends a model file to a fleet")
+    sub.add_argument("model", type=Path, help="model file")
+    sub.add_argument("--key", type=Path, required=True, help="the private key, as keys makes it")
+    sub.add_argument("--fleet", required=True, help="[mqtt] fleet of the devices")
+    sub.add_argument("--url", required=True, help="where the devices download this file, http or https")
+    words = "larger than that of every message before (default: the seconds since 1970)"
+    sub.add_argument("--sequence", type=int, metavar="N", help=words)
+
+
 def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:
     sub.add_argument("--data", type=Path, required=True, help=f"folder that holds {folders}")
 

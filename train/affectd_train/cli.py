@@ -17,7 +17,7 @@ from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
-from affectd_train.arguments import add_evaluation, add_pictures, add_result, add_training
+from affectd_train.arguments import add_evaluation, add_fleet, add_pictures, add_result, add_training
 from affectd_train.data.labels import CORPORA
 from affectd_train.home import home
 
@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "explore": _explore,
         "pack": _pack,
         "report": _report,
+        "keys": _keys,
+        "sign": _sign,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluation(command)
     add_pictures(command)
     add_result(command)
+    add_fleet(command)
     return parser
 
 
@@ -321,6 +324,20 @@ def _report(options: argparse.Namespace) -> str:
     out = options.out or (None if options.html else Path("models/README.md"))
     pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
     return _names(*pages)
+
+
+def _keys(options: argparse.Namespace) -> str:
+    from affectd_train.signing import make_keys
+
+    make_keys(options.private, options.public)
+    return _names(options.private, options.public)
+
+
+def _sign(options: argparse.Namespace) -> str:
+    from affectd_train.signing import sign
+
+    message = sign(options.model, options.key, options.fleet, options.url, options.sequence)
+    return message.decode().rstrip("\n")
 
 
 if __name__ == "__main__":

@@ -189,5 +189,24 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train keys": Page(
+        "Makes a pair of keys (Ed25519, PEM), as openssl makes them: a private one that signs models, and a public one"
+        " by which devices know them. No file is replaced. The private key decides what the devices run.",
+        (Example("affectd-train keys fleet.key fleet.pub", "once, before a fleet is set up"),),
+        _CODES,
+    ),
+    "affectd-train sign": Page(
+        "Prints the message that sends a model file to a fleet: its address, size and digest, a number that grows, and"
+        " the signature of all this. Published on affectd/FLEET/model and retained, every device of the fleet"
+        " takes it. A message with a smaller number than the last one is refused.",
+        (
+            Example(
+                "affectd-train sign mine.tflite --key fleet.key --fleet kiosks"
+                " --url https://files.example/mine.tflite > message",
+                "the file has to be at that address",
+            ),
+        ),
+        _CODES,
+    ),
 }
 """The command, with the name of its program -> its page."""

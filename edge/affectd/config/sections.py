@@ -79,6 +79,10 @@ class ModelConfig(Section):
     name = "model"
     path: str = setting("", is_path=True)
     """The model file; empty for the one in the package."""
+    trusted_keys: str = setting("", is_path=True)
+    """Public keys (Ed25519, PEM) of who may send models to the ``[mqtt] fleet``; empty to take none."""
+    download_mb: float = setting(16.0, 0.01, 64.0)
+    """A model file that is larger is not downloaded, MB."""
     stride_frames: int = setting(16, 1, 1000)
     """Frames between two classifications; 16 are 256 ms."""
 
@@ -153,6 +157,8 @@ class MqttConfig(Section):
     """Where Home Assistant says that it has started; empty for ``status`` below ``discovery_prefix``."""
     listen_command: bool = setting(False)
     """Whether clients that may publish to the topic ``listen`` can close and open the microphone."""
+    fleet: str = setting("", pattern="[A-Za-z0-9_-]{0,64}", words="at most 64 letters, digits, _ and -, or empty")
+    """The fleet of this device, which is sent models on ``affectd/FLEET/model``; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True)

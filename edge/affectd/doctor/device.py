@@ -56,9 +56,14 @@ class Device:
         from affectd.config.sections import Config
 
         try:
-            return load_config(self.config_path)
+            config = load_config(self.config_path)
         except ConfigError:
             return Config()
+        if self.model_path is None and config.mqtt.fleet and config.model.trusted_keys:
+            from affectd.delivery.installed import in_force
+
+            config = in_force(config)
+        return config
 
     @cached_property
     def model_file(self) -> Path:

@@ -46,7 +46,30 @@ def model(device: Device) -> Finding:
         labels = device.model.labels
     except AffectdError as error:
         return fault(str(error), _REINSTALL)
-    return ok(f"{device.model_file}: {', '.join(labels)}")
+    return _fleet(device) or ok(f"{device.model_file}: {', '.join(labels)}")
+
+
+def _fleet(device: Device) -> Finding | None:
+    """Return why this device can take no models from its fleet; None if it can, or is of none."""
+    keys, fleet, is_connected = device.config.model.trusted_keys, device.config.mqtt.fleet, device.config.mqtt.enabled
+    if not (keys or fleet):
+        return None
+    if not (keys and fleet and is_connected):
+        return warning(
+            "no models are taken from a fleet: [model] trusted_keys, [mqtt] fleet and [mqtt] enabled go together",
+            "set all three, or none; affectd config shows them",
+        )
+    import shutil
+
+    from affectd.delivery.trust import read_keys
+
+    try:
+        read_keys(keys)
+    except ConfigError as error:
+        return fault(str(error), "affectd-train keys makes such a file; it must be readable for the service")
+    if shutil.which("openssl") is None:
+        return fault("openssl is not installed, so no model of the fleet is taken", "apt install openssl")
+    return None
 
 
 def interpreter(device: Device) -> Finding:

@@ -49,8 +49,8 @@ class Reports:
     def _write(self, sink: Sink) -> None:
         for part, about in self._parts.copy().items():
             # Not how many events were dropped, which makes no other event of it.
-            kind = about["state"], about["reason"], about.get("refused") or []
-            told_at, told = self._told.get(part, (-_PART_SECONDS, ("healthy", "heard", [])))
+            kind = about["state"], about["reason"], about.get("refused") or [], about.get("why"), about.get("sequence")
+            told_at, told = self._told.get(part, (-_PART_SECONDS, ("healthy", "heard", [], None, None)))
             if kind != told and self._clock() - told_at >= _PART_SECONDS:
                 self._told[part] = self._clock(), kind
                 self._waiting.append(self._make_event(**about))  # type: ignore[arg-type]

@@ -47,7 +47,8 @@ class Publisher:
     `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
     `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
     sink did not get; `tell_refused` gets the topics that the broker refuses when they change; `settled` says how far
-    the network knows its place, and is None for one that learns none.
+    the network knows its place, and is None for one that learns none; `model` is the id of the model, for telemetry;
+    `also` are further topics, each with what takes its messages.
 
     Raises
     ------
@@ -69,6 +70,8 @@ class Publisher:
         events_dropped: Callable[[], dict[str, int]] = dict,
         tell_refused: Callable[[list[str]], None] = lambda topics: None,
         settled: Callable[[], float] | None = None,
+        model: str | None = None,
+        also: Mapping[str, Callable[[bytes, bool], None]] | None = None,
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
@@ -93,6 +96,7 @@ class Publisher:
             refused=lambda: self._connection.refused,
             events_dropped=events_dropped,
             settled=settled,
+            model=model,
         )
         # Empty without discovery, which deletes an earlier one.
         announcement = ""
@@ -113,7 +117,7 @@ class Publisher:
                 ),
             )
         self._announcement = Publication(topics.discovery, announcement, retain=True)
-        subscriptions: dict[str, Callable[[bytes, bool], None]] = {}
+        subscriptions = dict(also or {})
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
         if mute is not None:

@@ -22,6 +22,7 @@ class _State:
     since: str | None = None
     speaking: bool = False
     microphone: str | None = None
+    delivery: Mapping[str, Any] | None = None
 
 
 class CurrentState:
@@ -49,12 +50,15 @@ class CurrentState:
 
 
 def _after_status(state: _State, event: Mapping[str, Any]) -> _State:
+    if event.get("part") == "model":
+        about = ("state", "reason", "why", "sequence", "model")
+        return replace(state, delivery={key: event[key] for key in about if key in event})
     if "part" in event:  # not about the microphone
         return state
     if event["state"] in ("healthy", "degraded"):
         return replace(state, microphone=event["state"])
     # Without sound the label is unknown.
-    return _State(microphone=event["state"])
+    return _State(microphone=event["state"], delivery=state.delivery)
 
 
 def _after_emotion(state: _State, event: Mapping[str, Any]) -> _State:

@@ -159,6 +159,7 @@ class Telemetry:
         refused: Callable[[], Iterable[str]] = tuple,
         events_dropped: Callable[[], dict[str, int]] = dict,
         settled: Callable[[], float] | None = None,
+        model: str | None = None,
     ) -> None:
         self._device = device
         self._meter = meter
@@ -166,7 +167,7 @@ class Telemetry:
         self._backlog = backlog
         self._muted, self._refused = muted, refused
         self._events_dropped, self._settled = events_dropped, settled
-        self._root = root
+        self._root, self._model = root, model
         self._began = self._before = time.monotonic()
         self._cpu_before = time.process_time()
 
@@ -195,4 +196,5 @@ class Telemetry:
             "muted": self._muted(),
             "refused": sorted(self._refused()),
             "settled": None if self._settled is None else round(self._settled(), 3),
+            "model": self._model,
         }

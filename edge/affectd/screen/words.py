@@ -73,7 +73,8 @@ def status(message: Mapping[str, Any]) -> str:
     """Return a status event as a sentence: about the microphone, or the part that it names."""
     part = text(message, "part")
     if part:
-        return f"{part.replace('_', ' ')}: {text(message, 'state')}, {text(message, 'reason')}"
+        said = [text(message, key) or "" for key in ("state", "reason", "why")]
+        return f"{part.replace('_', ' ')}: {', '.join(filter(None, said)).replace('_', ' ')}"
     return f"microphone: {condition(message)}"
 
 

@@ -78,7 +78,7 @@ class Table:
 def _status(event: Mapping[str, Any]) -> str:
     part = event.get("part", "microphone")
     about = _PARTS.get(part, f"the {part}")
-    details = [event["reason"]]
+    details = [event["reason"].replace("_", " "), *filter(None, [event.get("why")])]
     if "figure" in event:
         details.append(f"{event['figure']:g}")
     if event.get("refused"):

@@ -50,8 +50,8 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --folds --hold-out --html --labels --model --out --protocol --recipe --set --start --teacher --work
+set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report keys sign
+set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --fleet --folds --hold-out --html --key --labels --model --out --protocol --recipe --sequence --set --start --teacher --url --work
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -159,3 +159,14 @@ complete -c affectd-train -n '_shtab_affectd_train_using report' -l evaluation -
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: folder of corpora, for examples of those that the model was trained on'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using report; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a keys -d 'make a pair of keys: a private one to sign with, a public one for the devices'
+complete -c affectd-train -n '_shtab_affectd_train_using keys' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using keys; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the private key, which stays where models are signed'
+complete -c affectd-train -n '_shtab_affectd_train_using keys; and test $_shtab_affectd_train_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'the public key, for [model] trusted_keys of every device'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a sign -d 'print the signed message that sends a model file to a fleet'
+complete -c affectd-train -n '_shtab_affectd_train_using sign' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using sign' -l key -xka "(__fish_complete_path (commandline -ct))" -d 'the private key, as keys makes it'
+complete -c affectd-train -n '_shtab_affectd_train_using sign' -l fleet -x -d '[mqtt] fleet of the devices'
+complete -c affectd-train -n '_shtab_affectd_train_using sign' -l url -x -d 'where the devices download this file, http or https'
+complete -c affectd-train -n '_shtab_affectd_train_using sign' -l sequence -x -d 'larger than that of every message before (default: the seconds since 1970)'
+complete -c affectd-train -n '_shtab_affectd_train_using sign; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file'

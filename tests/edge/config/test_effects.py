@@ -26,6 +26,7 @@ from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source, wav_blocks
 from affectd.config.sections import SECTIONS, Config
 from affectd.config.state import Folders
+from affectd.delivery.message import RefusedError
 from affectd.errors import AffectdError, NoInputError
 from affectd.events.sinks import JsonLines, RotatingFile
 from affectd.mqtt import connection as mqtt_connection
@@ -43,6 +44,7 @@ from broker import Certificates, free_port
 from fake_broker import CONNECT, SUBSCRIBE, FakeBroker
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
+from fleet import Signer
 from publisher import open_connection
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import tiny_model
@@ -288,6 +290,36 @@ def served_page(config: Config, folder: Path) -> object:
     return found
 
 
+def fleet_taken(config: Config, folder: Path) -> object:
+    """The topics of which models are taken."""
+    key = Signer(folder).public if config.model.trusted_keys or config.mqtt.fleet else ""
+    config = replace(config, model=replace(config.model, trusted_keys=str(key) if config.model.trusted_keys else ""))
+    if config.mqtt.fleet and not config.model.trusted_keys:
+        config = replace(config, model=replace(config.model, trusted_keys=str(key)))
+    elif not config.mqtt.fleet and config.model.trusted_keys:
+        config = replace(config, mqtt=replace(config.mqtt, fleet="kiosks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(folder))
+        taken = service._deliveries(config)
+    return taken and sorted(taken.subscriptions)
+
+
+def delivered(config: Config, folder: Path) -> object:
+    """What comes of a message about a file of 200 kB."""
+    signer = Signer(folder)
+    model = replace(config.model, trusted_keys=str(signer.public))
+    config = replace(config, model=model, mqtt=replace(config.mqtt, fleet="kiosks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(folder))
+        taken = service._deliveries(config)
+        assert taken is not None
+        message = signer.message(bytes(200_000), "http://127.0.0.1:1/a", 1)
+        try:
+            return taken._believed(message)
+        except RefusedError as error:
+            return str(error)
+
+
 constant = partial(fault_found, samples=np.full(8000, 0.5, np.float32))
 nothing = partial(fault_found, samples=np.zeros(0, np.float32))
 
@@ -311,6 +343,8 @@ EFFECTS: dict[str, tuple[Observe, object, object, dict[str, Any]]] = {
     "gate.hangover_seconds": (spoken, 0.0, 3.0, {}),
     "gate.preroll_seconds": (spoken, 0.0, 0.9, {}),
     "model.path": (model_used, "", "tiny", {}),
+    "model.trusted_keys": (fleet_taken, "", "set", {}),
+    "model.download_mb": (delivered, 0.1, 1.0, {}),
     "model.stride_frames": (spoken, 16, 40, {}),
     "smoothing.average_seconds": (spoken, 0.0, 3.0, {}),
     "smoothing.minimum_count": (spoken, 1, 8, {}),
@@ -338,6 +372,7 @@ EFFECTS: dict[str, tuple[Observe, object, object, dict[str, Any]]] = {
     "mqtt.discovery_prefix": (published, "homeassistant", "other", {}),
     "mqtt.birth_topic": (published, "", "home/born", {}),
     "mqtt.listen_command": (published, False, True, {}),
+    "mqtt.fleet": (fleet_taken, "", "kiosks", {}),
     "telemetry.period_seconds": (published, 60.0, 600.0, {}),
     "file.path": (parts_started, "", "set", {}),
     "file.max_mb": (written, 0.002, 1.0, {}),

@@ -133,8 +133,14 @@ def test_loading_again_gives_what_has_changed_or_says_what_is_wrong(tmp_path: Pa
         ("[gate]\nhangover_second = 1", "unknown key hangover_second in [gate]; did you mean hangover_seconds?"),
         ("[gate]\nMARGIN_DB = 9", "unknown key MARGIN_DB in [gate]; did you mean margin_db?"),
         ("[model]\nmargin_db = 9", "unknown key margin_db in [model]; it belongs below [gate]"),
-        ("[model]\nxyzzy = 9", "unknown key xyzzy in [model]; known are path, stride_frames"),
-        ('[model]\n"a\\nb" = 9', 'unknown key "a\\nb" in [model]; known are path, stride_frames'),
+        (
+            "[model]\nxyzzy = 9",
+            "unknown key xyzzy in [model]; known are path, trusted_keys, download_mb, stride_frames",
+        ),
+        (
+            '[model]\n"a\\nb" = 9',
+            'unknown key "a\\nb" in [model]; known are path, trusted_keys, download_mb, stride_frames',
+        ),
         ("[smoothin]\n", "unknown section [smoothin]; did you mean [smoothing]?"),
         ("[xyzzy]\n", f"unknown section [xyzzy]; known are {', '.join(f'[{name}]' for name in SECTIONS)}"),
         ("margin = 9", "margin stands before any section; did you mean margin_db below [gate]?"),

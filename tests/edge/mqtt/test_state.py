@@ -44,6 +44,7 @@ def test_before_the_first_event_nothing_is_known() -> None:
         "microphone": None,
         "valence": None,
         "arousal": None,
+        "delivery": None,
     }
     assert after() == {"schema": 2, "device": "kitchen", **nothing, "refused": [], "events_dropped": {}}
 
@@ -52,6 +53,13 @@ def test_what_is_not_about_the_microphone_changes_nothing_of_it() -> None:
     other = {**status("alarmed"), "part": "file", "reason": "stalled"}
     state = after(status("healthy"), emotion("start", "calm"), other)
     assert (state["microphone"], state["speaking"]) == ("healthy", True)
+
+
+def test_what_came_of_a_model_stays_also_without_a_microphone() -> None:
+    refused = {**status("alarmed"), "part": "model", "reason": "refused", "why": "signature"}
+    delivery = {"state": "alarmed", "reason": "refused", "why": "signature"}
+    assert after(status("healthy"), refused)["delivery"] == delivery
+    assert after(refused, status("failed"))["delivery"] == delivery
 
 
 def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> None:
@@ -66,6 +74,7 @@ def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> Non
         "since": "2026-11-20T06:33:02.000Z",
         "speaking": True,
         "microphone": "healthy",
+        "delivery": None,
         "refused": [],
         "events_dropped": {},
     }

@@ -1,0 +1,145 @@
+"""Which of the delivered models is in force: a small file in the state folder of the device, replaced as a whole.
+
+A model file is named by its SHA-256 and never changed. It is on the disk before `installed.json` names it, and is
+deleted after another is named, so at any moment, also of a power cut, there is the old model or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from affectd.config.sections import Config
+from affectd.config.state import state_of
+from affectd.files import open_private, private_folder, read_file, sha256
+
+_log = logging.getLogger(__name__)
+
+_NAME = "installed.json"
+_MOST_BYTES = 100_000
+_MOST_MODEL_BYTES = 64_000_000
+_MOST_BAD = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """What is known of the models that were delivered; digests are the SHA-256 of whole files, in hex."""
+
+    sequence: int = 0
+    """Of the newest message that was settled; older messages are refused."""
+    current: str = ""
+    """The digest of the model in force; empty: the configured one."""
+    previous: str = ""
+    """That of the one to go back to."""
+    on_trial: bool = False
+    """Whether it is not known yet that the current one works."""
+    deaths: int = 0
+    """How many runs with a model on trial did not end in good order, with the present one."""
+    usual_seconds: float | None = None
+    """Seconds of speech for each event with the previous one; None if it made none."""
+    bad: tuple[str, ...] = ()
+    """Models that were installed here and rolled back."""
+    unfinished: int = 0
+    """How often in a row the work on the message `payload` was begun, and did not end."""
+    payload: str = ""
+    """The SHA-256 of the newest message that was looked at."""
+    verdict: dict[str, Any] = field(default_factory=dict)
+    """What came of it, as a status event tells it; empty while that is open."""
+
+
+def is_on(config: Config) -> bool:
+    """Return whether models are taken from a fleet."""
+    return config.mqtt.enabled and bool(config.mqtt.fleet and config.model.trusted_keys)
+
+
+def folder_of(device: str) -> Path:
+    """Return the folder of the delivered models of a device, which may not exist."""
+    return state_of(device) / "models"
+
+
+def file_of(folder: Path, digest: str) -> Path:
+    """Return where the model file with this digest is."""
+    return folder / f"{digest}.tflite"
+
+
+def in_force(config: Config) -> Config:
+    """Return the settings with the delivered model as ``[model] path``, if there is one and it is whole."""
+    if not is_on(config):
+        return config
+    folder = folder_of(config.device.id)
+    digest = read(folder).current
+    if not digest:
+        return config
+    path = file_of(folder, digest)
+    try:
+        found = sha256(read_file(path, _MOST_MODEL_BYTES)).hexdigest()
+    except OSError as error:
+        _log.warning("the delivered model %s cannot be read (%s); the configured one is used", path, error.strerror)
+        return config
+    if found != digest:
+        _log.warning("the delivered model %s is damaged; the configured one is used", path)
+        return config
+    return replace(config, model=replace(config.model, path=str(path)))
+
+
+def read(folder: Path) -> Installed:
+    """Return what is known; nothing if the file is missing, or was damaged by something else than a power cut."""
+    try:
+        found = json.loads(read_file(folder / _NAME, _MOST_BYTES))
+        return Installed(**{**found, "bad": tuple(found["bad"])})
+    except FileNotFoundError:
+        return Installed()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        _log.warning("what is known of delivered models is lost: %s: %s", folder / _NAME, error)
+        return Installed()
+
+
+def write(folder: Path, installed: Installed) -> None:
+    """Replace what is known, at once or not at all; then delete the model files that it does not name.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; what was known before holds.
+    """
+    private_folder(folder)
+    beside = folder / f".{_NAME}"
+    content = json.dumps(asdict(installed), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    with open(open_private(beside, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, folder / _NAME)
+    sync(folder)
+    kept = {file_of(folder, digest) for digest in (installed.current, installed.previous)}
+    for path in folder.glob("*.tflite"):
+        if path not in kept:
+            with suppress(OSError):
+                path.unlink()
+
+
+def sync(folder: Path) -> None:
+    """Let the names in a folder reach the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rolled_back(installed: Installed, why: str) -> Installed:
+    """Return what is known after the previous model is in force again, and the current one is never taken again."""
+    return replace(
+        installed,
+        current=installed.previous,
+        previous="",
+        on_trial=False,
+        deaths=0,
+        bad=(*installed.bad, installed.current)[-_MOST_BAD:],
+        verdict={**installed.verdict, "state": "alarmed", "reason": "rolled_back", "why": why},
+    )

@@ -1,0 +1,104 @@
+"""Signing of model files for a fleet: a pair of keys, and the message that devices get (`affectd.delivery.message`)."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectd.delivery.message import Message, RefusedError, signed
+from affectd.errors import ConfigError, UnavailableError, UsageError
+from affectd.files import read_file, sha256
+from affectd.recognition.model_file import read_model
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_MOST_BYTES = 64_000_000
+_MOST_KEY_BYTES = 65536
+
+
+def make_keys(private: Path, public: Path) -> None:
+    """Write a pair of keys of Ed25519 as PEM; neither file may be there already.
+
+    Raises
+    ------
+    UnavailableError
+        The package cryptography is not installed.
+    UsageError
+        One of the files is there.
+    """
+    _need_cryptography()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    for path in (private, public):
+        if path.exists():
+            raise UsageError(f"{path} is there already; a key is never replaced")
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    for path, content, mode in ((private, secret, 0o600), (public, shown, 0o644)):
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+
+
+def sign(model: Path, key: Path, fleet: str, url: str, sequence: int | None = None) -> bytes:
+    """Return the message that sends a model file to a fleet.
+
+    Parameters
+    ----------
+    model : Path
+        The file, as it will be at `url`.
+    key : Path
+        The private key, PEM.
+    sequence : int, optional
+        Larger than that of every message before; by default the seconds since 1970.
+
+    Raises
+    ------
+    ConfigError
+        The key or the model file cannot be used.
+    UnavailableError
+        The package cryptography is not installed.
+    UsageError
+        The fleet, the address or the sequence is none.
+    """
+    read_model(model)  # no device would take one that cannot be read
+    content = read_file(model, _MOST_BYTES)
+    number = int(time.time()) if sequence is None else sequence
+    try:
+        text = Message(fleet, number, len(content), sha256(content).hexdigest(), url).text()
+    except RefusedError:
+        raise UsageError(
+            "--fleet takes at most 64 letters, digits, _ and -, --url an address of http or https without spaces,"
+            " --sequence a number from 1 on"
+        ) from None
+    return signed(text, _private_key(key).sign(text))
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    _need_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(read_file(path, _MOST_KEY_BYTES), password=None)
+    except OSError as error:
+        raise ConfigError(f"the key {path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path} is no private key in PEM without a passphrase") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"the key {path} is not of Ed25519")
+    return key
+
+
+def _need_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError as error:
+        raise UnavailableError("signing needs the package cryptography: pip install 'affectd[sign]'") from error
