@@ -17,7 +17,7 @@ from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
-from affectd_train.arguments import add_evaluation, add_pictures, add_result, add_training
+from affectd_train.arguments import add_archive, add_evaluation, add_pictures, add_result, add_training
 from affectd_train.data.labels import CORPORA
 from affectd_train.home import home
 
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "explore": _explore,
         "pack": _pack,
         "report": _report,
+        "archive": _archive,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluation(command)
     add_pictures(command)
     add_result(command)
+    add_archive(command)
     return parser
 
 
@@ -267,6 +269,21 @@ def _report(options: argparse.Namespace) -> str:
     out = options.out or (None if options.html else Path("models/README.md"))
     pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
     return _names(*pages)
+
+
+def _archive(options: argparse.Namespace) -> str:
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: must be 1 or more")
+    from affectd_train.archive.command import archive
+
+    return archive(
+        options.source,
+        options.out,
+        is_timed=options.timeline,
+        model_path=options.model,
+        address=options.address,
+        workers=options.workers,
+    )
 
 
 if __name__ == "__main__":
