@@ -8,7 +8,7 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def _answers(
             fn_constructor_args=(model, is_timed),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=n_workers),
+            compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(batches))),
             num_cpus=1,
             max_task_retries=_RETRIES,
         )
@@ -132,8 +132,13 @@ def _answers(
 def _cluster(address: str | None, workers: int | None) -> Iterator[int]:
     """Join a cluster, or start one on this machine; give the number of workers."""
     n_workers = workers or os.cpu_count() or 1
-    # The path of a socket has at most 107 characters, so it is not where TMPDIR may lead to.
-    with tempfile.TemporaryDirectory(prefix="affectd-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with (
+        # The path of a socket has at most 107 characters, so it is not where TMPDIR may lead to.
+        tempfile.TemporaryDirectory(prefix="affectd-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        # Where Ray says at length that a worker died.
+        open(os.devnull, "w") as nothing,
+        redirect_stdout(nothing),
+    ):
         try:
             _start(address, n_workers, Path(folder))
             yield n_workers if address is None or workers else max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -64,7 +64,11 @@ def _here(source: str) -> list[Found]:
             raise NoInputError(f"{source}: cannot be read ({error.strerror})") from error
         return [Found(_text(name), name if "://" in name else os.path.join(folder, name)) for name in names]
     if any(sign in source for sign in _MAGIC):
-        return [_file(path) for path in sorted(glob.glob(source, recursive=True)) if os.path.isfile(path)]
+        matching = sorted(glob.glob(source, recursive=True))
+        files = [_file(path) for path in matching if os.path.isfile(path)]
+        # All that "**" leads to would be said to be left out once more for each folder that it leads to.
+        folders = [] if "**" in source else [path for path in matching if os.path.isdir(path)]
+        return files + [_file(str(path)) for folder in folders for path in audio_files(Path(folder))]
     raise NoInputError(f"{source}: no such file or folder")
 
 

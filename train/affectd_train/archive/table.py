@@ -115,20 +115,15 @@ def opened(folder: Path, schema: pyarrow.Schema, asked: dict[str, Any]) -> Itera
         If a part is damaged.
     """
     about = folder / "_archive.json"
-    if (
-        folder.exists()
-        and not about.exists()
-        and (not folder.is_dir() or any(not one.name.startswith("_archive") for one in folder.iterdir()))
-    ):
-        raise UsageError(f"{folder}: holds something else than a table of affectd-train archive; name a new folder")
+    if folder.exists() and not about.exists():
+        if not folder.is_dir() or any(not one.name.startswith("_archive") for one in folder.iterdir()):
+            raise UsageError(f"{folder}: holds something else than such a table; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not about.exists():
         write_json(about, asked)
     elif (before := _read(about)) != asked:
-        other = next(key for key in asked if before.get(key) != asked[key])
-        raise UsageError(
-            f"{folder}: its answers have {other} {before.get(other)}, not {asked[other]}; name a new folder"
-        )
+        key = next(key for key in asked if before.get(key) != asked[key])
+        raise UsageError(f"{folder}: a table of other answers ({key}: {before.get(key)}); name a new folder")
     with about.open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
