@@ -115,9 +115,8 @@ def opened(folder: Path, schema: pyarrow.Schema, asked: dict[str, Any]) -> Itera
         If a part is damaged.
     """
     about = folder / "_archive.json"
-    if folder.exists() and not about.exists():
-        if not folder.is_dir() or any(not one.name.startswith("_archive") for one in folder.iterdir()):
-            raise UsageError(f"{folder}: holds something else than such a table; name a new folder")
+    if not about.exists() and _holds_other(folder):
+        raise UsageError(f"{folder}: holds something else than such a table; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not about.exists():
         write_json(about, asked)
@@ -136,6 +135,12 @@ def opened(folder: Path, schema: pyarrow.Schema, asked: dict[str, Any]) -> Itera
         finally:
             table.flush()
             shutil.rmtree(folder / "_partial", ignore_errors=True)
+
+
+def _holds_other(folder: Path) -> bool:
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not one.name.startswith("_archive") for one in folder.iterdir())
 
 
 def _read(about: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _BATCH = pyarrow.schema([("path", pyarrow.string()), ("location", pyarrow.binary
 _NUMBERS = ("valence", "arousal", "seconds", "speech_seconds")
 
 
-def batch_of(recordings: list[Found]) -> pyarrow.Table:
+def batch_of(recordings: Sequence[Found]) -> pyarrow.Table:
     """Return recordings as what is sent to a worker."""
     rows = [{"path": one.path, "location": os.fsencode(one.location), "content": one.content} for one in recordings]
     return pyarrow.Table.from_pylist(rows, _BATCH)
