@@ -161,6 +161,7 @@ def test_what_is_in_the_table_is_not_heard_again(archive: Path) -> None:
         ("memory://nowhere", "new", [], 66, "no recording in it"),
         ("table/_archive.json", "new", ["--model", "nowhere.tflite"], 78, "nowhere.tflite"),
         ("unknown://calls", "new", [], 69, "unknown"),
+        ("calls", "new", ["--address", "127.0.0.1:1"], 69, "no Ray answers at 127.0.0.1:1"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,7 @@ _BATCHES_A_WORKER = 50
 """At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
 
 _RETRIES = 2
+_CONNECT_SECONDS = 10.0
 _STORE_BYTES = 256 << 20
 
 
@@ -125,7 +127,7 @@ def _answers(
     try:
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise UnavailableError(f"Ray: {_first_line(error)}") from error
+        raise UnavailableError(f"no worker can go on: {str(error).strip().splitlines()[-1]}") from error
 
 
 @contextmanager
@@ -155,9 +157,10 @@ def _start(address: str | None, n_workers: int, folder: Path) -> None:
         words |= {"num_cpus": n_workers, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
         words |= {"include_dashboard": False}
     try:
+        _check(address)
         with quiet():
             ray.init(address or "local", **words)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         where = f"answers at {address}" if address else "can be started on this machine"
         raise UnavailableError(f"no Ray {where}: {_first_line(error)}") from error
     finally:
@@ -168,6 +171,13 @@ def _start(address: str | None, n_workers: int, folder: Path) -> None:
     context.max_errored_blocks = -1
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _check(address: str | None) -> None:
+    """Raise OSError if nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 def _first_line(error: Exception) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
 
 LOWEST_RATE = 4000
-_BLOCK_SAMPLES = 1 << 20
+_BLOCK_SAMPLES = 1 << 18
 
 
 class Header(NamedTuple):
