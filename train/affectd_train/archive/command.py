@@ -159,7 +159,13 @@ def _start(address: str | None, n_workers: int, folder: Path) -> None:
     try:
         _check(address)
         with quiet():
-            ray.init(address or "local", **words)
+            try:
+                ray.init(address or "local", **words)
+            except RuntimeError:
+                if address:
+                    raise
+                ray.shutdown()
+                ray.init("local", **words)  # a port that it had found free may be taken by the time it is used
     except (OSError, RuntimeError, ValueError) as error:
         where = f"answers at {address}" if address else "can be started on this machine"
         raise UnavailableError(f"no Ray {where}: {_first_line(error)}") from error
