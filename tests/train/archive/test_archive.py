@@ -1,84 +1,25 @@
-"""Archives: every recording is answered exactly once, as `affectd classify` does, whatever dies on the way."""
+"""Archives: every recording is answered exactly once, as `affectd classify` does."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
-from sounds import gain, noise, silence, syllables
+from archives import answers, clips, rows, run
+from sounds import silence
 
 for _name in ("ray", "pyarrow", "pandas", "duckdb"):
     pytest.importorskip(_name, reason=f"no {_name}: pip install 'affectd[ray]' duckdb")
 
-REPOSITORY = Path(__file__).parents[3]
 CLIPS = 12
-DEADLY = """
-import os, sys
-sys.addaudithook(lambda event, words: os._exit(1) if event == "open" and "deadly" in str(words[0]) else None)
-"""
-"""Of a folder in PYTHONPATH: every process that opens a recording with this name dies at once."""
-
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster()
-for _ in range(2):
-    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-print("address", cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "affectd_train", "archive", *map(str, words)]
-
-
-def run(*words: str | Path, path: str | Path = "") -> subprocess.CompletedProcess[str]:
-    known = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH", "")]))
-    environment = os.environ | {"PYTHONPATH": known}
-    return subprocess.run(command(*words), capture_output=True, text=True, check=False, env=environment, timeout=400)
-
-
-def clips(folder: Path, n: int) -> Path:
-    """Speech-like sounds of different lengths, rates, channels and formats."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(n):
-        sound = gain(syllables(1 + i % 5 / 4, 3 + i % 3), -12) + gain(noise("pink", 1 + i % 5 / 4, i), -50)
-        sound = sound * rng.uniform(0.2, 1)
-        samples = np.stack([sound, 0.5 * sound], axis=1) if i % 4 == 1 else sound
-        soundfile.write(folder / f"{i:04}.{'flac' if i % 3 == 2 else 'wav'}", samples, 8000 if i % 6 == 3 else 16000)
-    return folder
-
-
-def rows(table: Path) -> list[dict[str, Any]]:
-    """All rows, with the file that each is in, read by the library that the others are compared with."""
-    import pyarrow.parquet
-
-    found = []
-    for part in sorted(table.glob("*.parquet")):
-        found += [row | {"part": part.name} for row in pyarrow.parquet.read_table(part).to_pylist()]
-    return sorted(found, key=lambda row: (row["path"], row.get("start_seconds") or 0))
-
-
-def answers(table: Path) -> list[dict[str, Any]]:
-    """What all tables of the same recordings have in common."""
-    return [{k: v for k, v in row.items() if k != "part"} for row in (*rows(table), *rows(table / "_broken"))]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +114,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert said in done.stderr
     assert done.stderr.splitlines()[-1].startswith("affectd-train: ")
     assert "Traceback" not in done.stderr
-    assert not list((archive / "new").glob("*.parquet"))
+    assert not answers(archive / "new")
 
 
 def test_a_table_is_written_by_one_process_at_a_time(archive: Path) -> None:
@@ -235,6 +176,18 @@ def test_what_lies_elsewhere_is_heard_alike(archive: Path) -> None:
     memory.rm("/calls", recursive=True)
 
 
+def test_a_table_without_rows_can_be_read(tmp_path: Path) -> None:
+    import duckdb
+
+    from affectd_train.archive.table import opened
+    from affectd_train.archive.worker import schema
+
+    with opened(tmp_path / "table", schema(("happy", "sad"), is_timed=False), {"schema": 1}):
+        pass
+    for place in ("table", "table/_broken"):
+        assert duckdb.sql(f"SELECT path FROM '{tmp_path}/{place}/*.parquet'").fetchall() == []
+
+
 def test_segments_are_those_of_affectd_timeline(archive: Path) -> None:
     from affectd.recognition.model_file import find_model, read_model
     from affectd_train.archive.sources import Found
@@ -250,101 +203,3 @@ def test_segments_are_those_of_affectd_timeline(archive: Path) -> None:
     assert [{name: row[name] for name in segments[0]} for row in found[:-1]] == segments
     assert found[-1]["path"] == paths[1]
     assert [found[-1][name] for name in ("label", "seconds", "speech_seconds", "broken")] == [None, 1.0, 0.0, None]
-
-
-def started(*words: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_for(process: subprocess.Popen[str], percent: int) -> None:
-    said = ""
-    while not any(int(found) >= percent for found in re.findall(r"(\d+)%", said)):
-        assert process.stderr is not None
-        more = process.stderr.read(60)
-        assert more, said
-        said += more
-
-
-def workers() -> list[int]:
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if b"ray::MapWorker" in Path("/proc", pid, "cmdline").read_bytes():
-                found.append(int(pid))
-    return found
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """A folder of recordings, and what an undisturbed run answers."""
-    folder = tmp_path_factory.mktemp("many")
-    calls = clips(folder / "calls", 1500)
-    (calls / "0700.wav").write_text("no sound")
-    assert run(calls, "--out", folder / "whole").returncode == 0
-    yield calls, answers(folder / "whole")
-    shutil.rmtree(folder)
-
-
-@pytest.mark.slow
-def test_whatever_dies_nothing_is_lost_and_nothing_is_there_twice(many: Any, tmp_path: Path) -> None:
-    calls, expected = many
-    table = tmp_path / "table"
-    for percent, number in ((30, signal.SIGKILL), (50, signal.SIGINT), (60, signal.SIGTERM), (70, signal.SIGKILL)):
-        process = started(calls, "--out", table)
-        wait_for(process, percent)
-        os.killpg(process.pid, number)
-        process.communicate(timeout=60)
-        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    process = started(calls, "--out", table)
-    wait_for(process, 80)
-    os.kill(workers()[0], signal.SIGKILL)
-    process.communicate(timeout=300)
-    assert process.returncode == 0
-    assert answers(table) == expected
-    assert not list(table.rglob("*partial*"))
-
-
-@pytest.mark.slow
-def test_a_recording_at_which_every_worker_dies_is_broken_and_the_others_are_answered(tmp_path: Path) -> None:
-    calls = clips(tmp_path / "calls", CLIPS)
-    shutil.copy(calls / "0000.wav", calls / "deadly.wav")
-    (tmp_path / "sitecustomize.py").write_text(DEADLY)
-    done = run(calls, "--out", tmp_path / "table", path=tmp_path)
-    assert done.stdout == f"{tmp_path}/table: {CLIPS + 1} recordings; 1 broken: {tmp_path}/table/_broken\n"
-    assert [Path(row["path"]).name for row in rows(tmp_path / "table/_broken")] == ["deadly.wav"]
-    assert len(rows(tmp_path / "table")) == CLIPS
-
-
-@pytest.mark.slow
-def test_two_nodes_answer_as_one_machine(many: Any, tmp_path: Path) -> None:
-    calls, expected = many
-    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], stdin=-1, stdout=-1, stderr=-3, text=True)
-    try:
-        assert cluster.stdout is not None
-        address = next(line.split()[1] for line in cluster.stdout if line.startswith("address"))
-        process = started(calls, "--out", tmp_path / "table", "--address", address)
-        wait_for(process, 30)
-        nodes = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in workers()}
-        process.communicate(timeout=300)
-        assert process.returncode == 0
-    finally:
-        cluster.communicate("", timeout=60)
-    assert len(nodes) == 2
-    assert answers(tmp_path / "table") == expected
-
-
-@pytest.mark.slow
-def test_memory_is_flat_and_a_worker_has_no_tensorflow(many: Any, tmp_path: Path) -> None:
-    calls, _ = many
-    process = started(calls, "--out", tmp_path / "table")
-    peaks: dict[int, int] = {}
-    while process.poll() is None:
-        for pid in workers():
-            with contextlib.suppress(OSError):
-                peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-                peaks[pid] = int(peak[1]) if peak else 0
-                assert not re.search("tensorflow|keras", Path(f"/proc/{pid}/maps").read_text())
-        time.sleep(0.2)
-    process.communicate()
-    assert peaks
-    assert max(peaks.values()) < 250e6 / 1024

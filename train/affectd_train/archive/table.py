@@ -71,6 +71,9 @@ class _Parts:
         self._number = 1 + max((int(part.stem.removeprefix("part-")) for part in self._parts), default=-1)
         self._waiting: list[pyarrow.Table] = []
         self.n_rows = self.n_recordings = 0
+        if not self._parts:  # a table without rows is one too, and no reader has to ask
+            self._waiting.append(schema.empty_table())
+            self.flush()
 
     def paths(self) -> set[str]:
         """Return the recordings in all parts."""
