@@ -151,6 +151,21 @@ def add_fleet(command: AddCommand) -> None:
     sub.add_argument("--sequence", type=int, metavar="N", help=words)
 
 
+def add_archive(command: AddCommand) -> None:
+    """Add what answers many recordings."""
+    sub = command("archive", "say what is heard in any number of recordings, as a table of Parquet")
+    sub.add_argument(
+        "source", help="folder, 'pattern', list (a path a line, or Parquet), or address such as s3://calls"
+    )
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="TABLE", help="folder for the table, which goes on there"
+    )
+    sub.add_argument("--timeline", action="store_true", help="a row for each segment (default: for each recording)")
+    sub.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
+    sub.add_argument("--address", help="of the Ray cluster to join, such as auto or 10.0.0.5:6379 (default: none)")
+    sub.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each processor)")
+
+
 def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:
     sub.add_argument("--data", type=Path, required=True, help=f"folder that holds {folders}")
 

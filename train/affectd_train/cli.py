@@ -17,7 +17,14 @@ from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
-from affectd_train.arguments import add_evaluation, add_fleet, add_pictures, add_result, add_training
+from affectd_train.arguments import (
+    add_archive,
+    add_evaluation,
+    add_fleet,
+    add_pictures,
+    add_result,
+    add_training,
+)
 from affectd_train.data.labels import CORPORA
 from affectd_train.home import home
 
@@ -90,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "report": _report,
         "keys": _keys,
         "sign": _sign,
+        "archive": _archive,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -102,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pictures(command)
     add_result(command)
     add_fleet(command)
+    add_archive(command)
     return parser
 
 
@@ -338,6 +347,21 @@ def _sign(options: argparse.Namespace) -> str:
 
     message = sign(options.model, options.key, options.fleet, options.url, options.sequence)
     return message.decode().rstrip("\n")
+
+
+def _archive(options: argparse.Namespace) -> str:
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: must be 1 or more")
+    from affectd_train.archive.command import archive
+
+    return archive(
+        options.source,
+        options.out,
+        is_timed=options.timeline,
+        model_path=options.model,
+        address=options.address,
+        workers=options.workers,
+    )
 
 
 if __name__ == "__main__":

@@ -208,5 +208,17 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train archive": Page(
+        "Says what is heard in any number of recordings, as a table of Parquet in a folder: a row for each recording,"
+        " or with --timeline for each segment. Broken recordings and the reasons are a table beside it, _broken."
+        " Stopped, the same command hears what is not in the table yet. Uses every processor of this machine,"
+        " or of a Ray cluster. Needs affectd[ray].",
+        (
+            Example("affectd-train archive calls --out table", "a folder, and all folders in it"),
+            Example("affectd-train archive 'calls/2026-*/*.wav' --out table --timeline", "a row for each segment"),
+            Example("affectd-train archive s3://calls/2026 --out table --address auto", "on a cluster"),
+        ),
+        _CODES,
+    ),
 }
 """The command, with the name of its program -> its page."""

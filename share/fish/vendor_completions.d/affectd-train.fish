@@ -50,8 +50,8 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report keys sign
-set -g _shtab_affectd_train_opts_with_value --also --cache --corpora --corpus --data --evaluation --every --fleet --folds --hold-out --html --key --labels --model --out --protocol --recipe --sequence --set --start --teacher --url --work
+set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report keys sign archive
+set -g _shtab_affectd_train_opts_with_value --address --also --cache --corpora --corpus --data --evaluation --every --fleet --folds --hold-out --html --key --labels --model --out --protocol --recipe --sequence --set --start --teacher --url --work --workers
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -170,3 +170,10 @@ complete -c affectd-train -n '_shtab_affectd_train_using sign' -l fleet -x -d '[
 complete -c affectd-train -n '_shtab_affectd_train_using sign' -l url -x -d 'where the devices download this file, http or https'
 complete -c affectd-train -n '_shtab_affectd_train_using sign' -l sequence -x -d 'larger than that of every message before (default: the seconds since 1970)'
 complete -c affectd-train -n '_shtab_affectd_train_using sign; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a archive -d 'say what is heard in any number of recordings, as a table of Parquet'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the table, which goes on there'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -l timeline -d 'a row for each segment (default: for each recording)'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the shipped one)'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -l address -x -d 'of the Ray cluster to join, such as auto or 10.0.0.5:6379 (default: none)'
+complete -c affectd-train -n '_shtab_affectd_train_using archive' -l workers -x -d 'processes (default: one for each processor)'

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
 
 LOWEST_RATE = 4000
-_BLOCK_SAMPLES = 1 << 20
+_BLOCK_SAMPLES = 1 << 18
 
 
 class Header(NamedTuple):
@@ -119,18 +119,27 @@ def read_audio(
     DataError
         If it cannot be decoded to its end, is empty or holds values that are not finite.
     """
-    path = Path(path)
+    blocks = stream_audio(Path(path), sample_rate, start_seconds, end_seconds)
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def stream_audio(
+    path: Path, sample_rate: int, start_seconds: float = 0.0, end_seconds: float = math.inf
+) -> Iterator[Float32]:
+    """Yield what `read_audio` returns, in blocks ``(n,)`` of any n, of a file of any length in the same memory."""
     rate = read_header(path).sample_rate
-    blocks = [block.mean(axis=1, dtype=np.float32) for block in read_blocks(path, start_seconds, end_seconds)]
-    samples = np.concatenate([np.zeros(0, np.float32), *blocks])
-    if samples.size == 0:
+    resampler = None if rate == sample_rate else Resampler(rate, sample_rate)
+    n_samples = 0
+    for block in read_blocks(path, start_seconds, end_seconds):
+        samples = block.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(samples).all():
+            raise DataError(f"{path}: holds samples that are not finite")
+        n_samples += len(samples)
+        yield samples if resampler is None else resampler.push(samples)
+    if n_samples == 0:
         raise DataError(f"{path}: no samples in it")
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path}: holds samples that are not finite")
-    if rate == sample_rate:
-        return samples
-    resampler = Resampler(rate, sample_rate)
-    return np.concatenate([resampler.push(samples), resampler.flush()])
+    if resampler is not None:
+        yield resampler.flush()
 
 
 def load_audio(clip: Clip, sample_rate: int) -> Float32:

@@ -1,0 +1,190 @@
+"""``affectd-train archive``: Ray hands recordings to workers, this process writes what they answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+# Read when it is imported. It would tell its makers that it is used, and write what concerns developers.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+try:
+    import fsspec  # noqa: F401
+    import pyarrow
+    import pyarrow.compute
+    import ray
+    import ray.data
+except ImportError as error:
+    from affectd.errors import UnavailableError
+
+    raise UnavailableError(f"affectd-train archive needs Ray ({error}): pip install 'affectd[ray]'") from error
+from tqdm import tqdm
+
+from affectd.config.sections import ModelConfig
+from affectd.errors import UnavailableError
+from affectd.recognition.classifier import load_classifier
+from affectd.recognition.model_file import ModelFile, model_id
+from affectd.stdio import quiet
+from affectd_train.archive.sources import Found, recordings_of
+from affectd_train.archive.table import Table, opened
+from affectd_train.archive.worker import Worker, batch_of, schema, unanswered
+
+_MOST_IN_BATCH = 32
+_BATCHES_A_WORKER = 50
+"""At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
+
+_RETRIES = 2
+_CONNECT_SECONDS = 10.0
+_STORE_BYTES = 256 << 20
+
+
+def archive(
+    source: str, out: Path, *, is_timed: bool, model_path: Path | None, address: str | None, workers: int | None
+) -> str:
+    """Answer each recording of an archive that is not in the table yet; return what the table holds.
+
+    Parameters
+    ----------
+    source
+        As for `affectd_train.archive.sources.recordings_of`.
+    out
+        The folder of the table.
+    is_timed
+        A row for each segment instead of each recording.
+    model_path
+        The model file; None: the packaged one.
+    address
+        Of a cluster to join; None: this machine alone.
+    workers
+        How many processes answer; None: one for each processor.
+
+    Raises
+    ------
+    AffectdError
+        The model cannot be run, there are no recordings, the table is another one, or the cluster does not answer.
+    """
+    model = load_classifier(ModelConfig(path=str(model_path or ""))).model
+    recordings = recordings_of(source)
+    asked = {"schema": 1, "rows": "segments" if is_timed else "recordings", "model": model_id(model)}
+    with opened(out, schema(model.labels, is_timed=is_timed), asked) as table:
+        todo = [one for one in recordings if one.path not in table.done]
+        if todo:
+            with _cluster(address, workers) as n_workers:
+                _answer(todo, table, model, is_timed, n_workers, len(recordings))
+    n_before = len(recordings) - len(todo)
+    already = f", {n_before} of them already" if n_before else ""
+    broken = f"; {table.n_broken} broken: {out / '_broken'}" if table.n_broken else ""
+    return f"{out}: {len(recordings)} recordings{already}{broken}"
+
+
+def _answer(todo: Sequence[Found], table: Table, model: ModelFile, is_timed: bool, n_workers: int, n_all: int) -> None:
+    waiting = {one.path: one for one in todo}
+    size = max(1, min(_MOST_IN_BATCH, len(todo) // (n_workers * _BATCHES_A_WORKER)))
+    with tqdm(desc="archive", total=n_all, initial=n_all - len(todo), unit="file", smoothing=0.1) as bar:
+
+        def take(rows: pyarrow.Table) -> None:
+            paths = waiting.keys() & set(rows["path"].to_pylist())
+            table.add(rows.filter(pyarrow.compute.is_in(rows["path"], pyarrow.array(paths, pyarrow.string()))))
+            for path in paths:
+                del waiting[path]
+            bar.update(len(paths))
+
+        # A recording at which a worker dies takes the others of its batch with it; the second time each is alone.
+        for length in (size, 1):
+            for rows in _answers([*waiting.values()], length, model, is_timed, n_workers):
+                take(rows)
+        if waiting:
+            take(unanswered([*waiting], "the worker died at it", model.labels, is_timed=is_timed))
+
+
+def _answers(
+    recordings: Sequence[Found], length: int, model: ModelFile, is_timed: bool, n_workers: int
+) -> Iterator[pyarrow.Table]:
+    """Yield the rows of one batch after the other, in the order in which they are ready."""
+    if not recordings:
+        return
+    batches = [batch_of(recordings[i : i + length]) for i in range(0, len(recordings), length)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the next version calls otherwise
+        answers = ray.data.from_arrow(batches).map_batches(
+            Worker,
+            fn_constructor_args=(model, is_timed),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(batches))),
+            num_cpus=1,
+            max_task_retries=_RETRIES,
+        )
+    try:
+        yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise UnavailableError(f"no worker can go on: {str(error).strip().splitlines()[-1]}") from error
+
+
+@contextmanager
+def _cluster(address: str | None, workers: int | None) -> Iterator[int]:
+    """Join a cluster, or start one on this machine; give the number of workers."""
+    n_workers = workers or os.cpu_count() or 1
+    with (
+        # The path of a socket has at most 107 characters, so it is not where TMPDIR may lead to.
+        tempfile.TemporaryDirectory(prefix="affectd-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        # Where Ray says at length that a worker died.
+        open(os.devnull, "w") as nothing,
+        redirect_stdout(nothing),
+    ):
+        try:
+            _start(address, n_workers, Path(folder))
+            yield n_workers if address is None or workers else max(1, int(ray.cluster_resources().get("CPU", 1)))
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, n_workers: int, folder: Path) -> None:
+    """Start Ray, or what joins a cluster."""
+    # It takes over what ends a program.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is None:
+        words |= {"num_cpus": n_workers, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
+        words |= {"include_dashboard": False}
+    try:
+        _check(address)
+        with quiet():
+            try:
+                ray.init(address or "local", **words)
+            except RuntimeError:
+                if address:
+                    raise
+                ray.shutdown()
+                ray.init("local", **words)  # a port that it had found free may be taken by the time it is used
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"answers at {address}" if address else "can be started on this machine"
+        raise UnavailableError(f"no Ray {where}: {_first_line(error)}") from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _check(address: str | None) -> None:
+    """Raise OSError if nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

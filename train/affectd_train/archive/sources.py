@@ -1,0 +1,127 @@
+"""Which recordings an archive holds: those of a folder, a pattern, a list, a Parquet file, or an address of fsspec."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+import pyarrow
+import pyarrow.parquet
+
+from affectd.errors import DataError, NoInputError, UnavailableError
+from affectd_train.folders import AUDIO_SUFFIXES, audio_files
+
+PATH_COLUMN = "path"
+"""Of a Parquet file that lists recordings."""
+
+_MAGIC = "*?["
+
+
+class Found(NamedTuple):
+    """A recording of an archive."""
+
+    path: str  # its name in the table: absolute, an address, or as it stands in the list
+    location: str  # where it lies: a path, or an address
+    content: bytes | None = None  # of what only this process can read
+
+
+def recordings_of(source: str) -> list[Found]:
+    """List the recordings of an archive, each once.
+
+    Raises
+    ------
+    NoInputError
+        If there are none.
+    DataError
+        If a list cannot be read.
+    UnavailableError
+        If the package for this kind of address is not installed, or what it leads to does not answer.
+    """
+    if source.startswith("file://"):
+        source = unquote(urlsplit(source).path)
+    found = _at_address(source) if "://" in source else _here(source)
+    if not found:
+        raise NoInputError(f"{source}: no recording in it")
+    return list({one.path: one for one in found}.values())
+
+
+def _here(source: str) -> list[Found]:
+    if os.path.isdir(source):
+        return [_file(str(path)) for path in audio_files(Path(source))]
+    if os.path.isfile(source):
+        if Path(source).suffix.lower() in AUDIO_SUFFIXES:
+            return [_file(source)]
+        folder = os.path.dirname(os.path.abspath(source))
+        try:
+            with open(source, "rb") as file:
+                names = _listed(source, file)
+        except OSError as error:
+            raise NoInputError(f"{source}: cannot be read ({error.strerror})") from error
+        return [Found(_text(name), name if "://" in name else os.path.join(folder, name)) for name in names]
+    if any(sign in source for sign in _MAGIC):
+        matching = sorted(glob.glob(source, recursive=True))
+        files = [_file(path) for path in matching if os.path.isfile(path)]
+        # All that "**" leads to would be said to be left out once more for each folder that it leads to.
+        folders = [] if "**" in source else [path for path in matching if os.path.isdir(path)]
+        return files + [_file(str(path)) for folder in folders for path in audio_files(Path(folder))]
+    raise NoInputError(f"{source}: no such file or folder")
+
+
+def _file(path: str) -> Found:
+    path = os.path.abspath(path)
+    return Found(_text(path), path)
+
+
+def _text(path: str) -> str:
+    """Return a path as Parquet can hold it: with escapes for bytes that are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _at_address(source: str) -> list[Found]:
+    try:
+        system, path = fsspec.core.url_to_fs(source)
+        if any(sign in path for sign in _MAGIC):
+            paths = [name for name in system.glob(path) if system.isfile(name)]
+        elif not system.isfile(path):
+            paths = [name for name in system.find(path) if _suffix(name) in AUDIO_SUFFIXES]
+        elif _suffix(path) in AUDIO_SUFFIXES:
+            paths = [path]
+        else:
+            with system.open(path, "rb") as file:
+                names = _listed(source, file)
+            parent = source.rpartition("/")[0]
+            return [Found(name, name if "://" in name else f"{parent}/{name}") for name in names]
+        is_here_alone = "memory" in system.protocol
+        found = []
+        for path in sorted(paths):
+            address = system.unstrip_protocol(path)
+            found.append(Found(address, address, system.cat_file(path) if is_here_alone else None))
+        return found
+    except DataError:
+        raise
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # each kind of address has failures of its own
+        raise UnavailableError(f"{source}: cannot be listed ({type(error).__name__}: {error})") from error
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _listed(name: str, file: Any) -> Iterable[str]:
+    """Return the paths that a list names: a column of Parquet, or lines."""
+    if _suffix(name) != ".parquet":
+        return [os.fsdecode(line) for line in file.read().splitlines() if line.strip()]
+    try:
+        column = pyarrow.parquet.read_table(file, columns=[PATH_COLUMN])
+        if PATH_COLUMN not in column.column_names:
+            raise DataError(f"{name}: has no column {PATH_COLUMN}")
+        return [path for path in column[PATH_COLUMN].cast(pyarrow.string()).to_pylist() if path]
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{name}: cannot be read as Parquet ({error})") from error
