@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "explore": _explore,
         "pack": _pack,
         "report": _report,
+        "personalize": _personalize,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -257,6 +258,12 @@ def _pack(options: argparse.Namespace) -> str:
     return (
         f"{_names(options.out)}: {size} bytes, {labels} labels, temperature {temperature}, uncertain below {uncertain}"
     )
+
+
+def _personalize(options: argparse.Namespace) -> str:
+    from affectd_train.personal import personalize_folder
+
+    return "\n".join(personalize_folder(options.folder, options.labels, options.model, options.out))
 
 
 def _report(options: argparse.Namespace) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from affectd.arrays import Float32
 from affectd.audio.source import wav_sound
 from affectd.config.sections import Config
 from affectd.folders import Skipped, skipped_lines
-from affectd.personal.personalize import Labeled, check_place, personalize, write
+from affectd.personal.personalize import check_place, personalize, write
 from affectd.personal.recordings import find_recordings
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import find_model
@@ -31,14 +30,14 @@ def run(folder_name: str, out_name: str, config: Config, show: Callable[[str], o
     base = load_classifier(config.model).model
     recordings, skipped = find_recordings(folder, base.labels)
     say_skipped(folder, skipped)
-    numbers = itertools.count(1)
     late: list[Skipped] = []
     with Progress() as progress:
 
-        def sound_of(recording: Labeled) -> Iterator[Float32]:
-            blocks, seconds = wav_sound(recording.path, base.spec.sample_rate, config.audio.channel)
-            count = f"{next(numbers)} of {len(recordings)}, "
-            return progress.through(blocks, base.spec.sample_rate, seconds, str(recording.path), count)
+        def sound_of(number: int) -> Iterator[Float32]:
+            path = recordings[number].path
+            blocks, seconds = wav_sound(path, base.spec.sample_rate, config.audio.channel)
+            count = f"{number + 1} of {len(recordings)}, "
+            return progress.through(blocks, base.spec.sample_rate, seconds, str(path), count)
 
         try:
             personal = personalize(base, recordings, sound_of, config, late.append)

@@ -20,6 +20,7 @@ from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with
 from affectd.recognition.classifier import Classifier, self_test
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
+from affectd.stdio import printable
 
 FEWEST_CLIPS = 5
 """Recordings that every label needs."""
@@ -49,7 +50,7 @@ class Personal(NamedTuple):
         counts = ", ".join(f"{label} {n}" for label, n in self.figures["clips"].items())
         found = self.figures["cross_validation"]
         return (
-            f"{out}: {out.stat().st_size / 1000:.0f} kB, fitted on {found['clips']} recordings ({counts})",
+            f"{printable(str(out))}: {out.stat().st_size / 1000:.0f} kB, fitted on {found['clips']} recordings ({counts})",
             f"right in cross-validation: {_right(found)}",
         )
 
@@ -77,7 +78,7 @@ def check_place(out: Path, model_path: Path) -> None:
 def personalize(
     base: ModelFile,
     recordings: Sequence[Labeled],
-    sound_of: Callable[[Labeled], Iterable[Float32]],
+    sound_of: Callable[[int], Iterable[Float32]],
     config: Config,
     skip: Callable[[Skipped], None],
 ) -> Personal:
@@ -90,7 +91,7 @@ def personalize(
     recordings
         In an order that depends on nothing else: it decides which are judged together.
     sound_of
-        Returns the samples of one, ``(n,)`` float32 of any n at the rate of the model.
+        Returns the samples of the recording of this number, ``(n,)`` float32 of any n at the rate of the model.
     config
         ``[gate]`` and ``[model] stride_frames`` are used, as by ``affectd classify``.
     skip
@@ -161,14 +162,14 @@ def labels_of(base: ModelFile, found: Iterable[str]) -> tuple[str, ...]:
 def _hear(
     classifier: Classifier,
     recordings: Sequence[Labeled],
-    sound_of: Callable[[Labeled], Iterable[Float32]],
+    sound_of: Callable[[int], Iterable[Float32]],
     config: Config,
     skip: Callable[[Skipped], None],
 ) -> tuple[list[Float32], list[str]]:
     heard: dict[bytes, tuple[Float32, Labeled]] = {}
-    for recording in recordings:
+    for number, recording in enumerate(recordings):
         try:
-            embeddings = embeddings_of(sound_of(recording), classifier, config)
+            embeddings = embeddings_of(sound_of(number), classifier, config)
         except AffectdError as error:
             skip(Skipped(recording.path, str(error).removeprefix(f"{recording.path}: ")))
             continue
