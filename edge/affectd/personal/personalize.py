@@ -50,7 +50,8 @@ class Personal(NamedTuple):
         counts = ", ".join(f"{label} {n}" for label, n in self.figures["clips"].items())
         found = self.figures["cross_validation"]
         return (
-            f"{printable(str(out))}: {out.stat().st_size / 1000:.0f} kB, fitted on {found['clips']} recordings ({counts})",
+            f"{printable(str(out))}: {out.stat().st_size / 1000:.0f} kB,"
+            f" fitted on {found['clips']} recordings ({counts})",
             f"right in cross-validation: {_right(found)}",
         )
 
