@@ -24,7 +24,7 @@ OTHERS = {
     "systemd-ask-password",
     *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano"),
     *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
-    *("do", "done", "less", "python3"),
+    *("do", "done", "less", "mkdir", "python3"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

@@ -31,7 +31,7 @@ PARSERS = {"affectd": lambda: cli._parser(io.StringIO()), "affectd-train": train
 ALL = PAGES | train_help.PAGES
 NEEDS = re.compile(r"affectd (run$|watch$|watch --url|record)")
 """Examples that need a microphone, or another device."""
-OF_OTHER_TESTS = ("affectd bench", "affectd forget", "affectd baseline")
+OF_OTHER_TESTS = ("affectd bench", "affectd forget", "affectd baseline", "affectd personalize")
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

@@ -107,6 +107,11 @@ def _parser(out: TextIO) -> Parser:
     action.add_argument("--enroll", action="store_true", help="learn from a minute of ordinary speech, or a file of it")
     baseline.set_defaults(command=_baseline)
 
+    personal = commands.add_parser("personalize", parents=[settings], help="fit a model file to one person or place")
+    personal.add_argument("folder", metavar="FOLDER", help="recordings of affectd record --label, or folders of labels")
+    personal.add_argument("--out", metavar="FILE", required=True, help="the new model file")
+    personal.set_defaults(command=_personalize)
+
     config = commands.add_parser("config", parents=parents, help="print every setting and where it came from")
     config.add_argument("--json", action="store_true", help="as one JSON object instead of TOML")
     config.set_defaults(command=_show_config)
@@ -216,13 +221,8 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.timeline.command import run
     from affectd.words.progress import Progress
 
-    order = Order(
-        path=Path(options.path),
-        seconds=options.seconds,
-        label=options.label,
-        everyone_knows=options.everyone_knows,
-        trim=options.trim,
-    )
+    told = {name: getattr(options, name) for name in ("seconds", "label", "everyone_knows", "trim")}
+    order = Order(path=Path(options.path), **told)
     config = _config(options)
     record(order, config)
     with Progress() as progress:
@@ -271,6 +271,12 @@ def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
     else:
         out.write_text(as_text(found))
     return 0
+
+
+def _personalize(options: argparse.Namespace, out: JsonLines) -> int:
+    from affectd.personal.command import run
+
+    return run(options.folder, options.out, _config(options), out.write_text)
 
 
 def _devices(options: argparse.Namespace, out: JsonLines) -> int:

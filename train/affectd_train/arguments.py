@@ -135,6 +135,12 @@ def add_result(command: AddCommand) -> None:
     words = "for the page: folder of corpora, for examples of those that the model was trained on"
     sub.add_argument("--data", type=Path, help=words)
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
+    sub = command("personalize", "fit the last layer of a model file to one person or place")
+    sub.add_argument("folder", type=Path, help="five recordings or more of each label")
+    words = "model file to start from (models/affectd.tflite)"
+    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=words)
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new model file")
+    _add_labels(sub)
 
 
 def add_fleet(command: AddCommand) -> None:

@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "keys": _keys,
         "sign": _sign,
         "archive": _archive,
+        "personalize": _personalize,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -323,6 +324,12 @@ def _pack(options: argparse.Namespace) -> str:
     settings = f"temperature {temperature}, uncertain below {uncertain}"
     settings += ", neither of them fitted" if "unfitted" in model.card else ""
     return f"{_names(options.out)}: {size} bytes, {len(model.labels)} labels, {settings}"
+
+
+def _personalize(options: argparse.Namespace) -> str:
+    from affectd_train.personal import personalize_folder
+
+    return "\n".join(personalize_folder(options.folder, options.labels, options.model, options.out))
 
 
 def _report(options: argparse.Namespace) -> str:

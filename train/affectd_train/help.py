@@ -220,5 +220,13 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train personalize": Page(
+        "Fits the last layer of a model file again on five to twenty recordings of each label by one person or in one"
+        " place, in seconds; the network stays as it is. The new file knows the labels of the recordings alone. Where"
+        " it would not clearly help, by cross-validation, nothing is written. affectd personalize does the same on the"
+        " device.",
+        (Example("affectd-train personalize mine --out mine.tflite", "from recordings in folders named by emotion"),),
+        _CODES,
+    ),
 }
 """The command, with the name of its program -> its page."""

@@ -144,6 +144,17 @@ PAGES = {
         ),
         codes(*_RECORDING, *_MODEL, errors.AudioError),
     ),
+    "affectd personalize": Page(
+        "Makes a model file for one person or place from five to twenty recordings of each label: its last layer is"
+        " fitted again, in seconds. The new file knows the labels of the recordings alone. Where it would not clearly"
+        " help, by cross-validation, nothing is written.",
+        (
+            Example("affectd record mine/happy-1.wav --seconds 5 --label happy --trim", "make one recording of many"),
+            Example("affectd personalize mine --out mine.tflite", "fit the model to all of them"),
+            Example("affectd run --model mine.tflite", "listen with the new file"),
+        ),
+        codes(*_RECORDING, *_MODEL),
+    ),
     "affectd config": Page(
         "Prints the settings in force as a file of settings, each with where it came from: the default, the file, a"
         " variable AFFECTD_SECTION_KEY, or the command line.",

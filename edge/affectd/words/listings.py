@@ -10,6 +10,7 @@ from affectd.words.rows import Rows, flat, row
 
 _FIELDS = ("index", "name", "names", "n_channels", "sample_rate", "sample_rates", "level_dbfs")
 _FLOOR_DBFS = -120.0  # of digital silence
+_NEVER_SECONDS = 1e6  # of speech, before which a baseline has hardly moved
 _COLUMNS = {
     "mfcc": "{} MFCCs",
     "delta": "{} deltas",
@@ -93,7 +94,7 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "uncertain", f"below a probability of {found['thresholds']['uncertain']:g}"
     yield "run by", found["runtime"]
     yield from _card_facts(found["card"])
-    if "baseline" in found:
+    if "baseline" in found and found["baseline"]["prior_seconds"] < _NEVER_SECONDS:
         yield "places", "it gets to know the place where it listens: affectd baseline"
     if "self_test" in found:
         differences = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in found["self_test"].items())
@@ -129,6 +130,9 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if known:
         corpora = (f"{part.get('corpus')} ({part.get('clips')} clips, {part.get('terms')})" for part in known)
         yield "trained on", ", ".join(corpora)
+    personal = card.get("personal")
+    if isinstance(personal, dict) and isinstance(counts := personal.get("clips"), dict):
+        yield "fitted to", f"one voice or place: {', '.join(f'{label} {n}' for label, n in counts.items())} recordings"
     if isinstance(use := card.get("use"), str):
         yield "use", use
     evaluation = card["evaluation"] if isinstance(card.get("evaluation"), dict) else {}

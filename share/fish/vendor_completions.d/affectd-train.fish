@@ -50,7 +50,7 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report keys sign archive
+set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive
 set -g _shtab_affectd_train_opts_with_value --address --also --cache --corpora --corpus --data --evaluation --every --fleet --folds --hold-out --html --key --labels --model --out --protocol --recipe --sequence --set --start --teacher --url --work --workers
 
 complete -c affectd-train -e
@@ -159,6 +159,12 @@ complete -c affectd-train -n '_shtab_affectd_train_using report' -l evaluation -
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'for the page: folder of corpora, for examples of those that the model was trained on'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using report; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a personalize -d 'fit the last layer of a model file to one person or place'
+complete -c affectd-train -n '_shtab_affectd_train_using personalize' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using personalize' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file to start from (models/affectd.tflite)'
+complete -c affectd-train -n '_shtab_affectd_train_using personalize' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the new model file'
+complete -c affectd-train -n '_shtab_affectd_train_using personalize' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
+complete -c affectd-train -n '_shtab_affectd_train_using personalize; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'five recordings or more of each label'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a keys -d 'make a pair of keys: a private one to sign with, a public one for the devices'
 complete -c affectd-train -n '_shtab_affectd_train_using keys' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using keys; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the private key, which stays where models are signed'

@@ -50,8 +50,8 @@ function _shtab_affectd_using
   test "$_shtab_affectd_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_commands run watch classify timeline record model baseline config doctor bench devices forget
-set -g _shtab_affectd_opts_with_value --began --compare --config --format --hours --label --model --period --seconds --source --speech --threads --token-file --trace --url
+set -g _shtab_affectd_commands run watch classify timeline record model baseline personalize config doctor bench devices forget
+set -g _shtab_affectd_opts_with_value --began --compare --config --format --hours --label --model --out --period --seconds --source --speech --threads --token-file --trace --url
 
 complete -c affectd -e
 complete -c affectd -f
@@ -111,6 +111,11 @@ complete -c affectd -n '_shtab_affectd_using baseline' -l model -xka "(__fish_co
 complete -c affectd -n '_shtab_affectd_using baseline' -l json -d 'as one JSON object'
 complete -c affectd -n '_shtab_affectd_using baseline' -l reset -d 'forget it'
 complete -c affectd -n '_shtab_affectd_using baseline' -l enroll -d 'learn from a minute of ordinary speech, or a file of it'
+complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a personalize -d 'fit a model file to one person or place'
+complete -c affectd -n '_shtab_affectd_using personalize' -s h -l help -d 'show this help message and exit'
+complete -c affectd -n '_shtab_affectd_using personalize' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'settings (default: /etc/affectd/affectd.toml if it exists)'
+complete -c affectd -n '_shtab_affectd_using personalize' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the one that came with affectd)'
+complete -c affectd -n '_shtab_affectd_using personalize' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the new model file'
 complete -c affectd -n '_shtab_affectd_using; and test $_shtab_affectd_npos -eq 0' -a config -d 'print every setting and where it came from'
 complete -c affectd -n '_shtab_affectd_using config' -s h -l help -d 'show this help message and exit'
 complete -c affectd -n '_shtab_affectd_using config' -l source -xka "(__fish_complete_path (commandline -ct))" -d 'microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM'

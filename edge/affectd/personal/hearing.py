@@ -1,0 +1,89 @@
+"""What the network makes of recordings: embeddings of the contexts that ``affectd classify`` would hear in each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from affectd.arrays import Array, Float32
+from affectd.config.sections import Config
+from affectd.errors import ModelFileError
+from affectd.personal.last_layer import without_last_layer
+from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.head import BaselineSpec, Head
+from affectd.recognition.model_file import ModelFile
+from affectd.recognition.recording import classify_recording
+
+FIXED = BaselineSpec(
+    prior_seconds=1e6,
+    half_life_hours=72.0,
+    utterance_seconds=6.0,
+    least_seconds=1.0,
+    least_speech_ratio=0.2,
+    near_distance=1.5,
+    far_distance=4.0,
+)
+"""A baseline that stays where it is: of a network that was not trained to have one that moves."""
+
+
+def with_float_head(model: ModelFile) -> ModelFile:
+    """Return a model of format 2 that answers as this one: the last layer of the network becomes its head.
+
+    Logits are not rounded to int8 any more, so they differ by half a step of that at most. A model of format 2 stays
+    as it is.
+
+    Raises
+    ------
+    ModelFileError
+        The last layer is not a dense one.
+    """
+    if model.head is not None:
+        return model
+    tflite, weights, bias = without_last_layer(model.tflite)
+    original = Classifier(model)
+    zeros = np.zeros(len(weights), np.float32)
+    head = Head(
+        weights=weights.astype(np.float32),
+        bias=bias.astype(np.float32),
+        baseline=zeros,
+        spread=zeros + 1,
+        spec=FIXED,
+    )
+    blank: dict[str, Array] = {"output": np.zeros(len(weights), np.int8), "logits": np.zeros(len(bias), np.float32)}
+    changed = with_golden(dataclasses.replace(model, tflite=tflite, head=head, golden=model.golden | blank))
+    before, now = original.dequantize(model.golden["output"]), changed.golden["logits"]
+    step = original.dequantize(np.array([1], np.int8)) - original.dequantize(np.array([0], np.int8))
+    if not np.abs(now - before).max() <= step:
+        raise ModelFileError("tflite: its last layer, computed apart, gives other answers than the network")
+    return changed
+
+
+def with_golden(model: ModelFile) -> ModelFile:
+    """Return a model whose golden vectors are made again from its clip, by the interpreter at hand."""
+    return dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], Classifier(model)))
+
+
+def embeddings_of(blocks: Iterable[Float32], classifier: Classifier, config: Config) -> Float32:
+    """Return the embedding of every context of a recording, ``(n_contexts, n_embedding)``; none without speech.
+
+    Blocks may be of any length, at the model's sample rate.
+    """
+    ears = _Ears(classifier)
+    classify_recording(blocks, ears, config)
+    return np.stack(ears.heard) if ears.heard else np.empty((0, classifier.model.n_outputs), np.float32)
+
+
+class _Ears:
+    """A `Network` that keeps the embeddings of what it is given."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.model = classifier.model
+        self._classifier = classifier
+        self._nothing = np.zeros(len(self.model.labels), np.float32)
+        self.heard: list[Float32] = []
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        self.heard.append(self._classifier.embed(cepstra))
+        return self._nothing

@@ -1,0 +1,283 @@
+"""A model file for one person or place: from labeled recordings to the new file, or to why there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from affectd.arrays import Array, Float32, Float64
+from affectd.config.sections import Config
+from affectd.errors import AffectdError, DataError, ModelFileError, UsageError
+from affectd.folders import Skipped
+from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, learn, mean_probabilities
+from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_golden
+from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.head import Head
+from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
+from affectd.stdio import printable
+
+FEWEST_CLIPS = 5
+"""Recordings that every label needs."""
+MOST_LABELS = 16
+KEY = "personal"
+"""What the card of such a file has, and that of no other."""
+
+_MARGIN = 2.0  # standard errors
+_LEAST_PROBABILITY = 1e-3  # one clip that was answered to with certainty, and wrongly, is not to decide alone
+
+
+class Labeled(NamedTuple):
+    """A recording, and how its speaker sounds in it."""
+
+    path: Path
+    label: str
+
+
+class Personal(NamedTuple):
+    """What was fitted; `figures` is what the card says of it."""
+
+    model: ModelFile
+    figures: dict[str, Any]
+
+    def lines(self, out: Path) -> tuple[str, str]:
+        """Return what is to be said of the file `out`."""
+        counts = ", ".join(f"{label} {n}" for label, n in self.figures["clips"].items())
+        found = self.figures["cross_validation"]
+        return (
+            f"{printable(str(out))}: {out.stat().st_size / 1000:.0f} kB,"
+            f" fitted on {found['clips']} recordings ({counts})",
+            f"right in cross-validation: {_right(found)}",
+        )
+
+
+def check_place(out: Path, model_path: Path) -> None:
+    """Check that the new file may be written.
+
+    Raises
+    ------
+    UsageError
+        Its folder is not there, or a file is that no `personalize` made, or that is the model itself.
+    """
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is not a folder; make it first, or choose another")
+    if not os.path.lexists(out):
+        return
+    try:
+        is_ours = out.is_file() and not out.samefile(model_path) and KEY in read_model(out).card
+    except (ModelFileError, OSError):
+        is_ours = False
+    if not is_ours:
+        raise UsageError(f"{out} is there and was not made from this model by personalize: choose another name")
+
+
+def personalize(
+    base: ModelFile,
+    recordings: Sequence[Labeled],
+    sound_of: Callable[[int], Iterable[Float32]],
+    config: Config,
+    skip: Callable[[Skipped], None],
+) -> Personal:
+    """Fit the head of a model again on recordings; the network stays as it is.
+
+    The new model has the labels of the recordings alone, in the order of the old one, new ones last.
+
+    Parameters
+    ----------
+    recordings
+        In an order that depends on nothing else: it decides which are judged together.
+    sound_of
+        Returns the samples of the recording of this number, ``(n,)`` float32 of any n at the rate of the model.
+    config
+        ``[gate]`` and ``[model] stride_frames`` are used, as by ``affectd classify``.
+    skip
+        Is told of each recording that is left out: damaged, without speech, or heard before.
+
+    Raises
+    ------
+    DataError
+        There are too few recordings or labels, or it does not help.
+    ModelFileError
+        The last layer of the network is none that can be fitted.
+    """
+    labels = labels_of(base, [recording.label for recording in recordings])
+    model = with_float_head(base)
+    classifier = Classifier(model)
+    heard, truth = _hear(classifier, recordings, sound_of, config, skip)
+    labels_of(base, truth)
+    numbers = np.array([labels.index(label) for label in truth])
+    old = old_weights(model, labels)
+    chosen = choose(heard, numbers, old)
+    judged = judge(model, labels, heard, numbers, chosen)
+    layer = learn(heard, numbers, old, chosen.strength)
+    figures = {
+        "model": model_id(base),
+        "clips": dict(zip(labels, np.bincount(numbers).tolist(), strict=True)),
+        "contexts": sum(map(len, heard)),
+        "strength": chosen.strength,
+        "cross_validation": judged,
+    }
+    return Personal(_changed(model, labels, layer, figures), figures)
+
+
+def write(out: Path, personal: Personal) -> None:
+    """Write the new file, whole or not at all, after its self-test."""
+    self_test(personal.model, Classifier(personal.model))
+    write_model(out, personal.model)
+
+
+def labels_of(base: ModelFile, found: Iterable[str]) -> tuple[str, ...]:
+    """Return the labels of recordings in the order of the model, new ones last.
+
+    Raises
+    ------
+    DataError
+        They are too few or too many, one has too few recordings, or is no name for a label.
+    """
+    counts = Counter(found)
+    labels = tuple(label for label in base.labels if label in counts) + tuple(sorted(counts.keys() - {*base.labels}))
+    if len(labels) < 2:
+        raise DataError(
+            f"{f'All recordings are {labels[0]}' if labels else 'There is no recording with a label'}: two labels or"
+            f" more are needed, and {FEWEST_CLIPS} recordings or more of each."
+        )
+    if len(labels) > MOST_LABELS:
+        raise DataError(f"{len(labels)} labels, such as {labels[-1]}: at most {MOST_LABELS}.")
+    for label in labels:
+        if counts[label] < FEWEST_CLIPS:
+            plural = "" if counts[label] == 1 else "s"
+            raise DataError(
+                f"{label} has {counts[label]} recording{plural} with speech: {FEWEST_CLIPS} or more of each label are"
+                " needed."
+            )
+        if label == "uncertain":
+            raise DataError("uncertain is what affectd says instead of a label: choose another word.")
+    return labels
+
+
+def _hear(
+    classifier: Classifier,
+    recordings: Sequence[Labeled],
+    sound_of: Callable[[int], Iterable[Float32]],
+    config: Config,
+    skip: Callable[[Skipped], None],
+) -> tuple[list[Float32], list[str]]:
+    heard: dict[bytes, tuple[Float32, Labeled]] = {}
+    for number, recording in enumerate(recordings):
+        try:
+            embeddings = embeddings_of(sound_of(number), classifier, config)
+        except AffectdError as error:
+            skip(Skipped(recording.path, str(error).removeprefix(f"{recording.path}: ")))
+            continue
+        if not len(embeddings):
+            skip(Skipped(recording.path, "no speech is heard in it"))
+        elif (key := embeddings.tobytes()) in heard:
+            skip(Skipped(recording.path, f"the same recording as {heard[key][1].path.name}"))
+        else:
+            heard[key] = embeddings, recording
+    return [embeddings for embeddings, _ in heard.values()], [recording.label for _, recording in heard.values()]
+
+
+def old_weights(model: ModelFile, labels: Sequence[str]) -> Float64:
+    """Return the weights of the head for these labels at temperature 1, zero for new ones."""
+    assert model.head is not None
+    columns = [
+        model.head.weights[:, model.labels.index(label)].astype(np.float64) / model.temperature
+        if label in model.labels
+        else np.zeros(model.head.n_embedding)
+        for label in labels
+    ]
+    return np.stack(columns, 1)
+
+
+def judge(
+    model: ModelFile, labels: Sequence[str], heard: Sequence[Float32], truth: Array, chosen: Chosen
+) -> dict[str, Any]:
+    """Compare what cross-validation answered with what the old head answers, and return the figures.
+
+    Raises
+    ------
+    DataError
+        It does not help: not more are right, or what they are is not clearly more probable than before.
+    """
+    before, of_these = answers_before(model, labels, heard)
+    given = {
+        "right": chosen.answers.argmax(1) == truth,
+        "right_before": np.array(before) == np.array(labels)[truth],
+        "right_before_of_these_labels": of_these.argmax(1) == truth,
+    }
+    right = {name: int(np.count_nonzero(hits)) for name, hits in given.items()}
+    rows = np.arange(len(truth))
+    surer, sure = (np.log(np.maximum(p[rows, truth], _LEAST_PROBABILITY)) for p in (chosen.answers, of_these))
+    gain = surer - sure
+    error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    judged = {
+        "folds": N_FOLDS,
+        "clips": len(truth),
+        **right,
+        **{f"unweighted{name.removeprefix('right')}": _unweighted(hits, truth) for name, hits in given.items()},
+        "gain": round(float(gain.mean()), 4),
+        "gain_error": round(error, 4),
+    }
+    most_before = max(right["right_before"], right["right_before_of_these_labels"])
+    if right["right"] > most_before and gain.mean() > _MARGIN * error:
+        return judged
+    raise DataError(
+        f"Nothing was written: it would not clearly help. Right in cross-validation: {_right(judged)}. More recordings"
+        " of each label may help."
+    )
+
+
+def _right(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['right']} of {found['clips']}; with the model as it is {found['right_before']}, asked for these labels"
+        f" alone {found['right_before_of_these_labels']}"
+    )
+
+
+def _unweighted(hits: Array, truth: Array) -> float:
+    return round(float(np.mean([hits[truth == label].mean() for label in np.unique(truth)])), 4)
+
+
+def answers_before(model: ModelFile, labels: Sequence[str], heard: Sequence[Float32]) -> tuple[list[str], Float64]:
+    """Return the label that the old head gives to each clip, and its probabilities ``(n, n_labels)`` of these alone."""
+    head = model.head
+    assert head is not None
+    known = [label for label in labels if label in model.labels]
+    columns, places = [model.labels.index(label) for label in known], [labels.index(label) for label in known]
+    best, of_these = [], np.zeros((len(heard), len(labels)))
+    for row, contexts in zip(of_these, heard, strict=True):
+        centered = contexts.astype(np.float64) - head.baseline
+        logits = (centered @ head.weights + head.bias) / model.temperature
+        best.append(model.labels[int(mean_probabilities(logits).argmax())])
+        if known:
+            row[places] = mean_probabilities(logits[:, columns])
+    return best, of_these
+
+
+def _changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, figures: dict[str, Any]) -> ModelFile:
+    """Return the model with another head; of its card what was measured of the old one is left out."""
+    assert model.head is not None
+    head = Head(
+        weights=layer.weights.astype(np.float32),
+        bias=layer.bias.astype(np.float32),
+        baseline=layer.mean.astype(np.float32),
+        # Distances stay those of the training where it is known.
+        spread=layer.spread.astype(np.float32) if model.head.spec == FIXED else model.head.spread,
+        spec=model.head.spec,
+    )
+    kept = {key: value for key, value in model.card.items() if key not in ("evaluation", "measured")}
+    changed = dataclasses.replace(
+        model,
+        labels=labels,
+        temperature=1.0,
+        head=head,
+        card=kept | {KEY: figures},
+        golden=model.golden | {"logits": np.zeros(len(labels), np.float32)},
+    )
+    return with_golden(changed)

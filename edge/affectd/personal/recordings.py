@@ -1,0 +1,62 @@
+"""Labeled recordings in a folder, as ``affectd record --label`` makes them: what the device finds there."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+from affectd.errors import NoInputError
+from affectd.files import read_file
+from affectd.folders import Skipped, walk
+from affectd.personal.personalize import Labeled
+from affectd.recognition.checks import is_line
+
+_SUFFIXES = (".wav", ".wave")
+_MOST_BYTES = 65536
+_MOST_LETTERS = 64
+
+
+def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled], list[Skipped]]:
+    """List the WAV files in a folder that have a label, by name, and what is left out.
+
+    The label stands in the file that ``affectd record --label`` wrote beside the recording, else it is the name of the
+    folder in `folder` that the recording lies in. `known` are the labels of the model, whose case does not matter.
+
+    Raises
+    ------
+    NoInputError
+        It is no folder, or there is none.
+    """
+    if not folder.is_dir():
+        raise NoInputError(f"{folder} is not a folder of recordings.")
+    found, skipped = walk(folder)
+    labeled = []
+    for path in found:
+        if path.suffix.lower() not in _SUFFIXES:
+            if path.suffix.lower() != ".json":
+                skipped.append(Skipped(path, "not a WAV file"))
+        elif label := written_label(path) or (path.parent.name if path.parent != folder else ""):
+            labeled.append(Labeled(path, _as_known(label, known)))
+        else:
+            skipped.append(Skipped(path, "without a label: neither beside it, nor as the name of its folder"))
+    if not labeled:
+        raise NoInputError(
+            f"{folder} holds no labeled recording: affectd record --label makes some, or folders named by label."
+        )
+    return labeled, skipped
+
+
+def written_label(path: Path) -> str:
+    """Return the label in the file beside a recording, or nothing."""
+    try:
+        about = json.loads(read_file(path.with_suffix(".json"), _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    label = about.get("label") if isinstance(about, dict) else None
+    return label if isinstance(label, str) and is_line(label) and len(label) <= _MOST_LETTERS else ""
+
+
+def _as_known(label: str, known: tuple[str, ...]) -> str:
+    plain = unicodedata.normalize("NFC", " ".join(label.split()))
+    return next((name for name in known if name.casefold() == plain.casefold()), plain)
