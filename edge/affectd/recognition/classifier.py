@@ -24,6 +24,7 @@ RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtim
 # Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
 STEPS_LIMIT = 1
+EMBEDDING_LIMIT = 8  # many numbers, of finer steps: between our two interpreters one of 208 is 4 away
 # The head is computed in float64.
 LOGITS_LIMIT = 1e-3
 _MOST_MESSAGE = 300
@@ -234,7 +235,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     Raises
     ------
     ModelFileError
-        A difference above `CEPSTRA_LIMIT`, `STEPS_LIMIT` or `LOGITS_LIMIT`; the message names the golden vector.
+        A difference above these ``_LIMIT``; the message names the golden vector.
 
     Examples
     --------
@@ -248,7 +249,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     stages = [
         ("cepstra_difference", "cepstra", CEPSTRA_LIMIT),
         ("input_steps", "input", STEPS_LIMIT),
-        ("output_steps", "output", STEPS_LIMIT),
+        ("output_steps", "output", STEPS_LIMIT if model.head is None else EMBEDDING_LIMIT),
     ]
     if model.head is not None:
         here["logits"] = _golden_logits(golden["output"], classifier, model.head)

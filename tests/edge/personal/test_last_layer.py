@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from affectd.errors import ModelFileError
 from affectd.personal import last_layer
 from affectd.personal.hearing import with_float_head
 from affectd.personal.last_layer import without_last_layer
-from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.classifier import EMBEDDING_LIMIT, Classifier, self_test
 from affectd.recognition.model_file import find_model, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from documents import REPOSITORY
@@ -121,3 +122,19 @@ def test_another_last_layer_is_refused_by_name() -> None:
             data[place] = 25  # a softmax
     with pytest.raises(ModelFileError, match="expected a network that ends in an int8 dense layer, found another last"):
         without_last_layer(bytes(data))
+
+
+def test_the_self_test_knows_how_far_interpreters_differ_in_an_embedding() -> None:
+    model = with_float_head(read_model(find_model()))
+    assert model.head is not None
+    classifier = Classifier(model)
+    for steps, is_near in ((EMBEDDING_LIMIT, True), (EMBEDDING_LIMIT + 1, False)):
+        output = model.golden["output"].copy()
+        output[int(output.argmin())] += steps
+        logits = model.head.logits(classifier.dequantize(output), model.head.baseline)
+        moved = dataclasses.replace(model, golden=model.golden | {"output": output, "logits": logits})
+        if is_near:
+            assert self_test(moved, classifier)["output_steps"] == steps
+        else:
+            with pytest.raises(ModelFileError, match=r"golden\.output: expected within 8"):
+                self_test(moved, classifier)
