@@ -6,6 +6,8 @@ speaks is known from a table alone.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections import Counter, defaultdict
@@ -20,7 +22,7 @@ from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora
 from affectd_train.data.everyday_speech import SOURCES
 from affectd_train.data.label_tables import TABLE, Form, read_tables
-from affectd_train.data.labels import CORPORA
+from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.recordings import Header, find_damage, read_header
 from affectd_train.data.words import Words, read_words
 from affectd_train.files import say
@@ -119,6 +121,16 @@ def what_is_lacking(clips: Sequence[Clip]) -> Iterator[str]:
     for label, n in sorted(n_clips.items()):
         if n < FEWEST_CLIPS:
             yield f"{label} has {n} clip{'s' * (n > 1)}: training needs {FEWEST_CLIPS} or more of every label"
+
+
+def description(clips: Sequence[Clip]) -> dict[str, object]:
+    """Describe recordings of one's own, whose labels, speakers and parts may be corrected, unlike those of a corpus."""
+    mine = sorted(clip for clip in clips if clip.corpus not in CORPORA)
+    if not mine:
+        return {}
+    table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
+    digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()[:16]
+    return {"labels": in_order(clip.emotion for clip in mine), "table of labels": digest}
 
 
 def _read_folders(

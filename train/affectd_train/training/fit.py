@@ -25,7 +25,8 @@ from affectd.arrays import Float32
 from affectd.errors import UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
-from affectd_train.data.labels import CORPORA, in_order
+from affectd_train.data.labels import CORPORA
+from affectd_train.data.own import description
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import write_json, written_whole
 from affectd_train.folders import named_contents
@@ -179,7 +180,7 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
-    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | _of_own(clips)
+    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips)
     asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
@@ -192,16 +193,6 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
                 raise UsageError(f"{out} holds a run with {change}: choose another folder, or remove this one")
     out.mkdir(parents=True, exist_ok=True)
     write_json(note, asked)
-
-
-def _of_own(clips: Sequence[Clip]) -> dict[str, object]:
-    """Describe recordings of one's own, whose labels, speakers and parts may be corrected, unlike those of a corpus."""
-    mine = sorted(clip for clip in clips if clip.corpus not in CORPORA)
-    if not mine:
-        return {}
-    table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
-    digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()[:16]
-    return {"labels": in_order(clip.emotion for clip in mine), "table of labels": digest}
 
 
 def batches_of(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from affectd_train.backend import keras, layers, ops
 
 CHANNELS = (80, 88, 104)
@@ -15,6 +17,8 @@ CHANNELS = (80, 88, 104)
 
 DILATIONS = (2, 4)
 """Of the convolutions at the end: every step of the last one sees 1 s."""
+
+FEWEST_OUTPUTS = 4
 
 FRAMES_PER_STEP = 4
 """Two convolutions have a stride of 2."""
@@ -79,8 +83,19 @@ def build_network(
 
 
 def deployed(network: keras.Model) -> keras.Model:
-    """Return the part of a trained network that gives the logits."""
-    return keras.Model(network.input, network.get_layer("logits").output)
+    """Return the part of a trained network that gives the logits.
+
+    Of fewer than `FEWEST_OUTPUTS` labels the last layer gives every logit twice, and their mean is taken: a runtime
+    for 32-bit ARM crashes on int8 layers with fewer outputs (see docs/architecture.md). It is the same function.
+    """
+    logits = network.get_layer("logits")
+    is_last = "embedding" not in [layer.name for layer in network.layers]  # else the device computes it, in float
+    if logits.units >= FEWEST_OUTPUTS or not is_last:
+        return keras.Model(network.input, logits.output)
+    twice = layers.Dense(2 * logits.units, name="logits_twice")
+    both = layers.Reshape((2, logits.units))(twice(logits.input))
+    twice.set_weights([np.concatenate([weights, weights], axis=-1) for weights in logits.get_weights()])
+    return keras.Model(network.input, layers.GlobalAveragePooling1D(name="logits")(both))
 
 
 def loss(
