@@ -17,7 +17,7 @@ from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result, printable
-from affectd_train.arguments import add_evaluation, add_pictures, add_result, add_training
+from affectd_train.arguments import add_evaluation, add_import, add_pictures, add_result, add_training
 from affectd_train.data.labels import CORPORA
 from affectd_train.home import home
 
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "explore": _explore,
         "pack": _pack,
         "report": _report,
+        "import": _import,
     }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluation(command)
     add_pictures(command)
     add_result(command)
+    add_import(command)
     return parser
 
 
@@ -267,6 +269,13 @@ def _report(options: argparse.Namespace) -> str:
     out = options.out or (None if options.html else Path("models/README.md"))
     pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
     return _names(*pages)
+
+
+def _import(options: argparse.Namespace) -> str:
+    from affectd_train.foreign.asked import asked
+    from affectd_train.foreign.importing import import_network
+
+    return import_network(asked(options))
 
 
 if __name__ == "__main__":
