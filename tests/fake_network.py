@@ -21,6 +21,8 @@ class FakeNetwork:
             labels=LABELS,
             thresholds={"uncertain": 0.3},
             tflite=b"fake",
+            layout=None,
+            hearing=None,
         )
         self.calls: list[np.ndarray] = []
         self._script = script or "c"

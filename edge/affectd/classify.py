@@ -85,7 +85,7 @@ def classify(recordings: Recordings, config: Config, *, together: bool, begin: C
             sound.again()
         for path in recordings.paths:
             try:
-                found = classify_recording(sound.of(path), network, config)
+                found = classify_recording(sound.of(path), network, config, path)
             except AffectdError as error:
                 progress.clear()
                 print_error("affectd", str(error))

@@ -82,7 +82,7 @@ def run(
     first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
 
     mfcc = Mfcc(spec)
-    context = CepstralContext(model.n_frames, mfcc)
+    context = _context(model, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
     events = events or EventMaker(config.device.id, model)
     gate, preroll, smoother = _thresholds(config, model)
@@ -139,6 +139,14 @@ def run(
             utterance = None
             gate, preroll, smoother = _thresholds(changed, model)
     end()
+
+
+def _context(model: ModelFile, mfcc: Mfcc) -> CepstralContext:
+    if model.hearing is None:
+        return CepstralContext(model.n_frames, mfcc)
+    from affectd.recognition.whole import UtteranceContext  # only for a file that hears in this way
+
+    return UtteranceContext(model, mfcc)
 
 
 def _thresholds(config: Config, model: ModelFile) -> tuple[Gate, int, Smoother]:

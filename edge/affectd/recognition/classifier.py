@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +13,7 @@ from affectd.config.sections import ModelConfig
 from affectd.errors import ModelFileError, UnavailableError
 from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
-from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
+from affectd.recognition.model_file import ModelFile, find_model, read_model
 from affectd.stdio import quiet
 
 if TYPE_CHECKING:
@@ -91,10 +89,9 @@ class Classifier:
             is_missing = said.count("not installed") == len(names)
             mend = "; pip install 'affectd[interpreter]' brings one" if is_missing else ""
             raise UnavailableError(f"no TFLite interpreter can run this model ({said}){mend}")
-        n_frames, n_columns, n_outputs = model.n_frames, model.spec.n_columns, model.n_outputs
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self._input, self._input_scale = _tensor("input", inputs, (1, n_frames, n_columns))
-        self._output, self._output_scale = _tensor("output", outputs, (1, n_outputs))
+        self._input, self._input_scale = _tensor("input", inputs, model.input_shape)
+        self._output, self._output_scale = _tensor("output", outputs, (1, model.n_outputs))
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_columns), all float32.
@@ -127,15 +124,18 @@ class Classifier:
         return self.dequantize(self.invoke(self.quantize(cepstra)))
 
     def quantize(self, cepstra: Float32) -> Int8:
-        """Return cepstra (n_frames, n_columns) float32 as the network's int8 input of the same shape."""
-        return quantize((cepstra - self.model.mean) / self.model.std, *self._input_scale)
+        """Return cepstra (n_frames, n_columns) float32 as the network's int8 input, ``ModelFile.input_shape[1:]``."""
+        layout, mean, std = self.model.layout, self.model.mean, self.model.std
+        if layout is None:
+            return quantize((cepstra - mean) / std, *self._input_scale)
+        return layout.arranged(quantize((layout.pooled(cepstra) - mean) / std, *self._input_scale))
 
     def dequantize(self, output: Int8) -> Float32:
         """Return the network's int8 output as real numbers, float32 of the same shape."""
         return dequantize(output, *self._output_scale)
 
     def invoke(self, quantized: Int8) -> Int8:
-        """Run the network alone: int8 (n_frames, n_columns) in, int8 (n_outputs,) out."""
+        """Run the network alone: int8 of ``ModelFile.input_shape[1:]`` in, int8 (n_outputs,) out."""
         # set_tensor takes half the time of a view through tensor().
         self._interpreter.set_tensor(self._input, quantized[np.newaxis])
         self._interpreter.invoke()
@@ -192,18 +192,29 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     """Return the output of every stage for one clip, as in `ModelFile.golden`.
 
     The clip, ``(n,)`` int16 at the model's sample rate, is taken as one utterance: of a longer one the last n_frames
-    are used, a shorter one is padded in front.
+    are used, a shorter one is padded in front. With a `Hearing` it is a recording.
     """
     model = classifier.model
-    mfcc = Mfcc(model.spec)
-    bands = mfcc.bands(mfcc.frames(samples.astype(np.float32) / np.float32(32768)))
-    context = Context(model.n_frames, bands.shape[1], mfcc.fill)
-    context.push(bands)
-    cepstra = mfcc.cepstra(context.view())
+    cepstra = _heard(samples.astype(np.float32) / np.float32(32768), model)
     quantized = classifier.quantize(cepstra)
     output = classifier.invoke(quantized)
     golden: dict[str, Array] = {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
     return golden if model.head is None else {**golden, "logits": _golden_logits(output, classifier, model.head)}
+
+
+def _heard(samples: Float32, model: ModelFile) -> Float32:
+    mfcc = Mfcc(model.spec)
+    if model.hearing is not None:
+        from affectd.recognition.whole import hear, row_of_mean
+
+        cepstra = hear(samples, mfcc, model.hearing, model.n_frames, row_of_mean(model))
+        if cepstra is None:
+            raise ModelFileError("golden.samples: expected a clip of which something can be heard, found none")
+        return cepstra
+    bands = mfcc.bands(mfcc.frames(samples))
+    context = Context(model.n_frames, bands.shape[1], mfcc.fill)
+    context.push(bands)
+    return mfcc.cepstra(context.view())
 
 
 def _golden_logits(output: Int8, classifier: Classifier, head: Head) -> Float32:
@@ -244,6 +255,8 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     differences = {}
     for key, field, limit in stages:
+        if here[field].shape != golden[field].shape:
+            raise ModelFileError(f"golden.{field}: expected {here[field].shape}, found {golden[field].shape}")
         # float64: the difference of two int8 may not fit an int8.
         difference = float(np.abs(here[field].astype(np.float64) - golden[field]).max())
         # Not "difference > limit", which is false for NaN.
@@ -326,24 +339,3 @@ def load_classifier(config: ModelConfig, threads: int = 1) -> Classifier:
         return Classifier(model, threads=threads)
     except ModelFileError as error:
         raise ModelFileError(f"model file {path}: {error}") from error
-
-
-def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
-    """Describe a model file and the interpreter that runs it."""
-    model = classifier.model
-    description = {
-        "path": str(path),
-        "model": model_id(model),
-        "bytes": path.stat().st_size,
-        "labels": list(model.labels),
-        "input": [1, model.n_frames, model.spec.n_columns],
-        "output": [1, model.n_outputs],
-        "temperature": model.temperature,
-        "thresholds": model.thresholds,
-        "features": model.spec.to_dict(),
-        "runtime": f"{classifier.runtime_name} {classifier.runtime_version}",
-        "card": model.card,
-    }
-    if model.spec.n_columns != model.spec.n_mfcc:
-        description["columns"] = model.spec.columns
-    return description if model.head is None else description | {"baseline": asdict(model.head.spec)}

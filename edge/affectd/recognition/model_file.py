@@ -1,13 +1,14 @@
 """The model file: a ``.tflite`` with a zip appended that holds everything else the device needs.
 
 By TFLite's convention for associated files, the interpreter ignores the zip. In format 1 the network gives logits, in
-format 2 an embedding, which a `Head` turns into logits.
+format 2 an embedding, which a `Head` turns into logits. Format 3 is of a network that hears in its own way
+(`affectd.recognition.hearing`), with or without a head; which format a file has follows from what is in it.
 
 =============== ==========================================================================
-``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; in format 2
-                also how the baseline learns
+``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; with a head
+                also how the baseline learns; in format 3 also layout and hearing
 ``labels.txt``  the labels again, one per line, for generic TFLite tools
-``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; in format 2 also its
+``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; with a head also its
                 logits, and the arrays of the head
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
@@ -33,37 +34,20 @@ from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
-from affectd.recognition.checks import (
-    LEAST,
-    MOST,
-    Checks,
-    check_keys,
-    describe,
-    is_array,
-    is_count,
-    is_json,
-    is_line,
-    is_number,
-    parse,
-    require,
-)
+from affectd.recognition.checks import check_keys, describe, is_number, parse, require
+from affectd.recognition.model_checks import GOLDEN_KEYS, golden_checks, model_checks
 
 if TYPE_CHECKING:
     from affectd.recognition.head import Head
+    from affectd.recognition.hearing import Hearing, InputLayout
 
-FORMATS = (1, 2)
+FORMATS = (1, 2, 3)
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
-_GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
 _DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
 _DIGEST_LENGTH = 64
 # A file that says more is refused before it is held in memory; the largest networks for such boards have a few MB.
 _MOST_FILE_BYTES = 64_000_000
 _MOST_BYTES = {"spec.json": 1_000_000, "labels.txt": 100_000, "golden.npz": 16_000_000, "card.json": 1_000_000}
-_MOST_FRAMES = 4096
-_MOST_LABELS = 1000
-_MOST_LETTERS = 100
-_MOST_GOLDEN_FRAMES = 10_000
-_MOST_DEPTH = 32
 _MEMBERS = tuple(_MOST_BYTES)
 
 
@@ -77,8 +61,8 @@ class ModelFile:
         The front end the network was trained on.
     n_frames : int
         Frames of cepstra in the input of the network.
-    mean, std : (n_columns,) float32
-        Normalization: the network's input is ``(cepstra - mean) / std``.
+    mean, std : (n_values,) float32
+        Normalization: the network's input is ``(cepstra - mean) / std``; n_values is n_columns without a layout.
     labels : tuple of str
         Class names in the order of the network's output.
     temperature : float
@@ -86,15 +70,17 @@ class ModelFile:
     thresholds : dict of str to float
         Probabilities from 0 to 1; ``"uncertain"`` is the one below which no label is named.
     golden : dict of str to ndarray
-        ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_columns) float32; ``input`` (n_frames, n_columns)
-        int8; ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the baseline is the
-        head's own.
+        ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_columns) float32; ``input`` int8 of
+        ``input_shape[1:]``; ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the
+        baseline is the head's own. With a hearing that fills nothing, there are as many cepstra as the clip has.
     card : dict
         Data and terms, split, metrics, training revision; JSON values only.
     tflite : bytes
         The network alone.
     head : Head, optional
         What turns the embedding into logits, in format 2; without one the network gives logits itself.
+    layout, hearing : InputLayout, Hearing, optional
+        How a network trained elsewhere hears, in format 3; without them as affectd's own.
 
     Raises
     ------
@@ -119,69 +105,22 @@ class ModelFile:
     card: dict[str, Any]
     tflite: bytes
     head: Head | None = None
+    layout: InputLayout | None = None
+    hearing: Hearing | None = None
 
     def __post_init__(self) -> None:
-        require(self._checks())
-        require(self._golden_checks())
+        require(model_checks(self))
+        require(golden_checks(self))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the network's input, whose first number is 1."""
+        return (1, self.n_frames, self.spec.n_columns) if self.layout is None else self.layout.shape
 
     @property
     def n_outputs(self) -> int:
         """How many numbers the network gives: one logit for each label, or the embedding."""
         return len(self.labels) if self.head is None else self.head.n_embedding
-
-    def _checks(self) -> Checks:
-        n_columns, labels, temperature = self.spec.n_columns, self.labels, self.temperature
-        yield "tflite", self.tflite[4:8] == b"TFL3", "a TFLite flatbuffer ('TFL3' at byte 4)", self.tflite[:8]
-        rate = self.spec.frame_rate
-        overlap = self.spec.window_length / self.spec.hop_length
-        yield "features.hop_length", overlap <= 64, "1/64 of window_length or more", self.spec.hop_length
-        yield "features.hop_length", 1 <= rate <= 1000, "1 to 1000 frames per second", rate
-        yield "n_frames", is_count(self.n_frames), "a whole number above 0", self.n_frames
-        yield "n_frames", self.n_frames <= _MOST_FRAMES, f"at most {_MOST_FRAMES}", self.n_frames
-        least = 1 if self.spec.deltas == "none" else self.spec.delta_width
-        yield "n_frames", self.n_frames >= least, f"at least features.delta_width, {least}", self.n_frames
-        for field, array in (("mean", self.mean), ("std", self.std)):
-            yield field, is_array(array, np.float32, n_columns), f"float32 ({n_columns},)", array
-            yield field, bool((np.abs(array) <= MOST).all()), f"finite numbers up to {MOST:g}", array.tolist()
-        smallest = float(self.std.min())
-        yield "std", smallest > 0, "numbers above 0", smallest
-        yield "std", smallest >= LEAST, f"numbers of at least {LEAST:g}", smallest
-        yield "labels", isinstance(labels, tuple) and labels != (), "at least one label", labels
-        yield "labels", len(labels) <= _MOST_LABELS, f"at most {_MOST_LABELS} labels", len(labels)
-        for label in labels:
-            yield "labels", is_line(label), "names of one line without spaces around them", label
-            yield "labels", len(label) <= _MOST_LETTERS, f"names of at most {_MOST_LETTERS} letters", label
-            yield "labels", labels.count(label) == 1, "each label once", label
-            yield "labels", label != "uncertain", "names other than what an event has instead of one", label
-        yield "temperature", is_number(temperature) and temperature > 0, "a number above 0", temperature
-        yield "temperature", 1e-6 <= temperature <= 1e6, "a number from 1e-06 to 1e+06", temperature
-        yield "thresholds", isinstance(self.thresholds, dict), "an object", self.thresholds
-        yield "thresholds", "uncertain" in self.thresholds, "the key 'uncertain'", sorted(self.thresholds)
-        for name, value in self.thresholds.items():
-            yield "thresholds", is_line(name) and len(name) <= _MOST_LETTERS, "names of one line", name
-            yield f"thresholds.{name}", is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
-        yield "card", isinstance(self.card, dict), "an object", self.card
-        yield "card", is_json(self.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", self.card
-        if self.head is not None:
-            yield from self.head.checks(len(labels))
-
-    def _golden_checks(self) -> Checks:
-        keys, expected_keys = sorted(self.golden), _GOLDEN_KEYS if self.head is None else (*_GOLDEN_KEYS, "logits")
-        yield "golden", keys == sorted(expected_keys), f"the arrays {', '.join(expected_keys)}", keys
-        samples, cepstra, quantized, output = (self.golden[key] for key in _GOLDEN_KEYS)
-        frames = (self.n_frames, self.spec.n_columns)
-        yield "golden.samples", is_array(samples, np.int16, samples.size or 1), "int16 (n,)", samples
-        n_golden = self.spec.count_frames(samples.size)
-        expected = f"at most {_MOST_GOLDEN_FRAMES} frames of sound"
-        yield "golden.samples", n_golden <= _MOST_GOLDEN_FRAMES, expected, n_golden
-        yield "golden.cepstra", is_array(cepstra, np.float32, *frames), f"float32 {frames}", cepstra
-        yield "golden.cepstra", bool(np.isfinite(cepstra).all()), "finite numbers", "NaN or infinity"
-        yield "golden.input", is_array(quantized, np.int8, *frames), f"int8 {frames}", quantized
-        yield "golden.output", is_array(output, np.int8, self.n_outputs), f"int8 ({self.n_outputs},)", output
-        if self.head is not None:
-            logits, n_labels = self.golden["logits"], len(self.labels)
-            yield "golden.logits", is_array(logits, np.float32, n_labels), f"float32 ({n_labels},)", logits
-            yield "golden.logits", bool(np.isfinite(logits).all()), "finite numbers", "NaN or infinity"
 
 
 def model_id(model: ModelFile) -> str:
@@ -261,7 +200,7 @@ def _encode(model: ModelFile) -> bytes:
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
     spec: dict[str, Any] = {
-        "format": 1 if model.head is None else 2,
+        "format": 3 if model.layout or model.hearing else 1 if model.head is None else 2,
         "features": model.spec.to_dict(),
         "n_frames": model.n_frames,
         "mean": model.mean.tolist(),
@@ -270,10 +209,12 @@ def _encode(model: ModelFile) -> bytes:
         "temperature": model.temperature,
         "thresholds": model.thresholds,
     }
-    arrays = {key: model.golden[key] for key in _GOLDEN_KEYS}
+    arrays = {key: model.golden[key] for key in GOLDEN_KEYS}
     if model.head is not None:
         spec["baseline"] = asdict(model.head.spec)
         arrays |= {"logits": model.golden["logits"], **model.head.arrays()}
+    if spec["format"] == 3:
+        spec |= {"layout": model.layout and asdict(model.layout), "hearing": model.hearing and asdict(model.hearing)}
     members = {
         "spec.json": _json("spec.json", spec),
         "labels.txt": _labels_text(model.labels),
@@ -299,10 +240,13 @@ def _decode(data: bytes) -> ModelFile:
         raise ModelFileError(f"spec.json: expected an object, found {describe(spec)}")
     # The version first, because a later format may differ in everything else.
     if type(spec.get("format")) is not int or spec["format"] not in FORMATS:
-        known = " or ".join(map(str, FORMATS))
+        *others, last = FORMATS
+        known = f"{', '.join(map(str, others))} or {last}"
         raise ModelFileError(f"format: expected {known}, found {describe(spec.get('format'))}")
-    has_head = spec["format"] == 2
-    check_keys("spec.json", (*_SPEC_KEYS, "baseline") if has_head else _SPEC_KEYS, spec)
+    hears = spec["format"] == 3
+    has_head = "baseline" in spec if hears else spec["format"] == 2
+    further = (*(["baseline"] if has_head else []), *(["layout", "hearing"] if hears else []))
+    check_keys("spec.json", (*_SPEC_KEYS, *further), spec)
     golden = parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"]))
     head = _take_head(golden, spec["baseline"]) if has_head else None
     model = ModelFile(
@@ -317,6 +261,7 @@ def _decode(data: bytes) -> ModelFile:
         card=parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
         head=head,
+        **(_take_parts(spec) if hears else {}),
     )
     if (names := members["labels.txt"]) != _labels_text(model.labels):
         raise ModelFileError(f"labels.txt: expected the labels of spec.json, found {describe(names)}")
@@ -328,6 +273,12 @@ def _take_head(golden: dict[str, Array], numbers: object) -> Head:
     from affectd.recognition.head import read_spec, take_head
 
     return take_head(golden, read_spec(numbers))
+
+
+def _take_parts(spec: dict[str, Any]) -> dict[str, Any]:
+    from affectd.recognition.hearing import read_parts  # only here, as the head
+
+    return read_parts(spec)
 
 
 def _json(field: str, value: object) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 from affectd.arrays import Float32
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
+from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import ModelFile
 from affectd.recognition.vad import RangeLimiter, band_level
 
@@ -35,12 +36,28 @@ def heard(blocks: Iterable[Float32], mfcc: Mfcc, stride_frames: int) -> Iterator
     limited : (m,) float32
         The next levels, raised as `RangeLimiter` does, for the gate. They come later: m is not k.
     """
-    spec = mfcc.spec
+    for frames, level, limited in levels(blocks, mfcc.spec, stride_frames):
+        yield mfcc.bands(frames), level, limited
+
+
+def levels(
+    blocks: Iterable[Float32], spec: FeatureSpec, stride_frames: int
+) -> Iterator[tuple[Float32, Float32, Float32]]:
+    """Yield frames ``(k, window_length)`` of each stride, their levels and limited levels, as `heard` does of bands."""
     limiter = RangeLimiter(spec.frame_rate)
     for frames in frame_strides(blocks, Framer(spec), lambda: stride_frames * spec.hop_length):
         level = band_level(frames, spec.sample_rate)
-        yield mfcc.bands(frames), level, limiter.push(level)
-    yield np.empty((0, spec.n_bands), np.float32), np.empty(0, np.float32), limiter.flush()
+        yield frames, level, limiter.push(level)
+    yield np.empty((0, spec.window_length), np.float32), np.empty(0, np.float32), limiter.flush()
+
+
+def context_columns(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
+    """Return what the network is given of bands ``(n, n_bands)``, n from 1 to ``n_frames``, for one context."""
+    if model.hearing is None:
+        return mfcc.cepstra(padded(bands, model, mfcc))
+    from affectd.recognition.whole import hear_bands  # only for a file that hears in this way
+
+    return hear_bands(bands, model, mfcc)
 
 
 def padded(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:

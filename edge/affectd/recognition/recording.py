@@ -15,7 +15,7 @@ from affectd.features.mel import warping
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.affect import affect
 from affectd.recognition.classifier import Network
-from affectd.recognition.offline import Counted, Kept, heard, padded
+from affectd.recognition.offline import Counted, Kept, heard, levels, padded
 from affectd.recognition.vad import Gate, Speech, preroll_frames
 
 FRAMES_BEFORE_END = 16
@@ -41,11 +41,19 @@ class Recording:
     arousal: float | None = None
 
 
-def classify_recording(blocks: Iterable[Float32], classifier: Network, config: Config) -> Recording:
+def classify_recording(
+    blocks: Iterable[Float32], classifier: Network, config: Config, path: str = "the recording"
+) -> Recording:
     """Classify a whole recording, of any length in the same memory.
 
     Blocks may be of any length: float32 mono samples in [-1, 1] at the model's sample rate. Of `config`, ``[gate]`` and
-    ``[model] stride_frames`` are used.
+    ``[model] stride_frames`` are used. With a `affectd.recognition.hearing.Hearing` in the model file, the gate only
+    measures, and everything gets a label that the network can be given.
+
+    Raises
+    ------
+    DataError
+        The model file has a `Hearing`, and the recording is too long for it; the message begins with `path`.
 
     Examples
     --------
@@ -56,18 +64,40 @@ def classify_recording(blocks: Iterable[Float32], classifier: Network, config: C
     (None, 1.0, 0.0)
     """
     model, spec = classifier.model, classifier.model.spec
-    counted, contexts = Counted(blocks), _Contexts(classifier, config)
-    for bands, _, level in heard(counted, Mfcc(spec), config.model.stride_frames):
-        contexts.keep(bands)
-        contexts.hear(level)
-    mean = contexts.mean()
+    counted = Counted(blocks)
+    mean, n_open = (_by_contexts if model.hearing is None else _as_a_whole)(counted, classifier, config, path)
     seconds = round(counted.n_samples / spec.sample_rate, 3)
+    speech_seconds = round(n_open / spec.frame_rate, 3)
     if mean is None:
-        return Recording(None, None, {}, seconds, 0.0)
+        return Recording(None, None, {}, seconds, speech_seconds)
     probabilities = dict(zip(model.labels, mean.round(4).tolist(), strict=True))
     label = model.labels[int(mean.argmax())]  # before rounding, which makes ties
-    speech_seconds = round(contexts.n_open / spec.frame_rate, 3)
     return Recording(label, probabilities[label], probabilities, seconds, speech_seconds, **affect(probabilities))
+
+
+def _by_contexts(
+    blocks: Iterable[Float32], classifier: Network, config: Config, path: str
+) -> tuple[Float64 | None, int]:
+    """Return the mean probabilities (n_labels,), None without speech, and at how many frames the gate was open."""
+    contexts = _Contexts(classifier, config)
+    for bands, _, level in heard(blocks, Mfcc(classifier.model.spec), config.model.stride_frames):
+        contexts.keep(bands)
+        contexts.hear(level)
+    return contexts.mean(), contexts.n_open
+
+
+def _as_a_whole(
+    blocks: Iterable[Float32], classifier: Network, config: Config, path: str
+) -> tuple[Float64 | None, int]:
+    from affectd.recognition.whole import Whole  # only for a file that hears in this way
+
+    spec = classifier.model.spec
+    whole, gate = Whole(classifier.model, Mfcc(spec), path), Gate(config.gate, spec.frame_rate)
+    n_open = 0
+    for _, _, level in levels(whole.through(blocks), spec, config.model.stride_frames):
+        n_open += int(np.count_nonzero(gate.push(level)))
+    columns = whole.columns()
+    return None if columns is None else classifier(columns).astype(np.float64), n_open
 
 
 def classify_speech(speech: Speech, bands: Float32, classifier: Network, stride_frames: int) -> Float64:

@@ -19,7 +19,7 @@ from affectd.events.event import EventMaker
 from affectd.events.trace import Trace, Tracer
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Network
-from affectd.recognition.offline import Counted, Kept, heard, padded
+from affectd.recognition.offline import Counted, Kept, context_columns, heard
 from affectd.recognition.smoothing import Answer, Smoother, uncertain_threshold
 from affectd.recognition.vad import Gate, preroll_frames
 
@@ -104,8 +104,7 @@ class _Strides:
                 if stride.is_open:
                     stop = min(newest.stop, first + self._n_frames)
                     bands = self._bands.take(max(stride.begin, stop - self._n_frames), stop)
-                    context = padded(bands, self._network.model, self._mfcc)
-                    stride.probabilities = self._network(self._mfcc.cepstra(context))
+                    stride.probabilities = self._network(context_columns(bands, self._network.model, self._mfcc))
                 # What an utterance that begins later, or the next context of this one, may reach back to.
                 self._bands.drop(stride.stop - max(self._preroll, self._n_frames))
                 yield waiting.popleft()

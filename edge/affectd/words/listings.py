@@ -20,6 +20,9 @@ _COLUMNS = {
     "zero_crossings": "rate of zero crossings",
     "chroma": "{} pitch classes",
 }
+_POOLED = {"none": "", "mean": "means of ", "mean_and_deviation": "means and deviations of "}
+_ENDS = {"end": "the end", "start": "the start", "both": "both ends"}
+_FILLS = {"zeros": "zeros", "mean": "the mean", "repeat": "the same again"}
 
 
 def devices_text(microphones: Sequence[Mapping[str, Any]], room: int | None) -> Iterator[str]:
@@ -51,7 +54,7 @@ def devices_rows(microphones: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def model_text(found: Mapping[str, Any], room: int | None) -> Iterator[str]:
-    """Yield the lines about a model, as of `affectd.recognition.classifier.describe`."""
+    """Yield the lines about a model, as of `affectd.recognition.description.describe`."""
     return facts(_model_facts(found), room)
 
 
@@ -77,12 +80,16 @@ def _rates(found: Mapping[str, Any]) -> str:
 
 
 def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    features, (_, n_frames, _) = found["features"], found["input"]
+    features, layout = found["features"], found.get("layout", {})
+    n_frames = found["n_frames"] if layout else found["input"][1]
     seconds = n_frames * features["hop_length"] / features["sample_rate"]
     yield "model", f"{found['model']}, {found['bytes'] / 1000:.0f} kB, {found['path']}"
     yield "labels", " ".join(found["labels"])
     columns = _columns(found.get("columns", {"mfcc": features["n_mfcc"]}))
-    yield "hears", f"{seconds:.1f} s at a time, as {columns} of sound at {features['sample_rate']} Hz"
+    pooled = _POOLED[layout.get("statistics", "none")]
+    yield "hears", f"{seconds:.1f} s at a time, as {pooled}{columns} of sound at {features['sample_rate']} Hz"
+    if "hearing" in found:
+        yield "recordings", ", ".join(_hearing(found["hearing"], n_frames))
     yield "uncertain", f"below a probability of {found['thresholds']['uncertain']:g}"
     yield "run by", found["runtime"]
     yield from _card_facts(found["card"])
@@ -91,6 +98,23 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "self_test" in found:
         differences = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in found["self_test"].items())
         yield "self-test", f"passed: this device computes it correctly ({differences})"
+
+
+def _hearing(hearing: Mapping[str, Any], n_frames: int) -> Iterator[str]:
+    """Yield what is done to a recording, in this order; see `affectd.recognition.hearing.Hearing`."""
+    yield "as a whole"
+    if hearing["start_seconds"] or hearing["seconds"] is not None:
+        length = "to the end" if hearing["seconds"] is None else f"for {hearing['seconds']:g} s"
+        yield f"from {hearing['start_seconds']:g} s {length}"
+    if hearing["trim_db"] is not None:
+        yield f"both ends trimmed {hearing['trim_db']:g} dB below the loudest"
+    where = f"cut off at {_ENDS[hearing['cut_at']]}, added at {_ENDS[hearing['pad_at']]}"
+    if hearing["n_samples"] is not None:
+        yield f"brought to {hearing['n_samples']} samples ({where})"
+    if hearing["centring"] != "none":
+        yield "columns centred" if hearing["centring"] == "mean" else "columns centred and scaled"
+    if hearing["fill"] != "none":
+        yield f"brought to {n_frames} frames with {_FILLS[hearing['fill']]} ({where})"
 
 
 def _columns(counts: Mapping[str, int]) -> str:

@@ -20,7 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from affectd.errors import ModelFileError
-from affectd.recognition.classifier import Classifier, describe, self_test
+from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.description import describe
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from tiny_model import (
     BASELINE,
