@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,21 @@ def place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFi
     """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
     draft = draft_place_model(spec)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
+
+
+def resealed(source: Path, changes: dict[str, bytes | None], method: int = zipfile.ZIP_STORED) -> bytes:
+    """The file with members replaced, added, or removed (None), and a digest that fits."""
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        comment = archive.comment
+    buffer = io.BytesIO((DATA / "tiny.tflite").read_bytes())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for name, content in {**members, **changes}.items():
+            if content is not None:
+                archive.writestr(name, content, method if name in changes else zipfile.ZIP_STORED)
+        archive.comment = comment
+    content = buffer.getvalue()[:-64]
+    return content + hashlib.sha256(content).hexdigest().encode()
 
 
 def assert_every_flipped_byte_is_found(written: Path, scratch: Path) -> None:

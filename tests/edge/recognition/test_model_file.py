@@ -28,7 +28,7 @@ from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import dequantize, quantize
 from affectd.recognition.model_file import find_model, read_model, write_model
-from tiny_model import DATA, LABELS, N_FRAMES, assert_every_flipped_byte_is_found, draft_model
+from tiny_model import DATA, LABELS, N_FRAMES, assert_every_flipped_byte_is_found, draft_model, resealed
 
 N_MFCC = FeatureSpec().n_mfcc
 # A busy machine is no fault.
@@ -51,21 +51,6 @@ def assert_refused(path: Path, data: bytes, field: str = "") -> None:
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=rf"^model file {path}: {field}"):
         read_model(path)
-
-
-def resealed(source: Path, changes: dict[str, bytes | None], method: int = zipfile.ZIP_STORED) -> bytes:
-    """The file with members replaced, added, or removed (None), and a digest that fits."""
-    with zipfile.ZipFile(source) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-        comment = archive.comment
-    buffer = io.BytesIO((DATA / "tiny.tflite").read_bytes())
-    with zipfile.ZipFile(buffer, "a") as archive:
-        for name, content in {**members, **changes}.items():
-            if content is not None:
-                archive.writestr(name, content, method if name in changes else zipfile.ZIP_STORED)
-        archive.comment = comment
-    content = buffer.getvalue()[:-64]
-    return content + hashlib.sha256(content).hexdigest().encode()
 
 
 def with_spec(source: Path, **changes: Any) -> bytes:

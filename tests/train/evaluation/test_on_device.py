@@ -10,6 +10,7 @@ import pytest
 from affectd.config.sections import Config
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
+from affectd.recognition.hearing import Hearing
 from affectd.recognition.recording import classify_recording
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
@@ -25,6 +26,15 @@ def test_the_same_probabilities_as_the_device(seconds: float) -> None:
     samples = np.concatenate([silence(0.5), 0.2 * syllables(seconds), silence(0.9)]).astype(np.float32)
     level, bands = level_and_bands(samples, FeatureSpec())
     assert hear_bands(level, bands, network) == classify_recording([samples], network, Config()).probabilities
+
+
+def test_a_network_that_hears_a_recording_as_a_whole_hears_all_bands() -> None:
+    network = Classifier(tiny_model(hearing=Hearing(pad_at="start", cut_at="both")))
+    samples = np.concatenate([silence(0.5), 0.2 * syllables(2.0), silence(0.9)]).astype(np.float32)
+    found = hear_bands(*level_and_bands(samples, FeatureSpec()), network)
+    expected = classify_recording([samples], network, Config()).probabilities
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=0.05)
+    assert found.keys() == expected.keys()
 
 
 def test_nothing_is_said_of_silence() -> None:

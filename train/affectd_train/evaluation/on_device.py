@@ -21,7 +21,8 @@ def hear(clip: Clip, network: Network) -> dict[str, float]:
     """Classify one clip with the default settings: the probability of every label, or nothing without speech."""
     spec = network.model.spec
     if not clip.is_logmel:
-        return classify_recording([load_audio(clip, spec.sample_rate)], network, Config()).probabilities
+        samples = load_audio(clip, spec.sample_rate)
+        return classify_recording([samples], network, Config(), str(clip.path)).probabilities
     bands = load_logmel(clip)
     return hear_bands(logmel_level(bands, spec), bands, network)
 
@@ -38,8 +39,16 @@ def level_and_bands(samples: Float32, spec: FeatureSpec) -> tuple[Float32, Float
 
 
 def hear_bands(level: Float32, bands: Float32, network: Network) -> dict[str, float]:
-    """Classify a recording from its levels and bands, as `affectd.recognition.recording.classify_recording` does."""
+    """Classify a recording from its levels and bands, as `affectd.recognition.recording.classify_recording` does.
+
+    A network that hears recordings as a whole gets all of it: only samples can be trimmed.
+    """
     config = Config()
+    if network.model.hearing is not None:
+        from affectd.recognition import whole
+
+        columns = whole.hear_bands(bands, network.model, Mfcc(network.model.spec))
+        return dict(zip(network.model.labels, network(columns).astype(np.float64).round(4).tolist(), strict=True))
     speech = find_speech(level, config.gate, network.model.spec.frame_rate)
     if speech is None:
         return {}
