@@ -181,12 +181,12 @@ PAGES = {
             Example(
                 "affectd-train import notebook.keras --librosa n_mfcc=40,sr=16000 --labels angry,happy,sad"
                 " --normalization none --clips DATA --out mine.tflite",
-                "MFCCs of whole recordings, cut or padded with zeros at the end to what the network takes",
+                "MFCCs of whole recordings as librosa gives them",
             ),
             Example(
                 "affectd-train import notebook.keras --librosa n_mfcc=40,sr=16000 --labels angry,happy,sad"
                 " --normalization scaler.npz --hearing trim_db=30,n_samples=48000 --clips DATA --out mine.tflite",
-                "recordings that the notebook trimmed and brought to 3 s first",
+                "trimmed and brought to 3 s before",
             ),
         ),
         _CODES,

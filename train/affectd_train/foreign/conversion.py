@@ -36,11 +36,11 @@ def read_tflite(path: Path, kind: str, n_frames: int | None) -> bytes:
     except (AffectdError, OSError):
         raise
     except Exception as error:  # Keras and TensorFlow raise many kinds
-        raise DataError(f"{path}: TensorFlow cannot convert this {kind} ({shortened(error)}); {_AGAIN}") from error
+        raise DataError(f"TensorFlow cannot convert this {kind} ({shortened(error)}); {_AGAIN}") from error
 
 
 def quantized(content: bytes, contexts: Iterable[Float32]) -> bytes:
-    """Turn a float TFLite file into an int8 one; contexts, each shaped as its input without the first axis, show ranges.
+    """Turn a float TFLite file into an int8 one; contexts, of the shape of its input without the 1, show the ranges.
 
     Raises
     ------

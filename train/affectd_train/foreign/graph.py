@@ -36,7 +36,7 @@ class Graph:
         except Exception as error:  # whatever numbers in a damaged file lead to
             raise DataError("damaged (no TFLite file)") from error
         if control := [name for name in found if name in _CONTROL]:
-            raise DataError(f"the network has the operator {control[0]}, a loop or branch, which has no int8; {_UNROLL}")
+            raise DataError(f"the network has the operator {control[0]}, a loop or branch without int8; {_UNROLL}")
         if len(self.model.subgraphs) != 1:
             raise DataError(f"the network has {len(self.model.subgraphs)} graphs, expected one")
         (self._graph,) = self.model.subgraphs

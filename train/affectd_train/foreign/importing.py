@@ -84,9 +84,8 @@ def imported(wanted: Wanted) -> str:
     from affectd_train.foreign.graph import Graph
     from affectd_train.foreign.layout import input_of
 
-    content = read_tflite(wanted.network, kind, wanted.n_frames)
     try:
-        graph = Graph(content)
+        graph = Graph(read_tflite(wanted.network, kind, wanted.n_frames))
         given = input_of(graph.input_shape, wanted.spec, wanted.n_frames, wanted.time)
         _check_types(graph)
         graph.without_softmax()
@@ -224,11 +223,11 @@ def _agreement(content: bytes, contexts: Float32, classifier: Classifier, heard:
     found = np.array([classifier.embed(cepstra).argmax() for cepstra in heard])
     share = round(float((wanted == found).mean()), 4)
     if share < ENOUGH:
-        sizes = np.abs(contexts).reshape(-1, contexts.shape[-1]).max(0)
-        uneven = "; its columns differ much in size: normalize them in training, and say so by --normalization"
+        is_plain = not classifier.model.mean.any()
+        hint = "; normalize the columns in training, and give their mean and deviation by --normalization"
         say(
             f"the int8 network gives the label of the float network for {100 * share:.0f} % of the contexts alone"
-            f"{uneven if sizes.max() > 10 * max(sizes.min(), 1e-9) else ''}"
+            f"{hint if is_plain else ''}"
         )
     return share
 
@@ -250,7 +249,8 @@ def _words(out: Path, model: ModelFile) -> str:
     found = model.card["imported"]
     hearing = "contexts of speech" if model.hearing is None else "the whole recording"
     lines = [
-        f"{printable(str(out))}: {out.stat().st_size} bytes, {len(model.labels)} labels, input {list(model.input_shape)}",
+        f"{printable(str(out))}: {out.stat().st_size} bytes, {len(model.labels)} labels,"
+        f" input {list(model.input_shape)}",
         f"heard: {hearing}, {model.n_frames} frames of {model.spec.n_columns} columns at {model.spec.sample_rate} Hz",
     ]
     if "agreement" in found:

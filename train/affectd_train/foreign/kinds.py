@@ -10,8 +10,12 @@ from affectd.errors import DataError, NoInputError
 KERAS, SAVED_MODEL, TFLITE = "Keras file", "SavedModel", "TFLite file"
 
 _INSTEAD = "save the network as a Keras file (network.save('mine.keras')) or as TFLite"
-_PYTORCH = "a file of PyTorch; export the network to ONNX, turn that into TFLite with onnx2tf, and import its *_float32.tflite"
-_ONNX = "an ONNX file; turn it into TFLite first (pip install onnx2tf; onnx2tf -i FILE), and import its *_float32.tflite"
+_PYTORCH = (
+    "a file of PyTorch; export the network to ONNX, turn that into TFLite with onnx2tf, and import its *_float32.tflite"
+)
+_ONNX = (
+    "an ONNX file; turn it into TFLite first (pip install onnx2tf; onnx2tf -i FILE), and import its *_float32.tflite"
+)
 _ZIPPED = {
     "config.json": KERAS,
     "data.pkl": _PYTORCH,

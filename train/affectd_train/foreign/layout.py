@@ -83,7 +83,7 @@ def _vector(shape: tuple[int, ...], length: int, spec: FeatureSpec, n_frames: in
         )
     if time is None:
         raise UsageError(
-            f"the network's input is {shape}, {length // k} frames in a row: --time first or --time last says which axis"
-            " was time before they were flattened"
+            f"the network's input is {shape}, {length // k} frames in a row: --time first or --time last says which"
+            " axis was time before they were flattened"
         )
     return Input(length // k, InputLayout(shape=shape, transposed=time == "last"))

@@ -43,7 +43,9 @@ def spec_of_call(text: str) -> FeatureSpec:
         return _specified(arguments, {"n_mfcc": 0, "mel": "power", "reference": "one", "top_db": None}, "norm")
     inner = [argument for argument in call.args if isinstance(argument, ast.Call)]
     if len(inner) != 1 or _arguments(inner[0])[0] != "melspectrogram":
-        raise UsageError(f"{_ROOT}: power_to_db has to be given melspectrogram(...), as in power_to_db(melspectrogram())")
+        raise UsageError(
+            f"{_ROOT}: power_to_db has to be given melspectrogram(...), as in power_to_db(melspectrogram())"
+        )
     return _specified(_arguments(inner[0])[1], {"n_mfcc": 0, "mel": "log", **_decibel(arguments)}, "norm")
 
 

@@ -15,7 +15,9 @@ from affectd.recognition.checks import LEAST, MOST
 
 _MEANS, _STDS, _VARIANCES = ("mean", "mean_", "mu"), ("std", "std_", "scale_", "scale", "sigma"), ("var", "var_")
 _FORMS = "an .npz or a JSON object with mean and std (or mean_ and scale_), or a CSV of two rows or columns, mean first"
-_PICKLE = "np.savez('normalization.npz', mean=scaler.mean_, std=scaler.scale_) in the notebook writes one that can be read"
+_PICKLE = (
+    "np.savez('normalization.npz', mean=scaler.mean_, std=scaler.scale_) in the notebook writes one that can be read"
+)
 
 
 def read_normalization(path: Path, n_columns: int) -> tuple[Float32, Float32]:
