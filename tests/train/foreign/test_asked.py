@@ -22,6 +22,7 @@ from affectd_train.foreign.apart import apart
 from affectd_train.foreign.kinds import TFLITE, kind_of
 from affectd_train.foreign.librosa_call import spec_of_call
 from affectd_train.foreign.normalization import read_normalization
+from affectd_train.foreign.operators import NEWEST, check_operators
 
 SOUND = (0.3 * np.random.default_rng(0).normal(0, 1, 22050) * np.hanning(22050)).astype(np.float32)
 
@@ -171,6 +172,23 @@ def test_a_process_that_dies_is_a_sentence_and_its_errors_are_raised() -> None:
         apart(signal.raise_signal, signal.SIGKILL, "it crashed")
     with pytest.raises(TypeError):
         apart(abs, "a", "it crashed")
+
+
+def test_an_operator_newer_than_tflite_runtime_is_named() -> None:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    graph = schema.ModelT()
+    graph.operatorCodes = [code]
+    code.version = NEWEST["FULLY_CONNECTED"]
+    check_operators(graph)
+    code.version += 1
+    with pytest.raises(DataError, match=r"FULLY_CONNECTED, version 11; .*has its version 10 at most"):
+        check_operators(graph)
+    code.builtinCode, code.version = schema.BuiltinOperator.STABLEHLO_ADD, 1
+    with pytest.raises(DataError, match=r"STABLEHLO_ADD, version 1; tflite-runtime 2\.14, .*does not have it"):
+        check_operators(graph)
 
 
 GOOD = ("--librosa", "n_mfcc=13", "--labels", "a,b", "--normalization", "none", "--clips", ".", "--out", "mine.tflite")
