@@ -16,13 +16,14 @@ from affectd.recognition.classifier import Classifier, golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd.recognition.recording import classify_recording
-from affectd.stdio import printable
+from affectd.stdio import printable, quiet
 from affectd_train.data.recordings import read_each
 from affectd_train.export.pack import golden_samples
 from affectd_train.files import say
 from affectd_train.folders import audio_files
 from affectd_train.foreign.apart import apart
 from affectd_train.foreign.kinds import kind_of
+from affectd_train.foreign.layout import input_of
 from affectd_train.foreign.normalization import read_normalization
 from affectd_train.foreign.operators import FEWEST_INPUTS, FEWEST_OUTPUTS, check_operators
 
@@ -79,10 +80,9 @@ def import_network(wanted: Wanted) -> str:
 def imported(wanted: Wanted) -> str:
     """Import a network in this process, as `import_network` does."""
     kind = kind_of(wanted.network)
-    # Not at the top: TensorFlow takes seconds.
-    from affectd_train.foreign.conversion import read_tflite
-    from affectd_train.foreign.graph import Graph
-    from affectd_train.foreign.layout import input_of
+    with quiet():  # not at the top: TensorFlow takes seconds, and prints when it is loaded
+        from affectd_train.foreign.conversion import read_tflite
+        from affectd_train.foreign.graph import Graph
 
     try:
         graph = Graph(read_tflite(wanted.network, kind, wanted.n_frames))
@@ -248,10 +248,12 @@ def _words(out: Path, model: ModelFile) -> str:
     """Say what was made, in one line for each thing that is worth a look."""
     found = model.card["imported"]
     hearing = "contexts of speech" if model.hearing is None else "the whole recording"
+    time = ", time last" if model.layout is not None and model.layout.transposed else ""
     lines = [
         f"{printable(str(out))}: {out.stat().st_size} bytes, {len(model.labels)} labels,"
         f" input {list(model.input_shape)}",
-        f"heard: {hearing}, {model.n_frames} frames of {model.spec.n_columns} columns at {model.spec.sample_rate} Hz",
+        f"heard: {hearing}, {model.n_frames} frames of {model.spec.n_columns} columns{time},"
+        f" at {model.spec.sample_rate} Hz",
     ]
     if "agreement" in found:
         share = 100 * found["agreement"]
