@@ -1,4 +1,4 @@
-"""What the commands of ``affectd-train`` take; `affectd_train.cli` runs them, `affectd_train.help` explains them."""
+"""What the commands of ``affectd-train`` take; `affectd_train.commands` runs them, `help` explains them."""
 
 from __future__ import annotations
 
@@ -170,6 +170,32 @@ def add_archive(command: AddCommand) -> None:
     sub.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
     sub.add_argument("--address", help="of the Ray cluster to join, such as auto or 10.0.0.5:6379 (default: none)")
     sub.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each processor)")
+
+
+def add_import(command: AddCommand) -> None:
+    """Add what packs networks that were trained elsewhere."""
+    sub = command("import", "turn a network of your own, from Keras or as TFLite, into a model file")
+    sub.add_argument("network", type=Path, metavar="NETWORK", help="Keras file, SavedModel or TFLite file")
+    front_end = sub.add_mutually_exclusive_group(required=True)
+    words = "front end as JSON, as affectd model prints it under features"
+    front_end.add_argument("--spec", type=Path, metavar="FILE", help=words)
+    words = "arguments of librosa.feature.mfcc as in the notebook, such as n_mfcc=40,sr=16000; or the call"
+    front_end.add_argument("--librosa", metavar="TEXT", help=words)
+    sub.add_argument("--labels", required=True, metavar="A,B,C", help="names of the outputs, in their order")
+    words = "mean and standard deviation of each column: .npz, JSON or CSV; or none"
+    sub.add_argument("--normalization", type=Path, required=True, metavar="FILE", help=words)
+    words = "folder of recordings, a few hundred if there are: they show the ranges of its numbers"
+    sub.add_argument("--clips", type=Path, required=True, metavar="FOLDER", help=words)
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model file")
+    words = "how it is given a recording: whole, speech, or KEY=VALUE,... (default: whole)"
+    sub.add_argument("--hearing", default="whole", metavar="HOW", help=words)
+    words = "frames of one input, where the network does not say it"
+    sub.add_argument("--frames", type=int, metavar="N", help=words)
+    words = "which axis of the input is time, where its shape does not tell"
+    sub.add_argument("--time", choices=("first", "last"), help=words)
+    words = "terms of use of what it was trained on, for the card (default: not stated)"
+    sub.add_argument("--terms", default="", metavar="TEXT", help=words)
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
 
 
 def _add_data(sub: argparse.ArgumentParser, folders: str) -> None:

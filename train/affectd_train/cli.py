@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from affectd.errors import UsageError
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
-from affectd.stdio import print_error, print_result, printable
+from affectd.stdio import print_error, print_result
 from affectd_train.arguments import (
     add_archive,
     add_evaluation,
     add_fleet,
+    add_import,
     add_pictures,
     add_result,
     add_training,
 )
-from affectd_train.data.labels import CORPORA
+from affectd_train.commands import COMMANDS
 from affectd_train.home import home
-
-if TYPE_CHECKING:
-    from affectd_train.data.clips import Clip
-    from affectd_train.protocols.runs import Protocol
-    from affectd_train.training.recipe import Recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,31 +70,10 @@ def _interruptible() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(print_result, _page, prog="affectd-train")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    run: dict[str, Callable[[argparse.Namespace], str]] = {
-        "inspect": _inspect,
-        "make": _make,
-        "recipe": _recipe,
-        "fit": _fit,
-        "quantize": _quantize,
-        "evaluate": _evaluate,
-        "unheard": _unheard,
-        "robustness": _robustness,
-        "behavior": _behavior,
-        "answers": _answers,
-        "pictures": _pictures,
-        "curves": _curves,
-        "explore": _explore,
-        "pack": _pack,
-        "report": _report,
-        "keys": _keys,
-        "sign": _sign,
-        "archive": _archive,
-        "personalize": _personalize,
-    }
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_)
-        sub.set_defaults(command=run[name])
+        sub.set_defaults(command=COMMANDS[name])
         return sub
 
     add_training(command)
@@ -112,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_result(command)
     add_fleet(command)
     add_archive(command)
+    add_import(command)
     return parser
 
 
@@ -119,256 +90,6 @@ def _page(command: str) -> tuple[str | None, str | None]:
     from affectd_train.help import page
 
     return page(command)
-
-
-def _names(*paths: Path) -> str:
-    return "\n".join(printable(str(path)) for path in paths)
-
-
-def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
-    from affectd_train.training.recipe_file import asked_recipe
-
-    corpora = _corpora(options.corpora) if options.corpora else []
-    return asked_recipe(
-        is_wide=is_wide,
-        file=options.recipe,
-        settings=options.set,
-        corpora=corpora,
-        teacher=options.teacher,
-        start=options.start,
-    )
-
-
-def _recipe(options: argparse.Namespace) -> str:
-    from affectd_train.training.recipe_file import recipe_toml
-
-    return recipe_toml(_recipe_of(options, options.wide))
-
-
-def _corpora(names: str) -> list[str]:
-    corpora = names.split(",")
-    if unknown := sorted(set(corpora) - set(CORPORA)):
-        raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
-    return corpora
-
-
-def _clips(options: argparse.Namespace, corpora: Sequence[str] = CORPORA) -> list[Clip]:
-    from affectd_train.data.corpora import read_clips
-
-    return read_clips(options.data, corpora)
-
-
-def _own_clips(options: argparse.Namespace) -> list[Clip] | None:
-    """Return recordings of one's own, where they are meant, else None."""
-    from affectd_train.data.own import is_own, read_own_clips
-
-    if getattr(options, "corpora", None):
-        if options.labels:
-            raise UsageError("--labels is for recordings of your own, --corpora for corpora")
-        return None
-    return read_own_clips(options.data, options.labels) if is_own(options.data, options.labels) else None
-
-
-def _inspect(options: argparse.Namespace) -> str:
-    from affectd.words.layout import room
-    from affectd_train.data.inspection import inspect, words
-
-    found = inspect(options.data, options.labels)
-    if options.json:
-        return json.dumps(found, indent=1)
-    return "\n\n".join("\n".join(words(one, room(sys.stdout))) for one in found)
-
-
-def _make(options: argparse.Namespace) -> str:
-    from affectd.recognition.model_file import find_model
-    from affectd_train.make import Order, make
-
-    order = Order(
-        data=options.data,
-        out=options.out,
-        start=options.model or find_model(),
-        labels=options.labels,
-        by_file=options.by_file,
-        quick=options.quick,
-        work=options.work,
-        replace=options.replace,
-    )
-    return _names(*make(order))
-
-
-def _fit(options: argparse.Namespace) -> str:
-    from affectd_train.training.recipe import with_own
-
-    recipe = _recipe_of(options)
-    if (clips := _own_clips(options)) is not None:
-        recipe = with_own(recipe)
-    else:
-        clips = _clips(options, recipe.corpora)
-    held_out = frozenset(filter(None, options.hold_out.split(",")))
-    if unknown := sorted(held_out - {clip.speaker for clip in clips}):
-        raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
-    from affectd_train.training.fit import fit  # late: Keras takes seconds to start, and bad data is said at once
-
-    return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
-
-
-def _quantize(options: argparse.Namespace) -> str:
-    from affectd_train.export.quantize import quantize
-
-    return _names(quantize(options.run))
-
-
-def protocol(name: str) -> Protocol:
-    """Find the experiment behind one of `PROTOCOLS`."""
-    from affectd_train.protocols import own, random_splits, speaker_independent
-
-    if name == "own":
-        return own.own
-    if name.endswith("-random"):
-        return partial(random_splits.seed_protocol, name.removesuffix("-random"))
-    found: Protocol = getattr(speaker_independent, name.replace("-", "_"))
-    return found
-
-
-def _evaluate(options: argparse.Namespace) -> str:
-    from affectd_train.data.terms import DEVELOPMENT
-
-    if options.protocol == "own":
-        return _evaluate_own(options)
-    if options.labels or options.by_file or options.folds is not None:
-        raise UsageError("--labels, --by-file and --folds are for --protocol own")
-    is_wide = options.protocol == "leave-one-corpus-out"
-    recipe = _recipe_of(options, is_wide)
-    corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
-    out = options.out or Path("runs") / options.protocol
-    figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
-    return json.dumps(figures, indent=1)
-
-
-def _evaluate_own(options: argparse.Namespace) -> str:
-    from affectd_train.data.own import read_own_clips
-    from affectd_train.training.recipe import with_own
-
-    if options.corpora:
-        raise UsageError("--corpora is for corpora, --protocol own for recordings of your own")
-    if options.folds is not None and options.folds < 2:
-        raise UsageError(f"--folds {options.folds}: must be 2 or more")
-    recipe, clips = with_own(_recipe_of(options)), read_own_clips(options.data, options.labels)
-    from affectd_train.protocols.own import own  # late: Keras takes seconds to start
-
-    figures = own(clips, recipe, options.data, options.out or Path("runs/own"), options.folds, options.by_file)
-    return json.dumps(figures, indent=1)
-
-
-def _unheard(options: argparse.Namespace) -> str:
-    from affectd.recognition.model_file import read_model
-    from affectd_train.evaluation.unheard import unheard, unheard_by
-
-    corpora = unheard_by(read_model(options.model))
-    if options.corpora:
-        asked = _corpora(options.corpora)
-        if heard := sorted(set(asked) - set(corpora)):
-            raise UsageError(f"--corpora: {options.model} was trained on {heard[0]}")
-        corpora = asked
-    return json.dumps(unheard(options.model, _clips(options, corpora), options.data, options.out), indent=1)
-
-
-def _robustness(options: argparse.Namespace) -> str:
-    from affectd_train.evaluation.robustness import robustness
-
-    if options.every < 1:
-        raise UsageError(f"--every {options.every}: must be 1 or more")
-    clips = _own_clips(options) or _clips(options)
-    return json.dumps(robustness(options.evaluation, clips, options.data, options.every), indent=1)
-
-
-def _behavior(options: argparse.Namespace) -> str:
-    from affectd_train.evaluation.behavior import behavior
-
-    clips = _own_clips(options) or _clips(options)
-    return json.dumps(behavior(options.evaluation, options.model, clips, options.data), indent=1)
-
-
-def _answers(options: argparse.Namespace) -> str:
-    from affectd_train.evaluation.first_answers import first_answers
-    from affectd_train.reports.plots import answer_curves, save
-
-    found = first_answers(options.model, _clips(options), options.out)
-    save(answer_curves(found), options.out / "answers.png")
-    return json.dumps(found, indent=1)
-
-
-def _pictures(options: argparse.Namespace) -> str:
-    from affectd_train.reports.plots import pictures
-
-    return _names(*pictures(options.evaluation, options.out))
-
-
-def _curves(options: argparse.Namespace) -> str:
-    from affectd_train.reports.plots import draw_learning
-
-    return _names(draw_learning(options.run, options.out))
-
-
-def _explore(options: argparse.Namespace) -> str:
-    from affectd_train.reports.corpus_plots import explore
-
-    return _names(*explore(options.folder, options.out, options.corpus))
-
-
-def _pack(options: argparse.Namespace) -> str:
-    from affectd_train.release import release
-
-    model = release(options.run, options.evaluation, options.also, options.out, options.replace)
-    size, temperature, uncertain = options.out.stat().st_size, model.temperature, model.thresholds["uncertain"]
-    settings = f"temperature {temperature}, uncertain below {uncertain}"
-    settings += ", neither of them fitted" if "unfitted" in model.card else ""
-    return f"{_names(options.out)}: {size} bytes, {len(model.labels)} labels, {settings}"
-
-
-def _personalize(options: argparse.Namespace) -> str:
-    from affectd_train.personal import personalize_folder
-
-    return "\n".join(personalize_folder(options.folder, options.labels, options.model, options.out))
-
-
-def _report(options: argparse.Namespace) -> str:
-    from affectd_train.release import write_report
-
-    if (options.evaluation or options.data) and not options.html:
-        raise UsageError("--evaluation and --data are for the page of --html")
-    out = options.out or (None if options.html else Path("models/README.md"))
-    pages = write_report(options.model, out, options.html, options.evaluation, options.data, options.replace)
-    return _names(*pages)
-
-
-def _keys(options: argparse.Namespace) -> str:
-    from affectd_train.signing import make_keys
-
-    make_keys(options.private, options.public)
-    return _names(options.private, options.public)
-
-
-def _sign(options: argparse.Namespace) -> str:
-    from affectd_train.signing import sign
-
-    message = sign(options.model, options.key, options.fleet, options.url, options.sequence)
-    return message.decode().rstrip("\n")
-
-
-def _archive(options: argparse.Namespace) -> str:
-    if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers {options.workers}: must be 1 or more")
-    from affectd_train.archive.command import archive
-
-    return archive(
-        options.source,
-        options.out,
-        is_timed=options.timeline,
-        model_path=options.model,
-        address=options.address,
-        workers=options.workers,
-    )
 
 
 if __name__ == "__main__":

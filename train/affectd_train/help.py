@@ -189,6 +189,26 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train import": Page(
+        "Turns a network that was trained elsewhere into a model file: a Keras file, a SavedModel, or a TFLite file,"
+        " with float32 or int8. It is made int8 throughout, checked against both interpreters of the device, and"
+        " packed with the front end, the normalization and the way in which it is given recordings. A softmax at its"
+        " end is left to the device. Nothing of it is trained. With --hearing, KEY=VALUE says what the notebook did to"
+        " a recording: start_seconds, seconds, trim_db, n_samples, centring, fill, pad_at, cut_at.",
+        (
+            Example(
+                "affectd-train import notebook.keras --librosa n_mfcc=40,sr=16000 --labels angry,happy,sad"
+                " --normalization none --clips DATA --out mine.tflite",
+                "MFCCs of whole recordings as librosa gives them",
+            ),
+            Example(
+                "affectd-train import notebook.keras --librosa n_mfcc=40,sr=16000 --labels angry,happy,sad"
+                " --normalization scaler.npz --hearing trim_db=30,n_samples=48000 --clips DATA --out mine.tflite",
+                "trimmed and brought to 3 s before",
+            ),
+        ),
+        _CODES,
+    ),
     "affectd-train keys": Page(
         "Makes a pair of keys (Ed25519, PEM), as openssl makes them: a private one that signs models, and a public one"
         " by which devices know them. No file is replaced. The private key decides what the devices run.",

@@ -50,8 +50,8 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive
-set -g _shtab_affectd_train_opts_with_value --address --also --cache --corpora --corpus --data --evaluation --every --fleet --folds --hold-out --html --key --labels --model --out --protocol --recipe --sequence --set --start --teacher --url --work --workers
+set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive import
+set -g _shtab_affectd_train_opts_with_value --address --also --cache --clips --corpora --corpus --data --evaluation --every --fleet --folds --frames --hearing --hold-out --html --key --labels --librosa --model --normalization --out --protocol --recipe --sequence --set --spec --start --teacher --terms --time --url --work --workers
 
 complete -c affectd-train -e
 complete -c affectd-train -f
@@ -183,3 +183,17 @@ complete -c affectd-train -n '_shtab_affectd_train_using archive' -l timeline -d
 complete -c affectd-train -n '_shtab_affectd_train_using archive' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the shipped one)'
 complete -c affectd-train -n '_shtab_affectd_train_using archive' -l address -x -d 'of the Ray cluster to join, such as auto or 10.0.0.5:6379 (default: none)'
 complete -c affectd-train -n '_shtab_affectd_train_using archive' -l workers -x -d 'processes (default: one for each processor)'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a import -d 'turn a network of your own, from Keras or as TFLite, into a model file'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l spec -xka "(__fish_complete_path (commandline -ct))" -d 'front end as JSON, as affectd model prints it under features'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l librosa -x -d 'arguments of librosa.feature.mfcc as in the notebook, such as n_mfcc=40,sr=16000; or the call'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l labels -x -d 'names of the outputs, in their order'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l normalization -xka "(__fish_complete_path (commandline -ct))" -d 'mean and standard deviation of each column: .npz, JSON or CSV; or none'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l clips -xka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings, a few hundred if there are: they show the ranges of its numbers'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the model file'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l hearing -x -d 'how it is given a recording: whole, speech, or KEY=VALUE,... (default: whole)'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l frames -x -d 'frames of one input, where the network does not say it'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l time -xka "first last" -d 'which axis of the input is time, where its shape does not tell'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l terms -x -d 'terms of use of what it was trained on, for the card (default: not stated)'
+complete -c affectd-train -n '_shtab_affectd_train_using import' -l replace -d 'write it whatever file is there'
+complete -c affectd-train -n '_shtab_affectd_train_using import; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'Keras file, SavedModel or TFLite file'

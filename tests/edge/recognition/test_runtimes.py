@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -167,3 +168,48 @@ def test_tflite_runtime_beside_numpy_2_is_skipped_with_one_sentence(
     assert "ai-edge-litert: not installed" in sentence
     assert "tflite-runtime: built for NumPy 1, fails beside NumPy 2." in sentence
     assert "pip install" not in sentence, "one is there"
+
+
+PROBE = """
+import pickle, sys
+from tflite_runtime.interpreter import Interpreter
+for name, version, content in pickle.load(open(sys.argv[1], "rb")):
+    try:
+        Interpreter(model_content=content)
+    except ValueError:
+        continue
+    print(name, version)
+"""
+
+
+def probe(number: int, version: int) -> bytes:
+    """A file without operators that names one."""
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    code, tensor, graph, model = schema.OperatorCodeT(), schema.TensorT(), schema.SubGraphT(), schema.ModelT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), version
+    tensor.shape, tensor.type = [1], schema.TensorType.INT8
+    graph.tensors, graph.inputs, graph.outputs, graph.operators = [tensor], [0], [0], []
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
+    builder = flatbuffers.Builder(256)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_the_desktop_knows_which_operators_tflite_runtime_has(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    schema = pytest.importorskip("tensorflow.lite.python.schema_py_generated")
+    from affectd_train.foreign.operators import NEWEST
+
+    numbers = {name: value for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    assert set(NEWEST) <= set(numbers)
+    probes = [(name, version, probe(number, version)) for name, number in numbers.items() for version in range(1, 12)]
+    (tmp_path / "probes").write_bytes(pickle.dumps(probes))
+    python = environment("tflite", pytestconfig.cache)  # type: ignore[arg-type]
+    ran = subprocess.run([python, "-c", PROBE, tmp_path / "probes"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, int] = {}
+    for line in ran.stdout.splitlines():
+        name, version = line.split()
+        found[name] = max(found.get(name, 0), int(version))
+    assert found == NEWEST

@@ -11,7 +11,8 @@ import pytest
 
 from affectd.errors import NoInputError
 from affectd.recognition.model_file import read_model
-from affectd_train.cli import main, protocol
+from affectd_train.cli import main
+from affectd_train.commands import protocol
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_clips
 from affectd_train.data.labels import LABELS, labels_of

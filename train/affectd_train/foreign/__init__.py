@@ -1,0 +1,1 @@
+"""Networks of others: recognized, turned into int8, checked, and packed. Imports `export` and what is below it."""
