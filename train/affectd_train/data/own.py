@@ -168,7 +168,7 @@ def _damage(headers: dict[Path, Header | str], path: Path, start: float, end: fl
         return header
     if end < math.inf and end > header.seconds + 0.05:  # tables are rounded
         return f"{header.seconds:.2f} s long, but a row goes on to {end:g} s"
-    seconds = min(end, header.seconds) - start
+    seconds = round(min(end, header.seconds) - start, 6)  # 0.3 - 0.2 is less than 0.1
     if seconds < SHORTEST_SECONDS:
         return f"{max(0.0, 1000 * seconds):.0f} ms long, less than {1000 * SHORTEST_SECONDS:.0f}"
     if seconds > LONGEST_SECONDS:

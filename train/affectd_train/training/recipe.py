@@ -9,14 +9,13 @@ import dataclasses
 import difflib
 import hashlib
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from affectd.errors import NoInputError, UsageError
+from affectd.errors import UsageError
 from affectd.features.spec import FeatureSpec
-from affectd_train.data.terms import check_may_train
 from affectd_train.training import recipe_spec
 
 if TYPE_CHECKING:
@@ -133,27 +132,6 @@ def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
     names = tuple(corpora)
     added = {name: SHARES[name] for name in names if name not in recipe.shares}
     return dataclasses.replace(recipe, corpora=names, shares=recipe.shares | added)
-
-
-def asked_recipe(
-    settings: Iterable[str], corpora: Collection[str] = (), teacher: Path | None = None, is_wide: bool = False
-) -> Recipe:
-    """Make the recipe that a command was asked for; see `with_settings` and `check_may_train` for what is raised.
-
-    Raises
-    ------
-    NoInputError
-        If there is no file of the teacher.
-    """
-    recipe = with_settings(wide_recipe() if is_wide else Recipe(), settings)
-    if corpora:
-        check_may_train(corpora)
-        recipe = with_corpora(recipe, corpora)
-    if teacher:
-        if not teacher.is_file():
-            raise NoInputError(f"{teacher}: no such file; docs/training.md says where to get the teacher")
-        recipe = dataclasses.replace(recipe, teacher=str(teacher))
-    return recipe
 
 
 def with_own(recipe: Recipe) -> Recipe:
