@@ -55,7 +55,7 @@ def as_settings(spec: Mapping[str, Any], usual: FeatureSpec) -> list[str]:
     Examples
     --------
     >>> as_settings(FeatureSpec(n_mfcc=13, top_db=None).to_dict(), FeatureSpec())
-    ['n_mfcc=13', 'top_db=none']
+    ['top_db=none', 'n_mfcc=13']
     """
     mine, theirs = dataclasses.asdict(FeatureSpec.from_dict(dict(spec))), dataclasses.asdict(usual)
     changed = {key: value for key, value in mine.items() if value != theirs[key]}
