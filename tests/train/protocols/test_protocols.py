@@ -12,7 +12,7 @@ import pytest
 from affectd.errors import DataError, NoInputError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
-from affectd_train import arguments, cli
+from affectd_train import arguments
 from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
@@ -69,7 +69,7 @@ def speakers(side: list[Clip]) -> set[str]:
 
 def test_the_command_offers_every_protocol() -> None:
     strangers = [name for name in arguments.PROTOCOLS if not name.endswith("-random")]
-    assert [cli.protocol(name).__name__ for name in strangers] == [name.replace("-", "_") for name in strangers]
+    assert [commands.protocol(name).__name__ for name in strangers] == [name.replace("-", "_") for name in strangers]
     assert {f"{name}-random" for name in random_splits.CORPORA} == {*arguments.PROTOCOLS} - {*strangers}
     assert random_splits.CORPORA.keys() == SEED_SYSTEMS.keys()
 
@@ -77,7 +77,7 @@ def test_the_command_offers_every_protocol() -> None:
 def test_emodb_leaves_each_speaker_out_once(
     clips: list[Clip], data: Path, tmp_path: Path, splits: dict[str, tuple[Split, Recipe]]
 ) -> None:
-    figures = cli.protocol("emodb-loso")(clips, TINY, data, tmp_path)
+    figures = commands.protocol("emodb-loso")(clips, TINY, data, tmp_path)
     assert json.loads(json.dumps(figures)) == json.loads((tmp_path / "metrics.json").read_text())
     assert list(splits) == ["fold-03", "fold-08", "fold-09"]
     for name, (split, recipe) in splits.items():
@@ -98,7 +98,7 @@ def test_emodb_leaves_each_speaker_out_once(
 def test_cremad_tests_every_actor_once(
     clips: list[Clip], data: Path, tmp_path: Path, splits: dict[str, tuple[Split, Recipe]]
 ) -> None:
-    figures = cli.protocol("cremad-speakers")(clips, replace(TINY, pretrain_steps=7), data, tmp_path)
+    figures = commands.protocol("cremad-speakers")(clips, replace(TINY, pretrain_steps=7), data, tmp_path)
     assert len(splits) == len(figures["folds"]) == 5
     tested = [speaker for split, _ in splits.values() for speaker in speakers(split.test)]
     assert sorted(tested) == [f"cremad-{actor}" for actor in range(1001, 1007)]
@@ -112,7 +112,7 @@ def test_cremad_tests_every_actor_once(
 def test_open_terms_train_and_test_on_their_own_corpora_alone(
     clips: list[Clip], data: Path, tmp_path: Path, splits: dict[str, tuple[Split, Recipe]]
 ) -> None:
-    figures = cli.protocol("open-terms")(clips, TINY, data, tmp_path)
+    figures = commands.protocol("open-terms")(clips, TINY, data, tmp_path)
     assert figures["name"] == "open-terms"
     assert figures["trained_on"] == ["cremad", "emodb"]
     assert set(figures["int8"]["by_corpus"]) == {"cremad", "emodb"}
@@ -136,7 +136,7 @@ def test_phases_change_places_and_nothing_else() -> None:
 def test_across_corpora_nothing_of_the_tested_one_trains(
     clips: list[Clip], data: Path, tmp_path: Path, splits: dict[str, tuple[Split, Recipe]]
 ) -> None:
-    figures = cli.protocol("cross-corpus")(clips, TINY, data, tmp_path)
+    figures = commands.protocol("cross-corpus")(clips, TINY, data, tmp_path)
     assert set(splits) == {"all-but-ravdess", "all-but-emodb", "all-but-cremad"}
     for split, _ in splits.values():
         assert not {clip.corpus for clip in split.test} & {clip.corpus for clip in split.train}
@@ -150,7 +150,7 @@ def test_open_terms_are_tested_on_every_other_corpus(
     clips: list[Clip], data: Path, tmp_path: Path, splits: dict[str, tuple[Split, Recipe]]
 ) -> None:
     tess = [Clip("tess", Path(f"OAF_{n}_{e}.wav"), "tess-oaf", "female", e, "x") for n, e in enumerate(LABELS[2:])]
-    figures = cli.protocol("cross-corpus")([*clips, *tess], TINY, data, tmp_path)
+    figures = commands.protocol("cross-corpus")([*clips, *tess], TINY, data, tmp_path)
     split, _ = splits["open-terms"]
     assert {clip.corpus for clip in split.train} == {"emodb", "cremad"}
     assert {"open-terms: ravdess", "open-terms: tess"} <= set(figures["experiments"])
@@ -161,7 +161,7 @@ def test_a_corpus_that_is_not_there_is_one_sentence(
     clips: list[Clip], data: Path, tmp_path: Path, protocol: str
 ) -> None:
     with pytest.raises(NoInputError, match=r"in it|at least two"):
-        cli.protocol(protocol)([clip for clip in clips if clip.corpus == "ravdess"], TINY, data, tmp_path)
+        commands.protocol(protocol)([clip for clip in clips if clip.corpus == "ravdess"], TINY, data, tmp_path)
 
 
 def test_among_keeps_the_order_of_what_is_left() -> None:
@@ -190,7 +190,7 @@ def test_ours_and_the_seed_systems_are_tested_on_the_same_clips(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(SEED_SYSTEMS, "pooled", {"three": QUICK["three"]})
-    figures = cli.protocol("pooled-random")(clips, TINY, data, tmp_path)
+    figures = commands.protocol("pooled-random")(clips, TINY, data, tmp_path)
     assert json.loads(json.dumps(figures)) == json.loads((tmp_path / "metrics.json").read_text())
     split, _ = splits["ours"]
     assert not set(split.test) & set(split.train)
