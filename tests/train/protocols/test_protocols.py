@@ -12,7 +12,7 @@ import pytest
 from affectd.errors import DataError, NoInputError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
-from affectd_train import arguments
+from affectd_train import arguments, commands
 from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
