@@ -17,6 +17,8 @@ WRITERS = {
     "bench/service.py": "the sound that a benchmark makes itself, for its simulated sound card",
     "bench/stages.py": "nothing, to /dev/null",
     "config/state.py": "the lock of the state folder",
+    "delivery/download.py": "a model file, as it is downloaded",
+    "delivery/installed.py": "model files that a fleet was sent, and what is known of them",
     "events/sinks.py": "events",
     "files.py": "what others in this list write to private files",
     "mqtt/mute.py": "whether the microphone is closed",
