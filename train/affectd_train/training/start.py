@@ -66,7 +66,8 @@ def begin(network: keras.Model, model: ModelFile, labels: Sequence[str], context
     contexts
         ``(n, n_frames, n_columns)``, normalized as the file does.
     """
-    for mine, theirs in zip(deployed(network).layers, in_float(model, contexts).layers, strict=True):
+    bare = keras.Model(network.input, network.get_layer("logits").output)  # also of few labels one row for each
+    for mine, theirs in zip(bare.layers, in_float(model, contexts).layers, strict=True):
         if mine.name != "logits":
             mine.set_weights(theirs.get_weights())
             continue
