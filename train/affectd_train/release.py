@@ -13,7 +13,6 @@ from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
-from affectd_train.protocols.baseline_files import is_file_of, is_seed, pack_seed
 from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import card, is_card_of, markdown
 from affectd_train.stored import read_fitted, reading
@@ -49,6 +48,8 @@ def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path,
     UsageError
         If another file is there.
     """
+    from affectd_train.protocols.baseline_files import is_file_of, is_seed, pack_seed  # late: a report needs no Keras
+
     if is_seed(run):
         if not replace:
             check_ours(out, lambda: is_file_of(out, run), f"the network of {run}")
