@@ -116,6 +116,9 @@ def embeddings(
 
     def make(file: Path) -> None:
         encoder_session(encoder)  # what is wrong with it is said once rather than by every process
+        # Here first: Numba compiles for it, into a cache that processes must not fill at once, or they crash
+        # (https://github.com/numba/numba/issues/10128).
+        invert(np.zeros((5, 128), np.float32))
         title = f"embeddings of {clips[0].corpus}, copy {copy}"
         rows = list(in_parallel(partial(embed, encoder), sources(clips, spec, augmenter, copy), title))
         write_arrays(file, rows=np.stack(rows).astype(np.float16))
