@@ -124,7 +124,8 @@ def add_result(command: AddCommand) -> None:
     sub.add_argument("--evaluation", type=Path, help=words)
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
-    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help="model file (models/affectd.tflite)")
+    words = "the model file (models/affectd.tflite)"
+    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=words)
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", words)

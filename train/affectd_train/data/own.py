@@ -86,7 +86,8 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     skipped += copies
     if not clips:
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        expected = f"{' or '.join(TABLES)}, folders named by emotion, recordings of affectd record --label, or corpora (none of {', '.join(CORPORA)})"
+        ways = f"{' or '.join(TABLES)}, folders named by emotion, recordings of affectd record --label"
+        expected = f"{ways}, or corpora (none of {', '.join(CORPORA)})"
         raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
     sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
     named = [replace(clip, name=_name(clip, data)) for clip in sorted(clips)]
@@ -137,7 +138,7 @@ def description(clips: Sequence[Clip]) -> dict[str, object]:
 def _read_folders(
     data: Path, files: Sequence[Path], words: Words, damage: partial[str | None]
 ) -> tuple[list[Clip], list[Skipped]]:
-    """Read clips whose label stands in what ``affectd record --label`` wrote, or is the name of a folder around them."""
+    """Read clips whose label is what ``affectd record --label`` wrote, or the name of a folder that they are in."""
     sounds = {path.with_suffix("") for path in files if path.suffix.lower() in AUDIO_SUFFIXES}
     beside = {path for path in files if path.suffix == ".json" and path.with_suffix("") in sounds}
     clips: list[Clip] = []
