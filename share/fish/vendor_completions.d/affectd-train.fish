@@ -148,7 +148,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affec
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l evaluation -xka "(__fish_complete_path (commandline -ct))" -d 'folder of the evaluation (runs/own, or runs/ravdess-emobox if corpora were trained on)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l also -xka "(__fish_complete_path (commandline -ct))" -d 'evaluations by other protocols, for the card'
-complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'model file (models/affectd.tflite)'
+complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the model file (models/affectd.tflite)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using pack; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a report -d 'write the model card that a model file carries, as Markdown or as one page with pictures'
