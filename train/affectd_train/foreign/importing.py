@@ -252,8 +252,8 @@ def _words(out: Path, model: ModelFile) -> str:
     hearing = "contexts of speech"
     if model.hearing is not None:
         hearing = f"a recording {', '.join(hearing_words(asdict(model.hearing), model.n_frames))}"
-    pooled = model.layout is not None and model.layout.statistics != "none"
-    frames = "means over the frames" if pooled else f"{model.n_frames} frames"
+    pooled = "none" if model.layout is None else model.layout.statistics
+    frames = f"{model.n_frames} frames" if pooled == "none" else f"{pooled.replace('_', ' ')} over the frames"
     time = ", time last" if model.layout is not None and model.layout.transposed else ""
     lines = [
         f"{printable(str(out))}: {out.stat().st_size} bytes, {len(model.labels)} labels,"
