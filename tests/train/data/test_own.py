@@ -283,6 +283,13 @@ def recorded(path: Path, label: str | None) -> None:
     path.with_suffix(".json").write_text(json.dumps({"schema": 1, "file": path.name, "label": label}), "utf-8")
 
 
+@pytest.mark.parametrize(("word", "hint"), [("tired", ""), ("happpy", " (did you mean happy?)")])
+def test_only_a_near_word_is_guessed(word: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=word) as caught:
+        EIGHT.label(word)
+    assert str(caught.value).endswith(f"(--labels FILE names others){hint}, nor other:NAME")
+
+
 def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path) -> None:
     recorded(tmp_path / "happy-1.wav", "happy")
     recorded(tmp_path / "monday/2.wav", "Müde")
