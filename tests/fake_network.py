@@ -21,6 +21,7 @@ class FakeNetwork:
             labels=LABELS,
             thresholds={"uncertain": 0.3},
             tflite=b"fake",
+            head=None,
             layout=None,
             hearing=None,
         )

@@ -48,6 +48,8 @@ def test_a_file_with_its_card_and_at_once_when_it_is_there(
     said = capfd.readouterr()
     assert "network 1 of 3: fold 1 of 2" in said.err
     assert "network 3 of 3" in said.err
+    assert said.err.splitlines()[-1].startswith("unweighted accuracy on strangers: ")
+    assert said.err.splitlines()[-1].endswith("; by chance 0.500")
     model, base = read_model(tmp_path / "out/mine.tflite"), read_model(find_model())
     assert model.labels == ("happy", "tired")
     assert model.card["training"]["start"]["model"] == model_id(base)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Protocol
 
+from affectd.recognition.model_file import find_model
 from affectd_train.data.labels import CORPORA
 
 PROTOCOLS = (
@@ -22,7 +23,7 @@ PROTOCOLS = (
 )
 """Each is a function of the same name in `affectd_train.protocols`; see `protocol`."""
 
-_MODEL_FILE = "model file (models/affectd.tflite)"
+_MODEL_FILE = "model file (default: the one that comes with affectd)"
 
 
 class AddCommand(Protocol):
@@ -78,7 +79,7 @@ def add_evaluation(command: AddCommand) -> None:
     sub.add_argument("--folds", type=int, metavar="N", help=words)
     sub = command("unheard", "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("model", type=Path, nargs="?", default=find_model(), help=_MODEL_FILE)
     sub.add_argument("--corpora", help="test on these alone, such as nemo,ased (default: all it was not trained on)")
     sub.add_argument("--out", type=Path, default=Path("runs/unheard"), help="folder for what it answers")
     words = "test an evaluation's networks in noise, rooms, at any gain, through codecs"
@@ -92,11 +93,11 @@ def add_evaluation(command: AddCommand) -> None:
     _add_data(sub, "ravdess/, noise/, speech/, ...")
     _add_evaluation(sub)
     _add_labels(sub)
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("--model", type=Path, default=find_model(), help=_MODEL_FILE)
     words = "measure how soon, and how right, a model file answers: of recordings with pauses between them"
     sub = command("answers", words)
     _add_data(sub, "corpora that the file was not trained on")
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("--model", type=Path, default=find_model(), help=_MODEL_FILE)
     sub.add_argument("--out", type=Path, default=Path("runs/answers"), help="folder for answers.json and answers.png")
 
 
@@ -123,11 +124,12 @@ def add_result(command: AddCommand) -> None:
     sub.add_argument("--evaluation", type=Path, help=words)
     words = "evaluations by other protocols, for the card"
     sub.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN", help=words)
-    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    words = "the model file (models/affectd.tflite)"
+    sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=words)
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", words)
-    sub.add_argument("model", type=Path, nargs="?", default=Path("models/affectd.tflite"), help=_MODEL_FILE)
+    sub.add_argument("model", type=Path, nargs="?", default=find_model(), help=_MODEL_FILE)
     sub.add_argument("--out", type=Path, help="the Markdown (default: models/README.md, unless --html is given)")
     sub.add_argument("--html", type=Path, metavar="FILE", help="a page that holds its pictures and loads nothing")
     words = "for the page: the evaluation that the card is about, for its reliability"
@@ -137,8 +139,8 @@ def add_result(command: AddCommand) -> None:
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     sub = command("personalize", "fit the last layer of a model file to one person or place")
     sub.add_argument("folder", type=Path, help="five recordings or more of each label")
-    words = "model file to start from (models/affectd.tflite)"
-    sub.add_argument("--model", type=Path, default=Path("models/affectd.tflite"), help=words)
+    words = "model file to start from (default: the one that comes with affectd)"
+    sub.add_argument("--model", type=Path, default=find_model(), help=words)
     sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new model file")
     _add_labels(sub)
 

@@ -44,13 +44,14 @@ WITH_NUMBERS = ("affectd-train", "affectd-train fit", "affectd-train evaluate")
 
 PAGES = {
     "affectd-train": Page(
-        "Makes model files for affectd on a desktop, from recordings of acted emotions: trains a network, tests it on"
-        " people it never heard, makes it small, and packs it with a card that says what it can. Every step shows how"
-        " far it is; stopped, it goes on where it was. The commands below follow each other in this order: evaluate,"
-        " fit, quantize, pack, report.",
+        "Makes model files for affectd on a desktop, from recordings: trains a network, tests it on people it never"
+        " heard, makes it small, and packs it with a card that says what it can. Every step shows how far it is;"
+        " stopped, it goes on where it was. With recordings of your own, make does it all. Step by step, as from"
+        " corpora, it is evaluate, fit, quantize, pack, report.",
         (
             Example("affectd-train inspect DATA", "see what recordings there are, and what is wrong with them"),
-            Example("affectd-train explore DATA", "see what is in the recordings"),
+            Example("affectd-train make DATA --out mine.tflite --quick", "make a model file of recordings of your own"),
+            Example("affectd-train personalize mine --out mine.tflite", "fit one to a voice, with few recordings"),
             Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "train and test on strangers"),
             Example("affectd-train fit --data DATA --set seed=3", "train on every speaker, with another seed"),
         ),

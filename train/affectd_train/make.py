@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from affectd.errors import DataError, UsageError
 from affectd.recognition.model_file import read_model
@@ -24,6 +25,8 @@ from affectd_train.data.own import is_own, read_own, what_is_lacking
 from affectd_train.files import say, write_json
 from affectd_train.folders import fingerprint
 from affectd_train.release import check_ours, release, write_report
+from affectd_train.reports.card_words import headline
+from affectd_train.reports.records import Card
 from affectd_train.stored import locked
 from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 
@@ -124,9 +127,10 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     progress.begin(f"the network of the file: all {len(clips)} recordings train")
     fit(clips, recipe, order.data, run, cache)
     quantize(run)
-    release(run, evaluation, [], order.out, order.replace)
+    model = release(run, evaluation, [], order.out, order.replace)
     _, text, page = order.results
     write_report(order.out, text, page, evaluation, None, order.replace)
+    say(headline(cast(Card, model.card)))
 
 
 class _Progress:

@@ -124,8 +124,14 @@ class ModelFile:
 
 
 def model_id(model: ModelFile) -> str:
-    """Return the id of a model: the first 12 hex digits of the SHA-256 of the network."""
-    return sha256(model.tflite).hexdigest()[:12]
+    """Return the id of a model: the first 12 hex digits of the SHA-256 of the network.
+
+    A head, if there is one, is a part of it: `affectd personalize` changes nothing else.
+    """
+    digest = sha256(model.tflite)
+    if model.head is not None:
+        digest.update(model.head.weights.tobytes() + model.head.bias.tobytes() + model.head.baseline.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def find_model(configured: str | Path = "") -> Path:

@@ -90,8 +90,9 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     pooled = _POOLED[layout.get("statistics", "none")]
     yield "hears", f"{seconds:.1f} s at a time, as {pooled}{columns} of sound at {features['sample_rate']} Hz"
     if "hearing" in found:
-        yield "recordings", ", ".join(_hearing(found["hearing"], n_frames))
-    yield "uncertain", f"below a probability of {found['thresholds']['uncertain']:g}"
+        yield "recordings", ", ".join(hearing_words(found["hearing"], n_frames))
+    uncertain = found["thresholds"]["uncertain"]
+    yield "uncertain", f"below a probability of {uncertain:g}" if uncertain else "never"
     yield "run by", found["runtime"]
     yield from _card_facts(found["card"])
     if "baseline" in found and found["baseline"]["prior_seconds"] < _NEVER_SECONDS:
@@ -101,7 +102,7 @@ def _model_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "self-test", f"passed: this device computes it correctly ({differences})"
 
 
-def _hearing(hearing: Mapping[str, Any], n_frames: int) -> Iterator[str]:
+def hearing_words(hearing: Mapping[str, Any], n_frames: int) -> Iterator[str]:
     """Yield what is done to a recording, in this order; see `affectd.recognition.hearing.Hearing`."""
     yield "as a whole"
     if hearing["start_seconds"] or hearing["seconds"] is not None:
@@ -138,4 +139,5 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     evaluation = card["evaluation"] if isinstance(card.get("evaluation"), dict) else {}
     any_label = evaluation.get("any_label")
     if isinstance(any_label, dict) and isinstance(right := any_label.get("int8"), int | float):
-        yield "accuracy", f"{100 * right:.0f} %, mean of the labels, about actors ({evaluation.get('protocol')})"
+        whom = "" if evaluation.get("name") == "own" else ", about actors"
+        yield "accuracy", f"{100 * right:.0f} %, mean of the labels{whom} ({evaluation.get('protocol')})"

@@ -185,6 +185,24 @@ def test_labels_that_cannot_be_are_refused(
     assert said in found[1] or (not labels and "no recording with a label in it" in found[1])
 
 
+def test_both_programs_start_from_the_model_that_comes_with_affectd_in_any_folder(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for program, main in (("affectd", cli.main), ("affectd-train", train_cli.main)):
+        assert main(["personalize", str(clips), "--out", f"{program}.tflite"]) == 0
+    ours, theirs = (read_model(tmp_path / f"{program}.tflite") for program in ("affectd", "affectd-train"))
+    assert ours.card == theirs.card
+
+
+def test_events_of_two_personal_files_tell_which_it_was(made: Path, tmp_path: Path) -> None:
+    other = make_clips(tmp_path / "clips", {"happy": 210.0, "sad": 400.0, "tired": 640.0})
+    assert cli.main(["personalize", str(other), "--out", str(tmp_path / "other.tflite")]) == 0
+    mine, theirs = read_model(made), read_model(tmp_path / "other.tflite")
+    assert mine.tflite == theirs.tflite
+    assert len({model_id(mine), model_id(theirs), model_id(read_model(find_model()))}) == 3
+
+
 def test_recordings_of_no_use_do_not_count(clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     make_clips(tmp_path, {"happy": 300.0}, 6)
     for number in range(4):

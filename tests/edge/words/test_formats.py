@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.recognition.model_file import write_model
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.description import describe
+from affectd.recognition.model_file import find_model, write_model
+from affectd.words.listings import model_text
 from room import write_wav
 from sounds import as_int16, gain, silence, syllables
 from terminals import at_terminal
@@ -95,6 +98,21 @@ def test_the_model_is_told_in_words_at_a_terminal(model: Path) -> None:
     assert "below a probability of 0.45" in shown
     assert "passed" in shown
     assert objects(at_terminal(command, piped=["stdout"])[2])[0]["labels"] == ["angry", "calm", "happy"]
+
+
+def test_the_accuracy_of_own_recordings_is_not_said_to_be_about_actors() -> None:
+    def told(**evaluation: object) -> str:
+        found = {"any_label": {"int8": 0.4}, "protocol": "3 folds by file", **evaluation}
+        classifier = Classifier(tiny_model(card={"evaluation": found}))
+        return "\n".join(model_text(describe(find_model(), classifier), None))
+
+    assert "accuracy   40 %, mean of the labels (3 folds by file)" in told(name="own")
+    assert "40 %, mean of the labels, about actors (3 folds by file)" in told(name="ravdess-emobox")
+
+
+def test_a_network_without_a_threshold_is_never_uncertain() -> None:
+    lines = model_text(describe(find_model(), Classifier(tiny_model(thresholds={"uncertain": 0.0}))), None)
+    assert "uncertain  never" in lines
 
 
 def test_the_card_of_the_shipped_model_is_told_in_lines_that_fit() -> None:

@@ -277,6 +277,39 @@ def test_inspect_says_what_is_there(tmp_path: Path) -> None:
     assert "happy has 4 clips: training needs 5 or more of every label" in " ".join(words.split())
 
 
+def recorded(path: Path, label: str | None) -> None:
+    """A recording as ``affectd record --label`` leaves it: the label is in a file beside it."""
+    sound(path)
+    path.with_suffix(".json").write_text(json.dumps({"schema": 1, "file": path.name, "label": label}), "utf-8")
+
+
+@pytest.mark.parametrize(("word", "hint"), [("tired", ""), ("happpy", " (did you mean happy?)")])
+def test_only_a_near_word_is_guessed(word: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=word) as caught:
+        EIGHT.label(word)
+    assert str(caught.value).endswith(f"(--labels FILE names others){hint}, nor other:NAME")
+
+
+def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path) -> None:
+    recorded(tmp_path / "happy-1.wav", "happy")
+    recorded(tmp_path / "monday/2.wav", "Müde")
+    recorded(tmp_path / "sad/3.wav", "happy")  # what was said counts, not where it was put
+    recorded(tmp_path / "sad/4.wav", None)
+    recorded(tmp_path / "5.wav", "bored")
+    recorded(tmp_path / "6.wav", None)
+    (tmp_path / "sad/notes.json").write_text("{}")
+    words = tmp_path / "labels.txt"
+    words.write_text("happy\nsad\ntired: müde\n")
+    found = {"happy-1.wav": "happy", "monday/2.wav": "tired", "sad/3.wav": "happy", "sad/4.wav": "sad"}
+    assert labels_of(tmp_path, words) == found
+    assert reasons(tmp_path, words) == {
+        "5.wav": "the label 'bored' of its recording is no word for a label in labels.txt",
+        "6.wav": "in no folder named by emotion",
+        "labels.txt": "not an audio file",
+        "sad/notes.json": "not an audio file",
+    }
+
+
 def test_inspect_does_not_start_tensorflow(tmp_path: Path) -> None:
     sound(tmp_path / "sad/a.wav")
     code = (

@@ -46,6 +46,12 @@ def test_a_call_of_librosa_gives_what_librosa_gives(call: str) -> None:
     assert np.abs(found - wanted).max() < 4e-3
 
 
+@pytest.mark.parametrize("around", ["{}.T", "np.mean({}.T, axis=0)", "{}.mean(axis=1)", "numpy.mean({}, 1)"])
+def test_what_a_notebook_does_to_the_frames_is_left_to_the_input_of_the_network(around: str) -> None:
+    call = "librosa.feature.mfcc(y=audio, sr=16000, n_mfcc=40)"
+    assert spec_of_call(around.format(call)) == spec_of_call("sr=16000, n_mfcc=40")
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -62,6 +68,13 @@ def test_a_call_of_librosa_gives_what_librosa_gives(call: str) -> None:
         ("librosa.feature.chroma_stft(y=y)", "chroma_stft is none of"),
         ("librosa.power_to_db(S)", "power_to_db has to be given melspectrogram(...)"),
         ("n_mfcc=", "expected arguments such as"),
+        (
+            "librosa.feature.mfcc(y=y, sr=sr).T",
+            "sr=sr has to be written as a number or a text: what librosa.load was told",
+        ),
+        ("mfcc[0], 13", "'mfcc[0]' is no argument with a name"),
+        ("librosa.feature.mfcc(y=y).flatten()", "flatten is none of"),
+        ("np.mean()", "mean is none of"),
     ],
 )
 def test_what_the_device_cannot_compute_is_named(call: str, sentence: str) -> None:

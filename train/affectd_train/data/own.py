@@ -1,4 +1,4 @@
-"""Recordings of one's own: listed in tables of labels, or in folders that are named by emotion.
+"""Recordings of one's own: listed in tables of labels, made by ``affectd record --label``, or in folders of emotions.
 
 A folder is one's own if a table of labels (`TABLES`) lies directly in it, or if it holds none of our corpora. Who
 speaks is known from a table alone.
@@ -11,13 +11,14 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, walk
+from affectd.personal.recordings import written_label
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora
 from affectd_train.data.everyday_speech import SOURCES
@@ -85,7 +86,8 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     skipped += copies
     if not clips:
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        expected = f"{' or '.join(TABLES)}, folders named by emotion, or corpora (none of {', '.join(CORPORA)})"
+        ways = f"{' or '.join(TABLES)}, folders named by emotion, recordings of affectd record --label"
+        expected = f"{ways}, or corpora (none of {', '.join(CORPORA)})"
         raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
     sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
     named = [replace(clip, name=_name(clip, data)) for clip in sorted(clips)]
@@ -134,17 +136,24 @@ def description(clips: Sequence[Clip]) -> dict[str, object]:
 
 
 def _read_folders(
-    data: Path, files: Iterable[Path], words: Words, damage: partial[str | None]
+    data: Path, files: Sequence[Path], words: Words, damage: partial[str | None]
 ) -> tuple[list[Clip], list[Skipped]]:
-    """Read clips whose label is the name of a folder that they are in, at any depth."""
+    """Read clips whose label is what ``affectd record --label`` wrote, or the name of a folder that they are in."""
+    sounds = {path.with_suffix("") for path in files if path.suffix.lower() in AUDIO_SUFFIXES}
+    beside = {path for path in files if path.suffix == ".json" and path.with_suffix("") in sounds}
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     for path in files:
         folders = path.relative_to(data).parts[:-1]
-        labels = {label for folder in folders if (label := words.find(folder))}
+        said = written_label(path) if path.with_suffix(".json") in beside else ""
+        labels = {label for word in ([said] if said else folders) if (label := words.find(word))}
+        if path in beside:
+            continue
         if path.suffix.lower() not in AUDIO_SUFFIXES:
             reason: str | None = "not an audio file"
-        elif not folders:
+        elif said and not labels:
+            reason = f"the label {said!r} of its recording is no word for {words.source}"
+        elif not folders and not labels:
             reason = "in no folder named by emotion"
         elif not labels:
             reason = f"the folder {folders[-1]!r} is no word for {words.source}"

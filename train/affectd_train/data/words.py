@@ -60,7 +60,7 @@ class Words:
             return found
         if not word:
             raise ValueError("no emotion")
-        near = difflib.get_close_matches(plain(word), self.label_of, 1)
+        near = difflib.get_close_matches(plain(word), self.label_of, 1, 0.75)
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"emotion {word!r} is no word for {self.source}{meant}, nor other:NAME")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from affectd.recognition.hearing import Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd.recognition.recording import classify_recording
 from affectd.stdio import printable, quiet
+from affectd.words.listings import hearing_words
 from affectd_train.data.recordings import read_each
 from affectd_train.export.pack import golden_samples
 from affectd_train.files import say
@@ -248,13 +249,16 @@ def _check_small(tflite: bytes) -> None:
 def _words(out: Path, model: ModelFile) -> str:
     """Say what was made, in one line for each thing that is worth a look."""
     found = model.card["imported"]
-    hearing = "contexts of speech" if model.hearing is None else "the whole recording"
+    hearing = "contexts of speech"
+    if model.hearing is not None:
+        hearing = f"a recording {', '.join(hearing_words(asdict(model.hearing), model.n_frames))}"
+    pooled = "none" if model.layout is None else model.layout.statistics
+    frames = f"{model.n_frames} frames" if pooled == "none" else f"{pooled.replace('_', ' ')} over the frames"
     time = ", time last" if model.layout is not None and model.layout.transposed else ""
     lines = [
         f"{printable(str(out))}: {out.stat().st_size} bytes, {len(model.labels)} labels,"
         f" input {list(model.input_shape)}",
-        f"heard: {hearing}, {model.n_frames} frames of {model.spec.n_columns} columns{time},"
-        f" at {model.spec.sample_rate} Hz",
+        f"heard: {hearing}; {frames} of {model.spec.n_columns} columns{time}, at {model.spec.sample_rate} Hz",
     ]
     if "agreement" in found:
         share = 100 * found["agreement"]

@@ -28,7 +28,8 @@ def spec_of_call(text: str) -> FeatureSpec:
     ----------
     text
         The arguments (``n_mfcc=40, sr=16000``), the call itself, or the call of ``librosa.feature.melspectrogram``,
-        alone or within ``librosa.power_to_db``. The sound, ``y=...``, is left aside.
+        alone or within ``librosa.power_to_db``. The sound, ``y=...``, is left aside, and so are ``.T`` and ``np.mean``
+        around it: the input of the network says which way time runs, and whether it takes means.
 
     Raises
     ------
@@ -55,9 +56,24 @@ def _parsed(text: str) -> ast.Call:
             tree = ast.parse(attempt.strip(), mode="eval").body
         except (SyntaxError, ValueError):
             continue
+        tree = _bare(tree)
         if isinstance(tree, ast.Call):
             return tree
     raise UsageError(f"{_ROOT} {text!r}: expected arguments such as n_mfcc=40,sr=16000, or the call of librosa itself")
+
+
+def _bare(tree: ast.expr) -> ast.expr:
+    """Take off what a notebook does to the frames: ``.T``, ``np.mean(..., axis=0)``, ``.mean(axis=0)``."""
+    while True:
+        if isinstance(tree, ast.Attribute) and tree.attr == "T":
+            tree = tree.value
+        elif isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute) and tree.func.attr == "mean":
+            is_of_numpy = ast.unparse(tree.func.value) in ("np", "numpy")
+            if is_of_numpy and not tree.args:
+                return tree
+            tree = tree.args[0] if is_of_numpy else tree.func.value
+        else:
+            return tree
 
 
 def _arguments(call: ast.Call) -> tuple[str, dict[str, Any]]:
@@ -65,6 +81,8 @@ def _arguments(call: ast.Call) -> tuple[str, dict[str, Any]]:
     name = ast.unparse(call.func).rpartition(".")[2]
     if name not in _KEYS:
         raise UsageError(f"{_ROOT}: {name} is none of {', '.join(_KEYS)}; --spec FILE can say other front ends")
+    if name != "power_to_db" and any(not isinstance(argument, ast.Name) for argument in call.args):  # more than y
+        raise UsageError(f"{_ROOT}: {ast.unparse(call.args[0])!r} is no argument with a name, such as n_mfcc=40")
     found: dict[str, Any] = {}
     for keyword in call.keywords:
         key = keyword.arg or "**"
@@ -84,7 +102,8 @@ def _value(key: str, tree: ast.expr) -> Any:
     try:
         return ast.literal_eval(tree)
     except ValueError:
-        raise UsageError(f"{_ROOT}: {key}={ast.unparse(tree)} has to be written as a number or a text") from None
+        rate = ": what librosa.load was told, 22050 if nothing" if key == "sr" else ""
+        raise UsageError(f"{_ROOT}: {key}={ast.unparse(tree)} has to be written as a number or a text{rate}") from None
 
 
 def _mfcc(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from affectd_train.reports.records import Card
 _GATE = "- The voice gate stays shut for stationary noise (fans, rain, wind, road), but wipers, keyboards, barking dogs and of course other people's talk open it; the network then mostly, but not always, says `uncertain`."
 _WORDS = "- It hears how words are spoken, not what is said, and nothing of what a person feels without voicing it."
 
+PROHIBITED = "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be informed of it (Article 50(3)). Do not base a decision about a person on its output."
+
 FAILURES = f"""\
 {_GATE}
 - All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than acted emotion: expect worse than the figures above.
@@ -47,7 +49,7 @@ OF_OWN_BY_FILE = replace(
     about="**These figures flatter the file.** The recordings were split by file, not by speaker: the same people may have trained the networks and tested them, and a network knows a voice again. With acted recordings that gave 20 to 40 points more than strangers do. They say how right it may be about the people in the recordings, and nothing about others. The file itself is trained on all recordings; the figures are of networks trained the same way without those they were tested on, run by the device's code. Intervals are 95 % bootstrap over recordings, or over speakers where they are known.",
     accuracy="unweighted accuracy, maybe not on strangers",
     interval="95 % interval, all folds together",
-    speakers="known speakers, {clips} recordings, none of them trained on",
+    speakers="recordings that were not trained on, of speakers who maybe were",
     calibration="expected calibration error, maybe not on strangers",
 )
 
@@ -57,6 +59,21 @@ def words_of(content: Card) -> Words:
     if not is_of_own(content):
         return OF_CORPORA
     return OF_OWN_BY_FILE if content["evaluation"].get("by_file") else OF_OWN
+
+
+def headline(content: Card) -> str:
+    """Say in one line how right the networks of the evaluation were.
+
+    Examples
+    --------
+    >>> int8 = {"unweighted": 0.6, "unweighted_interval": (0.5, 0.7)}
+    >>> headline({"evaluation": {"labels": ["sad", "happy"], "int8": int8}, "training": {"clips": {"own": 9}}})
+    'unweighted accuracy on strangers: 0.600 (95 %: 0.500 to 0.700); by chance 0.500'
+    """
+    figures = content["evaluation"]
+    low, high = figures["int8"]["unweighted_interval"]
+    right, chance = figures["int8"]["unweighted"], 1 / len(figures["labels"])
+    return f"{words_of(content).accuracy}: {right:.3f} (95 %: {low:.3f} to {high:.3f}); by chance {chance:.3f}"
 
 
 def is_of_own(content: Card) -> bool:

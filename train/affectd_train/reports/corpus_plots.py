@@ -50,7 +50,10 @@ def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
     name = corpus or re.sub("[^a-z0-9]", "", folder.absolute().name.lower())
     roots = {name: folder} if name in CORPORA else find_corpora(folder)
     if not roots:
-        raise DataError(f"{folder}: no folder in it is called {', '.join(CORPORA)}; --corpus says which one it is")
+        raise DataError(
+            f"{folder}: no folder in it is called {', '.join(CORPORA)}; --corpus says which one it is; of recordings of"
+            " your own, affectd-train inspect says what is in them"
+        )
     drawn = []
     for name, root in roots.items():
         found = read_corpus(name, root)

@@ -60,6 +60,10 @@ def page(model: ModelFile, evaluation: Path | None = None, data: Path | None = N
         If matplotlib is not installed.
     """
     text = markdown(model)
+    if "evaluation" not in model.card:
+        if evaluation or data:
+            raise DataError("the card of the model has no evaluation, for which there could be more than its words")
+        return _document(text, "", {})
     content = cast(Card, model.card)
     calibration = _calibration(content, evaluation)
     words = words_of(content)
@@ -191,7 +195,7 @@ def _tiles(model: ModelFile, content: Card) -> str:
             f"{words.accuracy}; by chance 1 / {len(figures['labels'])}",
         ),
         (f"{low:.3f}–{high:.3f}", words.interval),
-        (f"{figures['speakers'] or '?'}", words.speakers.format(clips=figures["clips"])),
+        (f"{figures['speakers'] or figures['clips']}", words.speakers.format(clips=figures["clips"])),
         (f"{len(model.tflite) / 1000:.0f} kB", f"network with {len(model.labels)} labels"),
     ]
     if calibration := content.get("measured", {}).get("calibration"):

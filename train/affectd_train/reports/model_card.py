@@ -15,12 +15,11 @@ from affectd_train.data.everyday_speech import TRAINED
 from affectd_train.data.own import OWN
 from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, terms_of
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
-from affectd_train.reports.card_words import Words, is_of_own, own_commands, words_of
+from affectd_train.reports.card_words import PROHIBITED, Words, is_of_own, own_commands, words_of
 from affectd_train.reports.records import Card, Evaluation
+from affectd_train.reports.short_cards import short_card
 from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import ORIGINAL, options_of
-
-PROHIBITED = "Inferring the emotions of people at work or in education is prohibited in the European Union except for medical or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)), and people exposed to an emotion recognition system must be informed of it (Article 50(3)). Do not base a decision about a person on its output."
 
 
 def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
@@ -64,7 +63,7 @@ ANY_USE = "any, with attribution of CREMA-D"
 
 
 def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
-    """Render the card of a model file.
+    """Render the card of a model file; that of a file without figures is a short one where there can be none.
 
     `pictures` are files beside the page, to be shown on it.
 
@@ -73,6 +72,8 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     DataError
         If the card holds no evaluation and training, as in the files of single folds.
     """
+    if short := short_card(model):
+        return short
     if missing := sorted({"evaluation", "training"} - model.card.keys()):
         raise DataError(
             f"the card of the model has no {' and no '.join(missing)}; affectd-train pack writes them, from an evaluation"

@@ -116,7 +116,7 @@ def confusion(figures: Mapping[str, Any]) -> Any:
         axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
         axes.set_yticks(range(len(labels)), labels)
         title = f"{network}: unweighted accuracy {figures[network]['unweighted']:.3f}"
-        axes.set(xlabel="heard", ylabel="acted", title=title)
+        axes.set(xlabel="heard", ylabel="label" if figures.get("name") == "own" else "acted", title=title)
     return picture
 
 
