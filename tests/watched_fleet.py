@@ -63,13 +63,23 @@ class Store:
         self._command = [sys.executable, str(self._script), "127.0.0.1", str(port), str(self._file)]
 
     def __enter__(self) -> Store:
-        self._running = process(*self._command, log=self._log)
-        self.pid = self._running.__enter__().pid
+        self.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._running.__exit__(None, None, None)
         assert "Traceback" not in self._log.read_text(), self._log.read_text()
+
+    def start(self) -> None:
+        """Let it run."""
+        self._running = process(*self._command, log=self._log)
+        self._process = self._running.__enter__()
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """End it without giving it time for anything."""
+        self._process.kill()
+        self._running.__exit__(None, None, None)
 
     def ids(self) -> set[str]:
         """Return the ids of the events that it has."""

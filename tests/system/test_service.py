@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -394,6 +395,36 @@ def test_it_ends_within_a_second_and_closes_its_last_event(unit: Machine) -> Non
     assert last["phase"] == "end"
 
 
+MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@contextmanager
+def limited_memory(unit: Machine) -> Iterator[None]:
+    """Let the kernel hold the unit to its MemoryMax=, if this machine has the controller of memory only in cgroup 1."""
+    if not (MEMORY / "memory.limit_in_bytes").exists():
+        yield
+        return
+    inside = unit.show("MainPID")
+    statuses = {path.parent: path.read_text() for path in Path("/proc").glob("[0-9]*/status") if path.exists()}
+    (pid,) = (
+        folder.name
+        for folder, status in statuses.items()
+        if re.search(rf"^NSpid:.*\t{inside}$", status, re.M) and b"/opt/affectd" in (folder / "cmdline").read_bytes()
+    )
+    group = MEMORY / f"affectd-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(unit.show("MemoryMax"))
+        (group / "cgroup.procs").write_text(pid)
+        yield
+        assert int((group / "memory.failcnt").read_text()) == 0
+        print(f"at most {int((group / 'memory.max_usage_in_bytes').read_text()) / 1e6:.0f} MB")
+    finally:
+        for left in (group / "cgroup.procs").read_text().split():
+            (MEMORY / "cgroup.procs").write_text(left)
+        group.rmdir()
+
+
 # The nice value of every process that brings a model.
 RECEIVERS = r"""
 for folder in /proc/[0-9]*; do
@@ -422,11 +453,12 @@ def test_a_model_of_the_fleet_is_tried_in_the_sandbox_and_taken_up_or_refused(un
         write_model(tmp_path / "made.tflite", tiny_model(**changes))
         return (tmp_path / "made.tflite").read_bytes()
 
-    with Files() as files, Subscriber(unit.observer_port, "affectd/#") as ear:
+    with Files() as files, Subscriber(unit.observer_port, "affectd/#") as ear, ExitStack() as stack:
         cursor = unit.cursor()
         unit.output("systemctl", "restart", "affectd")
         ear.wait_for("affectd/kiosk/status", "online", PATIENCE_SECONDS)
         pid = unit.show("MainPID")
+        stack.enter_context(limited_memory(unit))
         files.answers.clear()
         sent(made())
         wait_until(lambda: files.asked, PATIENCE_SECONDS, "the file is asked for")

@@ -45,6 +45,24 @@ def test_no_event_is_lost_at_the_store_while_the_broker_is_killed_three_times(
         print(f"{n} devices, broker killed 3 times: {len(many.ids)} events made, {len(store.ids())} in the store")
 
 
+@needs_mosquitto
+def test_a_store_that_is_killed_has_every_event_once_it_is_back(tmp_path: Path) -> None:
+    with (
+        Broker(tmp_path, *broker_settings(tmp_path), log="notice") as broker,
+        Store(tmp_path, broker.port) as store,
+        Many(tmp_path, broker.port, 10, pause_seconds=0.2, period_seconds=60.0) as many,
+    ):
+        for _ in range(2):
+            n_kept = len(store.ids())
+            wait_until(lambda: len(store.ids()) > n_kept, PATIENCE_SECONDS, "an event comes")  # noqa: B023
+            store.kill()
+            n_made = len(many.ids)
+            wait_until(lambda: len(many.ids) > n_made, PATIENCE_SECONDS, "an event while it is away")  # noqa: B023
+            store.start()
+        many.finish()
+        wait_until(lambda: set(many.ids) <= store.ids(), PATIENCE_SECONDS, "all of them are in the store")
+
+
 def saved(folder: Path) -> bytes:
     file = folder / "mosquitto.db"
     return file.read_bytes() if file.exists() else b""
