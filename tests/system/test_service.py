@@ -406,19 +406,21 @@ def limited_memory(unit: Machine) -> Iterator[None]:
         return
     inside = unit.show("MainPID")
     statuses = {path.parent: path.read_text() for path in Path("/proc").glob("[0-9]*/status") if path.exists()}
-    (pid,) = (
-        folder.name
+    ((pid, resident),) = (
+        (folder.name, 1024 * int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
         for folder, status in statuses.items()
         if re.search(rf"^NSpid:.*\t{inside}$", status, re.M) and b"/opt/affectd" in (folder / "cmdline").read_bytes()
     )
     group = MEMORY / f"affectd-{os.getpid()}"
     group.mkdir()
     try:
-        (group / "memory.limit_in_bytes").write_text(unit.show("MemoryMax"))
+        # What it has already stays in the group where it was.
+        (group / "memory.limit_in_bytes").write_text(str(int(unit.show("MemoryMax")) - resident))
         (group / "cgroup.procs").write_text(pid)
         yield
         assert int((group / "memory.failcnt").read_text()) == 0
-        print(f"at most {int((group / 'memory.max_usage_in_bytes').read_text()) / 1e6:.0f} MB")
+        more = int((group / "memory.max_usage_in_bytes").read_text())
+        print(f"{resident / 1e6:.0f} MB, at most {more / 1e6:.0f} MB more")
     finally:
         for left in (group / "cgroup.procs").read_text().split():
             (MEMORY / "cgroup.procs").write_text(left)
