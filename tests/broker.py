@@ -56,9 +56,11 @@ class Broker:
         where anybody may log in without encryption.
     running : bool
         Whether to start it at the beginning of the ``with`` block.
+    log : str
+        What it logs: ``all`` that it gets and sends, too, which costs more than to pass it on.
     """
 
-    def __init__(self, folder: Path, *settings: str, running: bool = True) -> None:
+    def __init__(self, folder: Path, *settings: str, running: bool = True, log: str = "all") -> None:
         self.observer_port = free_port()
         self.port = free_port() if settings else self.observer_port
         self._running = running
@@ -68,7 +70,7 @@ class Broker:
         lines = [
             f"user {getpass.getuser()}",
             "log_dest stderr",
-            "log_type all",
+            f"log_type {log}",
             "max_queued_messages 0",
             "per_listener_settings true",
             f"listener {self.observer_port} 127.0.0.1",
@@ -94,6 +96,17 @@ class Broker:
     def log(self) -> str:
         """What it has logged since the beginning."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def save(self) -> None:
+        """Let it write what it keeps to its disk, as it does every now and then."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
 
     def start(self) -> None:
         """Start it and return when it listens."""

@@ -52,13 +52,15 @@ class Signer:
 class Files:
     """A server of files, by name; it knows ranges unless `has_ranges` is False.
 
-    `breaks` says after how many bytes each of the next answers breaks off.
+    `breaks` says after how many bytes each of the next answers breaks off; no answer comes before `answers` is set.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
         self.has_ranges = True
+        self.answers = threading.Event()
+        self.answers.set()
         self.asked: list[tuple[str, str | None]] = []
         outer = self
 
@@ -90,6 +92,7 @@ class Files:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         name, asked = request.path[1:], request.headers.get("Range")
         self.asked.append((name, asked))
+        self.answers.wait(PATIENCE_SECONDS)
         content = self.files.get(name)
         if content is None:
             request.send_error(404)

@@ -46,7 +46,10 @@ def queries(range_seconds: int = 300) -> list[str]:
 
 
 class Prometheus:
-    """A Prometheus on the loopback interface that asks one target every second; its ``with`` block stops it."""
+    """A Prometheus on the loopback interface; its ``with`` block stops it.
+
+    It asks one target, every second unless `scrape` has another ``scrape_interval``.
+    """
 
     def __init__(self, folder: Path, target: str, **scrape: Any) -> None:
         self._folder = folder / "prometheus"
@@ -54,8 +57,9 @@ class Prometheus:
         job = {"job_name": "affectd", "static_configs": [{"targets": [target]}], **scrape}
         # JSON is YAML.
         self._settings = self._folder / "prometheus.yml"
+        interval = scrape.get("scrape_interval", "1s")
         settings = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": [str(ALERTS)],
             "scrape_configs": [job],
         }
@@ -77,6 +81,11 @@ class Prometheus:
         self._process.kill()
         self._process.wait(PATIENCE_SECONDS)
         self._log.close()
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Return the data of an answer of its API; fails if that is an error."""

@@ -13,14 +13,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from affectd.events.event import event_schema
-from broker import Subscriber, free_port
+from affectd.recognition.model_file import model_id, write_model
+from broker import Subscriber, free_port, wait_until
+from fleet import FLEET, TOPIC, Files, Signer
 from roots import REPOSITORY, bootstrap
+from tiny_model import DATA, tiny_model
 
 UNIT = REPOSITORY / "scripts" / "affectd.service"
 PACKAGES = "systemd,systemd-sysv,dbus,python3-venv,python3-pyaudio,libasound2-plugins,pulseaudio,pulseaudio-utils"
@@ -217,7 +221,7 @@ def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         machine.output("systemctl", "start", "speech")
         # It is started below, not by its installation: somebody else may be at its usual port.
         machine.output("systemctl", "mask", "mosquitto.service")
-        machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio", "mosquitto")
+        machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio", "mosquitto", "openssl")
         machine.port, machine.observer_port = free_port(), free_port()
         settings = BROKER.format(port=machine.port, observer_port=machine.observer_port)
         machine.write("/etc/mosquitto/kiosk.conf", settings)
@@ -389,6 +393,98 @@ def test_it_ends_within_a_second_and_closes_its_last_event(unit: Machine) -> Non
     lines = unit.journal_until(cursor, lambda line: line.startswith("Stopped affectd.service"))
     last = [found for line in lines if (found := event(line)) and found["type"] == "emotion"][-1]
     assert last["phase"] == "end"
+
+
+MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@contextmanager
+def limited_memory(unit: Machine) -> Iterator[None]:
+    """Let the kernel hold the unit to its MemoryMax=, if this machine has the controller of memory only in cgroup 1."""
+    if not (MEMORY / "memory.limit_in_bytes").exists():
+        yield
+        return
+    inside = unit.show("MainPID")
+    statuses = {path.parent: path.read_text() for path in Path("/proc").glob("[0-9]*/status") if path.exists()}
+    ((pid, resident),) = (
+        (folder.name, 1024 * int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
+        for folder, status in statuses.items()
+        if re.search(rf"^NSpid:.*\t{inside}$", status, re.M) and b"/opt/affectd" in (folder / "cmdline").read_bytes()
+    )
+    group = MEMORY / f"affectd-{os.getpid()}"
+    group.mkdir()
+    try:
+        # What it has already stays in the group where it was.
+        (group / "memory.limit_in_bytes").write_text(str(int(unit.show("MemoryMax")) - resident))
+        (group / "cgroup.procs").write_text(pid)
+        yield
+        assert int((group / "memory.failcnt").read_text()) == 0
+        more = int((group / "memory.max_usage_in_bytes").read_text())
+        print(f"{resident / 1e6:.0f} MB, at most {more / 1e6:.0f} MB more")
+    finally:
+        for left in (group / "cgroup.procs").read_text().split():
+            (MEMORY / "cgroup.procs").write_text(left)
+        group.rmdir()
+
+
+# The nice value of every process that brings a model.
+RECEIVERS = r"""
+for folder in /proc/[0-9]*; do
+    if tr '\0' ' ' <$folder/cmdline 2>/dev/null | grep -q 'affectd[.]delivery[.]receive'; then
+        awk '{print $19}' $folder/stat
+    fi
+done
+"""
+
+
+@pytest.mark.slow
+def test_a_model_of_the_fleet_is_tried_in_the_sandbox_and_taken_up_or_refused(unit: Machine, tmp_path: Path) -> None:
+    signer, sequence = Signer(tmp_path), iter(range(1, 10))
+    unit.write("/etc/affectd/fleet.pub", signer.public.read_text())
+    unit.write(PASSWORD, "open sesame\n")
+    keys = '[model]\ntrusted_keys = "/etc/affectd/fleet.pub"\n'
+    unit.write(SETTINGS, MQTT.format(port=unit.port) + f'fleet = "{FLEET}"\n' + keys)
+
+    retained = ["mosquitto_pub", "-p", str(unit.observer_port), "-q", "1", "-r", "-t", TOPIC]
+
+    def sent(content: bytes) -> None:
+        message = signer.message(content, files.put("model", content), next(sequence))
+        subprocess.run([*retained, "-s"], input=message, check=True, timeout=PATIENCE_SECONDS)
+
+    def made(**changes: object) -> bytes:
+        write_model(tmp_path / "made.tflite", tiny_model(**changes))
+        return (tmp_path / "made.tflite").read_bytes()
+
+    with Files() as files, Subscriber(unit.observer_port, "affectd/#") as ear, ExitStack() as stack:
+        cursor = unit.cursor()
+        unit.output("systemctl", "restart", "affectd")
+        ear.wait_for("affectd/kiosk/status", "online", PATIENCE_SECONDS)
+        pid = unit.show("MainPID")
+        stack.enter_context(limited_memory(unit))
+        files.answers.clear()
+        sent(made())
+        wait_until(lambda: files.asked, PATIENCE_SECONDS, "the file is asked for")
+        assert unit.output("sh", "-c", RECEIVERS) == "19", "the sound goes first"
+        files.answers.set()
+        unit.journal_until(cursor, lambda line: "is installed (sequence 1)" in line)
+        cursor = unit.cursor()
+        unit.output("systemctl", "stop", "speech")  # a pause, in which it is taken up
+        unit.journal_until(cursor, is_event(type="status", part="model", reason="installed"))
+        cursor = unit.cursor()
+        unit.output("systemctl", "start", "speech")
+        unit.journal_until(cursor, is_event(type="emotion", phase="end", model=model_id(tiny_model())))
+        golden = {**tiny_model().golden, "output": tiny_model().golden["output"] ^ 64}
+        # As in tests/edge/recognition/test_trial.py: a network that ends the process which runs it.
+        tiny = (DATA / "tiny.tflite").read_bytes()
+        crashes = tiny[:1360] + b"\xff\xff\xff\xff" + tiny[1364:]
+        for content in (made(tflite=crashes), made(golden=golden)):
+            cursor = unit.cursor()
+            sent(content)
+            unit.journal_until(cursor, is_event(type="status", part="model", reason="refused", why="model"))
+            unit.journal_until(cursor, is_event(type="emotion", phase="end", model=model_id(tiny_model())))
+        assert (unit.show("NRestarts"), unit.show("MainPID")) == ("0", pid)
+        subprocess.run([*retained, "-n"], check=True, timeout=PATIENCE_SECONDS)
+    unit.output("rm", "/etc/affectd/fleet.pub")
 
 
 @pytest.mark.slow

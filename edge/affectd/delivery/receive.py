@@ -102,7 +102,7 @@ def _tried(part: Path) -> str:
 
 def main() -> None:
     """Do as the module says; what libraries print goes to the log."""
-    with suppress(OSError):  # the unit file may forbid it
+    with suppress(OSError):  # a unit file of another may forbid it
         os.nice(_IDLE)  # the sound goes first
     out = os.dup(1)
     os.dup2(2, 1)
