@@ -12,6 +12,7 @@ from affectd.stdio import printable, terminal_columns
 _GAP = "  "
 _CUT = "..."
 _LEAST = 12  # columns that what is cut keeps
+_ON_TOP = ("Mn", "Me", "Cf")  # Unicode's categories of what takes no column of its own
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def width_of(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("F", "W") else 1 for c in text
+        0 if unicodedata.category(c) in _ON_TOP else 2 if unicodedata.east_asian_width(c) in ("F", "W") else 1
+        for c in text
     )
 
 
@@ -99,12 +101,13 @@ def shortened(text: str, width: int) -> str:
     """
     if width_of(text) <= width:
         return text
-    head = _fitting(text, (width - len(_CUT)) // 3)
-    tail = _fitting(text[::-1], width - len(_CUT) - width_of(head))[::-1]
+    head = fitting(text, (width - len(_CUT)) // 3)
+    tail = fitting(text[::-1], width - len(_CUT) - width_of(head))[::-1]
     return head + _CUT + tail
 
 
-def _fitting(text: str, width: int) -> str:
+def fitting(text: str, width: int) -> str:
+    """Return the beginning of text that fits."""
     end = 0
     while end < len(text) and width_of(text[: end + 1]) <= width:
         end += 1
