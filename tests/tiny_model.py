@@ -90,9 +90,7 @@ def draft_place_model(
     return draft_model(**{"labels": PLACE_LABELS, "golden": golden, "head": head, **changes})
 
 
-def place_model(
-    spec: dict[str, float] | None = None, n_labels: int = len(PLACE_LABELS), **changes: Any
-) -> ModelFile:
+def place_model(spec: dict[str, float] | None = None, n_labels: int = len(PLACE_LABELS), **changes: Any) -> ModelFile:
     """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
     draft = draft_place_model(spec, n_labels, **changes)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
