@@ -19,7 +19,7 @@ import pytest
 from affectd.config.state import claimed_folders, state_of
 from affectd.recognition.kept import files_of
 from affectd.recognition.model_file import write_model
-from affectd.words.layout import width_of
+from affectd.stdio import width_of
 from own_labels import SIXTEEN, TWO
 from room import Room, needs_room, write_wav
 from sounds import as_int16, gain, silence, syllables

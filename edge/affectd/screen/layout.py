@@ -11,7 +11,7 @@ from textwrap import wrap
 from affectd.recognition.affect import COORDINATES
 from affectd.screen import words
 from affectd.screen.view import View
-from affectd.words.layout import fitting, shortened, width_of
+from affectd.stdio import fitting, shortened, width_of
 
 Piece = tuple[str, str]
 """Text and its style: ``strong``, ``faint``, ``good``, ``doubt``, ``bad``, or empty."""

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd.stdio import printable
+from affectd.stdio import printable, shortened, width_of
 from affectd.timeline.summary import Segment, Timeline
 from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, sound
-from affectd.words.layout import shortened, width_of
 
 LEGEND = "hatched: uncertain, in the row of the best guess"
 PLOT_WIDTH = 1100

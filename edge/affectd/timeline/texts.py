@@ -14,10 +14,9 @@ from typing import Any
 
 from affectd.events.sinks import as_line
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd.stdio import printable
+from affectd.stdio import printable, width_of
 from affectd.timeline.summary import Period, Segment, Timeline
 from affectd.timeline.words import has_affect, headline, percent, place, recording, signed, sound
-from affectd.words.layout import width_of
 
 
 def table(timeline: Timeline, *, is_first: bool) -> str:
