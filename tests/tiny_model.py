@@ -73,10 +73,12 @@ BASELINE = {
 PLACE_LABELS = ("angry", "calm", "happy", "sad")
 
 
-def draft_place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFile:
+def draft_place_model(
+    spec: dict[str, float] | None = None, n_labels: int = len(PLACE_LABELS), **changes: Any
+) -> ModelFile:
     """The tiny model in format 2, its three outputs taken as an embedding; `spec` replaces numbers of the baseline."""
     random = np.random.default_rng(7)
-    n_embedding, n_labels = len(LABELS), len(PLACE_LABELS)
+    n_embedding = len(LABELS)
     head = Head(
         weights=random.normal(0, 2, (n_embedding, n_labels)).astype(np.float32),
         bias=random.normal(0, 0.3, n_labels).astype(np.float32),
@@ -88,9 +90,9 @@ def draft_place_model(spec: dict[str, float] | None = None, **changes: Any) -> M
     return draft_model(**{"labels": PLACE_LABELS, "golden": golden, "head": head, **changes})
 
 
-def place_model(spec: dict[str, float] | None = None, **changes: Any) -> ModelFile:
+def place_model(spec: dict[str, float] | None = None, n_labels: int = len(PLACE_LABELS), **changes: Any) -> ModelFile:
     """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
-    draft = draft_place_model(spec)
+    draft = draft_place_model(spec, n_labels, **changes)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
 
 

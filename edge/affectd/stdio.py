@@ -19,6 +19,8 @@ _MINUTE_SECONDS = 60.0
 # A terminal may be slow; a pipe that is unread for longer loses lines of the log.
 LOG_SECONDS = 0.1
 _FULL_SECONDS = 0.05
+_CUT = "..."
+_ON_TOP = ("Mn", "Me", "Cf")  # Unicode's categories of what takes no column of its own
 
 
 class ReaderGoneError(BrokenPipeError):
@@ -101,6 +103,41 @@ def terminal_columns(descriptor: int) -> int | None:
         return os.get_terminal_size(descriptor).columns or None
     except OSError:
         return None
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal text takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # a library of a megabyte, which the service does without
+
+    return sum(
+        0 if unicodedata.category(c) in _ON_TOP else 2 if unicodedata.east_asian_width(c) in ("F", "W") else 1
+        for c in text
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """Return text that fits, without its middle if need be: both ends tell files apart.
+
+    Examples
+    --------
+    >>> shortened("recordings/of/monday/talk.wav", 16)
+    'reco.../talk.wav'
+    """
+    if width_of(text) <= width:
+        return text
+    head = fitting(text, (width - len(_CUT)) // 3)
+    tail = fitting(text[::-1], width - len(_CUT) - width_of(head))[::-1]
+    return head + _CUT + tail
+
+
+def fitting(text: str, width: int) -> str:
+    """Return the beginning of text that fits."""
+    end = 0
+    while end < len(text) and width_of(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
 
 
 def print_error(program: str, sentence: str) -> None:

@@ -19,6 +19,8 @@ import pytest
 from affectd.config.state import claimed_folders, state_of
 from affectd.recognition.kept import files_of
 from affectd.recognition.model_file import write_model
+from affectd.stdio import width_of
+from own_labels import SIXTEEN, TWO
 from room import Room, needs_room, write_wav
 from sounds import as_int16, gain, silence, syllables
 from terminals import PATIENCE_SECONDS, Tmux, tmux
@@ -86,6 +88,33 @@ def test_on_a_real_terminal_of_80_by_24(terminal: Tmux, model: Path, long: Path)
     terminal("send-keys", "Enter")
     terminal.wait_for(lambda shown: "\nit was 0\n" in shown)
     assert terminal("display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}") == "0 1 1\n"
+
+
+@pytest.mark.parametrize("labels", [SIXTEEN, TWO], ids=["sixteen", "two"])
+def test_labels_of_ones_own(terminal: Tmux, tmp_path: Path, labels: tuple[str, ...]) -> None:
+    """The names are as wide on the terminal as the picture takes them to be: all bars end in one column."""
+    model = tmp_path / "own.tflite"
+    write_model(model, place_model(n_labels=len(labels), labels=labels))
+    sound = write_wav(tmp_path / "talk.wav", as_int16(gain(syllables(PATIENCE_SECONDS), -12)))
+    terminal.run(*WATCH, "--source", str(sound), "--model", str(model))
+    screen = terminal.wait_for(lambda shown: "%  now" in shown and "Ctrl-C ends" in shown)
+    assert len(screen.splitlines()) == 24
+    for name in ("Valence", "Arousal", "unpleasant"):
+        assert name not in screen
+    bars = [line for line in screen.splitlines() if "%  now" in line]
+    assert len(bars) == len(labels)
+    assert len({line[:25] for line in bars}) == len(labels)  # each is told from the others
+    for label in labels:
+        assert any(line.startswith(label if width_of(label) < 26 else label[:7]) for line in bars), label
+    # The terminal's own word on widths: tmux leaves what follows a name in its column.
+    terminal("send-keys", "C-c")
+    terminal.wait_for(lambda shown: "Level" not in shown)
+    for label in labels:
+        terminal.run("clear")
+        terminal.run("printf", "%s", label)
+        terminal.wait_for(lambda shown, label=label: f"\n{label}ready>" in f"\n{shown}")
+        at = int(terminal("display-message", "-p", "#{cursor_x}"))
+        assert at == width_of(label) + len("ready> "), label
 
 
 def test_in_the_background_it_leaves_the_terminal_alone(terminal: Tmux, model: Path, long: Path) -> None:

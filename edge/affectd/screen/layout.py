@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from textwrap import wrap
 
+from affectd.recognition.affect import COORDINATES
 from affectd.screen import words
 from affectd.screen.view import View
+from affectd.stdio import fitting, shortened, width_of
 
 Piece = tuple[str, str]
 """Text and its style: ``strong``, ``faint``, ``good``, ``doubt``, ``bad``, or empty."""
@@ -57,10 +59,7 @@ def picture(view: View, columns: int, rows: int, signs: Signs = BLOCKS) -> list[
         "voice": [_named("Voice", _voice(view), columns)],
         "bars": _bars(view, columns, signs, rows),
         "space before affect": [[]],
-        "affect": [
-            _axis("Valence", view.valence, ("unpleasant", "pleasant"), columns, signs),
-            _axis("Arousal", view.arousal, ("calm", "excited"), columns, signs),
-        ],
+        "affect": _affect(view, columns, signs),
         "hint": [[(line, "doubt")] for line in wrap(hint, max(columns, 20))[:_MOST_HINT_LINES]],
         "space before events": [[]],
         "events": [[("Last events", "strong")], *_events(view, rows)],
@@ -76,8 +75,8 @@ def clipped(line: Line, columns: int) -> Line:
     found: Line = []
     for text, style in line:
         if columns > 0:
-            found.append((text[:columns], style))
-        columns -= len(text)
+            found.append((text if width_of(text) <= columns else fitting(text, columns), style))
+        columns -= width_of(text)
     return found
 
 
@@ -106,7 +105,7 @@ def _named(name: str, line: Line, columns: int) -> Line:
 
 def _title(view: View, columns: int) -> Line:
     left, right = f"affectd watch  {view.device}", words.duration(view.seconds)
-    return [(left, "strong"), (" " * max(1, columns - len(left) - len(right)), ""), (right, "")]
+    return [(left, "strong"), (" " * max(1, columns - width_of(left) - len(right)), ""), (right, "")]
 
 
 def _sound(view: View) -> Line:
@@ -165,12 +164,14 @@ def _bars(view: View, columns: int, signs: Signs, rows: int) -> list[Line]:
     if len(labels) > max(1, rows - 3):
         likely = sorted(labels, key=lambda label: -view.smoothed.get(label, 0.0))[: max(1, rows - 3)]
         labels = [label for label in labels if label in likely]
-    return [_bar(view, label, columns, signs) for label in labels]
+    # As wide as the longest name, if that leaves the bars two thirds.
+    names = max(_NAME_COLUMNS, min(columns // 3, 1 + max(map(width_of, labels), default=0)))
+    return [_bar(view, label, columns, signs, names) for label in labels]
 
 
-def _bar(view: View, label: str, columns: int, signs: Signs) -> Line:
+def _bar(view: View, label: str, columns: int, signs: Signs, names: int) -> Line:
     has_now = columns >= 50
-    width = _bar_columns(columns, _NUMBER_COLUMNS + (_NOW_COLUMNS if has_now else 0))
+    width = max(0, columns - names - _NUMBER_COLUMNS - (_NOW_COLUMNS if has_now else 0))
     share, now = view.smoothed.get(label), view.raw.get(label)
     is_named = view.is_named and label == view.label
     style = "good" if is_named else "doubt" if not view.is_named else "faint"
@@ -185,14 +186,24 @@ def _bar(view: View, label: str, columns: int, signs: Signs) -> Line:
         cells[min(width - 1, round(width * now))] = (signs.mark, "strong")
     numbers = "" if share is None else f"  {words.percent(share)}"
     recent = f"  now {words.percent(now)}" if now is not None and has_now else ""
-    name = f"{label[: _NAME_COLUMNS - 1]:{_NAME_COLUMNS}s}"
-    return [(name, "strong" if is_named else ""), *_joined(cells), (numbers, ""), (recent, "faint")]
+    name = shortened(label, names - 1)
+    space = " " * (names - width_of(name))
+    return [(name + space, "strong" if is_named else ""), *_joined(cells), (numbers, ""), (recent, "faint")]
+
+
+def _affect(view: View, columns: int, signs: Signs) -> list[Line]:
+    if not COORDINATES.keys() >= {*view.labels}:
+        return []  # a model with labels of its own has neither
+    return [
+        _axis("Valence", view.valence, ("unpleasant", "pleasant"), columns, signs),
+        _axis("Arousal", view.arousal, ("calm", "excited"), columns, signs),
+    ]
 
 
 def _axis(name: str, value: float | None, ends: tuple[str, str], columns: int, signs: Signs) -> Line:
     """Return a line from -1 to 1 with a mark at the value."""
     left, right = (f"{ends[0]:>10s} ", f" {ends[1]:8s}") if columns >= 50 else ("", "")
-    width = _bar_columns(columns, len(left) + len(right) + _NUMBER_COLUMNS)
+    width = max(0, columns - _NAME_COLUMNS - len(left) - len(right) - _NUMBER_COLUMNS)
     cells: list[Piece] = [(signs.empty, "faint")] * width
     if width:
         cells[width // 2] = (signs.mark, "faint")
@@ -218,10 +229,6 @@ def _end(view: View, columns: int, signs: Signs) -> Line:
     end = "Ctrl-C ends"
     gap = columns - len(legend) - len(end)
     return [(legend, "faint"), (" " * gap, ""), (end, "faint")] if gap > 1 else [(end, "faint")]
-
-
-def _bar_columns(columns: int, others: int) -> int:
-    return max(0, columns - _NAME_COLUMNS - others)
 
 
 def _joined(cells: list[Piece]) -> Line:

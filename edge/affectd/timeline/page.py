@@ -10,14 +10,15 @@ from pathlib import Path
 from affectd.files import sha256
 from affectd.stdio import printable
 from affectd.timeline.envelope import MOST_COLUMNS
-from affectd.timeline.picture import LEGEND, NAMES_WIDTH, Layout, description, names, plot, style
+from affectd.timeline.picture import LEGEND, Layout, description, names, plot, style
 from affectd.timeline.summary import Period, Segment, Timeline
-from affectd.timeline.words import clock, headline, percent, place, recording, signed, sound
+from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, signed, sound
 
 
 def html(timeline: Timeline, *, is_first: bool) -> str:
     """Return the page; the sound is not in it, and what it holds runs by its digest alone."""
-    layout, css, script = Layout(timeline), style(timeline) + _file("page.css"), _file("page.js")
+    layout, script = Layout(timeline), _file("page.js")
+    css = f":root {{ --names: {layout.names_width}px }}\n{style(timeline)}{_file('page.css')}"
     began = timeline.began
     midnight = None if began is None else began.replace(hour=0, minute=0, second=0, microsecond=0)
     since = "" if began is None or midnight is None else f"{(began - midnight).total_seconds():g}"
@@ -31,7 +32,7 @@ def html(timeline: Timeline, *, is_first: bool) -> str:
         step="0.1" if timeline.seconds < 60 else "1",
         began=since,
         height=str(layout.height),
-        names_width=str(NAMES_WIDTH),
+        names_width=str(layout.names_width),
         names="".join(names(timeline, layout)),
         plot="".join(plot(timeline, layout, MOST_COLUMNS)),
         legend=LEGEND[0].upper() + LEGEND[1:] + ".",
@@ -74,24 +75,27 @@ def _periods(timeline: Timeline) -> str:
     if not timeline.periods:
         return ""
     labels = timeline.shown_labels
-    titles = ("from", "to", "speech", *labels, "valence", "arousal")
+    affect = ("valence", "arousal") if has_affect(timeline) else ()
+    titles = ("from", "to", "speech", *labels, *affect)
 
     def row(period: Period) -> str:
         shares = (percent(period.share(label)) if period.speech_seconds else "" for label in labels)
         times = (place(timeline, period.start_seconds), place(timeline, period.end_seconds))
-        return _row(titles, (*times, clock(period.speech_seconds), *shares, *map(signed, period.affect().values())))
+        about = (signed(period.affect()[name]) for name in affect)
+        return _row(titles, (*times, clock(period.speech_seconds), *shares, *about))
 
     table = _table("Shares of the speech in each period", titles, map(row, timeline.periods))
     return f'<section aria-labelledby="by-period">\n<h2 id="by-period">By period</h2>\n{table}\n</section>\n'
 
 
 def _segments(timeline: Timeline) -> str:
-    titles = ("from", "to", "sounds", "probability", "valence", "arousal")
+    affect = ("valence", "arousal") if has_affect(timeline) else ()
+    titles = ("from", "to", "sounds", "probability", *affect)
 
     def row(segment: Segment) -> str:
         told = printable(sound(segment))
         times = f'data-start="{segment.start_seconds:g}" data-end="{segment.end_seconds:g}"'
-        about = (percent(segment.probability), signed(segment.valence), signed(segment.arousal))
+        about = (percent(segment.probability), *(signed(getattr(segment, name)) for name in affect))
         return _row(
             titles,
             (place(timeline, segment.start_seconds, 1), place(timeline, segment.end_seconds, 1), told, *about),

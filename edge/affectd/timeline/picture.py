@@ -6,19 +6,21 @@ the time are percentages, so the page may stretch the picture without stretching
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd.stdio import printable
+from affectd.stdio import printable, shortened, width_of
 from affectd.timeline.summary import Segment, Timeline
-from affectd.timeline.words import clock, headline, percent, place, recording, sound
+from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, sound
 
 LEGEND = "hatched: uncertain, in the row of the best guess"
-NAMES_WIDTH, PLOT_WIDTH = 100, 1100
+PLOT_WIDTH = 1100
+_LEAST_NAMES, _MOST_NAMES, _CHARACTER = 100, 220, 7.5  # pixels
 _SOUND = (8, 72)
 _ROWS_TOP, _ROW, _BAR = 88, 22, 16
 _AFFECT_HEIGHT, _SHARES_HEIGHT, _GAP, _AXIS = 72, 64, 16, 26
@@ -35,7 +37,6 @@ _COLORS = {
     "disgust": ("#3a8a3a", "#80cf7d"),
     "surprised": ("#c9571a", "#ff9f60"),
 }
-_OTHERS = tuple(_COLORS.values())
 
 
 class Layout:
@@ -43,8 +44,10 @@ class Layout:
 
     def __init__(self, timeline: Timeline) -> None:
         self.labels = timeline.labels
+        longest = max(map(width_of, map(printable, self.labels)))
+        self.names_width = min(_MOST_NAMES, max(_LEAST_NAMES, math.ceil(_CHARACTER * longest) + 10))
         bottom = _ROWS_TOP + _ROW * len(self.labels)
-        self.affect = (bottom + _GAP, bottom + _GAP + _AFFECT_HEIGHT) if _has_affect(timeline) else None
+        self.affect = (bottom + _GAP, bottom + _GAP + _AFFECT_HEIGHT) if has_affect(timeline) else None
         bottom = bottom if self.affect is None else self.affect[1]
         self.shares = (bottom + _GAP, bottom + _GAP + _SHARES_HEIGHT) if timeline.periods else None
         self.bottom = bottom if self.shares is None else self.shares[1]
@@ -59,7 +62,7 @@ def svg(timeline: Timeline, *, is_first: bool) -> str:
     """Return the picture as a file of its own, for light and dark."""
     layout = Layout(timeline)
     top, margin = 66, 14
-    width, height = margin + NAMES_WIDTH + PLOT_WIDTH + margin, top + layout.height + 4
+    width, height = margin + layout.names_width + PLOT_WIDTH + margin, top + layout.height + 4
     return "".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -71,10 +74,10 @@ def svg(timeline: Timeline, *, is_first: bool) -> str:
             f"{escape(headline(timeline))}</text>\n",
             f'<rect class="doubt" x="{margin}" y="38" width="26" height="14"/>',
             _text("note", str(margin + 34), 49, LEGEND),
-            f'<svg x="{margin}" y="{top}" width="{NAMES_WIDTH}" height="{layout.height}">\n',
+            f'<svg x="{margin}" y="{top}" width="{layout.names_width}" height="{layout.height}">\n',
             *names(timeline, layout),
             "</svg>\n",
-            f'<svg x="{margin + NAMES_WIDTH}" y="{top}" width="{PLOT_WIDTH}" height="{layout.height}">\n',
+            f'<svg x="{margin + layout.names_width}" y="{top}" width="{PLOT_WIDTH}" height="{layout.height}">\n',
             *plot(timeline, layout, 2 * PLOT_WIDTH),
             "</svg>\n</svg>\n",
         ]
@@ -88,18 +91,28 @@ def description(timeline: Timeline) -> str:
 
 def style(timeline: Timeline) -> str:
     """Return the style of the picture and the colors of the labels."""
-    known = [_COLORS.get(label, _OTHERS[k % len(_OTHERS)]) for k, label in enumerate(timeline.labels)]
+    known = _colors(timeline.labels)
     light = " ".join(f".c{k} {{ fill: {color} }}" for k, (color, _) in enumerate(known))
     dark = " ".join(f".c{k} {{ fill: {color} }}" for k, (_, color) in enumerate(known))
     text = Path(__file__).with_name("picture.css").read_text("utf-8")
     return f"{text}{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n"
 
 
+def _colors(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a color of its own for each label, on light and on dark: of many those around the circle."""
+    if len({*labels, *_COLORS}) > len(_COLORS) < len(labels):
+        hues = [round(360 * k / len(labels) + 20) % 360 for k in range(len(labels))]
+        return [(f"hsl({h} 60% {(44, 30)[k % 2]}%)", f"hsl({h} 70% {(78, 60)[k % 2]}%)") for k, h in enumerate(hues)]
+    free = [color for label, color in _COLORS.items() if label not in labels]
+    return [_COLORS[label] if label in _COLORS else free.pop(0) for label in labels]
+
+
 def names(timeline: Timeline, layout: Layout) -> Iterator[str]:
     """Draw the names of the rows."""
     yield _text("name", "0", sum(_SOUND) / 2 + 4, "sound")
+    most = int((layout.names_width - 10) / _CHARACTER)
     for label in layout.labels:
-        yield _text("name", "0", layout.row(label) + _BAR - 3, printable(label))
+        yield _text("name", "0", layout.row(label) + _BAR - 3, shortened(printable(label), most))
     if layout.affect:
         middle = sum(layout.affect) / 2
         yield f'<line class="arousal" x1="0" x2="16" y1="{middle - 15}" y2="{middle - 15}"/>\n'
@@ -202,10 +215,6 @@ def _shares(timeline: Timeline, top: float, bottom: float) -> Iterator[str]:
             told = escape(f"{times}: {printable(label)} {percent(period.share(label))}")
             where = _span(period.start_seconds, period.end_seconds, timeline)
             yield f'<rect class="{kind}" {where} y="{above:.1f}" height="{height:.1f}"><title>{told}</title></rect>\n'
-
-
-def _has_affect(timeline: Timeline) -> bool:
-    return timeline.whole.affect()["arousal"] is not None
 
 
 def _span(start: float, end: float, timeline: Timeline) -> str:

@@ -14,37 +14,37 @@ from typing import Any
 
 from affectd.events.sinks import as_line
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd.stdio import printable
+from affectd.stdio import printable, width_of
 from affectd.timeline.summary import Period, Segment, Timeline
-from affectd.timeline.words import headline, percent, place, recording, signed, sound
+from affectd.timeline.words import has_affect, headline, percent, place, recording, signed, sound
 
 
 def table(timeline: Timeline, *, is_first: bool) -> str:
     """Return columns for people to read."""
     head = f"{recording(timeline)}: {headline(timeline)}\n"
+    affect = ("valence", "arousal") if has_affect(timeline) else ()
     if timeline.periods:
         labels = timeline.shown_labels
-        names = ("from", "to", "speech", *labels, "valence", "arousal")
+        names = ("from", "to", "speech", *labels, *affect)
         rows: list[Sequence[str]] = [
             (
                 place(timeline, period.start_seconds),
                 place(timeline, period.end_seconds),
                 f"{period.speech_seconds:.0f} s",
                 *(percent(period.share(label)) if period.speech_seconds else "" for label in labels),
-                *map(signed, period.affect().values()),
+                *(signed(period.affect()[name]) for name in affect),
             )
             for period in timeline.periods
         ]
     else:
-        names = ("from", "to", "sounds", "probability", "valence", "arousal")
+        names = ("from", "to", "sounds", "probability", *affect)
         rows = [
             (
                 place(timeline, segment.start_seconds, 1),
                 place(timeline, segment.end_seconds, 1),
                 sound(segment),
                 percent(segment.probability),
-                signed(segment.valence),
-                signed(segment.arousal),
+                *(signed(getattr(segment, name)) for name in affect),
             )
             for segment in timeline.segments
         ]
@@ -54,12 +54,12 @@ def table(timeline: Timeline, *, is_first: bool) -> str:
 
 def _columns(rows: Sequence[Sequence[str]]) -> Iterable[str]:
     """Yield lines whose columns are aligned: words to the left, numbers and times to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (
-            cell.ljust(width) if name == "sounds" else cell.rjust(width)
-            for name, cell, width in zip(rows[0], row, widths, strict=True)
-        )
+        cells = []
+        for name, cell, width in zip(rows[0], row, widths, strict=True):
+            space = " " * (width - width_of(cell))
+            cells.append(cell + space if name == "sounds" else space + cell)
         yield "  ".join(cells).rstrip()
 
 

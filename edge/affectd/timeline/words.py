@@ -57,6 +57,11 @@ def signed(value: float | None) -> str:
     return "" if value is None else f"{value:+.2f}"
 
 
+def has_affect(timeline: Timeline) -> bool:
+    """Return whether valence and arousal are known; a model with labels of its own has neither."""
+    return timeline.whole.affect()["arousal"] is not None
+
+
 def headline(timeline: Timeline) -> str:
     """Return how long it is, how much of that is speech, and how it sounds on the whole."""
     speech = timeline.whole.speech_seconds

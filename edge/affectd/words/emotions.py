@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from affectd.recognition.smoothing import UNCERTAIN
-from affectd.words.layout import Column, width_of
+from affectd.stdio import width_of
+from affectd.words.layout import Column
 
 NO_SPEECH = "no speech"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from affectd.stdio import printable, terminal_columns
+from affectd.stdio import printable, shortened, terminal_columns, width_of
 
 _GAP = "  "
-_CUT = "..."
 _LEAST = 12  # columns that what is cut keeps
 
 
@@ -78,37 +76,6 @@ class Layout:
 def room(stream: TextIO) -> int | None:
     """Return how many characters fit into a line of this output; None if it is no terminal, and anything fits."""
     return terminal_columns(stream.fileno())
-
-
-def width_of(text: str) -> int:
-    """Return how many columns of a terminal text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("F", "W") else 1 for c in text
-    )
-
-
-def shortened(text: str, width: int) -> str:
-    """Return text that fits, without its middle if need be: both ends tell files apart.
-
-    Examples
-    --------
-    >>> shortened("recordings/of/monday/talk.wav", 16)
-    'reco.../talk.wav'
-    """
-    if width_of(text) <= width:
-        return text
-    head = _fitting(text, (width - len(_CUT)) // 3)
-    tail = _fitting(text[::-1], width - len(_CUT) - width_of(head))[::-1]
-    return head + _CUT + tail
-
-
-def _fitting(text: str, width: int) -> str:
-    end = 0
-    while end < len(text) and width_of(text[: end + 1]) <= width:
-        end += 1
-    return text[:end]
 
 
 def facts(rows: Iterable[tuple[str, str]], room: int | None) -> Iterator[str]:

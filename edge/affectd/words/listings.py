@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from affectd.words.layout import Column, Layout, facts, width_of
+from affectd.stdio import width_of
+from affectd.words.layout import Column, Layout, facts
 from affectd.words.rows import Rows, flat, row
 
 _FIELDS = ("index", "name", "names", "n_channels", "sample_rate", "sample_rates", "level_dbfs")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import TypeVar
 
-from affectd.stdio import printable, write_when_ready
+from affectd.stdio import printable, shortened, write_when_ready
 from affectd.words.emotions import duration
-from affectd.words.layout import room, shortened
+from affectd.words.layout import room
 
 _Block = TypeVar("_Block", bound=Sized)
 _FIRST_SECONDS, _EVERY_SECONDS = 1.0, 0.2

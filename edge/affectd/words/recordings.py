@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from affectd.recognition.smoothing import UNCERTAIN
+from affectd.stdio import width_of
 from affectd.words.emotions import cells, columns, duration
-from affectd.words.layout import Column, Layout, width_of
+from affectd.words.layout import Column, Layout
 from affectd.words.rows import Rows, with_labels
 
 _FIELDS = (

@@ -18,6 +18,8 @@ from affectd.timeline.summary import Timeline
 from affectd.timeline.words import place, sound
 from browser import Browser, Page, needs_chromium
 from fake_network import FakeNetwork
+from own_labels import SIXTEEN, TWO
+from page_device import Relabeled
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 
@@ -181,3 +183,35 @@ def test_times_of_day_are_shown_over_midnight(browser: Browser, tmp_path: Path) 
     assert texts[0] == "23:59:50"
     assert "00:00:00" in texts
     assert page.text("#now").startswith("23:59:50.0: ")
+
+
+@pytest.mark.parametrize("labels", [SIXTEEN, TWO], ids=["sixteen", "two"])
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+def test_labels_of_ones_own(
+    browser: Browser, tmp_path: Path, labels: tuple[str, ...], width: int, *, dark: bool
+) -> None:
+    blocks = wav_blocks(str(DEMO), 16000)
+    found = listen(blocks, Relabeled(labels), Config(), "demo.wav", period_seconds=5)  # type: ignore[arg-type]
+    page = opened(browser, tmp_path, found)
+    page.look(width, 900, dark=dark)
+    assert page.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Every name is whole, or without its middle; none is cut off by the plot.
+    names = "[...document.querySelectorAll('.picture > svg text')]"
+    told = page.evaluate(f"{names}.map((text) => text.textContent)")[1 : len(labels) + 1]
+    assert len({*told}) == len(labels)
+    assert all(name == label or "..." in name for name, label in zip(told, labels, strict=True))
+    room = page.evaluate("document.querySelector('.picture > svg').clientWidth")
+    assert max(page.evaluate(f"{names}.map((text) => text.getBBox().width)")) <= room
+    colors = page.evaluate(
+        f"""[...Array({len(labels)}).keys()].map((k) => {{
+            const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+            mark.setAttribute("class", `c${{k}}`);
+            document.getElementById("plot").append(mark);
+            return getComputedStyle(mark).fill;
+        }})"""
+    )
+    assert len({*colors}) == len(labels)
+    said = page.text()
+    for words in ("valence", "arousal"):
+        assert words not in said

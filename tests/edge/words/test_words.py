@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd.events.event import event_schema
+from affectd.stdio import shortened, width_of
 from affectd.words.emotions import duration
 from affectd.words.events import Table, Text
-from affectd.words.layout import Column, Layout, shortened, width_of
+from affectd.words.layout import Column, Layout
 from affectd.words.listings import devices_rows, devices_text, model_text
 from affectd.words.rows import Rows, row
 

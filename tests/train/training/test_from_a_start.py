@@ -11,11 +11,12 @@ import pytest
 
 from affectd.errors import DataError, ModelFileError
 from affectd.features.mfcc import Mfcc
-from affectd.recognition.classifier import Classifier
+from affectd.recognition.classifier import Classifier, golden_vectors
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.unheard import unheard_by
+from affectd_train.export.quantize import convert_int8
 from affectd_train.reports.model_card import started_from
 from affectd_train.training import start
 from affectd_train.training.batches import padded_cepstra
@@ -73,6 +74,40 @@ def test_known_labels_keep_their_rows_and_others_begin_in_the_middle(model: Mode
     rows = [model.labels.index(label) for label in labels[:2]]
     np.testing.assert_allclose(logits[:, :2], expected[:, rows], atol=1e-4)
     np.testing.assert_allclose(logits[:, 2], expected.mean(1), atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=[("müde", "wach"), ("gereizt", "müde", "wach")], ids=["two", "three"])
+def few(request: pytest.FixtureRequest, model: ModelFile, contexts: np.ndarray) -> ModelFile:
+    """A model of few labels, whose last layer gives every logit twice: the shipped network with other last rows."""
+    network = build_network(model.n_frames, model.spec.n_columns, len(request.param), n_hints=4)
+    start.begin(network, model, request.param, contexts)
+    kernel, bias = network.get_layer("logits").get_weights()
+    other = np.random.default_rng(1).normal(0, np.abs(kernel).mean(), kernel.shape)
+    network.get_layer("logits").set_weights([kernel + other, bias])
+    tflite = convert_int8(deployed(network), contexts)
+    made = dataclasses.replace(model, tflite=tflite, labels=request.param, golden=blank_golden(model, len(bias)))
+    return dataclasses.replace(made, golden=golden_vectors(model.golden["samples"], Classifier(made)))
+
+
+def blank_golden(model: ModelFile, n_labels: int) -> dict[str, np.ndarray]:
+    return {**model.golden, "output": np.zeros(n_labels, np.int8)}
+
+
+def test_a_file_of_few_labels_is_a_start_too(few: ModelFile, contexts: np.ndarray, tmp_path: Path) -> None:
+    write_model(tmp_path / "few.tflite", few)
+    assert start.read_start(tmp_path / "few.tflite").labels == few.labels
+    classifier = Classifier(few)
+    expected = np.stack([classifier.embed(context * few.std + few.mean) for context in contexts])
+    logits = np.asarray(start.in_float(few, contexts)(contexts))
+    assert logits.shape == expected.shape
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.99
+
+    labels = ["neu", few.labels[1]]
+    network = build_network(few.n_frames, few.spec.n_columns, len(labels), n_hints=4)
+    start.begin(network, few, labels, contexts)
+    begun = np.asarray(deployed(network)(contexts))
+    np.testing.assert_allclose(begun[:, 1], logits[:, 1], atol=1e-4)
+    np.testing.assert_allclose(begun[:, 0], logits.mean(1), atol=1e-4)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

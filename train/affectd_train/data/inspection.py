@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, skipped_lines
-from affectd.stdio import printable
-from affectd.words.layout import Column, Layout, facts, width_of
+from affectd.stdio import printable, width_of
+from affectd.words.layout import Column, Layout, facts
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import in_order

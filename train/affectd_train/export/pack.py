@@ -11,8 +11,9 @@ import numpy as np
 from affectd.arrays import Int16
 from affectd.errors import DataError, ModelFileError, UnavailableError
 from affectd.features.spec import FeatureSpec
+from affectd.personal.hearing import FIXED
 from affectd.recognition.classifier import Classifier, golden_vectors, self_test
-from affectd.recognition.head import BaselineSpec, Head
+from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd_train.files import needed
 from affectd_train.stored import again, read_fitted
@@ -21,16 +22,8 @@ LEAST_SPREAD = 1e-3
 
 _TOLD = ("clips", "speakers", "start")  # of what training noted, in the card
 
-BASELINE = BaselineSpec(
-    prior_seconds=60.0,
-    half_life_hours=72.0,
-    utterance_seconds=6.0,
-    least_seconds=1.0,
-    least_speech_ratio=0.2,
-    near_distance=1.5,
-    far_distance=4.0,
-)
-"""Plausible, and chosen on nothing yet: training with simulated places is to choose them."""
+BASELINE = dataclasses.replace(FIXED, prior_seconds=60.0)
+"""Plausible, and chosen on nothing yet: training with simulated places is to choose them. Unlike `FIXED` it moves."""
 
 
 def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, uncertain: float = 0.0) -> ModelFile:

@@ -18,7 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.backend import keras, layers
 from affectd_train.stored import Origin
-from affectd_train.training.network import build_network, deployed
+from affectd_train.training.network import FEWEST_OUTPUTS, build_network
 
 LEAST_AGREEMENT = 0.7
 """Correlation of what a file and its network in float answer: above 0.99 for voices, less for what is beyond the ranges
@@ -66,8 +66,7 @@ def begin(network: keras.Model, model: ModelFile, labels: Sequence[str], context
     contexts
         ``(n, n_frames, n_columns)``, normalized as the file does.
     """
-    bare = keras.Model(network.input, network.get_layer("logits").output)  # also of few labels one row for each
-    for mine, theirs in zip(bare.layers, in_float(model, contexts).layers, strict=True):
+    for mine, theirs in zip(_bare(network).layers, in_float(model, contexts).layers, strict=True):
         if mine.name != "logits":
             mine.set_weights(theirs.get_weights())
             continue
@@ -111,13 +110,26 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
 
 def _blank(model: ModelFile) -> tuple[keras.Model, list[tuple[keras.layers.Layer, Weights]]]:
     """Make an untrained network as that of a file, and pair its layers with the weights of the file."""
-    n_embedding = 0 if model.head is None else model.head.n_embedding
-    network = deployed(build_network(model.n_frames, model.spec.n_columns, len(model.labels), 0, 0, n_embedding))
+    n_embedding, n_labels = 0 if model.head is None else model.head.n_embedding, len(model.labels)
+    network = _bare(build_network(model.n_frames, model.spec.n_columns, n_labels, 0, 0, n_embedding))
     weighted = [layer for layer in network.layers if isinstance(layer, layers.Conv1D | layers.Dense)]
     found = layer_weights(model)
+    if found and model.head is None and n_labels < FEWEST_OUTPUTS and len(found[-1].bias) == 2 * n_labels:
+        found[-1] = _halved(found[-1])
     if [weights.kernel.shape for weights in found] != [tuple(layer.kernel.shape) for layer in weighted]:
         raise DataError(_OTHER)
     return network, list(zip(weighted, found, strict=True))
+
+
+def _bare(network: keras.Model) -> keras.Model:
+    """Return the part of a network up to its logits, with one row for each label, however few they are."""
+    return keras.Model(network.input, network.get_layer("logits").output)
+
+
+def _halved(twice: Weights) -> Weights:
+    """Return the last layer that `deployed` has doubled, as it was: the mean of both halves."""
+    kernel, bias = twice
+    return Weights(kernel.reshape(len(kernel), 2, -1).mean(1), bias.reshape(2, -1).mean(0))
 
 
 def origin(model: ModelFile) -> Origin:

@@ -1,6 +1,6 @@
 // How the device is: the lamp, its parts, its cost, and what model it has.
 import { $, MOST_LABELS, duration, facts, make, write } from "./elements.js";
-import { condition, percent, signed, story, text } from "./story.js";
+import { condition, named, percent, signed, story, text } from "./story.js";
 import { showLabels } from "./view.js";
 
 /** The lamp; what is not known is said to be so, and neither lit nor out. */
@@ -93,7 +93,7 @@ function card({ labels, card: about }) {
       "Names",
       (labels ?? [])
         .slice(0, MOST_LABELS)
-        .map((label) => text(label, 30))
+        .map((label) => named(label))
         .join(", "),
     ],
     [

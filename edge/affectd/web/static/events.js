@@ -1,6 +1,6 @@
 // The list of the last events, the newest first.
 import { $, MOST_LABELS, make, swatch, write } from "./elements.js";
-import { MOST_EVENTS, UNCERTAIN, best, clock, color, condition, percent, signed, text } from "./story.js";
+import { MOST_EVENTS, UNCERTAIN, best, clock, color, condition, named, percent, signed, text } from "./story.js";
 
 /** Put a new event first; the oldest leave. */
 export function showEvent(event) {
@@ -10,7 +10,7 @@ export function showEvent(event) {
   $("none").hidden = true;
   if (event.phase !== "end") return;
   const share = event.label === UNCERTAIN ? "" : ` ${percent(event.probability)}`;
-  write($("last"), `The last utterance: ${text(event.label, 30)}${share}, ${clock(event.time)}`);
+  write($("last"), `The last utterance: ${named(event.label)}${share}, ${clock(event.time)}`);
 }
 
 function when(event) {
@@ -34,18 +34,18 @@ function emotion(event) {
   stack.setAttribute("aria-hidden", "true");
   // The probability of an uncertain event is that of its best guess.
   const guess = event.label === UNCERTAIN ? best(event.probabilities) : null;
-  const name = make("strong", "", text(event.label, 30), guess ? "" : ` ${percent(event.probability)}`);
-  const named = make(
+  const name = make("strong", "", named(event.label), guess ? "" : ` ${percent(event.probability)}`);
+  const told = make(
     "span",
     "",
     swatch(event.label),
     name,
-    guess ? make("em", "", ` ${text(guess[0], 30)} ${percent(guess[1])}?`) : "",
+    guess ? make("em", "", ` ${named(guess[0])} ${percent(guess[1])}?`) : "",
   );
   const details = make(
     "details",
     "",
-    make("summary", "line", when(event), named, make("em", "", text(event.phase, 20)), stack),
+    make("summary", "line", when(event), told, make("em", "", text(event.phase, 20)), stack),
   );
   // Filled when it is opened: a hundred tables would cost more than all the rest of the page.
   details.addEventListener("toggle", () => {
@@ -60,14 +60,14 @@ function emotion(event) {
         ...all
           .sort((a, b) => b[1] - a[1])
           .map(([label, p]) => {
-            const head = make("th", "", swatch(label), text(label, 30));
+            const head = make("th", "", swatch(label), named(label));
             head.scope = "row";
             return make("tr", "", head, make("td", "", `${signed(100 * p, 1)} %`));
           }),
       ),
     );
     const more =
-      `valence ${signed(event.valence)}, arousal ${signed(event.arousal)}, ` +
+      (Number.isFinite(event.valence) ? `valence ${signed(event.valence)}, arousal ${signed(event.arousal)}, ` : "") +
       `${event.level_dbfs === null ? "silence" : `${signed(event.level_dbfs, 1)} dBFS`}, ` +
       `${signed(event.start_seconds, 1)} to ${signed(event.end_seconds, 1)} s, ${percent(event.speech_ratio)} speech`;
     details.append(make("div", "inside", table, make("p", "quiet", more)));

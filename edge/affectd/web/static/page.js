@@ -3,7 +3,7 @@ import { showLamp, showState } from "./device.js";
 import { $, write } from "./elements.js";
 import { showEvent } from "./events.js";
 import { drawHour, drawMinute } from "./pictures.js";
-import { addEvent, addTrace, begin, percent, story, text } from "./story.js";
+import { addEvent, addTrace, begin, named, percent, story } from "./story.js";
 import { showSums, showTrace } from "./view.js";
 
 // The device sends its state every 5 s.
@@ -52,7 +52,7 @@ function drawAll() {
 function say(event) {
   if (event.phase !== "end" || Date.now() - saidAt < SAY_MS) return;
   saidAt = Date.now();
-  $("said").textContent = `${text(event.label, 30)}, ${percent(event.probability)}`;
+  $("said").textContent = `${named(event.label)}, ${percent(event.probability)}`;
 }
 
 const HANDLERS = {

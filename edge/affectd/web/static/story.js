@@ -30,17 +30,26 @@ export const PLACES = {
 
 export const story = { state: null, trace: null, minute: [], hour: [], events: [], now: 0, offset: null };
 
-/** The color of a label; a label of a network's own gets one by its place among the labels. */
+/** Whether a network has labels of its own: then there is no valence and no arousal. */
+export const isOwn = (labels) => labels.some((label) => !Object.hasOwn(PLACES, label));
+
+/** The color of a label; those of a network with labels of its own lie around the circle, neighbors of other lightness. */
 export function color(label) {
-  if (Object.hasOwn(COLORS, label)) return COLORS[label];
-  const place = Math.max(0, (story.state?.labels ?? []).indexOf(label));
-  return `hsl(${(place * 137 + 20) % 360} 60% 55%)`;
+  const labels = story.state?.labels ?? [];
+  if (Object.hasOwn(COLORS, label) && !isOwn(labels)) return COLORS[label];
+  const place = Math.max(0, labels.indexOf(label));
+  return `hsl(${Math.round((360 * place) / (labels.length || 1) + 20) % 360} 60% ${place % 2 ? 42 : 62}%)`;
 }
 
 /** Text of the device, of a bounded length; it only ever becomes a text node. */
 export const text = (value, most = 120) => {
   const whole = String(value ?? "–");
   return whole.length > most ? `${whole.slice(0, most - 1)}…` : whole;
+};
+/** The name of a label; one that is written from right to left leaves the order of what is beside it alone. */
+export const named = (label) => {
+  const name = text(label, 60);
+  return /[\u0590-\u08ff]/.test(name) ? `\u2068${name}\u2069` : name;
 };
 export const percent = (p) => (Number.isFinite(p) ? `${Math.round(100 * p)}\u00a0%` : "–");
 export const signed = (x, digits = 2) => (Number.isFinite(x) ? x.toFixed(digits).replace("-", "−") : "–");

@@ -1,6 +1,6 @@
 // What is heard now, and the sums of the last hour.
 import { $, MOST_LABELS, duration, make, swatch, write } from "./elements.js";
-import { PLACES, UNCERTAIN, best, color, condition, percent, signed, story, sums, text } from "./story.js";
+import { PLACES, UNCERTAIN, best, color, condition, isOwn, named, percent, signed, story, sums } from "./story.js";
 
 // What is shown of a stride while the microphone is closed or away.
 const NOTHING = { gate_open: false, smoothed: null, probabilities: null, valence: null, arousal: null };
@@ -18,12 +18,13 @@ export function showLabels(labels) {
         raw = make("td", "", "–");
       fill.style.setProperty("--color", color(label));
       mark.hidden = true;
-      const head = make("th", "", text(label, 30));
+      const head = make("th", "", named(label));
       head.scope = "row";
       const row = make("tr", "", head, make("td", "bar", make("div", "track", fill, mark)), smoothed, raw);
       return [label, { row, fill, mark, smoothed, raw }];
     }),
   );
+  document.body.classList.toggle("own", isOwn(labels));
   $("bars").replaceChildren(...[...rows.values()].map(({ row }) => row));
   const svg = "http://www.w3.org/2000/svg";
   $("places").replaceChildren(
@@ -65,13 +66,13 @@ function headline(trace) {
     const guess = best(trace.smoothed);
     return [
       UNCERTAIN,
-      guess ? `Best guess: ${text(guess[0], 30)}, ${percent(guess[1])}. Too little to name it.` : "",
+      guess ? `Best guess: ${named(guess[0])}, ${percent(guess[1])}. Too little to name it.` : "",
       UNCERTAIN,
     ];
   }
   if (trace.label === null || trace.label === undefined)
     return ["speech …", "Too short yet to tell how it sounds.", null];
-  return [text(trace.label, 30), `With a probability of ${percent(trace.probability)}.`, trace.label];
+  return [named(trace.label), `With a probability of ${percent(trace.probability)}.`, trace.label];
 }
 
 function silence({ microphone, telemetry }) {
@@ -86,6 +87,7 @@ export function showTrace() {
     head = $("label");
   write(head, name);
   write($("why"), why);
+  head.classList.toggle("long", name.length > 20);
   head.classList.toggle("doubt", label === null || label === UNCERTAIN);
   if (label && label !== UNCERTAIN) head.style.setProperty("--color", color(label));
   else head.style.removeProperty("--color");
@@ -143,7 +145,7 @@ export function showSums() {
     whole = all.reduce((sum, [, seconds]) => sum + seconds, 0);
   $("sums").replaceChildren(
     ...all.slice(0, MOST_LABELS).map(([label, seconds]) => {
-      const head = make("th", "", swatch(label), label === null ? "too short" : text(label, 30));
+      const head = make("th", "", swatch(label), label === null ? "too short" : named(label));
       head.scope = "row";
       return make(
         "tr",
