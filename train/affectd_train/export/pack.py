@@ -19,7 +19,7 @@ from affectd_train.stored import again, read_fitted
 
 LEAST_SPREAD = 1e-3
 
-_TOLD = ("clips", "speakers", "start")  # of what training noted, in the card
+_TOLD = ("clips", "speakers", "start", "choice")  # of what training noted, in the card
 
 BASELINE = BaselineSpec(
     prior_seconds=60.0,
