@@ -25,6 +25,7 @@ from affectd_train.stored import read_json
 from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 
 CHOOSING = """import affectd_train.protocols.choice as p; m.WORTH_CHOOSING = p.SCRATCH_STEPS = 3
+    import affectd_train.protocols.own as o; o.N_FOLDS = 2
     usual = m.recipe_of; m.recipe_of = lambda order: m.with_settings(usual(order), m.QUICK)"""
 SHORT = ("finetune_steps=4", "augmented_copies=0", "save_every=2", "batch_size=8")
 
@@ -132,7 +133,7 @@ def test_killed_it_goes_on_to_the_same_file(quick: bool, tmp_path: Path) -> None
         given = [word for word in words(folder) if quick or word != "--quick"]
         command = [sys.executable, str(folder / "run.py"), *given]
         steps = ("evaluation/cache", "evaluation/fold-1/float.keras", "evaluation/fold-2", "final/int8.tflite")
-        steps = steps if quick else ("choices/fold-1/scratch", "choices/final/start/float.keras", "final/int8.tflite")
+        steps = steps if quick else ("choices/fold-2/scratch", "choices/final/start/float.keras", "final/int8.tflite")
         for step in steps if name == "killed" else ():
             with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
                 while process.poll() is None and not (folder / "out/mine.work" / step).exists():

@@ -31,8 +31,9 @@ QUICK = ("finetune_steps=300", "augmented_copies=2")
 """What a hurry changes of the recipe."""
 
 QUICK_FOLDS = 3
-WORTH_CHOOSING = 1000
-"""Recordings below which training starts from the model file: with fewer it was never better to start from nothing."""
+WORTH_CHOOSING = 2000
+"""Recordings below which training starts from the model file: with fewer it was never better to start from nothing
+of those measured (models/EXPERIMENTS.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +117,12 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     run, evaluation = order.folder / "final", order.folder / "evaluation"
     cache = evaluation / "cache"
     n_folds = min(QUICK_FOLDS, len({clip.speaker for clip in clips} - {""}) or QUICK_FOLDS) if order.quick else None
-    n = len(own_splits(clips, n_folds, order.by_file)) + 1
+    splits = own_splits(clips, n_folds, order.by_file)
+    n = len(splits) + 1
     is_open = len(clips) >= WORTH_CHOOSING and not order.quick
     ways = Ways(recipe, order.data, order.folder / "choices", cache, order.by_file, is_open)
-    with planned(Whole([steps for _ in range(n) for steps in ways.steps()])) as whole:
+    plan = [work for split in splits for work in ways.plan(split.train, split.test)]
+    with planned(Whole([*plan, *ways.plan(clips)])) as whole:
 
         def begin(number: int, what: str) -> None:
             left = f", {words}" if (words := whole.left()) else ""

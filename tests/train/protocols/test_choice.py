@@ -20,7 +20,7 @@ from affectd_train.protocols.own import own_splits
 from affectd_train.protocols.runs import run_split
 from affectd_train.training import whole
 from affectd_train.training.recipe import Recipe, with_own
-from affectd_train.training.whole import Whole, planned
+from affectd_train.training.whole import Whole, Work, planned
 
 RECIPE = replace(with_own(Recipe()), start="base.tflite", finetune_steps=400)
 
@@ -101,9 +101,10 @@ def test_where_nothing_can_or_need_be_chosen_training_starts_from_the_file(
     made = Runs([SCRATCH])
     monkeypatch.setattr(module, "run_split", made)
     mine = ways(tmp_path, is_open)
-    with planned(Whole(mine.steps())) as all_steps:
-        assert mine.chosen("final", recordings(speakers)) == RECIPE
-    assert all_steps.steps[-1] == sum(all_steps.steps) == RECIPE.finetune_steps
+    clips = recordings(speakers)
+    with planned(Whole(mine.plan(clips))) as all_work:
+        assert mine.chosen("final", clips) == RECIPE
+    assert sum(all_work.plan, ()) == (*[0] * 2 * (len(all_work.plan) - 1), 400, 0)
     assert not made.seen
     assert not mine.choices
 
@@ -111,9 +112,12 @@ def test_where_nothing_can_or_need_be_chosen_training_starts_from_the_file(
 def test_the_steps_left_are_those_of_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_split", Runs([START]))
     mine = ways(tmp_path)
-    with planned(Whole(mine.steps())) as all_steps:
-        mine.chosen("final", recordings(4))
-    assert all_steps.steps == [400, module.SCRATCH_STEPS, 400]
+    clips, test = recordings(4), recordings(5)[-4:]
+    planned_at_most = mine.plan(clips, test)
+    with planned(Whole(planned_at_most)) as all_work:
+        mine.chosen("final", clips, test)
+    assert planned_at_most == [(400, 4), (module.SCRATCH_STEPS, 4), (module.SCRATCH_STEPS, 4)]
+    assert all_work.plan == [(400, 4), (module.SCRATCH_STEPS, 4), (400, 4)]
 
 
 def test_a_choice_stands_in_the_note_of_the_run(tmp_path: Path) -> None:
@@ -127,20 +131,23 @@ def test_a_choice_stands_in_the_note_of_the_run(tmp_path: Path) -> None:
 def test_time_left_is_that_of_all_networks_also_while_the_first_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(whole.time, "monotonic", lambda: now)
-    with planned(Whole([400, 400, 400])) as three:
+    with planned(Whole([Work(200, 100), Work(400), Work(300, 100)])) as three:
         whole.begin()
         assert whole.step(1) == {}  # nothing is known
         for step in range(2, 101):
             now += 0.3
             told = whole.step(step)
-        assert told == {"all": "6 minutes left"}  # 1100 of 0.3 seconds
-        three.begin(10)  # as when less is trained than was planned
+        assert told == {"all": "5 minutes left"}  # 1000 of 0.3 seconds
+        now += 60  # 100 more steps, and 100 tests
+        for step in range(101, 201):
+            whole.step(step)
+        three.begin(Work(10))  # as when less is trained than was planned
         three.begin()
         assert three.left() == "2 minutes left"
-        for step in range(301, 401):  # gone on with by another call
+        for step in range(201, 301):  # gone on with where another call was stopped
             now += 0.3
-            whole.step(step)
-        assert three.left() == "0 minutes left"
+            told = whole.step(step)
+        assert told == {"all": "1 minute left"}  # for 100 tests
     assert whole.step(1) == {}
 
 

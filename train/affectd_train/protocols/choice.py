@@ -18,6 +18,7 @@ from affectd_train.protocols.runs import run_split
 from affectd_train.stored import Choice, read_json
 from affectd_train.training import whole
 from affectd_train.training.recipe import Recipe
+from affectd_train.training.whole import Work
 
 START, SCRATCH = "start", "scratch"
 """The ways: from the weights of a model file, and from nothing."""
@@ -47,10 +48,12 @@ class Ways:
     is_open: bool  # else all start from the file
     choices: dict[str, Choice] = field(default_factory=dict)  # network -> how it was chosen
 
-    def steps(self) -> list[int]:
-        """List the steps of what is trained for one network: at most, for which it will be is not known."""
+    def plan(self, train: Sequence[Clip], test: Sequence[Clip] = ()) -> list[Work]:
+        """List what is trained for one network: at most, for which way it will be is not known."""
         steps = [recipe.finetune_steps for recipe in recipes_of(self.recipe).values()]
-        return [*steps, max(steps)] if self.is_open else steps[:1]
+        if not self.is_open:
+            return [Work(steps[0], len(test))]
+        return [*(Work(n, len(train) // N_INNER) for n in steps), Work(max(steps), len(test))]
 
     def chosen(self, name: str, train: Sequence[Clip], test: Sequence[Clip] = ()) -> Recipe:
         """Train either way without some of the speakers that train, and return what is righter about them.
@@ -64,9 +67,9 @@ class Ways:
         """
         inner = inner_split(train, self.by_file) if self.is_open else None
         if inner is None:
-            for _ in self.steps()[1:]:  # planned, and left out
-                whole.begin(0)
-            whole.begin(self.recipe.finetune_steps)
+            for _ in self.plan(train)[1:]:  # planned, and left out
+                whole.begin(Work(0))
+            whole.begin(Work(self.recipe.finetune_steps, len(test)))
             return self.recipe
         recipes, right = recipes_of(self.recipe), {}
         for way, recipe in recipes.items():
@@ -82,7 +85,7 @@ class Ways:
         )
         say(f"training starts from {choice_words(choice)}")
         self.choices[name] = choice
-        whole.begin(recipes[choice["chosen"]].finetune_steps)
+        whole.begin(Work(recipes[choice["chosen"]].finetune_steps, len(test)))
         return recipes[choice["chosen"]]
 
 

@@ -11,29 +11,39 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 LEAST_STEPS = 20
 """Before so many steps nothing is known: the first ones wait for the network to be compiled."""
 
 
+class Work(NamedTuple):
+    """Of one network: the steps of its training, and the recordings it is tested on, which take about as long each."""
+
+    steps: int
+    tests: int = 0
+
+
 class Whole:
-    """The steps of all networks, one after the other, and how fast they go.
+    """The work on all networks, one after the other, and how fast it goes.
 
     Parameters
     ----------
-    steps
+    plan
         Of each network, in the order in which they are trained.
     """
 
-    def __init__(self, steps: Sequence[int]) -> None:
-        self.steps = list(steps)
+    def __init__(self, plan: Sequence[Work]) -> None:
+        self.plan = list(plan)
         self._number, self._done, self._seen, self._began = -1, 0, 0, 0.0
 
-    def begin(self, steps: int | None = None) -> None:
-        """Note that the next network begins, and its steps if they are others than were planned."""
+    def begin(self, work: Work | None = None) -> None:
+        """Note that the next network begins, and what it takes if that is not what was planned."""
+        if self._done:  # else it was there already
+            self._seen += self.plan[self._number].tests
         self._number, self._done = self._number + 1, 0
-        if steps is not None:
-            self.steps[self._number] = steps
+        if work is not None:
+            self.plan[self._number] = work
 
     def step(self, done: int) -> None:
         """Note that so many steps of the network are done, those of an earlier call included."""
@@ -44,11 +54,11 @@ class Whole:
         self._done = done
 
     def left(self) -> str:
-        """Say how long the steps that are left will take, as those before took with all that was between them."""
+        """Say how long what is left will take, as what was done took with all that was between."""
         if self._seen < LEAST_STEPS:
             return ""
-        steps = sum(self.steps[max(self._number, 0) :]) - self._done
-        minutes = math.ceil(steps * (time.monotonic() - self._began) / self._seen / 60)
+        left = sum(sum(work) for work in self.plan[max(self._number, 0) :]) - self._done
+        minutes = math.ceil(left * (time.monotonic() - self._began) / self._seen / 60)
         return f"{minutes} {'minute' if minutes == 1 else 'minutes'} left"
 
 
@@ -65,10 +75,10 @@ def planned(whole: Whole) -> Iterator[Whole]:
         _PLAN.reset(token)
 
 
-def begin(steps: int | None = None) -> None:
+def begin(work: Work | None = None) -> None:
     """Note that the next network begins; see `Whole.begin`. Nothing is noted outside `planned`."""
     if (whole := _PLAN.get()) is not None:
-        whole.begin(steps)
+        whole.begin(work)
 
 
 def step(done: int) -> dict[str, str]:
