@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ import tiny_corpora
 from affectd.recognition.model_file import find_model, model_id, read_model
 from affectd_train import make as module
 from affectd_train.cli import main
+from affectd_train.data.clips import Clip
+from affectd_train.data.splits import Split
+from affectd_train.evaluation.predictions import Prediction, about
+from affectd_train.protocols import choice, own
+from affectd_train.stored import read_json
+from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 
+CHOOSING = """import affectd_train.protocols.choice as p; m.WORTH_CHOOSING = p.SCRATCH_STEPS = 3
+    import affectd_train.protocols.own as o; o.N_FOLDS = 2
+    usual = m.recipe_of; m.recipe_of = lambda order: m.with_settings(usual(order), m.QUICK)"""
 SHORT = ("finetune_steps=4", "augmented_copies=0", "save_every=2", "batch_size=8")
 
 
@@ -66,16 +76,66 @@ def test_a_file_with_its_card_and_at_once_when_it_is_there(
     assert (tmp_path / "out/mine.tflite").stat().st_mtime_ns == written
 
 
+def scratch_is_righter(
+    split: Split, recipe: Recipe, data: Path, run: Path, cache: Path, besides: Sequence[Clip]
+) -> list[Prediction]:
+    """Instead of training: in fold 1 the start is righter, else what starts from nothing."""
+    is_right = (run.name == "start") == (run.parent.name == "fold-1")
+    labels = [clip.emotion if is_right else "tired" for clip in split.test]
+    guesses = [{name: float(name == label) for name in ("happy", "tired")} for label in labels]
+    return [{**about(clip), "int8": p, "float": p} for clip, p in zip(split.test, guesses, strict=True)]
+
+
+def test_what_was_chosen_is_trained_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recordings(tmp_path / "data", speakers=4)
+    monkeypatch.setattr(module, "WORTH_CHOOSING", 24)
+    monkeypatch.setattr(module, "recipe_of", lambda order: with_settings(started(order.start), SHORT))
+    monkeypatch.setattr(choice, "SCRATCH_STEPS", 3)
+    monkeypatch.setattr(choice, "run_split", scratch_is_righter)
+    monkeypatch.setattr(own, "N_FOLDS", 2)
+    assert main([word for word in words(tmp_path) if word != "--quick"]) == 0
+    said = capfd.readouterr().err
+    assert said.count("training starts from nothing: ") == 2
+    assert said.count("training starts from the weights of the model file: ") == 1
+    assert "has another recipe" not in said
+    work = tmp_path / "out/mine.work"
+    folds = [read_json(work / f"evaluation/fold-{n}/fit.json", "fit") for n in (1, 2)]
+    final = read_json(work / "final/fit.json", "fit")
+    assert [fitted["choice"]["chosen"] for fitted in (*folds, final)] == ["start", "scratch", "scratch"]
+    assert ["start" in fitted for fitted in (*folds, final)] == [True, False, False]
+    assert [fitted["recipe"]["finetune_steps"] for fitted in (*folds, final)] == [4, 3, 3]
+    assert final["choice"] == {"chosen": "scratch", "start": 0.5, "scratch": 1.0, "clips": 6, "speakers": 1}
+    model = read_model(tmp_path / "out/mine.tflite")
+    assert model.card["training"]["choice"] == final["choice"]
+    assert model.card["evaluation"]["choices"]["fold-1"]["chosen"] == "start"
+    assert "start" not in model.card["training"]  # nor do the terms of that file hold
+    assert read_model(find_model()).card["use"] not in model.card["use"]
+    for page in ("mine.md", "mine.html"):
+        text = (tmp_path / "out" / page).read_text()
+        assert "0.500 from the weights of a model file, 1.000 from nothing" in text
+        assert "1 of 2 started from the weights of the model file" in text
+
+
+def started(start: Path) -> Recipe:
+    return with_start(with_own(Recipe()), start, read_model(start))
+
+
 @pytest.mark.slow
-def test_killed_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
-    program = f"import affectd_train.make as m, affectd_train.cli as c, sys; m.QUICK = {SHORT}; sys.exit(c.main())"
+@pytest.mark.parametrize("quick", [True, False])
+def test_killed_it_goes_on_to_the_same_file(quick: bool, tmp_path: Path) -> None:
+    short = f"m.QUICK = {SHORT}" if quick else f"m.QUICK = {SHORT}\n    {CHOOSING}"
+    program = f"import affectd_train.make as m, affectd_train.cli as c, sys\n    {short}\n    sys.exit(c.main())"
     files = []
     for name in ("whole", "killed"):
         folder = tmp_path / name
-        recordings(folder / "data")
+        recordings(folder / "data", speakers=2 if quick else 3)
         (folder / "run.py").write_text(f"if __name__ == '__main__':\n    {program}\n")
-        command = [sys.executable, str(folder / "run.py"), *words(folder)]
+        given = [word for word in words(folder) if quick or word != "--quick"]
+        command = [sys.executable, str(folder / "run.py"), *given]
         steps = ("evaluation/cache", "evaluation/fold-1/float.keras", "evaluation/fold-2", "final/int8.tflite")
+        steps = steps if quick else ("choices/fold-2/scratch", "choices/final/start/float.keras", "final/int8.tflite")
         for step in steps if name == "killed" else ():
             with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
                 while process.poll() is None and not (folder / "out/mine.work" / step).exists():
@@ -84,6 +144,9 @@ def test_killed_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
         subprocess.run(command, check=True, capture_output=True)
         files.append(read_model(folder / "out/mine.tflite"))
     assert files[0].tflite == files[1].tflite
+    chosen = [file.card["training"].get("choice") for file in files]
+    assert chosen[0] == chosen[1]
+    assert (chosen[0] is None) == quick
     assert files[0].card["evaluation"]["int8"] == files[1].card["evaluation"]["int8"]
 
 

@@ -47,7 +47,7 @@ def add_training(command: AddCommand) -> None:
     sub.add_argument("--by-file", action="store_true", help=words)
     words = "model file whose weights training starts from (default: the one that comes with affectd)"
     sub.add_argument("--model", type=Path, metavar="START", help=words)
-    words = "train less and test less: about 10 minutes for 500 recordings on 2 cores"
+    words = "train less, test less, always from the model file: 10 minutes for 500 recordings on 2 cores"
     sub.add_argument("--quick", action="store_true", help=words)
     words = "folder for what a stopped call left (default: the model file's name, ending in .work)"
     sub.add_argument("--work", type=Path, metavar="DIR", help=words)

@@ -70,6 +70,8 @@ PAGES = {
     "affectd-train make": Page(
         "Makes a model file of recordings of your own, and its card beside it as text and as a page: inspects them,"
         " trains from the weights of a model file, tests on speakers who were left out, then trains on all and packs."
+        " With 2,000 recordings or more it also tries to train from nothing, each network on speakers held back from"
+        " those that train it, and takes what is righter; with fewer, and with --quick, it does not."
         " Stopped, the same command goes on where it was. The terms of the model file that it starts from hold for the"
         " result too: name models/affectd-commercial.tflite for one that allows commercial use.",
         (

@@ -15,7 +15,7 @@ from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
 from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import card, is_card_of, markdown
-from affectd_train.stored import read_fitted, reading
+from affectd_train.stored import CHOSEN, Fitted, read_fitted, reading
 
 SURE = 0.95
 """The highest probability below which a device says ``uncertain``, where most answers of a network are surer still."""
@@ -98,10 +98,20 @@ def _calibrated(run: Path, evaluation: Path) -> tuple[float, float]:
         other = read_fitted(fold)
         if unknown := sorted(set(other["labels"]) - set(fitted["labels"])):
             raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
-        if other["recipe"] != fitted["recipe"]:
+        if not _alike(other, fitted):
             say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
     temperature = round(calibrate(predictions), 3)
     return temperature, round(min(uncertain_threshold(predictions, temperature), SURE), 3)
+
+
+def _alike(one: Fitted, other: Fitted) -> bool:
+    """Tell whether two runs are of one recipe, or each chose by itself between two ways of one."""
+    same = [dict(run["recipe"]) for run in (one, other)]
+    if "choice" in one and "choice" in other:
+        for recipe in same:
+            for key in CHOSEN:
+                recipe.pop(key, None)
+    return same[0] == same[1]
 
 
 def check_ours(out: Path, is_ours: Callable[[], bool], what: str) -> None:

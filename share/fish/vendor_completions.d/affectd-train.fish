@@ -68,7 +68,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using make' -l out -xka "(__f
 complete -c affectd-train -n '_shtab_affectd_train_using make' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using make' -l by-file -d 'split by file, where it is not known who speaks; the figures flatter the network'
 complete -c affectd-train -n '_shtab_affectd_train_using make' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file whose weights training starts from (default: the one that comes with affectd)'
-complete -c affectd-train -n '_shtab_affectd_train_using make' -l quick -d 'train less and test less: about 10 minutes for 500 recordings on 2 cores'
+complete -c affectd-train -n '_shtab_affectd_train_using make' -l quick -d 'train less, test less, always from the model file: 10 minutes for 500 recordings on 2 cores'
 complete -c affectd-train -n '_shtab_affectd_train_using make' -l work -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what a stopped call left (default: the model file'"'"'s name, ending in .work)'
 complete -c affectd-train -n '_shtab_affectd_train_using make' -l replace -d 'write the results whatever is there'
 complete -c affectd-train -n '_shtab_affectd_train_using make; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of recordings of your own'

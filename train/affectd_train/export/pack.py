@@ -20,7 +20,7 @@ from affectd_train.stored import again, read_fitted
 
 LEAST_SPREAD = 1e-3
 
-_TOLD = ("clips", "speakers", "start")  # of what training noted, in the card
+_TOLD = ("clips", "speakers", "start", "choice")  # of what training noted, in the card
 
 BASELINE = dataclasses.replace(FIXED, prior_seconds=60.0)
 """Plausible, and chosen on nothing yet: training with simulated places is to choose them. Unlike `FIXED` it moves."""

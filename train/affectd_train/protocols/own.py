@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from affectd_train.data.clips import Clip
@@ -26,7 +26,7 @@ class Own(Summary):
 
 def own(
     clips: Sequence[Clip],
-    recipe: Recipe,
+    recipe: Recipe | Callable[[str, Split], Recipe],
     data: Path,
     out: Path,
     n_folds: int | None = None,
@@ -36,6 +36,8 @@ def own(
 
     Parameters
     ----------
+    recipe
+        Of all folds, or what gives that of each from its number and its split.
     n_folds
         Unless it is given `N_FOLDS`, or as many as there are speakers, or files, if they are fewer.
     by_file

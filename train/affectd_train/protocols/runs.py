@@ -49,14 +49,20 @@ class Summary(Restricted):
     calibration: Calibration
 
 
-def run_split(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) -> list[Prediction]:
-    """Fit, quantize and pack on one side of a split; predict the other side."""
+def run_split(
+    split: Split, recipe: Recipe, data: Path, run: Path, cache: Path, besides: Sequence[Clip] = ()
+) -> list[Prediction]:
+    """Fit, quantize and pack on one side of a split; predict the other side.
+
+    Clips that are there ``besides`` are on neither side: strangers of them only share the bands.
+    """
     corpora, speakers = {clip.corpus for clip in split.train}, {clip.speaker for clip in split.train}
-    strangers = {clip.speaker for clip in split.test} - speakers
+    others = [*split.test, *besides]
+    strangers = {clip.speaker for clip in others} - speakers
     # Strangers are left out by name, so that all folds share the bands of whole corpora. Of people on both sides of
     # a split, and of corpora that do not train, only what trains is handed over.
     train = set(split.train)
-    clips = [c for c in (*split.train, *split.test) if c in train or (c.speaker in strangers and c.corpus in corpora)]
+    clips = [c for c in (*split.train, *others) if c in train or (c.speaker in strangers and c.corpus in corpora)]
     held_out = frozenset(clip.speaker for clip in clips) & strangers
     if not split.train or not split.test:
         raise NoInputError(f"{split.name}: nothing is left to {'test on' if split.train else 'train on'}")
@@ -81,7 +87,7 @@ def run_folds(
     name: str,
     protocol: str,
     splits: Mapping[str, Split],
-    recipe: Recipe,
+    recipe: Recipe | Callable[[str, Split], Recipe],
     data: Path,
     out: Path,
     counted: Callable[[Sequence[Prediction]], list[Prediction]] = list,
@@ -94,6 +100,8 @@ def run_folds(
         What the command line calls the protocol, and what the figures are said to be of.
     splits
         Fold -> split, which is run in ``out/fold-FOLD``.
+    recipe
+        Of all folds, or what gives that of each, asked when its turn comes.
     counted
         What an answer counts as, from all answers of a fold. Where the tested corpus has fewer labels than the network,
         `among` gives the figures of a network that answers with those alone.
@@ -103,7 +111,8 @@ def run_folds(
     folds: dict[str, Shares] = {}
     for fold, split in splits.items():
         run = out / f"fold-{fold}"
-        tested = run_split(split, recipe, data, run, out / "cache")
+        its = recipe if isinstance(recipe, Recipe) else recipe(fold, split)
+        tested = run_split(split, its, data, run, out / "cache")
         restricted = counted(tested)
         write_json(run / "metrics.json", metrics(restricted, split.name))
         folds[fold] = recalls(restricted)

@@ -18,7 +18,7 @@ from affectd_train.reports.card_sections import interval, measured, rounded, sec
 from affectd_train.reports.card_words import PROHIBITED, Words, is_of_own, own_commands, words_of
 from affectd_train.reports.records import Card, Evaluation
 from affectd_train.reports.short_cards import short_card
-from affectd_train.stored import again, read_json, reading
+from affectd_train.stored import Choice, again, read_json, reading
 from affectd_train.training.recipe import ORIGINAL, options_of
 
 
@@ -114,6 +114,23 @@ def started_from(start: Mapping[str, Any]) -> str:
     )
 
 
+def chosen_by(choice: Choice, choices: Mapping[str, Choice]) -> str:
+    """Say why training started from a model file, or from nothing, and what the networks of the folds started from."""
+    what = {"start": "the weights of a model file", "scratch": "nothing"}
+    folds = [one["chosen"] for name, one in choices.items() if name.startswith("fold-")]
+    text = (
+        f"That training starts from {what[choice['chosen']]} was chosen on {choice['clips']} of the recordings, held back for it"
+        + (f" with all of their {choice['speakers']} speakers" if choice["speakers"] > 1 else "")
+        + f": unweighted accuracy {choice['start']:.3f} from the weights of a model file, {choice['scratch']:.3f} from nothing."
+    )
+    if folds:
+        text += (
+            f" Each network below chose by itself, without the recordings that it is tested on: {folds.count('start')} of"
+            f" {len(folds)} started from the weights of the model file."
+        )
+    return text
+
+
 def is_card_of(text: str, model: ModelFile) -> bool:
     """Tell whether a page, as Markdown or HTML, is a card of the network in a model file, whatever was measured."""
     return "affectd-train report" in text and model_id(model) in text
@@ -137,6 +154,7 @@ def _data(content: Card, any_use: bool) -> list[str]:
         talk = f"{' and '.join(sources)}, which have no labels,"
     corpora = ",".join(OPEN_TERMS)
     open_terms = f" `affectd-train fit --corpora {corpora}` trains on the two corpora that allow commercial use."
+    choices = content["evaluation"].get("choices", {}) if "evaluation" in content else {}
     has_choice = not any_use and not is_of_own(content)
     return [
         "## Data and terms",
@@ -146,6 +164,7 @@ def _data(content: Card, any_use: bool) -> list[str]:
         + " as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
         *([started_from(start)] if (start := content["training"].get("start")) else []),
+        *([chosen_by(choice, choices)] if (choice := content["training"].get("choice")) else []),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + open_terms * has_choice,
     ]
 

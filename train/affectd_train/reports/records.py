@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from affectd_train.stored import Choice
+
 if TYPE_CHECKING:
     from affectd_train.evaluation.metrics import OfNetwork  # not at run time: it needs scikit-learn
 
@@ -16,11 +18,12 @@ Accuracy = tuple[float, tuple[float, float], float]
 class Evaluation(TypedDict):
     """``metrics.json`` of disjoint speakers, as far as the page shows it; ``Shares`` are unweighted accuracies.
 
-    With ``by_file`` the speakers are maybe not disjoint.
+    With ``by_file`` the speakers are maybe not disjoint. ``choices``: what each network was trained from, and why.
     """
 
     name: NotRequired[str]
     by_file: NotRequired[bool]
+    choices: NotRequired[Mapping[str, Choice]]
     protocol: str
     published: NotRequired[str | None]
     clips: int
@@ -105,6 +108,7 @@ class Training(TypedDict):
     clips: NotRequired[dict[str, int]]
     speakers: list[str]
     start: NotRequired[Mapping[str, Any]]
+    choice: NotRequired[Choice]
 
 
 class Card(TypedDict):

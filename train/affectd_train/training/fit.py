@@ -41,6 +41,7 @@ from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.phases import Phase, phases
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
 from affectd_train.training.start import begin, origin, read_start
+from affectd_train.training.whole import step as of_whole
 
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
@@ -279,8 +280,9 @@ def train(
         for step, (x, y) in zip(steps, prefetch(batches, first, phase.steps), strict=True):
             value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_columns), (batch, n_labels and hints)
             log.seen((x, y), value)
+            whole = of_whole(step + 1)
             if (step + 1) % 20 == 0:
-                steps.set_postfix(loss=f"{value:.3f}")
+                steps.set_postfix(loss=f"{value:.3f}", **whole)
             if (step + 1) % recipe.save_every == 0 and step + 1 < phase.steps:
                 note(step + 1)  # first: a row without its checkpoint is dropped, a checkpoint without its row a gap
                 save(network, checkpoint)
