@@ -77,6 +77,8 @@ def add_evaluation(command: AddCommand) -> None:
     sub.add_argument("--by-file", action="store_true", help=words)
     words = "of the protocol own: how many folds (default: 5, or one for each speaker if they are fewer)"
     sub.add_argument("--folds", type=int, metavar="N", help=words)
+    words = "run the folds at the same time, on the Ray cluster there, or local: this machine alone (the default of it)"
+    sub.add_argument("--address", nargs="?", const="local", help=words)
     sub = command("unheard", "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
     sub.add_argument("model", type=Path, nargs="?", default=find_model(), help=_MODEL_FILE)

@@ -133,10 +133,19 @@ def protocol(name: str) -> Protocol:
 
 
 def _evaluate(options: argparse.Namespace) -> str:
+    evaluate = _evaluate_own if options.protocol == "own" else _evaluate_corpora
+    if options.address is None:
+        return evaluate(options)
+    from affectd_train.protocols.ahead import running
+    from affectd_train.protocols.on_ray import on_ray
+
+    with running(partial(on_ray, options.address)):
+        return evaluate(options)
+
+
+def _evaluate_corpora(options: argparse.Namespace) -> str:
     from affectd_train.data.terms import DEVELOPMENT
 
-    if options.protocol == "own":
-        return _evaluate_own(options)
     if options.labels or options.by_file or options.folds is not None:
         raise UsageError("--labels, --by-file and --folds are for --protocol own")
     is_wide = options.protocol == "leave-one-corpus-out"

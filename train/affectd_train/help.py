@@ -112,12 +112,14 @@ PAGES = {
     "affectd-train evaluate": Page(
         "Trains and tests by a protocol, each network on people that it did not hear in training, and prints how right"
         " it was as JSON. The protocol own is for recordings of your own; it needs to know who speaks, or is told to"
-        " split by file, and then the figures flatter the networks.",
+        " split by file, and then the figures flatter the networks. With --address folds run at the same time, which"
+        " needs affectd[ray]; the figures are the same.",
         (
             Example("affectd-train evaluate --data DATA --protocol own --labels labels.txt", "your own recordings"),
             Example("affectd-train evaluate --data DATA --protocol own --by-file", "where it is not known who speaks"),
             Example("affectd-train evaluate --data DATA --protocol ravdess-emobox", "the protocol of the shipped file"),
             Example("affectd-train evaluate --data DATA --protocol emodb-loso", "one speaker of EmoDB after the other"),
+            Example("affectd-train evaluate --data DATA --protocol emodb-loso --address", "several at the same time"),
         ),
         _CODES,
     ),

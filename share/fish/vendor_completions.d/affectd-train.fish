@@ -108,6 +108,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l out -xka "
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l by-file -d 'of the protocol own: split by file, where it is not known who speaks; the figures flatter the network'
 complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l folds -x -d 'of the protocol own: how many folds (default: 5, or one for each speaker if they are fewer)'
+complete -c affectd-train -n '_shtab_affectd_train_using evaluate' -l address -x -d 'run the folds at the same time, on the Ray cluster there, or local: this machine alone (the default of it)'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a unheard -d 'test a model file on corpora that it was not trained on, print figures as JSON'
 complete -c affectd-train -n '_shtab_affectd_train_using unheard' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using unheard' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds nemo/, ased/, emotale/, ...'

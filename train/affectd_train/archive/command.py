@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
 
-# Read when it is imported. It would tell its makers that it is used, and write what concerns developers.
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from affectd_train.cluster import cluster, without_ray
+
 try:
     import fsspec  # noqa: F401
     import pyarrow
@@ -24,16 +15,13 @@ try:
     import ray
     import ray.data
 except ImportError as error:
-    from affectd.errors import UnavailableError
-
-    raise UnavailableError(f"affectd-train archive needs Ray ({error}): pip install 'affectd[ray]'") from error
+    raise without_ray("archive", error) from error
 from tqdm import tqdm
 
 from affectd.config.sections import ModelConfig
 from affectd.errors import UnavailableError
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import ModelFile, model_id
-from affectd.stdio import quiet
 from affectd_train.archive.sources import Found, recordings_of
 from affectd_train.archive.table import Table, opened
 from affectd_train.archive.worker import Worker, batch_of, schema, unanswered
@@ -43,8 +31,6 @@ _BATCHES_A_WORKER = 50
 """At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
 
 _RETRIES = 2
-_CONNECT_SECONDS = 10.0
-_STORE_BYTES = 256 << 20
 
 
 def archive(
@@ -78,7 +64,7 @@ def archive(
     with opened(out, schema(model.labels, is_timed=is_timed), asked) as table:
         todo = [one for one in recordings if one.path not in table.done]
         if todo:
-            with _cluster(address, workers) as n_workers:
+            with cluster(address, workers) as n_workers:
                 _answer(todo, table, model, is_timed, n_workers, len(recordings))
     n_before = len(recordings) - len(todo)
     already = f", {n_before} of them already" if n_before else ""
@@ -112,6 +98,9 @@ def _answers(
     """Yield the rows of one batch after the other, in the order in which they are ready."""
     if not recordings:
         return
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
     batches = [batch_of(recordings[i : i + length]) for i in range(0, len(recordings), length)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the next version calls otherwise
@@ -128,63 +117,3 @@ def _answers(
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise UnavailableError(f"no worker can go on: {str(error).strip().splitlines()[-1]}") from error
-
-
-@contextmanager
-def _cluster(address: str | None, workers: int | None) -> Iterator[int]:
-    """Join a cluster, or start one on this machine; give the number of workers."""
-    n_workers = workers or os.cpu_count() or 1
-    with (
-        # The path of a socket has at most 107 characters, so it is not where TMPDIR may lead to.
-        tempfile.TemporaryDirectory(prefix="affectd-", dir="/tmp", ignore_cleanup_errors=True) as folder,
-        # Where Ray says at length that a worker died.
-        open(os.devnull, "w") as nothing,
-        redirect_stdout(nothing),
-    ):
-        try:
-            _start(address, n_workers, Path(folder))
-            yield n_workers if address is None or workers else max(1, int(ray.cluster_resources().get("CPU", 1)))
-        finally:
-            ray.shutdown()
-
-
-def _start(address: str | None, n_workers: int, folder: Path) -> None:
-    """Start Ray, or what joins a cluster."""
-    # It takes over what ends a program.
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        words |= {"num_cpus": n_workers, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
-        words |= {"include_dashboard": False}
-    try:
-        _check(address)
-        with quiet():
-            try:
-                ray.init(address or "local", **words)
-            except RuntimeError:
-                if address:
-                    raise
-                ray.shutdown()
-                ray.init("local", **words)  # a port that it had found free may be taken by the time it is used
-    except (OSError, RuntimeError, ValueError) as error:
-        where = f"answers at {address}" if address else "can be started on this machine"
-        raise UnavailableError(f"no Ray {where}: {_first_line(error)}") from error
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _check(address: str | None) -> None:
-    """Raise OSError if nothing answers at HOST:PORT: Ray itself would try for minutes."""
-    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

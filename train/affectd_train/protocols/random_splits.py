@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import labels_of
-from affectd_train.data.splits import random_split_sharing_speakers
+from affectd_train.data.splits import Split, random_split_sharing_speakers
 from affectd_train.evaluation.metrics import Metrics, OfNetwork, metrics
-from affectd_train.evaluation.predictions import about, among
+from affectd_train.evaluation.predictions import Prediction, about, among
 from affectd_train.files import write_json
+from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.baselines import SEED_SYSTEMS, run_seed_system
 from affectd_train.protocols.runs import run_split, with_others
 from affectd_train.training.recipe import Recipe
@@ -66,12 +68,14 @@ def seed_protocol(name: str, clips: Sequence[Clip], recipe: Recipe, data: Path, 
     labels = frozenset().union(*map(labels_of, present))
 
     recipe = replace(recipe, target=corpora[0])
-    ours = among(run_split(with_others(split, corpora, clips), recipe, data, out / "ours", out / "cache"), labels)
     audio = replace(
         split,
         train=[clip for clip in split.train if not clip.is_logmel],
         test=[clip for clip in split.test if not clip.is_logmel],
     )
+    run = partial(run_split, with_others(split, corpora, clips), recipe, data, out / "ours", out / "cache")
+    ahead([run, partial(_seed_systems, name, audio, out)])
+    ours = among(run(), labels)
     tested_on = {about(clip)["path"] for clip in audio.test}
     on_audio = [p for p in ours if p["path"] in tested_on]
     figures: RandomSplit = {
@@ -82,15 +86,22 @@ def seed_protocol(name: str, clips: Sequence[Clip], recipe: Recipe, data: Path, 
         "seed_systems": {},
     }
     table = figures["table"]
-    for number, (title, system) in enumerate(SEED_SYSTEMS[name].items(), start=1):
-        predictions = run_seed_system(system, audio, out / f"seed-{number}", out / "cache")
+    for title, predictions in _seed_systems(name, audio, out).items():
         figures["seed_systems"][title] = metrics(predictions, f"{protocol}; {title}", networks=["float"])
-        table[title] = _row(figures["seed_systems"][title]["float"], system.published)
+        table[title] = _row(figures["seed_systems"][title]["float"], SEED_SYSTEMS[name][title].published)
     table["ours, int8"] = _row(figures["ours_on_audio"]["int8"])
     if len(on_audio) < len(ours):
         table["ours, int8, with the log-mel clips"] = _row(figures["ours"]["int8"])
     write_json(out / "metrics.json", figures)
     return figures
+
+
+def _seed_systems(name: str, audio: Split, out: Path) -> dict[str, list[Prediction]]:
+    """Run all systems of a protocol; in one process, for Numba compiles for their features, see `seed_features`."""
+    return {
+        title: run_seed_system(system, audio, out / f"seed-{number}", out / "cache")
+        for number, (title, system) in enumerate(SEED_SYSTEMS[name].items(), start=1)
+    }
 
 
 def _row(figures: OfNetwork, published: str | None = None) -> System:

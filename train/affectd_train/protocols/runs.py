@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from affectd_train.evaluation.predictions import Prediction, about, predict, rea
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
+from affectd_train.protocols.ahead import ahead
 from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
@@ -109,8 +111,11 @@ def run_folds(
     unrestricted: list[Prediction] = []
     predictions: list[Prediction] = []
     folds: dict[str, Shares] = {}
+    runs = {fold: out / f"fold-{fold}" for fold in splits}
+    if isinstance(recipe, Recipe):
+        ahead(partial(run_split, split, recipe, data, runs[fold], out / "cache") for fold, split in splits.items())
     for fold, split in splits.items():
-        run = out / f"fold-{fold}"
+        run = runs[fold]
         its = recipe if isinstance(recipe, Recipe) else recipe(fold, split)
         tested = run_split(split, its, data, run, out / "cache")
         restricted = counted(tested)

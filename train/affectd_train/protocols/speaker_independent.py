@@ -5,7 +5,7 @@ Here are those on strangers; `random_splits` has those that put the same speaker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from affectd_train.evaluation.predictions import (
 )
 from affectd_train.evaluation.unheard import OfCorpus, at_settings_from, at_settings_of_others, means
 from affectd_train.files import write_json
+from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.runs import Restricted, Summary, of_corpus, run_folds, run_split, with_others
 from affectd_train.training.recipe import Recipe, swap_phases
 
@@ -171,15 +172,13 @@ def cross_corpus(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -
     open_terms = [name for name in present if not TERMS[name][2]]
     if open_terms and len(present) - len(open_terms) > 1:
         experiments["open-terms"] = open_terms
+    splits = {name: _across(clips, trained, present) for name, trained in experiments.items()}
+    ahead(partial(run_split, split, recipe, data, out / name, out / "cache") for name, split in splits.items())
     figures: dict[str, Restricted] = {}
     for name, trained in experiments.items():
         known = frozenset().union(*map(labels_of, trained))
         tested = [corpus for corpus in present if corpus not in trained]
-        split = Split(
-            f"trained on {', '.join(trained)}",
-            [clip for clip in clips if clip.corpus in trained],
-            [clip for clip in clips if clip.corpus in tested and clip.emotion in known],
-        )
+        split = splits[name]
         predictions = run_split(split, recipe, data, out / name, out / "cache")
         for corpus in tested:
             common = known & labels_of(corpus)
@@ -189,3 +188,13 @@ def cross_corpus(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -
     summary: CrossCorpus = {"protocol": "cross-corpus", "experiments": figures}
     write_json(out / "metrics.json", summary)
     return summary
+
+
+def _across(clips: Sequence[Clip], trained: Collection[str], present: Collection[str]) -> Split:
+    """Train on some corpora, test on the others that are present, on what has a label that training knows."""
+    known = frozenset().union(*map(labels_of, trained))
+    return Split(
+        f"trained on {', '.join(trained)}",
+        [clip for clip in clips if clip.corpus in trained],
+        [clip for clip in clips if clip.corpus in present and clip.corpus not in trained and clip.emotion in known],
+    )

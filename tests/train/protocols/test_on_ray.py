@@ -1,0 +1,142 @@
+"""Folds as tasks of Ray: the same files as one after the other, killed or not; without Ray a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tiny_corpora
+
+NUMBERS = ("pretrain_steps=0", "finetune_steps=3", "batch_size=4", "augmented_copies=1", "save_every=1")
+
+
+def command(folder: Path, out: str, *words: str, protocol: str = "emodb-loso") -> list[str]:
+    numbers = [word for number in NUMBERS for word in ("--set", number)]
+    program = [sys.executable, "-m", "affectd_train", "evaluate", "--data", str(folder / "data")]
+    return [*program, "--protocol", protocol, "--out", str(folder / out), *numbers, *words]
+
+
+def run(words: list[str], path: str | Path = "") -> subprocess.CompletedProcess[str]:
+    known = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH", "")]))
+    environment = os.environ | {"PYTHONPATH": known}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=400)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """All that is not dated: networks, answers, figures, notes, what quantization saw, the caches."""
+    found = {p.relative_to(out).as_posix(): p for p in sorted(out.rglob("*")) if p.is_file() and p.suffix != ".csv"}
+    return {name: weights(p) if p.suffix == ".keras" else p.read_bytes() for name, p in found.items()}
+
+
+def weights(network: Path) -> bytes:
+    """Of a Keras file, which besides holds a date and addresses in memory."""
+    with zipfile.ZipFile(network) as file:
+        return file.read("model.weights.h5")
+
+
+def runs_of(folder: Path) -> list[str]:
+    """The processes that have to do with a folder, but for this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in words and int(process.name) != os.getpid():
+            found.append(words)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings, and an evaluation of one fold after the other."""
+    pytest.importorskip("ray", reason="no ray: pip install 'affectd[ray]'")
+    folder = tmp_path_factory.mktemp("folds")
+    tiny_corpora.emodb(folder / "data", ("03", "08"))
+    done = run(command(folder, "one"))
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    return folder
+
+
+def test_tasks_leave_what_one_fold_after_the_other_does(folder: Path) -> None:
+    done = run(command(folder, "many", "--address"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (folder / "stdout").read_text()
+    one, many = files(folder / "one"), files(folder / "many")
+    assert sum(name.endswith(".tflite") for name in one) == 4
+    assert one.keys() == many.keys()
+    assert [name for name in one if one[name] != many[name]] == []
+
+
+def test_killed_it_goes_on(folder: Path) -> None:
+    out = folder / "killed"
+    words = command(folder, "killed", "--address", "local")
+    program = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(out.glob("fold-*/predictions.jsonl")):
+        assert program.poll() is None
+        time.sleep(0.05)
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    (done,) = list(out.glob("fold-*/predictions.jsonl"))[:1]
+    before = done.stat().st_mtime_ns
+    again = run(words)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == (folder / "stdout").read_text()
+    assert done.stat().st_mtime_ns == before
+    one, many = files(folder / "one"), files(out)
+    assert [name for name in one if one[name] != many.get(name)] == []
+
+
+def test_interrupted_it_says_so_and_leaves_no_process(folder: Path) -> None:
+    out = folder / "stopped"
+    program = subprocess.Popen(command(folder, "stopped", "--address"), stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("fold-*/asked.json")):
+        assert program.poll() is None
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=100)
+    assert program.returncode == 130
+    assert said.splitlines()[-1].endswith("interrupted; the same command goes on from the last checkpoint")
+    assert "Traceback" not in said
+    assert runs_of(folder) == []
+
+
+def test_what_a_task_refuses_is_said_as_without_it(folder: Path) -> None:
+    words = ["--set", "seed=1"]
+    one, many = run(command(folder, "one", *words)), run(command(folder, "one", *words, "--address"))
+    assert (many.returncode, many.stdout) == (one.returncode, one.stdout) == (64, "")
+    assert many.stderr.splitlines()[-1].partition(": ")[2].startswith(str(folder / "one"))
+
+
+def test_where_nothing_answers_a_sentence_says_so(folder: Path) -> None:
+    done = run(command(folder, "nowhere", "--address", "127.0.0.1:1"))
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "no Ray answers at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError('no ray here')")
+    tiny_corpora.emodb(tmp_path / "data")
+    done = run(command(tmp_path, "out", "--address"), tmp_path)
+    words = "affectd-train evaluate --address needs Ray (no ray here): pip install 'affectd[ray]'"
+    assert (done.returncode, done.stdout, done.stderr) == (69, "", f"affectd-train: {words}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_an_address_ray_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise SystemExit('imported')")
+    tiny_corpora.emodb(tmp_path / "data", ("03", "08"))
+    numbers = [w for n in ("pretrain_steps=0", "finetune_steps=0", "augmented_copies=0") for w in ("--set", n)]
+    done = run([*command(tmp_path, "out"), *numbers], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "emodb-loso"

@@ -1,0 +1,88 @@
+"""The runs of a protocol as tasks of Ray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from affectd_train.cluster import cluster, without_ray
+
+try:
+    import ray
+except ImportError as error:
+    raise without_ray("evaluate --address", error) from error
+from tqdm import tqdm
+
+from affectd.errors import AffectdError, UnavailableError
+from affectd_train.protocols.ahead import Job
+from affectd_train.stored import locked
+
+_RETRIES = 2
+"""Of a task whose process was killed; it goes on from the last checkpoint."""
+
+
+def on_ray(address: str, jobs: Sequence[Job]) -> None:
+    """Run jobs as tasks, one for each processor at a time.
+
+    Parameters
+    ----------
+    address
+        Of a cluster, whose machines have the same folders at the same paths; "local" is this machine alone.
+
+    Raises
+    ------
+    AffectdError
+        What the first job that failed has raised, or that Ray does not answer or a process was killed too often.
+    """
+    if len(jobs) < 2:  # which the caller can do as well
+        return
+    with cluster(None if address == "local" else address, None):
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
+        folder = ray.put((os.getcwd(), os.environ.get("OPENBLAS_NUM_THREADS")))
+        waiting = [task.remote(folder, job) for job in jobs]
+        with tqdm(desc="evaluate", total=len(jobs), unit="run") as bar:
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                for failed in _results(done):
+                    if failed is not None:
+                        raise failed
+                bar.update(len(done))
+
+
+def _results(done: Sequence[object]) -> list[AffectdError | None]:
+    try:
+        return list(ray.get(done))
+    except ray.exceptions.RayTaskError:  # a mistake in the program, whose traceback it carries
+        raise
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise UnavailableError(f"no task can go on: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _run(here: tuple[str, str | None], job: Job) -> AffectdError | None:
+    """Run a job where the caller is, with as many threads as it has there: what is computed depends on it."""
+    folder, n_threads = here
+    os.chdir(folder)
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own
+    if n_threads:
+        os.environ["OPENBLAS_NUM_THREADS"] = n_threads
+    _compile()
+    try:
+        job()
+    except AffectdError as error:
+        return error
+    return None
+
+
+def _compile() -> None:
+    """Let one process of a machine alone fill Numba's cache: several at once crash.
+
+    See https://github.com/numba/numba/issues/10128.
+    """
+    with locked(Path(tempfile.gettempdir()) / f"affectd-numba-{os.getuid()}"):
+        os.environ["EAGER_IMPORT"] = "1"  # of librosa, which else imports what it needs when it is called
+        try:
+            import librosa  # noqa: F401
+        finally:
+            del os.environ["EAGER_IMPORT"]
