@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from affectd.arrays import Float32
-from affectd.errors import DataError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier, golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
@@ -19,7 +18,7 @@ from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd_train.export.pack import golden_samples
 from affectd_train.export.quantize import convert_int8
 from affectd_train.files import needed
-from affectd_train.protocols.baselines import load_seed_network
+from affectd_train.protocols.baselines import load_seed_network, seed_network
 from affectd_train.stored import again, check, reading
 
 TRIM_DB = 30.0
@@ -75,15 +74,12 @@ def pack_seed(run: Path, out: Path) -> ModelFile:
     Raises
     ------
     NoInputError, DataError
-        If something of the run is not there or damaged, or the network cannot be int8; the message names it.
+        If something of the run is not there or damaged; the message names it.
     """
     note = needed(run / "system.json", "evaluate")
     with reading(note, again("evaluate")):
         system = json.loads(note.read_text())
         check(system["features"] in SPECS, "of other features")
-    if system["network"] == "long_short_term_memory":
-        words = "which cannot be a model file: the cells of one stay 16-bit when it is made int8"
-        raise DataError(f"{run}: its network is an LSTM, {words}")
     seed, spec, layout = load_seed_network(run), SPECS[system["features"]], layout_of(system["features"])
     n_frames = spec.count_frames(_N_SAMPLES)
     shape = (n_frames, spec.n_columns) if layout is None else layout.shape[1:]
@@ -91,6 +87,8 @@ def pack_seed(run: Path, out: Path) -> ModelFile:
     with reading(contexts, again("evaluate")):
         rows: Float32 = np.load(io.BytesIO(contexts.read_bytes()), allow_pickle=False).astype(np.float32)
         check(rows.shape[1:] == shape, "contexts of another shape")
+    network = seed_network(system["network"], shape, len(seed.labels), unrolled=True)
+    network.set_weights(seed.network.get_weights())
     samples = golden_samples(spec.sample_rate)
     blank = ModelFile(
         spec=spec,
@@ -107,7 +105,7 @@ def pack_seed(run: Path, out: Path) -> ModelFile:
             "output": np.zeros(len(seed.labels), np.int8),
         },
         card={"training": {"seed_system": system}},
-        tflite=convert_int8(seed.network, rows.clip(-WIDEST, WIDEST), coarser=1),
+        tflite=convert_int8(network, rows.clip(-WIDEST, WIDEST), coarser=1),
         layout=layout,
         hearing=Hearing(trim_db=TRIM_DB, n_samples=_N_SAMPLES, fill="zeros" if layout is None else "none"),
     )

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 NETWORKS = ("three_convolutions", "four_convolutions", "long_short_term_memory")
 
 
-def seed_network(name: str, shape: tuple[int, int], n_labels: int) -> keras.Model:
-    """Make one of `NETWORKS`, untrained, for inputs of a shape: Conv1D or LSTM and dense layers, one logit a label."""
+def seed_network(name: str, shape: tuple[int, int], n_labels: int, *, unrolled: bool = False) -> keras.Model:
+    """Make one of `NETWORKS`, untrained, for inputs of a shape: Conv1D or LSTM and dense layers, one logit a label.
+
+    An LSTM that is unrolled is the same function as a chain of plain operators, which alone become int8.
+    """
     from affectd_train.backend import keras, layers
 
     def convolution(filters: int) -> Any:
@@ -44,7 +47,8 @@ def seed_network(name: str, shape: tuple[int, int], n_labels: int) -> keras.Mode
             inner += [convolution(filters), layers.MaxPooling1D(5, strides=2, padding="same")]
         inner += [layers.Dropout(0.2), layers.Flatten(), layers.Dense(32, activation="relu"), layers.Dropout(0.3)]
     else:
-        inner += [layers.LSTM(128), layers.Dropout(0.2), layers.Dense(64, activation="relu"), layers.Dropout(0.2)]
+        inner += [layers.LSTM(128, unroll=unrolled), layers.Dropout(0.2)]
+        inner += [layers.Dense(64, activation="relu"), layers.Dropout(0.2)]
     return keras.Sequential([layers.Input(shape), *inner, layers.Dense(n_labels)])
 
 
