@@ -87,7 +87,7 @@ def pack_seed(run: Path, out: Path) -> ModelFile:
     with reading(contexts, again("evaluate")):
         rows: Float32 = np.load(io.BytesIO(contexts.read_bytes()), allow_pickle=False).astype(np.float32)
         check(rows.shape[1:] == shape, "contexts of another shape")
-    network = seed_network(system["network"], shape, len(seed.labels), unrolled=True)
+    network = seed_network(system["network"], (shape[0], shape[1]), len(seed.labels), unrolled=True)
     network.set_weights(seed.network.get_weights())
     samples = golden_samples(spec.sample_rate)
     blank = ModelFile(
