@@ -1,5 +1,8 @@
 """The last layer of an int8 network taken off: what comes before it, and the layer in real numbers.
 
+A network of two or three labels gives each logit twice and takes the mean (docs/architecture.md says why); that goes
+with the layer.
+
 A ``.tflite`` is a flatbuffer: tables whose fields are found through a list of offsets. Two numbers in it are changed in
 place, and its length stays: which tensor is the output, and how many operators there are.
 
@@ -16,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 
 from affectd.arrays import Array, Float64
-from affectd.errors import ModelFileError
 from affectd.recognition.checks import parse
 
 _OPERATOR_CODES, _SUBGRAPHS, _BUFFERS, _SIGNATURES = 1, 2, 4, 7  # of a model
@@ -28,7 +30,7 @@ _OLD_NUMBER, _NUMBER = 0, 3  # of an operator code
 _ACTIVATION, _WEIGHTS_FORMAT = 0, 1  # of the options of a dense layer
 _DATA = 0  # of a buffer
 _SIGNATURE_OUTPUTS, _TENSOR_INDEX = 1, 1  # of a signature; of what it names
-_DENSE = 9
+_DENSE, _RESHAPE, _MEAN = 9, 22, 40
 _INT32, _INT8 = 2, 9
 _EXPECTED = "a network that ends in an int8 dense layer"
 
@@ -57,24 +59,28 @@ def _split(tflite: bytes) -> Split:
     model = _Table(data, _follow(data, 0))
     (graph,) = model.tables(_SUBGRAPHS)
     outputs, operators = graph.vector(_OUTPUTS), graph.vector(_OPERATORS)
-    tensors, last = graph.tables(_TENSORS), graph.tables(_OPERATORS)[-1]
-    code = model.tables(_OPERATOR_CODES)[last.number(_CODE, "I")]
-    is_dense = max(code.number(_OLD_NUMBER, "b"), code.number(_NUMBER, "i")) == _DENSE
-    if not is_dense or _ints(data, outputs).tolist() != last.ints(_OUT).tolist():
-        raise ModelFileError(f"tflite: expected {_EXPECTED}, found another last operator")
+    tensors, steps = graph.tables(_TENSORS), graph.tables(_OPERATORS)
+    codes = [model.tables(_OPERATOR_CODES)[step.number(_CODE, "I")] for step in steps[-3:]]
+    kinds = [max(code.number(_OLD_NUMBER, "b"), code.number(_NUMBER, "i")) for code in codes]
+    n_last = 3 if kinds == [_DENSE, _RESHAPE, _MEAN] else 1
+    last = steps[-n_last]
+    if kinds[-n_last] != _DENSE or _ints(data, outputs).tolist() != steps[-1].ints(_OUT).tolist():
+        raise ValueError(f"expected {_EXPECTED}, found another last operator")
     options = last.table(_OPTIONS)
     if options and (options.number(_ACTIVATION, "b") or options.number(_WEIGHTS_FORMAT, "b")):
-        raise ModelFileError(f"tflite: expected {_EXPECTED}, found one with an activation or of another form")
+        raise ValueError(f"expected {_EXPECTED}, found one with an activation or of another form")
     before, layer, *rest = last.ints(_IN).tolist()
     buffers = model.tables(_BUFFERS)
     weights = _real(tensors[layer], buffers, _INT8, "i1")
     bias = _real(tensors[rest[0]], buffers, _INT32, "<i4") if rest and rest[0] >= 0 else np.zeros(len(weights))
+    if n_last > 1:  # each logit twice
+        weights, bias = weights.reshape(2, -1, weights.shape[1]).mean(0), bias.reshape(2, -1).mean(0)
     embedding = tensors[before]
     if embedding.number(_TYPE, "b") != _INT8 or embedding.ints(_SHAPE).tolist() != [1, weights.shape[1]]:
-        raise ModelFileError(f"tflite: expected {_EXPECTED}, found one on something else than an int8 vector")
+        raise ValueError(f"expected {_EXPECTED}, found one on something else than an int8 vector")
     (output,) = _ints(data, outputs).tolist()
     struct.pack_into("<i", data, outputs.first, before)
-    struct.pack_into("<I", data, operators.first - 4, operators.length - 1)
+    struct.pack_into("<I", data, operators.first - 4, operators.length - n_last)
     for signature in model.tables(_SIGNATURES):
         for named in signature.tables(_SIGNATURE_OUTPUTS):
             if named.number(_TENSOR_INDEX, "I") == output:
@@ -148,9 +154,9 @@ def _real(tensor: _Table, buffers: list[_Table], kind: int, dtype: str) -> Float
     shape, quantization = tensor.ints(_SHAPE).tolist(), tensor.table(_QUANTIZATION)
     stored = buffers[tensor.number(_BUFFER, "I")].array(_DATA, "u1").tobytes()
     if tensor.number(_TYPE, "b") != kind or quantization is None:
-        raise ModelFileError(f"tflite: expected {_EXPECTED}, found one of other numbers")
+        raise ValueError(f"expected {_EXPECTED}, found one of other numbers")
     if len(stored) != math.prod(shape) * np.dtype(dtype).itemsize:
-        raise ModelFileError(f"tflite: expected {_EXPECTED}, found one whose numbers are not constant")
+        raise ValueError(f"expected {_EXPECTED}, found one whose numbers are not constant")
     scales = quantization.array(_SCALE, "<f4").astype(np.float64)
     zero_points = quantization.array(_ZERO_POINT, "<i8").astype(np.float64)
     rows = (-1,) + (1,) * (len(shape) - 1)
