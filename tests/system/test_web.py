@@ -296,12 +296,13 @@ def test_a_signal_ends_it_although_viewers_watch_or_hang(tmp_path: Path, sound: 
         for _ in range(4):
             stalled = stack.enter_context(closing(socket.create_connection(("127.0.0.1", device.port))))
             stalled.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert next(iter(streams[0]))[0] == "snapshot"
+        for stream in streams:  # of one that is not answered yet, the connection may be reset
+            assert next(iter(stream))[0] == "snapshot"
         began = time.monotonic()
         program.send_signal(number)
         assert program.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - began < 30.0, "on an idle machine within a second"
-        assert [kind for kind, _ in streams[1]][:1] == ["snapshot"], "its end is an end of the stream"
+        assert all(kind != "snapshot" for kind, _ in streams[1]), "its end is an end of the stream"
     assert len(device.log) == 1, device.log
 
 
