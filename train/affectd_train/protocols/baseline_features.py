@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import shift_pitch, stretch
+from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.files import in_parallel, write_arrays
@@ -108,13 +109,10 @@ def seed_features(clips: Sequence[Clip], name: str, n_copies: int, cache: Path) 
 
     def make(file: Path) -> None:
         jobs = [(clip, name, n_copies) for clip in clips]
-        rows: Iterable[Float32] = map(_features_of, jobs)
-        if len(clips) >= 100:  # librosa takes seconds to import in every process
-            # Here first: Numba compiles for it, into a cache that processes must not fill at once, or they crash
-            # (https://github.com/numba/numba/issues/10128).
-            _features_of(jobs[0])
-            rows = in_parallel(_features_of, jobs, f"{name} of {len(clips)} clips")
-        write_arrays(file, rows=np.stack(list(rows), axis=1))
+        compile_librosa()
+        # librosa takes seconds to import in every process.
+        parallel = in_parallel(_features_of, jobs, f"{name} of {len(clips)} clips") if len(clips) >= 100 else None
+        write_arrays(file, rows=np.stack(list(parallel or map(_features_of, jobs)), axis=1))
 
     return cached(cache / f"{name}-{digest}.npz", read, make)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from affectd_train.cluster import cluster, without_ray
 
@@ -16,8 +14,8 @@ except ImportError as error:
 from tqdm import tqdm
 
 from affectd.errors import AffectdError, UnavailableError
+from affectd_train.compiled import compile_librosa
 from affectd_train.protocols.ahead import Job
-from affectd_train.stored import locked
 
 _RETRIES = 2
 """Of a task whose process was killed; it goes on from the last checkpoint."""
@@ -67,22 +65,9 @@ def _run(here: tuple[str, str | None], job: Job) -> AffectdError | None:
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own
     if n_threads:
         os.environ["OPENBLAS_NUM_THREADS"] = n_threads
-    _compile()
+    compile_librosa()  # of its machine this may be the first
     try:
         job()
     except AffectdError as error:
         return error
     return None
-
-
-def _compile() -> None:
-    """Let one process of a machine alone fill Numba's cache: several at once crash.
-
-    See https://github.com/numba/numba/issues/10128.
-    """
-    with locked(Path(tempfile.gettempdir()) / f"affectd-numba-{os.getuid()}"):
-        os.environ["EAGER_IMPORT"] = "1"  # of librosa, which else imports what it needs when it is called
-        try:
-            import librosa  # noqa: F401
-        finally:
-            del os.environ["EAGER_IMPORT"]

@@ -97,7 +97,7 @@ def seed_protocol(name: str, clips: Sequence[Clip], recipe: Recipe, data: Path, 
 
 
 def _seed_systems(name: str, audio: Split, out: Path) -> dict[str, list[Prediction]]:
-    """Run all systems of a protocol; in one process, for Numba compiles for their features, see `seed_features`."""
+    """Run all systems of a protocol, one after the other: those of one kind of features share them."""
     return {
         title: run_seed_system(system, audio, out / f"seed-{number}", out / "cache")
         for number, (title, system) in enumerate(SEED_SYSTEMS[name].items(), start=1)

@@ -29,6 +29,7 @@ from affectd.arrays import Float32, Float64
 from affectd.errors import DataError, UnavailableError
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel
 from affectd_train.files import in_parallel, write_arrays
@@ -116,9 +117,7 @@ def embeddings(
 
     def make(file: Path) -> None:
         encoder_session(encoder)  # what is wrong with it is said once rather than by every process
-        # Here first: Numba compiles for it, into a cache that processes must not fill at once, or they crash
-        # (https://github.com/numba/numba/issues/10128).
-        invert(np.zeros((5, 128), np.float32))
+        compile_librosa()
         title = f"embeddings of {clips[0].corpus}, copy {copy}"
         rows = list(in_parallel(partial(embed, encoder), sources(clips, spec, augmenter, copy), title))
         write_arrays(file, rows=np.stack(rows).astype(np.float16))
