@@ -27,15 +27,9 @@ def test_no_event_is_lost_at_the_store_while_the_broker_is_killed_three_times(
         wait_until(lambda: b"affectd/+/event" in (broker.save(), saved(tmp_path))[1], what="the session of the store")
         with Many(tmp_path, broker.port, n, pause_seconds=pause_seconds, period_seconds=60.0) as many:
             for n_lost in range(3):
-                n_kept = len(store.ids())
                 all_there = lambda: many.log.count("connected to the broker") >= (n_lost + 1) * n  # noqa: B023, E731
                 wait_until(all_there, PATIENCE_SECONDS, "every device is there (again)")
-                wait_until(lambda: len(store.ids()) > n_kept, PATIENCE_SECONDS, "an event comes")  # noqa: B023
-                time.sleep(random.uniform(0.0, 1.0) * pass_seconds)  # killed at any moment
-                broker.kill()
-                n_made = len(many.ids)
-                wait_until(lambda: len(many.ids) > n_made, PATIENCE_SECONDS, "an event while it is away")  # noqa: B023
-                broker.start()
+                lose_for_a_while(broker, many, store, random.uniform(0.0, 1.0) * pass_seconds)  # at any moment
             many.finish()
         wait_until(lambda: set(many.ids) <= store.ids(), PATIENCE_SECONDS, "all of them are in the store")
         assert store.ids() == set(many.ids)
@@ -53,14 +47,20 @@ def test_a_store_that_is_killed_has_every_event_once_it_is_back(tmp_path: Path) 
         Many(tmp_path, broker.port, 10, pause_seconds=0.2, period_seconds=60.0) as many,
     ):
         for _ in range(2):
-            n_kept = len(store.ids())
-            wait_until(lambda: len(store.ids()) > n_kept, PATIENCE_SECONDS, "an event comes")  # noqa: B023
-            store.kill()
-            n_made = len(many.ids)
-            wait_until(lambda: len(many.ids) > n_made, PATIENCE_SECONDS, "an event while it is away")  # noqa: B023
-            store.start()
+            lose_for_a_while(store, many, store)
         many.finish()
         wait_until(lambda: set(many.ids) <= store.ids(), PATIENCE_SECONDS, "all of them are in the store")
+
+
+def lose_for_a_while(lost: Broker | Store, many: Many, store: Store, after_seconds: float = 0.0) -> None:
+    """Kill a part once a further event is in the store, and start it again when it has missed one."""
+    n_kept = len(store.ids())
+    wait_until(lambda: len(store.ids()) > n_kept, PATIENCE_SECONDS, "an event comes")
+    time.sleep(after_seconds)
+    lost.kill()
+    n_made = len(many.ids)
+    wait_until(lambda: len(many.ids) > n_made, PATIENCE_SECONDS, "an event while it is away")
+    lost.start()
 
 
 def saved(folder: Path) -> bytes:
