@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,13 @@ def test_a_sound_server_that_stops_and_starts_again_is_heard_within_five_seconds
     room: Room, program: Program
 ) -> None:
     program.wait_for_state("healthy", 20)
+    seconds = []
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         room.stop(number)
         assert program.wait_for_state("alarmed", 10)["reason"] == "stalled"
         room.start()
-        program.wait_for_state("healthy", BUSY_SECONDS)
+        seconds.append(seconds_until_healthy(program))
+    assert np.median(seconds) < 5.0, seconds
     assert program.stop() == []
     assert program.process.returncode == 0
     changes = [line for line in program.log.read_text().splitlines() if line.startswith("affectd: ")]
@@ -128,10 +131,19 @@ def test_a_sound_server_that_stops_and_starts_again_is_heard_within_five_seconds
 
 def test_a_sound_server_that_is_away_for_long_is_heard_within_five_seconds(room: Room, program: Program) -> None:
     program.wait_for_state("healthy", 20)
-    room.stop()
-    program.wait_for_state("escalated", 60)
-    room.start()
+    seconds: list[float] = []
+    while not seconds or min(seconds) >= 5.0:  # what takes longer once may be the machine, three times it is not
+        assert len(seconds) < 3, seconds
+        room.stop()
+        program.wait_for_state("escalated", 60)
+        room.start()
+        seconds.append(seconds_until_healthy(program))
+
+
+def seconds_until_healthy(program: Program) -> float:
+    began = time.monotonic()
     program.wait_for_state("healthy", BUSY_SECONDS)
+    return time.monotonic() - began
 
 
 def test_a_sound_server_that_hangs_is_reported_and_heard_again_when_it_goes_on(room: Room, tmp_path: Path) -> None:
