@@ -150,7 +150,7 @@ OTHERS = {
     "ravdess-emobox": ("ravdess",),
     "cremad-speakers": ("cremad",),
     "open-terms": ("cremad", "emodb"),
-    "cross-corpus": ("emodb", "nemo"),
+    "cross-corpus": ("ravdess", "emodb"),
     "leave-one-corpus-out": ("emodb", "nemo"),
     "ravdess-random": ("ravdess",),
     "tess-random": ("tess",),
