@@ -59,6 +59,11 @@ class Figures:
         """Return the processor time of a recording, its share of the start included."""
         return 1000 * sum(self.mean(kind, "cpu_seconds", one) for one in who or ("worker", "driver", "rest")) / self.n
 
+    def others(self) -> float:
+        """Return the most that other programs took of the processors meanwhile, %."""
+        of_run = [100 * run["others_cpu_seconds"] / run["seconds"] for run in self._runs if run["kind"] in NAMES]
+        return max(of_run) / float(self.machine["cores"])
+
     def efficiency(self) -> tuple[float, float]:
         """Return what share of twice one worker two workers are: the whole command, and after the start."""
         whole = self.mean("ray 1", "seconds") / self.mean("ray 2", "seconds") / 2
@@ -77,11 +82,12 @@ def measured(figures: Figures) -> str:
         "|---|---|---|---|---|---|",
     ]
     for kind, name in ((kind, name) for kind, name in NAMES.items() if kind in figures.kinds):
-        rates = f"{figures.n / figures.mean(kind, 'seconds'):.0f} | {figures.rate(kind):.0f}"
+        after = "–" if kind.startswith("pool") else f"{figures.rate(kind):.0f}"  # its start takes no time
+        rates = f"{figures.n / figures.mean(kind, 'seconds'):.0f} | {after}"
         spent = f"{figures.cpu_ms(kind, 'worker'):.1f} | {figures.cpu_ms(kind, 'driver', 'rest'):.1f}"
         lines.append(f"| {name} | {rates} | {spent} | {figures.mean(kind, 'worker_mb'):.0f} MB |")
     about, where = figures.recordings, figures.machine
-    whole, after = figures.efficiency()
+    whole, answering = figures.efficiency()
     most, grew = (max(figures.mean(f"ray {n}", key) for n in (1, 2)) for key in ("worker_mb", "worker_grew_mb"))
     time = [figures.mean(f"ray {n}", "seconds") / figures.mean(f"pool {n}", "seconds") for n in (1, 2)]
     cpu = [figures.cpu_ms(f"ray {n}") / figures.cpu_ms(f"pool {n}") for n in (1, 2)]
@@ -89,7 +95,7 @@ def measured(figures: Figures) -> str:
     efficient, small = (", **missed**" if it else "" for it in missed)
     said = [
         f"Two workers are {whole:.2f} of twice one worker for the whole command (wanted: {WANTED_EFFICIENCY:.2f}"
-        f"{efficient}), and {after:.2f} after the start.",
+        f"{efficient}), and {answering:.2f} after the start.",
         f"A worker takes at most {most:.0f} MB (wanted: {WANTED_MB}{small}), and {grew:.1f} MB more at the end than "
         "early on.",
         f"Ray takes {time[0]:.2f} of the time of a plain pool of processes with one worker and {time[1]:.2f} with "
@@ -102,7 +108,8 @@ def measured(figures: Figures) -> str:
         )
     begin = (
         f"{figures.n:,} recordings of {about['seconds']:.1f} s and {about['bytes'] / 1000:.0f} kB on average, one in "
-        f"500 broken, on {where['cores']} cores of {where['processor']}, with Ray {where['ray']}:"
+        f"500 broken, on {where['cores']} cores of {where['processor']}, with Ray {where['ray']}; "
+        f"other programs took at most {figures.others():.0f} % of them:"
     )
     return _page(lines, begin, said)
 

@@ -156,6 +156,12 @@ class Watch:
         return [one for one in self.seen.values() if one.kind == kind]
 
 
+def busy_seconds() -> float:
+    """Return the processor seconds of all programs so far."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + sum(interrupts)) / _TICKS
+
+
 def grown(worker: Seen, since: float) -> float:
     """Return by how much a worker's memory grew from the second quarter to the last of the time it answered."""
     mb = [mb for at, mb in worker.curve if at >= since] or [0.0]
@@ -181,7 +187,7 @@ def measure(kind: str, listed: Path, table: Path) -> dict[str, Any]:
             roots, command = {cluster.pid}, [*command, "--address", cluster.address]
         before = Watch(0, set(roots))
         before.look()  # a node that is there already does not count
-        began = time.monotonic()
+        began, busy = time.monotonic(), busy_seconds()
         process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
         assert process.stderr is not None
         watch = Watch(process.pid, roots | {process.pid})
@@ -191,7 +197,7 @@ def measure(kind: str, listed: Path, table: Path) -> dict[str, Any]:
             watch.look()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_SECONDS)
-        seconds = time.monotonic() - began
+        seconds, busy = time.monotonic() - began, busy_seconds() - busy
         bar.join()
         if process.returncode:
             sys.exit(f"{kind}: {bar.said}")
@@ -205,6 +211,7 @@ def measure(kind: str, listed: Path, table: Path) -> dict[str, Any]:
         "answered": n,
         "answering_seconds": answering,
         "cpu_seconds": {who: round(value, 1) for who, value in spent.items()},
+        "others_cpu_seconds": round(max(0.0, busy - sum(spent.values())), 1),
         "worker_mb": round(max(one.peak for one in watch.of("worker"))),
         "worker_grew_mb": round(max(grown(one, bar.looks[1][0]) for one in watch.of("worker")), 1),
         "driver_mb": round(watch.of("driver")[0].peak),
