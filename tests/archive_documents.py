@@ -167,7 +167,7 @@ def estimate(figures: Figures) -> str:
         "with calls. Beyond that, divide the list, and give each part a command with `--workers` and a table of its "
         "own."
     )
-    begin = "This is an estimate: nothing above two nodes was measured. It assumes:"
+    begin = "This is an estimate: nothing beyond one machine was measured. It assumes:"
     return f"{_page(lines, begin, said)}\n{_wrapped(end)}"
 
 
