@@ -9,6 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+# The small products of the front end are slower on several threads; TensorFlow has threads of its own. NumPy reads it
+# when it is imported, as it is below.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result
@@ -32,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; failures that can happen anywhere are raised."""
-    # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
         with _interruptible(), home():
