@@ -100,7 +100,8 @@ class Sweep:
     @property
     def asked(self) -> dict[str, object]:
         """What all trials have in common, for a note."""
-        return {"speakers held back": sorted(self.validation), "clips": len(self.clips), **description(self.clips)}
+        speakers = {"speakers": sorted({clip.speaker for clip in self.clips}), "held back": sorted(self.validation)}
+        return {**speakers, "clips": len(self.clips), **description(self.clips)}
 
     def begin(self) -> None:
         """Make its folder, which is of this sweep from now on."""
