@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from archives import answers, clips, command, rows, run
+from ray_nodes import two_nodes
 
 for _name in ("ray", "pyarrow"):
     pytest.importorskip(_name, reason=f"no {_name}: pip install 'affectd[ray]'")
@@ -27,17 +27,6 @@ import os, sys
 sys.addaudithook(lambda event, words: os._exit(1) if event == "open" and "deadly" in str(words[0]) else None)
 """
 """Of a folder in PYTHONPATH: every process that opens a recording with this name dies at once."""
-
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster()
-for _ in range(2):
-    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-print("address", cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
 
 
 def started(*words: str | Path) -> subprocess.Popen[str]:
@@ -106,17 +95,12 @@ def test_a_recording_at_which_every_worker_dies_is_broken_and_the_others_are_ans
 @pytest.mark.slow
 def test_two_nodes_answer_as_one_machine(many: Any, tmp_path: Path) -> None:
     calls, expected = many
-    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], stdin=-1, stdout=-1, stderr=-3, text=True)
-    try:
-        assert cluster.stdout is not None
-        address = next(line.split()[1] for line in cluster.stdout if line.startswith("address"))
+    with two_nodes() as address:
         process = started(calls, "--out", tmp_path / "table", "--address", address)
         wait_for(process, 30)
         nodes = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in workers()}
         process.communicate(timeout=300)
         assert process.returncode == 0
-    finally:
-        cluster.communicate("", timeout=60)
     assert len(nodes) == 2
     assert answers(tmp_path / "table") == expected
 

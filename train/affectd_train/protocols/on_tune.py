@@ -82,18 +82,25 @@ def _run(sweep: Sweep, data: Path, address: str | None, workers: int | None) -> 
                 verbose=0,
                 raise_on_failed_trial=False,
             )
-        except tune.TuneError:
-            raise judge.refused or AssertionError("Ray Tune has failed") from None
+            _check(found.trials)
+        except tune.TuneError as error:
+            raise (judge.refused or error) from None
+        except ray.exceptions.RayTaskError:  # a mistake in the program, whose traceback it carries
+            raise
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise UnavailableError(f"no trial can go on: {str(error).strip().splitlines()[-1]}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        for trial in found.trials:
-            if trial.status == "ERROR":
-                failed = trial.get_pickled_error()
-                if isinstance(failed, ray.exceptions.RayTaskError):  # a mistake in the program, with its traceback
-                    raise failed
-                raise UnavailableError(f"trial {trial.config['trial']}: its process was killed {_RETRIES + 1} times")
+
+
+def _check(trials: Sequence[Any]) -> None:
+    """Raise what ended a trial of Ray Tune that could not go on."""
+    for trial in trials:
+        if trial.status == "ERROR":
+            failed = trial.get_pickled_error()
+            if isinstance(failed, ray.exceptions.RayTaskError):
+                raise failed
+            raise UnavailableError(f"trial {trial.config['trial']}: its process was killed {_RETRIES + 1} times")
 
 
 def _bar(sweep: Sweep) -> Any:
