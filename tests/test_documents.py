@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 
 import accuracy_documents
+import archive_documents
 import cost_documents
 import picture_documents
 from affectd import cli
@@ -100,7 +101,11 @@ def test_the_accuracy_in_the_documents_is_that_of_the_model_card() -> None:
     assert f"| RAVDESS, 8 emotions | **{best:.3f}** |" in README
 
 
-@pytest.mark.parametrize("figures", [accuracy_documents, cost_documents], ids=lambda module: module.__name__)
+WRITTEN = [accuracy_documents, archive_documents, cost_documents]
+"""Modules that write parts of pages from figures."""
+
+
+@pytest.mark.parametrize("figures", WRITTEN, ids=lambda module: module.__name__)
 def test_figures_in_the_documents_are_the_committed_ones(figures: ModuleType) -> None:
     assert {part for parts in figures.PAGES.values() for part in parts} == set(figures.PARTS)
     for page, parts in figures.PAGES.items():
@@ -125,6 +130,20 @@ def test_a_bar_that_is_missed_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     speech, silence = cost_documents.bars().splitlines()[2:4]
     assert speech.endswith("| 0.60 | at most 0.6 | yes |")
     assert silence.endswith("| 0.26 | at most 0.25 | **no** |")
+
+
+def test_an_archive_that_misses_its_bars_says_so_and_the_driver_limits_a_cluster() -> None:
+    found = json.loads(archive_documents.COST.read_text())
+    assert "missed" not in archive_documents.as_text(found)
+    plan = archive_documents.Plan(archive_documents.Figures(found), 180)
+    n, took = plan.most_nodes(), archive_documents.RECORDINGS * plan.driver
+    assert plan.took(int(n / 2))[1] > 0.95
+    assert plan.took(int(n * 100))[0] == pytest.approx(took, rel=0.2)
+    for run in found["runs"]:
+        if run["kind"] == "ray 2":
+            run |= {"seconds": 1000.0, "worker_mb": 251}
+    text = archive_documents.as_text(found)
+    assert text.count("**missed**") == 2
 
 
 def test_every_command_is_in_the_documents() -> None:

@@ -96,3 +96,25 @@ def everyday(root: Path, sources: tuple[str, ...], n_recordings: int = 3) -> Non
     for number, source in enumerate(sources):
         for take in range(n_recordings):
             write(root / source / f"{take}.wav", voice(210 * 1.2**number, seed=take))
+
+
+def tess(root: Path, words: tuple[str, ...] = ("back", "bar", "base")) -> None:
+    for number, who in enumerate(("OAF", "YAF")):
+        for pitch, (folder, code) in enumerate(
+            (("angry", "angry"), ("Fear", "fear"), ("happy", "happy"), ("neutral", "neutral"), ("Sad", "sad"))
+        ):
+            for word in words:
+                name = f"{who}_{word}_{code}.wav"
+                write(root / "tess" / f"{who}_{folder}" / name, voice(160 * 1.3**pitch, seed=number + len(word)))
+
+
+def own(root: Path, speakers: tuple[str, ...] = ("anna", "bo", "cy"), takes: int = 3) -> None:
+    rows = []
+    for number, speaker in enumerate(speakers):
+        for pitch, label in enumerate(("calm", "angry", "sad")):
+            for take in range(takes):
+                name = f"{speaker}-{label}-{take}.wav"
+                write(root / name, voice(180 * 1.4**pitch, seed=10 * number + take))
+                rows.append([name, speaker, label])
+    with (root / "labels.csv").open("w", newline="") as table:
+        csv.writer(table).writerows([["file", "speaker", "emotion"], *rows])

@@ -90,13 +90,58 @@ def test_the_bare_wheel_says_which_interpreter_is_missing(bare: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_with_the_interpreter_the_wheel_hears_speech(built: Path, tmp_path: Path) -> None:
-    programs = install(tmp_path, f"affectd[interpreter] @ {next(built.glob('*.whl')).as_uri()}")
+@pytest.fixture(scope="module")
+def programs(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel and an interpreter, and no other extra."""
+    wheel = next(built.glob("*.whl"))
+    return install(tmp_path_factory.mktemp("interpreter"), f"affectd[interpreter] @ {wheel.as_uri()}")
+
+
+def test_with_the_interpreter_the_wheel_hears_speech(programs: Path) -> None:
     done = run(programs / "affectd", "run", "--source", DEMO)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {event["phase"] for event in events} >= {"start", "end"}
     assert run(programs / "affectd", "model", "--self-test").returncode == 0
+
+
+def imported(python: Path | str) -> set[str]:
+    """Return what `affectd run` imports: its own modules, and the packages of others."""
+    done = run(python, "-X", "importtime", "-m", "affectd", "run", "--source", DEMO)
+    assert done.returncode == 0, done.stderr
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    others = (
+        {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"imported package", "sitecustomize"}
+    )
+    return {name for name in names if name.startswith("affectd")} | {name for name in others if name[0] != "_"}
+
+
+def test_the_extras_change_nothing_of_what_the_device_imports(programs: Path) -> None:
+    without = imported(programs / "python")
+    assert "affectd.recognition.classifier" in without
+    # pickle looks for Jython's org.
+    assert {name for name in without if "." not in name} - {"org"} == {"affectd", "numpy"}
+    assert imported(sys.executable) == without
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["archive", "calls", "--out", "table"], "ray"),
+        (["evaluate", "--data", ".", "--protocol", "own", "--address"], "ray"),
+        (["keys", "private", "public"], "sign"),
+        (["fit", "--data", "."], "train"),
+    ],
+    ids=["archive", "evaluate", "keys", "fit"],
+)
+def test_what_needs_an_extra_says_which(programs: Path, tmp_path: Path, words: list[str], extra: str) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [programs / "affectd-train", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 69
+    assert f"pip install 'affectd[{extra}]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
 def test_the_sdist_installs_and_runs(built: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from archives import answers, clips, command, rows, run
-from ray_nodes import two_nodes
+from ray_nodes import nodes
 
 for _name in ("ray", "pyarrow"):
     pytest.importorskip(_name, reason=f"no {_name}: pip install 'affectd[ray]'")
@@ -95,13 +95,13 @@ def test_a_recording_at_which_every_worker_dies_is_broken_and_the_others_are_ans
 @pytest.mark.slow
 def test_two_nodes_answer_as_one_machine(many: Any, tmp_path: Path) -> None:
     calls, expected = many
-    with two_nodes() as address:
-        process = started(calls, "--out", tmp_path / "table", "--address", address)
+    with nodes(2) as cluster:
+        process = started(calls, "--out", tmp_path / "table", "--address", cluster.address)
         wait_for(process, 30)
-        nodes = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in workers()}
+        parents = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in workers()}
         process.communicate(timeout=300)
         assert process.returncode == 0
-    assert len(nodes) == 2
+    assert len(parents) == 2
     assert answers(tmp_path / "table") == expected
 
 

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
+from affectd_train.arguments import PROTOCOLS
+from affectd_train.data.splits import EMOBOX_RAVDESS
+from ray_nodes import nodes
 
+ACTORS = tuple(int(name[-2:]) for fold in (1, 2) for name in EMOBOX_RAVDESS[fold])
 NUMBERS = ("pretrain_steps=0", "finetune_steps=3", "batch_size=4", "augmented_copies=1", "save_every=1")
 
 
@@ -140,3 +144,108 @@ def test_without_an_address_ray_is_not_imported(tmp_path: Path) -> None:
     done = run([*command(tmp_path, "out"), *numbers], tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "emodb-loso"
+
+
+OTHERS = {
+    "ravdess-emobox": ("ravdess",),
+    "cremad-speakers": ("cremad",),
+    "open-terms": ("cremad", "emodb"),
+    "cross-corpus": ("ravdess", "emodb"),
+    "leave-one-corpus-out": ("emodb", "nemo"),
+    "ravdess-random": ("ravdess",),
+    "tess-random": ("tess",),
+    "pooled-random": ("ravdess", "tess"),
+    "own": ("own",),
+}
+"""Protocol -> the corpora that are enough for it; the first one here, emodb-loso, is what the other tests are about."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", OTHERS)
+def test_every_protocol_leaves_what_it_does_one_after_the_other(protocol: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="no ray: pip install 'affectd[ray]'")
+    for corpus in OTHERS[protocol]:
+        make = getattr(tiny_corpora, corpus)
+        make(tmp_path / "data", *([ACTORS] if protocol == "ravdess-emobox" else []))
+    if protocol == "leave-one-corpus-out":
+        tiny_corpora.tabled(tmp_path / "data", "kor_emotiontts")  # tested by all networks, trains none
+    one, many = (
+        run(command(tmp_path, "one", protocol=protocol)),
+        run(command(tmp_path, "many", "--address", protocol=protocol)),
+    )
+    assert (one.returncode, many.returncode) == (0, 0), one.stderr + many.stderr
+    assert json.loads(many.stdout) == json.loads(one.stdout)
+    assert many.stdout == one.stdout
+    first, second = files(tmp_path / "one"), files(tmp_path / "many")
+    assert sum(name.endswith("predictions.jsonl") for name in first) >= 2
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_protocols_above_are_all_there_are() -> None:
+    assert {*OTHERS, "emodb-loso"} == set(PROTOCOLS)
+
+
+def tasks(folder: Path) -> dict[int, str]:
+    """The processes of Ray that train in a folder: the locks of folds that each holds, and its node."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::" in (process / "cmdline").read_bytes():
+                held = [os.readlink(fd) for fd in (process / "fd").iterdir() if fd.exists()]
+                if mine := [name for name in held if name.startswith(f"{folder}/fold-")]:
+                    found[int(process.name)] = mine[0]
+        except OSError:
+            continue
+    return found
+
+
+def node(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+
+@pytest.mark.slow
+def test_a_task_that_is_killed_goes_on_from_its_checkpoint(folder: Path) -> None:
+    words = ["--set", "finetune_steps=60", "--set", "save_every=4"]
+    once = run(command(folder, "long", *words))
+    assert once.returncode == 0, once.stderr
+    out = folder / "struck"
+    program = subprocess.Popen(command(folder, "struck", *words, "--address"), stdout=-1, stderr=-3, text=True)
+    while not (struck := {pid: held for pid, held in tasks(out).items() if rows(Path(held).parent) > 4}):
+        assert program.poll() is None
+        time.sleep(0.01)
+    pid, held = struck.popitem()
+    os.kill(pid, signal.SIGKILL)
+    log = Path(held).parent / "whole-log.csv"
+    before = log.read_text().splitlines()
+    said, _ = program.communicate(timeout=400)
+    assert program.returncode == 0
+    assert said == once.stdout
+    # Rows have the seconds in training, so those of a second try from the first step on would be others.
+    assert log.read_text().splitlines()[: len(before) - 1] == before[:-1]
+    one, many = files(folder / "long"), files(out)
+    assert one.keys() == many.keys()
+    assert [name for name in one if one[name] != many[name]] == []
+
+
+def rows(run: Path) -> int:
+    log = run / "whole-log.csv"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+@pytest.mark.slow
+def test_the_nodes_of_a_cluster_leave_what_one_machine_does(folder: Path) -> None:
+    out, places = folder / "joined", set()
+    with nodes(2) as cluster:
+        words = command(folder, "joined", "--address", cluster.address)
+        program = subprocess.Popen(words, stdout=-1, stderr=subprocess.PIPE, text=True)
+        while program.poll() is None:
+            places |= {node(pid) for pid in tasks(out)}
+            time.sleep(0.05)
+        said, errors = program.communicate(timeout=100)
+    assert program.returncode == 0, errors
+    assert said == (folder / "stdout").read_text()
+    assert len(places) == 2
+    one, many = files(folder / "one"), files(out)
+    assert one.keys() == many.keys()
+    assert [name for name in one if one[name] != many[name]] == []

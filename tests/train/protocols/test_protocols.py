@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,6 +233,16 @@ def test_a_seed_system_learns_and_a_finished_run_is_read_back(clips: list[Clip],
     (tmp_path / "run/network.keras").unlink()
     with pytest.raises(NoInputError, match=r"network\.keras: no such file"):
         load_seed_network(tmp_path / "run")
+
+
+def test_a_seed_system_leaves_the_same_whatever_was_trained_before_it(clips: list[Clip], tmp_path: Path) -> None:
+    split = random_split_sharing_speakers([clip for clip in clips if clip.corpus == "emodb"], 0.25, 0)
+    left = []
+    for run in (tmp_path / "first", tmp_path / "second"):
+        run_seed_system(QUICK["three"], split, run, tmp_path / "cache")
+        with zipfile.ZipFile(run / "network.keras") as file:
+            left.append([file.read("model.weights.h5"), (run / "predictions.jsonl").read_bytes()])
+    assert left[0] == left[1]
 
 
 def test_a_seed_system_becomes_a_file_that_answers_as_its_float_network(clips: list[Clip], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import tiny_corpora
 from affectd_train.cli import main
 from affectd_train.protocols.sweep import COLUMNS
 from documents import REPOSITORY, blocks, commands
-from ray_nodes import two_nodes
+from ray_nodes import nodes
 
 POOR = 0  # a rate at which nothing is learned
 SPACE = """
@@ -310,8 +310,8 @@ def test_interrupted_it_says_so_and_leaves_no_process(
 @pytest.mark.slow
 def test_on_two_nodes_the_weights_are_the_same_to_the_last_bit(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder = copy(swept[0], tmp_path)
-    with two_nodes() as address:
-        done = run(folder, "sweep", "space.toml", "--out", "out", "--address", address)
+    with nodes(2) as cluster:
+        done = run(folder, "sweep", "space.toml", "--out", "out", "--address", cluster.address)
     assert done.returncode == 0, done.stderr
     assert rows(folder / "out")[0] == rows(swept[0] / "out")[0]
     assert weights(folder / "out/trial-001/float.keras") == weights(swept[0] / "out/trial-001/float.keras")

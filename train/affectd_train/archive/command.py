@@ -24,11 +24,7 @@ from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd_train.archive.sources import Found, recordings_of
 from affectd_train.archive.table import Table, opened
-from affectd_train.archive.worker import Worker, batch_of, schema, unanswered
-
-_MOST_IN_BATCH = 32
-_BATCHES_A_WORKER = 50
-"""At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
+from affectd_train.archive.worker import Worker, batch_length, batch_of, schema, unanswered
 
 _RETRIES = 2
 
@@ -74,7 +70,7 @@ def archive(
 
 def _answer(todo: Sequence[Found], table: Table, model: ModelFile, is_timed: bool, n_workers: int, n_all: int) -> None:
     waiting = {one.path: one for one in todo}
-    size = max(1, min(_MOST_IN_BATCH, len(todo) // (n_workers * _BATCHES_A_WORKER)))
+    size = batch_length(len(todo), n_workers)
     with tqdm(desc="archive", total=n_all, initial=n_all - len(todo), unit="file", smoothing=0.1) as bar:
 
         def take(rows: pyarrow.Table) -> None:

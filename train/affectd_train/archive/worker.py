@@ -28,6 +28,14 @@ BROKEN = "broken"
 
 _BATCH = pyarrow.schema([("path", pyarrow.string()), ("location", pyarrow.binary()), ("content", pyarrow.binary())])
 _NUMBERS = ("valence", "arousal", "seconds", "speech_seconds")
+_MOST_IN_BATCH = 32
+_BATCHES_A_WORKER = 50
+"""At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
+
+
+def batch_length(n_recordings: int, n_workers: int) -> int:
+    """Return how many recordings a worker is handed at once."""
+    return max(1, min(_MOST_IN_BATCH, n_recordings // (n_workers * _BATCHES_A_WORKER)))
 
 
 def batch_of(recordings: Sequence[Found]) -> pyarrow.Table:

@@ -140,6 +140,7 @@ def train_and_predict(
     """
     from affectd_train.backend import keras
 
+    keras.utils.clear_session()  # layers are counted from one again: the same network has the same file
     keras.utils.set_random_seed(system.seed)
     # Per coefficient of a frame; every entry of a vector is a coefficient of its own.
     axes = (0,) if x.shape[2] == 1 else (0, 1)
