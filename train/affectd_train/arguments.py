@@ -61,6 +61,12 @@ def add_training(command: AddCommand) -> None:
     sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
     sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
     _add_labels(sub)
+    sub = command("sweep", "try settings of the recipe side by side, stop the poor ones early, say which is best")
+    sub.add_argument("space", type=Path, help="file of TOML: which recordings, and which values of which settings")
+    sub.add_argument("--out", type=Path, default=Path("runs/sweep"), help="folder for the table, picture and trials")
+    sub.add_argument("--address", help="of a Ray cluster to join (default: this machine alone)")
+    words = "how many trials at a time (default: one for each processor)"
+    sub.add_argument("--workers", type=int, metavar="N", help=words)
     sub = command("quantize", "convert the float network of a run to int8")
     sub.add_argument("run", type=Path, help="folder of the run, as fit was told by --out")
 

@@ -9,6 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+# The small products of the front end are slower on several threads; TensorFlow has threads of its own. NumPy reads it
+# when it is imported, as it is below.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from affectd.program.arguments import Parser
 from affectd.program.guard import guarded
 from affectd.stdio import print_error, print_result
@@ -32,31 +36,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; failures that can happen anywhere are raised."""
-    # The small products of the front end are slower on several threads; TensorFlow has threads of its own.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
+    heard: list[int] = []
     try:
-        with _interruptible(), home():
+        with _interruptible(heard), home():
             result = options.command(options)
     except OSError as error:
         print_error("affectd-train", f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 74
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt:  # of Ray it may be another than was raised
         with suppress(OSError):
             print(file=sys.stderr, flush=True)  # ends the line of a progress bar, which may be half drawn
         print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
-        return int(str(interrupt) or 128 + signal.SIGINT)
+        return 128 + (heard or [signal.SIGINT])[0]
     print_result(result)
     return 0
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does; a second Ctrl-C does not break into what cleans up after the first."""
+def _interruptible(heard: list[int]) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does; which was heard is noted.
+
+    A second Ctrl-C does not break into what cleans up after the first.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt(str(128 + number))
+        heard.append(number)
+        raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM] if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else [signal.SIGTERM, signal.SIGINT]
     before = {number: signal.signal(number, interrupt) for number in numbers}

@@ -32,6 +32,12 @@ def without_ray(command: str, error: ImportError) -> UnavailableError:
     return UnavailableError(f"affectd-train {command} needs Ray ({error}): pip install 'affectd[ray]'")
 
 
+def work_in(folder: str) -> None:
+    """Let a process of Ray work in a folder, with as many threads as any other: what is computed depends on them."""
+    os.chdir(folder)
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own
+
+
 @contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     """Join a cluster, or start one on this machine; give the number of workers.
@@ -72,6 +78,9 @@ def _start(address: str | None, n_workers: int, folder: Path) -> None:
     # It takes over what ends a program.
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is not None and (n_threads := os.environ.get("OPENBLAS_NUM_THREADS")):
+        # Read when NumPy is imported, which Ray does; processes that this one starts inherit it.
+        words["runtime_env"] = {"env_vars": {"OPENBLAS_NUM_THREADS": n_threads}}
     if address is None:
         words |= {"num_cpus": n_workers, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
         words |= {"include_dashboard": False}

@@ -114,6 +114,28 @@ def _fit(options: argparse.Namespace) -> str:
     return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))
 
 
+def _sweep(options: argparse.Namespace) -> str:
+    _check_workers(options)
+    from affectd_train.protocols.space import read_space
+    from affectd_train.protocols.sweep import planned, written
+    from affectd_train.reports.plots import draw_sweep
+    from affectd_train.training.recipe import with_own
+
+    space = read_space(options.space)
+    recipes = space.recipes(_recipe_of)
+    asked = argparse.Namespace(**space.options)
+    if (clips := _own_clips(asked)) is not None:
+        recipes = {settings: with_own(recipe) for settings, recipe in recipes.items()}
+    else:
+        clips = _clips(asked, next(iter(recipes.values())).corpora)
+    sweep = planned(space, recipes, clips, options.out)
+    if not sweep.is_over:
+        from affectd_train.protocols.on_tune import on_tune
+
+        on_tune(sweep, asked.data, options.address, options.workers)
+    return written(sweep, draw_sweep)
+
+
 def _quantize(options: argparse.Namespace) -> str:
     from affectd_train.export.quantize import quantize
 
@@ -268,8 +290,7 @@ def _sign(options: argparse.Namespace) -> str:
 
 
 def _archive(options: argparse.Namespace) -> str:
-    if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers {options.workers}: must be 1 or more")
+    _check_workers(options)
     from affectd_train.archive.command import archive
 
     return archive(
@@ -280,6 +301,11 @@ def _archive(options: argparse.Namespace) -> str:
         address=options.address,
         workers=options.workers,
     )
+
+
+def _check_workers(options: argparse.Namespace) -> None:
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: must be 1 or more")
 
 
 def _import(options: argparse.Namespace) -> str:
@@ -294,6 +320,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "make": _make,
     "recipe": _recipe,
     "fit": _fit,
+    "sweep": _sweep,
     "quantize": _quantize,
     "evaluate": _evaluate,
     "unheard": _unheard,

@@ -104,6 +104,17 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train sweep": Page(
+        "Tries settings of the recipe: trains a network with each, several at a time, and stops those early that are"
+        " behind the others (ASHA, by Ray Tune). A quarter of the speakers is held back to compare them. Ends with a"
+        " table (sweep.csv), a picture (sweep.png), and the command that trains with the best settings. Stopped, the"
+        " same command goes on where it was. Needs affectd[ray].",
+        (
+            Example("affectd-train sweep space.toml", "the page sweeps.md of the documents shows such a file"),
+            Example("affectd-train sweep space.toml --out runs/rates --address auto", "on a cluster"),
+        ),
+        _CODES,
+    ),
     "affectd-train quantize": Page(
         "Turns the trained network of a run into whole numbers of 8 bits, which small computers compute quickly.",
         (Example("affectd-train quantize runs/final", "after fit"),),

@@ -50,7 +50,7 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive import
+set -g _shtab_affectd_train_commands inspect make recipe fit sweep quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive import
 set -g _shtab_affectd_train_opts_with_value --address --also --cache --clips --corpora --corpus --data --evaluation --every --fleet --folds --frames --hearing --hold-out --html --key --labels --librosa --model --normalization --out --protocol --recipe --sequence --set --spec --start --teacher --terms --time --url --work --workers
 
 complete -c affectd-train -e
@@ -92,6 +92,12 @@ complete -c affectd-train -n '_shtab_affectd_train_using fit' -l out -xka "(__fi
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l cache -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what several runs share'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l hold-out -x -d 'leave out, such as ravdess-01,emodb-03'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a sweep -d 'try settings of the recipe side by side, stop the poor ones early, say which is best'
+complete -c affectd-train -n '_shtab_affectd_train_using sweep' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using sweep' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the table, picture and trials'
+complete -c affectd-train -n '_shtab_affectd_train_using sweep' -l address -x -d 'of a Ray cluster to join (default: this machine alone)'
+complete -c affectd-train -n '_shtab_affectd_train_using sweep' -l workers -x -d 'how many trials at a time (default: one for each processor)'
+complete -c affectd-train -n '_shtab_affectd_train_using sweep; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'file of TOML: which recordings, and which values of which settings'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a quantize -d 'convert the float network of a run to int8'
 complete -c affectd-train -n '_shtab_affectd_train_using quantize' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using quantize; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'

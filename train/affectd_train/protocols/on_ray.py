@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from affectd_train.cluster import cluster, without_ray
+from affectd_train.cluster import cluster, without_ray, work_in
 
 try:
     import ray
@@ -38,8 +38,8 @@ def on_ray(address: str, jobs: Sequence[Job]) -> None:
         return
     with cluster(None if address == "local" else address, None):
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
-        folder = ray.put((os.getcwd(), os.environ.get("OPENBLAS_NUM_THREADS")))
-        waiting = [task.remote(folder, job) for job in jobs]
+        here = ray.put(os.getcwd())
+        waiting = [task.remote(here, job) for job in jobs]
         with tqdm(desc="evaluate", total=len(jobs), unit="run") as bar:
             while waiting:
                 done, waiting = ray.wait(waiting)
@@ -58,13 +58,9 @@ def _results(done: Sequence[object]) -> list[AffectdError | None]:
         raise UnavailableError(f"no task can go on: {str(error).strip().splitlines()[-1]}") from error
 
 
-def _run(here: tuple[str, str | None], job: Job) -> AffectdError | None:
-    """Run a job where the caller is, with as many threads as it has there: what is computed depends on it."""
-    folder, n_threads = here
-    os.chdir(folder)
-    os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own
-    if n_threads:
-        os.environ["OPENBLAS_NUM_THREADS"] = n_threads
+def _run(here: str, job: Job) -> AffectdError | None:
+    """Run a job in the folder of the caller."""
+    work_in(here)
     compile_librosa()  # of its machine this may be the first
     try:
         job()

@@ -225,6 +225,29 @@ def draw_learning(run: Path, out: Path | None) -> Path:
     return save(learning(logs), out or run / "learning.png")
 
 
+def draw_sweep(curves: Mapping[str, tuple[Sequence[float], Sequence[float], str]], best: str | None, out: Path) -> Path:
+    """Draw how right each trial of a sweep was about the speakers held back, the best one in color.
+
+    Parameters
+    ----------
+    curves
+        Name -> steps, shares of right labels, and what became of the trial.
+    """
+    picture, axes = _single("Trials of a sweep", "step", "share of right labels, held-out speakers", 8, ylim=(0, 1))
+    known: set[str] = set()
+    for name, (steps, shares, state) in sorted(curves.items(), key=lambda item: item[0] == best):
+        if not steps:
+            continue
+        style = {"color": "C0", "linewidth": 2.5} if name == best else {"color": "gray", "linewidth": 1}
+        label = f"{name}, the best" if name == best else state
+        end = "x" if state == "stopped early" else "o"
+        axes.plot(steps, shares, **style, marker=end, markevery=[-1], label=None if label in known else label)
+        known.add(label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return save(picture, out)
+
+
 def robustness_curves(figures: Mapping[str, Any]) -> Any:
     """Draw accuracy over the signal-to-noise ratio, and under everything that has no such ratio."""
     picture = figure(12, 5)

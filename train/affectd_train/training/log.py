@@ -10,7 +10,9 @@ import io
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +34,21 @@ BATCHES = 4
 Row = dict[str, float | None]
 Contexts = tuple[Float32, Float32]
 """Cepstra ``(n, n_frames, n_mfcc)`` and the probabilities that are right for them, ``(n, n_labels or more)``."""
+
+Listener = Callable[[Path, Sequence[Row]], None]
+"""Is told the log and all of its rows; where it raises, training ends."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def telling(listener: Listener) -> Iterator[None]:
+    """Let a function know of every row that training adds to a log in this block, once it is written."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class TrainingLog:
@@ -81,6 +98,8 @@ class TrainingLog:
         self.costs.clear()
         self.latest.clear()  # a call that goes on from here knows no earlier ones either
         self._write()
+        if listener := _listener.get():
+            listener(self.path, self.rows)
 
     def _write(self) -> None:
         text = io.StringIO(newline="")

@@ -101,6 +101,16 @@ def _value(value: Any) -> str:
     return f"[{', '.join(map(toml, value))}]" if isinstance(value, tuple) else toml(value)
 
 
+def read_toml(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a file of TOML; see `read_recipe` for what is raised, and `reading` for the remedy."""
+    with reading(path, remedy):
+        content = path.read_bytes()
+    try:
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
+        raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
+
+
 def read_recipe(path: Path, base: Recipe) -> Recipe:
     """Read a file of `recipe_toml`; what is not in it is as in `base`.
 
@@ -111,12 +121,7 @@ def read_recipe(path: Path, base: Recipe) -> Recipe:
     ConfigError
         If it is not TOML, or a key is unknown, of another type or out of its range; the message names the key.
     """
-    with reading(path, "affectd-train recipe prints one"):
-        content = path.read_bytes()
-    try:
-        table = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
-        raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
+    table = read_toml(path, "affectd-train recipe prints one")
     try:
         changes = dict(_checked(table, base))
     except ValueError as error:
@@ -142,10 +147,11 @@ def _checked(table: Mapping[str, Any], base: Recipe) -> Iterator[tuple[str, Any]
         elif key in others:
             yield key, others[key](key, value)
         else:
-            raise ValueError(f"the recipe has no key {key}{_meant(key, [*kinds, *others])}")
+            raise ValueError(f"the recipe has no key {key}{meant(key, [*kinds, *others])}")
 
 
-def _meant(word: str, known: Iterable[str]) -> str:
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: which of the known ones was meant, if one is near."""
     near = nearest(word, list(known))
     return f"; did you mean {near}?" if near else ""
 
@@ -168,7 +174,7 @@ def _text(key: str, value: Any) -> str:
 def _corpus(key: str, value: Any) -> str:
     name = _text(key, value)
     if name not in CORPORA:
-        raise ValueError(f"{key}: no corpus is called {shown(name)}{_meant(name, CORPORA)}")
+        raise ValueError(f"{key}: no corpus is called {shown(name)}{meant(name, CORPORA)}")
     return name
 
 
