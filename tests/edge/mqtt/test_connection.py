@@ -92,8 +92,7 @@ def connect(broker: FakeBroker, outbox: Waiting) -> Iterator[Any]:
     yield connect
     for connection in made:
         connection.close(0.0)
-    threads = [thread for thread in threading.enumerate() if thread.name == "mqtt"]
-    assert threads == []
+    wait_until(lambda: all(thread.name != "mqtt" for thread in threading.enumerate()))
 
 
 def greeted(connection: FakeConnection) -> None:
