@@ -134,6 +134,10 @@ def test_a_bar_that_is_missed_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_archive_that_misses_its_bars_says_so_and_the_driver_limits_a_cluster() -> None:
     found = json.loads(archive_documents.COST.read_text())
+    seconds_of = {kind: [run["seconds"] for run in found["runs"] if run["kind"] == kind] for kind in ("ray 1", "ray 2")}
+    is_slow = sum(seconds_of["ray 1"]) < 2 * 0.85 * sum(seconds_of["ray 2"])
+    is_large = max(run["worker_mb"] for run in found["runs"] if run["kind"].startswith("ray")) > 250
+    assert archive_documents.as_text(found).count("**missed**") == is_slow + is_large
     plan = archive_documents.Plan(archive_documents.Figures(found), 180)
     n, took = plan.most_nodes(), archive_documents.RECORDINGS * plan.driver
     assert plan.took(int(n / 2))[1] > 0.95
