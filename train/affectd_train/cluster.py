@@ -23,6 +23,9 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+RETRIES = 2
+"""Of work whose process was killed; it goes on from what it left."""
+
 _CONNECT_SECONDS = 10.0
 _STORE_BYTES = 256 << 20
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from affectd_train.cluster import cluster, without_ray
+from affectd_train.cluster import RETRIES, cluster, without_ray
 
 try:
     import fsspec  # noqa: F401
@@ -25,8 +25,6 @@ from affectd.recognition.model_file import ModelFile, model_id
 from affectd_train.archive.sources import Found, recordings_of
 from affectd_train.archive.table import Table, opened
 from affectd_train.archive.worker import Worker, batch_length, batch_of, schema, unanswered
-
-_RETRIES = 2
 
 
 def archive(
@@ -107,7 +105,7 @@ def _answers(
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(batches))),
             num_cpus=1,
-            max_task_retries=_RETRIES,
+            max_task_retries=RETRIES,
         )
     try:
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from affectd_train.cluster import cluster, without_ray, work_in
+from affectd_train.cluster import RETRIES, cluster, without_ray, work_in
 
 try:
     import ray
@@ -16,9 +16,6 @@ from tqdm import tqdm
 from affectd.errors import AffectdError, UnavailableError
 from affectd_train.compiled import compile_librosa
 from affectd_train.protocols.ahead import Job
-
-_RETRIES = 2
-"""Of a task whose process was killed; it goes on from the last checkpoint."""
 
 
 def on_ray(address: str, jobs: Sequence[Job]) -> None:
@@ -37,7 +34,7 @@ def on_ray(address: str, jobs: Sequence[Job]) -> None:
     if len(jobs) < 2:  # which the caller can do as well
         return
     with cluster(None if address == "local" else address, None):
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_run)
         here = ray.put(os.getcwd())
         waiting = [task.remote(here, job) for job in jobs]
         with tqdm(desc="evaluate", total=len(jobs), unit="run") as bar:

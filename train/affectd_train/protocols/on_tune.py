@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from affectd_train.cluster import cluster, without_ray, work_in
+from affectd_train.cluster import RETRIES, cluster, without_ray, work_in
 
 # Read by Ray Tune: Ctrl-C is ours, no file is written for each kind of logger, paths are relative to our folder.
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -33,9 +33,6 @@ from affectd_train.data.clips import Clip
 from affectd_train.protocols.sweep import FINISHED, STOPPED, Figures, Sweep, Trial
 from affectd_train.stored import locked, reading
 from affectd_train.training.log import Row, read_log, telling
-
-_RETRIES = 2
-"""Of a trial whose process was killed; it goes on from the last checkpoint."""
 
 
 def on_tune(sweep: Sweep, data: Path, address: str | None, workers: int | None) -> None:
@@ -77,7 +74,7 @@ def _run(sweep: Sweep, data: Path, address: str | None, workers: int | None) -> 
                 scheduler=judge,
                 resources_per_trial={"cpu": 1},
                 max_concurrent_trials=n_workers,
-                max_failures=_RETRIES,
+                max_failures=RETRIES,
                 storage_path=str(folder.absolute()),
                 verbose=0,
                 raise_on_failed_trial=False,
@@ -100,7 +97,7 @@ def _check(trials: Sequence[Any]) -> None:
             failed = trial.get_pickled_error()
             if isinstance(failed, ray.exceptions.RayTaskError):
                 raise failed
-            raise UnavailableError(f"trial {trial.config['trial']}: its process was killed {_RETRIES + 1} times")
+            raise UnavailableError(f"trial {trial.config['trial']}: its process was killed {RETRIES + 1} times")
 
 
 def _bar(sweep: Sweep) -> Any:
