@@ -22,6 +22,7 @@ class FakeNetwork:
             thresholds={"uncertain": 0.3},
             tflite=b"fake",
             head=None,
+            voice=None,
             layout=None,
             hearing=None,
         )

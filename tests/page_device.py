@@ -19,6 +19,7 @@ from affectd.events.trace import Tracer
 from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, model_id, read_model
+from affectd.recognition.voice import without_voice
 from affectd.web.page import Page
 from broker import free_port
 from web_device import DEMO, PATIENCE_SECONDS
@@ -38,7 +39,7 @@ class Relabeled:
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._classifier = Classifier(read_model(find_model()))
-        known = self._classifier.model
+        known = without_voice(self._classifier.model)
         golden = {**known.golden, "output": np.zeros(len(labels), np.int8)}
         self.model = dataclasses.replace(known, labels=labels, golden=golden)
         n_known = len(known.labels)

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 
 from affectd.errors import ModelFileError
+from affectd.features.functionals import N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors
 from affectd.recognition.head import BaselineSpec, Head
 from affectd.recognition.model_file import ModelFile, read_model
+from affectd.recognition.voice import Voice, VoiceSpec
 
 DATA = Path(__file__).parent / "data"
 N_FRAMES = 8
@@ -93,6 +96,35 @@ def draft_place_model(
 def place_model(spec: dict[str, float] | None = None, n_labels: int = len(PLACE_LABELS), **changes: Any) -> ModelFile:
     """As `draft_place_model`, with the golden vectors that the interpreter at hand gives."""
     draft = draft_place_model(spec, n_labels, **changes)
+    return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
+
+
+VOICE = {"network_share": 0.5, "same_scatter": 1.0, "other_scatter": 2.0, "far_voice": 3.0}
+
+
+def draft_voice_model(
+    spec: dict[str, float] | None = None, baseline: dict[str, float] | None = None, **changes: Any
+) -> ModelFile:
+    """The tiny model in format 4; `spec` replaces numbers of the voice and `baseline` of its baseline."""
+    random = np.random.default_rng(11)
+    head = Head(
+        weights=random.normal(0, 0.3, (N_FUNCTIONALS, len(LABELS))).astype(np.float32),
+        bias=random.normal(0, 0.3, len(LABELS)).astype(np.float32),
+        baseline=random.normal(0, 1, N_FUNCTIONALS).astype(np.float32),
+        spread=random.uniform(0.5, 2, N_FUNCTIONALS).astype(np.float32),
+        spec=BaselineSpec(**{**BASELINE, "near_distance": 1e6, "far_distance": 1e6, **(baseline or {})}),
+    )
+    directions = random.normal(0, 0.1, (N_FUNCTIONALS, 4)).astype(np.float32)
+    voice = Voice(head=head, directions=directions, spec=VoiceSpec(**{**VOICE, **(spec or {})}))
+    blank = {"functionals": np.zeros(N_FUNCTIONALS, np.float32), "logits": np.zeros(len(LABELS), np.float32)}
+    return draft_model(**{"voice": voice, "golden": {**draft_model().golden, **blank}, **changes})
+
+
+def voice_model(
+    spec: dict[str, float] | None = None, baseline: dict[str, float] | None = None, **changes: Any
+) -> ModelFile:
+    """As `draft_voice_model`, with the golden vectors that the interpreter at hand gives."""
+    draft = draft_voice_model(spec, baseline, **changes)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
 
 

@@ -14,7 +14,7 @@ from affectd.audio.source import stdin_blocks, wav_sound
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, NoInputError, UsageError
 from affectd.folders import Skipped, skipped_lines, walk
-from affectd.recognition.classifier import Network, load_classifier
+from affectd.recognition.classifier import load_classifier
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.smoothing import uncertain_threshold
 from affectd.stdio import print_error
@@ -77,15 +77,17 @@ def classify(recordings: Recordings, config: Config, *, together: bool, begin: C
     code = recordings.exit_code
     with Progress() as progress:
         sound = _Sound(recordings.paths, classifier.model.spec.sample_rate, config, progress)
-        network: Network = classifier
+        placed = None
         if together:
             from affectd.recognition.place import together as getting_to_know
 
-            network = getting_to_know(recordings.paths, sound.of, classifier, config)
+            placed = getting_to_know(recordings.paths, sound.of, classifier, config)
             sound.again()
         for path in recordings.paths:
+            if placed is not None:
+                placed.reset()
             try:
-                found = classify_recording(sound.of(path), network, config, path)
+                found = classify_recording(sound.of(path), placed or classifier, config, path)
             except AffectdError as error:
                 progress.clear()
                 print_error("affectd", str(error))

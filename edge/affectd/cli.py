@@ -230,8 +230,9 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.recognition.classifier import load_classifier, self_test
+    from affectd.recognition.classifier import load_classifier
     from affectd.recognition.description import describe
+    from affectd.recognition.golden import self_test
     from affectd.recognition.model_file import find_model
 
     config = _config(options).model

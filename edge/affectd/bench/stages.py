@@ -21,7 +21,7 @@ from affectd.features.context import CepstralContext
 from affectd.features.framing import Framer
 from affectd.features.mfcc import Mfcc
 from affectd.pipeline import run
-from affectd.recognition.classifier import Classifier
+from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import Answer, Smoother
 from affectd.recognition.vad import Gate, band_level
 
@@ -121,7 +121,8 @@ def real_time_factors(classifier: Classifier, clips: list[Int16], seconds: float
     for name, samples in sounds(clips, sample_rate, seconds).items():
         blocks = list(pieces(samples, sample_rate))
         before = time.process_time()
-        run(blocks, classifier, NullSink(), Config())
+        network, ended = as_in_service(classifier)
+        run(blocks, network, NullSink(), Config(), ended=ended)
         factors[name] = round((time.process_time() - before) / seconds, 6)
     return factors
 
@@ -151,8 +152,19 @@ def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dic
                 rows.append({"audio_seconds": 60 * n, "cpu_ms_per_second": round(cost, 4), **resident()})
                 before, done = now, n
 
-    run(stream(), classifier, NullSink(), Config())
+    network, ended = as_in_service(classifier)
+    run(stream(), network, NullSink(), Config(), ended=ended)
     return rows
+
+
+def as_in_service(classifier: Classifier) -> tuple[Network, Callable[[Utterance], object]]:
+    """Return the network as ``affectd run`` hears with it, and what learns from an utterance; nothing is kept."""
+    if classifier.model.head is None and classifier.model.voice is None:
+        return classifier, lambda utterance: None
+    from affectd.recognition.baseline import Placed  # as the service: only for such a model
+
+    placed = Placed(classifier)
+    return placed, placed.ended
 
 
 def pieces(samples: Int16, sample_rate: int) -> Iterator[Float32]:

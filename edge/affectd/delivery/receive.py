@@ -87,7 +87,8 @@ def _downloaded(order: Order, folder: Path) -> Path:
 def _tried(part: Path) -> str:
     """Return the id of a model that passes its self-test, in one process more, because it may crash."""
     # Only now: most failures come before, and are to cost little.
-    from affectd.recognition.classifier import Classifier, self_test
+    from affectd.recognition.classifier import Classifier
+    from affectd.recognition.golden import self_test
     from affectd.recognition.model_file import model_id, read_model
     from affectd.recognition.trial import survive
 

@@ -90,7 +90,7 @@ def interpreter(device: Device) -> Finding:
 
 def self_test(device: Device) -> Finding:
     """Check that the golden vectors of the model are reproduced."""
-    from affectd.recognition.classifier import self_test as replay
+    from affectd.recognition.golden import self_test as replay
 
     classifier = device.classifier
     try:

@@ -11,7 +11,8 @@ from affectd.arrays import Array, Float32
 from affectd.config.sections import Config
 from affectd.errors import ModelFileError
 from affectd.personal.last_layer import without_last_layer
-from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors
 from affectd.recognition.head import BaselineSpec, Head
 from affectd.recognition.model_file import ModelFile
 from affectd.recognition.recording import classify_recording
@@ -31,8 +32,8 @@ FIXED = BaselineSpec(
 def with_float_head(model: ModelFile) -> ModelFile:
     """Return a model of format 2 that answers as this one: the last layer of the network becomes its head.
 
-    Logits are not rounded to int8 any more, so they differ by half a step of that at most. A model of format 2 stays
-    as it is.
+    Logits are not rounded to int8 any more, so they differ by half a step of that at most. A voice is left out. A model
+    of format 2 stays as it is.
 
     Raises
     ------
@@ -41,6 +42,10 @@ def with_float_head(model: ModelFile) -> ModelFile:
     """
     if model.head is not None:
         return model
+    if model.voice is not None:  # it knows of the labels of the network, which are about to change
+        from affectd.recognition.voice import without_voice  # only for such a file
+
+        model = without_voice(model)
     tflite, weights, bias = without_last_layer(model.tflite)
     original = Classifier(model)
     zeros = np.zeros(len(weights), np.float32)

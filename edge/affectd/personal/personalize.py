@@ -17,7 +17,8 @@ from affectd.errors import AffectdError, DataError, ModelFileError, UsageError
 from affectd.folders import Skipped
 from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, learn, mean_probabilities
 from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_golden
-from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import self_test
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
 from affectd.stdio import printable

@@ -8,19 +8,24 @@ with ``e`` the mean of its embeddings and the numbers of `BaselineSpec`:
 3. ``mean += (e - mean) * weight / (seconds + weight)`` and ``seconds += weight``
 4. ``baseline = start + (mean - start) * seconds / (prior_seconds + seconds)``
 
+With a `Voice` the embedding are functionals, and their scatter around the mean of the place is learned, too, with the
+same weights: how far the place is one voice (`affectd.recognition.voice`).
+
 So one long utterance counts no more than a short one, and an outburst, far from the baseline, less: the mean tends to
 what is usual. Time is that of the stream: no clock that jumps can make it forget, and a device that is off forgets
 nothing. An utterance with little speech, little of its time speech, or an embedding far from all that was trained on
 is not learned from. Its level says nothing: the gain of the microphone is unknown.
 
 Sources: shrinkage as in D. A. Reynolds, T. F. Quatieri, R. B. Dunn, "Speaker Verification Using Adapted Gaussian
-Mixture Models", 2000, equation 14; weights as in P. J. Huber, "Robust Estimation of a Location Parameter", 1964.
+Mixture Models", 2000, equation 14; weights as in P. J. Huber, "Robust Estimation of a Location Parameter", 1964; the
+scatter as in D. H. D. West, "Updating Mean and Variance Estimates: An Improved Method", 1979.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -29,6 +34,13 @@ from affectd.errors import UsageError
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile
+
+if TYPE_CHECKING:
+    from affectd.recognition.voice import Voice
+
+_STRIDE = 4
+"""Functionals are computed of every fourth context of an utterance: neighbors share nearly all frames, and they cost
+as much as the network."""
 
 
 class Heard(Protocol):
@@ -52,6 +64,8 @@ class Learned:
     """``(n_embedding,)``: the mean of the speech, minus the mean of the training."""
     since: float | None = None
     """When it began, in seconds since the epoch; None where the clock was not set."""
+    scatter: float = 0.0
+    """Of the utterances of a voice, as `affectd.recognition.voice` says; 0 for a head on an embedding."""
 
 
 class Baseline:
@@ -70,8 +84,8 @@ class Baseline:
     (0.5, 0.5)
     """
 
-    def __init__(self, head: Head, learned: Learned | None = None) -> None:
-        self.head = head
+    def __init__(self, head: Head, learned: Learned | None = None, voice: Voice | None = None) -> None:
+        self.head, self.voice = head, voice
         self.learned = Learned(0.0, np.zeros(head.n_embedding)) if learned is None else learned
         self._at_hours = 0.0
         self.value: Float32 = head.baseline
@@ -81,6 +95,18 @@ class Baseline:
     def settled(self) -> float:
         """How far it has moved from the mean of the training to that of the place, 0 to 1."""
         return self.learned.seconds / (self.head.spec.prior_seconds + self.learned.seconds)
+
+    @property
+    def trust(self) -> float:
+        """How far the place is one voice, 0 to 1; 1 for a head on an embedding, which does not ask."""
+        if self.voice is None:
+            return 1.0
+        middle = self.voice.spec.middle_scatter
+        return self.voice.trust(middle + self.settled * (self.learned.scatter - middle))
+
+    def near(self, functionals: Float32 | Float64) -> float:
+        """Return how far what is heard, ``(n_embedding,)``, is of the voice of the place, 0 to 1."""
+        return 1.0 if self.voice is None else self.voice.near(self.voice.distance(functionals, self._mean))
 
     @property
     def distance(self) -> float:
@@ -120,24 +146,36 @@ class Baseline:
             weight *= spec.near_distance / distance
         before = self.learned
         kept = before.seconds * 2.0 ** (-max(0.0, at_hours - self._at_hours) / spec.half_life_hours)
-        step = (embedding - self.head.baseline.astype(np.float64) - before.offset) * (weight / (kept + weight))
-        self.learned = Learned(kept + weight, before.offset + step, before.since if before.seconds else now)
+        share = weight / (kept + weight)
+        step = (embedding - self.head.baseline.astype(np.float64) - before.offset) * share
+        scatter = before.scatter
+        if self.voice is not None:
+            # An utterance tells the less of how voices differ the more it changes the mean that it is compared with.
+            differs = (1 - share) * self.voice.distance(embedding, self._mean)
+            scatter += share * ((1 - share) * differs + share * self.voice.spec.middle_scatter - scatter)
+        self.learned = Learned(kept + weight, before.offset + step, before.since if before.seconds else now, scatter)
         self._at_hours = at_hours
         self._move()
         return True
+
+    @property
+    def _mean(self) -> Float64:
+        return self.head.baseline + self.learned.offset
 
     def _move(self) -> None:
         self.value = (self.head.baseline + self.settled * self.learned.offset).astype(np.float32)
 
 
 def head_of(model: ModelFile) -> Head:
-    """Return the head of a model.
+    """Return the head of a model, or of its voice.
 
     Raises
     ------
     UsageError
         It has none.
     """
+    if model.voice is not None:
+        return model.voice.head
     if model.head is None:
         raise UsageError("This model has no baseline: its network gives labels directly (format 1 of the model file).")
     return model.head
@@ -145,6 +183,8 @@ def head_of(model: ModelFile) -> Head:
 
 class Placed:
     """The network at one place: a `Network` whose head sees the embedding minus the baseline of the place.
+
+    With a voice the head sees functionals, and adds to the network's logits as far as the voice is known.
 
     Every call is part of an utterance; `ended` ends it and learns from it, so that it has one baseline throughout.
 
@@ -157,21 +197,49 @@ class Placed:
     def __init__(self, classifier: Classifier, baseline: Baseline | None = None) -> None:
         head = head_of(classifier.model)
         self.model: ModelFile = classifier.model
-        self.baseline = Baseline(head) if baseline is None else baseline
+        self.baseline = Baseline(head, voice=self.model.voice) if baseline is None else baseline
         self._classifier, self._head = classifier, head
+        if self.model.voice is not None:
+            from affectd.features.functionals import Functionals  # only here, as the voice
+
+            self._functionals = Functionals(self.model.spec)
         self.reset()
 
     def reset(self) -> None:
         """Begin an utterance; what was heard of one that did not end is not learned from."""
         self._sum = np.zeros(self._head.n_embedding)
-        self._count = 0
+        self._count = self._calls = 0
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
-        embedding = self._classifier.embed(cepstra)
+        return self.answer(self._classifier.embed(cepstra), lambda: self._functionals(cepstra))
+
+    def answer(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
+        """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
+
+        With a voice, `functionals` is asked for those of the context where they are needed.
+        """
+        logits = self._at_place(output) if self.model.voice is None else self._with_voice(output, functionals)
+        self._calls += 1
+        return softmax(logits, self.model.temperature)
+
+    def _at_place(self, embedding: Float32) -> Float32:
+        self._hear(embedding)
+        return self._head.logits(embedding, self.baseline.value)
+
+    def _with_voice(self, logits: Float32, functionals: Callable[[], Float32]) -> Float32:
+        baseline = self.baseline
+        assert baseline.voice is not None
+        if self._calls % _STRIDE == 0:
+            heard = functionals()
+            self._hear(heard)
+            self._known = baseline.settled * baseline.trust * baseline.near(self._sum / self._count)
+            self._said = self._head.logits(heard, baseline.value) if self._known else heard
+        return baseline.voice.mixed(logits, self._said, self._known)
+
+    def _hear(self, embedding: Float32) -> None:
         self._sum += embedding
         self._count += 1
-        return softmax(self._head.logits(embedding, self.baseline.value), self.model.temperature)
 
     def ended(self, utterance: Heard, now: float | None = None) -> bool:
         """Learn from the utterance of the calls since the last one; return whether it was one to learn from."""

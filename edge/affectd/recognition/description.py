@@ -30,5 +30,8 @@ def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
         description["columns"] = model.spec.columns
     if model.layout is not None:
         description["n_frames"] = model.n_frames
-    parts = {"baseline": model.head and model.head.spec, "layout": model.layout, "hearing": model.hearing}
+    head = model.voice.head if model.voice else model.head
+    parts = {"baseline": head and head.spec, "layout": model.layout, "hearing": model.hearing}
+    if model.voice is not None:
+        description["voice"] = asdict(model.voice.spec)
     return description | {name: asdict(part) for name, part in parts.items() if part is not None}

@@ -55,6 +55,8 @@ def encode(learned: Learned, device: str, model: ModelFile, head: Head) -> bytes
         "since": None if learned.since is None else round(learned.since),
         "offset": binascii.b2a_base64(steps.tobytes(), newline=False).decode(),
     }
+    if model.voice is not None:
+        body["scatter"] = round(learned.scatter, 4)
     return (json.dumps(body | {"crc32": _checksum(body)}) + "\n").encode()
 
 
@@ -70,19 +72,21 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
         body = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError("it is damaged") from None
-    if not isinstance(body, dict) or body.pop("crc32", None) != _checksum(body) or body.keys() != _KEYS:
+    keys = _KEYS if model.voice is None else {*_KEYS, "scatter"}
+    if not isinstance(body, dict) or body.pop("crc32", None) != _checksum(body) or body.keys() != keys:
         raise ValueError("it is damaged")
     if body["device"] != device:
         raise ValueError("it is of a device with another id")
     if (body["model"], body["head"]) != (model_id(model), _id(head)):
         raise ValueError("it is of another model")
-    seconds, since = body["seconds"], body["since"]
+    seconds, since, scatter = body["seconds"], body["since"], body.get("scatter", 0.0)
     is_time = since is None or (isinstance(since, int) and 0 <= since <= _LAST_SECOND)
     steps = _steps(body["offset"])
     is_mean = len(steps) == head.n_embedding and bool(np.isfinite(steps).all())
-    if not (is_number(seconds) and seconds >= 0 and is_time and is_mean):
+    is_amount = all(is_number(number) and number >= 0 for number in (seconds, scatter))
+    if not (is_amount and is_time and is_mean):
         raise ValueError("its numbers are impossible")
-    return Learned(float(seconds), steps * head.spread, since)
+    return Learned(float(seconds), steps * head.spread, since, float(scatter))
 
 
 def _id(head: Head) -> int:

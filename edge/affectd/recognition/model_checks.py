@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
 
 GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
+VOICE_KEYS = ("functionals", "logits")
 _MOST_FRAMES = 4096
 _MOST_LABELS = 1000
 _MOST_LETTERS = 100
@@ -60,11 +61,16 @@ def model_checks(model: ModelFile) -> Checks:
     yield "card", is_json(model.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", model.card
     if model.head is not None:
         yield from model.head.checks(len(labels))
+    if model.voice is not None:
+        is_alone = not (model.head or model.layout or model.hearing)
+        yield "voice", is_alone, "none beside a head, a layout or a hearing", "both"
+        yield from model.voice.checks(len(labels), model.spec)
 
 
 def golden_checks(model: ModelFile) -> Checks:
     """Check the golden vectors of a model that passed `model_checks`."""
-    keys, expected_keys = sorted(model.golden), GOLDEN_KEYS if model.head is None else (*GOLDEN_KEYS, "logits")
+    further = VOICE_KEYS if model.voice is not None else () if model.head is None else ("logits",)
+    keys, expected_keys = sorted(model.golden), (*GOLDEN_KEYS, *further)
     yield "golden", keys == sorted(expected_keys), f"the arrays {', '.join(expected_keys)}", keys
     samples, cepstra, quantized, output = (model.golden[key] for key in GOLDEN_KEYS)
     # Where all frames are taken, they are as many as there are.
@@ -79,7 +85,8 @@ def golden_checks(model: ModelFile) -> Checks:
     shape = model.input_shape[1:]
     yield "golden.input", is_array(quantized, np.int8, *shape), f"int8 {shape}", quantized
     yield "golden.output", is_array(output, np.int8, model.n_outputs), f"int8 ({model.n_outputs},)", output
-    if model.head is not None:
-        logits, n_labels = model.golden["logits"], len(model.labels)
-        yield "golden.logits", is_array(logits, np.float32, n_labels), f"float32 ({n_labels},)", logits
-        yield "golden.logits", bool(np.isfinite(logits).all()), "finite numbers", "NaN or infinity"
+    lengths = {"logits": len(model.labels), "functionals": model.voice.head.n_embedding if model.voice else 0}
+    for key in further:
+        array = model.golden[key]
+        yield f"golden.{key}", is_array(array, np.float32, lengths[key]), f"float32 ({lengths[key]},)", array
+        yield f"golden.{key}", bool(np.isfinite(array).all()), "finite numbers", "NaN or infinity"

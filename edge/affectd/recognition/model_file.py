@@ -2,19 +2,20 @@
 
 By TFLite's convention for associated files, the interpreter ignores the zip. In format 1 the network gives logits, in
 format 2 an embedding, which a `Head` turns into logits. Format 3 is of a network that hears in its own way
-(`affectd.recognition.hearing`), with or without a head; which format a file has follows from what is in it.
+(`affectd.recognition.hearing`), with or without a head. In format 4 the network gives logits, and beside it there is a
+`Voice` (`affectd.recognition.voice`). Which format a file has follows from what is in it.
 
 =============== ==========================================================================
 ``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; with a head
-                also how the baseline learns; in format 3 also layout and hearing
+                also how the baseline learns; in format 3 also layout and hearing, in format 4 baseline and voice
 ``labels.txt``  the labels again, one per line, for generic TFLite tools
 ``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; with a head also its
-                logits, and the arrays of the head
+                logits, and the arrays of the head; with a voice also the functionals, and its arrays
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
 
-The arrays of ``golden.npz`` are deflated, everything else is stored. The last 64 bytes (the end of the zip comment)
-are the SHA-256 in hex of all bytes before them.
+The arrays of ``golden.npz`` are deflated, everything else is stored; in format 4 all is deflated. The last 64 bytes
+(the end of the zip comment) are the SHA-256 in hex of all bytes before them.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ from affectd.features.spec import FeatureSpec
 from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
 from affectd.recognition.checks import check_keys, describe, is_number, parse, require
-from affectd.recognition.model_checks import GOLDEN_KEYS, golden_checks, model_checks
+from affectd.recognition.model_checks import GOLDEN_KEYS, VOICE_KEYS, golden_checks, model_checks
 
 if TYPE_CHECKING:
     from affectd.recognition.head import Head
     from affectd.recognition.hearing import Hearing, InputLayout
+    from affectd.recognition.voice import Voice
 
-FORMATS = (1, 2, 3)
+FORMATS = (1, 2, 3, 4)
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
 _DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
 _DIGEST_LENGTH = 64
@@ -72,7 +74,8 @@ class ModelFile:
     golden : dict of str to ndarray
         ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_columns) float32; ``input`` int8 of
         ``input_shape[1:]``; ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the
-        baseline is the head's own. With a hearing that fills nothing, there are as many cepstra as the clip has.
+        baseline is the head's own; with a voice these are of its head, and of ``functionals`` float32. With a hearing
+        that fills nothing, there are as many cepstra as the clip has.
     card : dict
         Data and terms, split, metrics, training revision; JSON values only.
     tflite : bytes
@@ -81,6 +84,8 @@ class ModelFile:
         What turns the embedding into logits, in format 2; without one the network gives logits itself.
     layout, hearing : InputLayout, Hearing, optional
         How a network trained elsewhere hears, in format 3; without them as affectd's own.
+    voice : Voice, optional
+        What is heard relative to the voice of the place, in format 4, beside a network that gives logits.
 
     Raises
     ------
@@ -107,6 +112,7 @@ class ModelFile:
     head: Head | None = None
     layout: InputLayout | None = None
     hearing: Hearing | None = None
+    voice: Voice | None = None
 
     def __post_init__(self) -> None:
         require(model_checks(self))
@@ -126,11 +132,13 @@ class ModelFile:
 def model_id(model: ModelFile) -> str:
     """Return the id of a model: the first 12 hex digits of the SHA-256 of the network.
 
-    A head, if there is one, is a part of it: `affectd personalize` changes nothing else.
+    A head, if there is one, is a part of it: `affectd personalize` changes nothing else. So is a voice.
     """
     digest = sha256(model.tflite)
-    if model.head is not None:
-        digest.update(model.head.weights.tobytes() + model.head.bias.tobytes() + model.head.baseline.tobytes())
+    if (head := model.voice.head if model.voice else model.head) is not None:
+        digest.update(head.weights.tobytes() + head.bias.tobytes() + head.baseline.tobytes())
+    if model.voice is not None:
+        digest.update(model.voice.directions.tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -206,7 +214,7 @@ def _encode(model: ModelFile) -> bytes:
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
     spec: dict[str, Any] = {
-        "format": 3 if model.layout or model.hearing else 1 if model.head is None else 2,
+        "format": 4 if model.voice else 3 if model.layout or model.hearing else 1 if model.head is None else 2,
         "features": model.spec.to_dict(),
         "n_frames": model.n_frames,
         "mean": model.mean.tolist(),
@@ -219,6 +227,9 @@ def _encode(model: ModelFile) -> bytes:
     if model.head is not None:
         spec["baseline"] = asdict(model.head.spec)
         arrays |= {"logits": model.golden["logits"], **model.head.arrays()}
+    if model.voice is not None:
+        spec |= {"baseline": asdict(model.voice.head.spec), "voice": asdict(model.voice.spec)}
+        arrays |= {key: model.golden[key] for key in VOICE_KEYS} | model.voice.arrays()
     if spec["format"] == 3:
         spec |= {"layout": model.layout and asdict(model.layout), "hearing": model.hearing and asdict(model.hearing)}
     members = {
@@ -227,7 +238,8 @@ def _encode(model: ModelFile) -> bytes:
         "golden.npz": append_zip(b"", {f"{key}.npy": npy(array) for key, array in arrays.items()}, deflated=True),
         "card.json": _json("card", model.card),
     }
-    data = append_zip(model.tflite, members, comment=_DIGEST_MARK + b"0" * _DIGEST_LENGTH)[:-_DIGEST_LENGTH]
+    comment = _DIGEST_MARK + b"0" * _DIGEST_LENGTH
+    data = append_zip(model.tflite, members, comment, deflated=spec["format"] == 4)[:-_DIGEST_LENGTH]
     return data + sha256(data).hexdigest().encode()
 
 
@@ -250,11 +262,11 @@ def _decode(data: bytes) -> ModelFile:
         known = f"{', '.join(map(str, others))} or {last}"
         raise ModelFileError(f"format: expected {known}, found {describe(spec.get('format'))}")
     hears = spec["format"] == 3
-    has_head = "baseline" in spec if hears else spec["format"] == 2
+    has_head = "baseline" in spec if hears else spec["format"] in (2, 4)
     further = (*(["baseline"] if has_head else []), *(["layout", "hearing"] if hears else []))
-    check_keys("spec.json", (*_SPEC_KEYS, *further), spec)
+    check_keys("spec.json", (*_SPEC_KEYS, *further, *(["voice"] if spec["format"] == 4 else [])), spec)
     golden = parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"]))
-    head = _take_head(golden, spec["baseline"]) if has_head else None
+    head = _take_head(golden, spec) if has_head else {}
     model = ModelFile(
         spec=parse("features", lambda: FeatureSpec.from_dict(spec["features"])),
         n_frames=spec["n_frames"],
@@ -266,7 +278,7 @@ def _decode(data: bytes) -> ModelFile:
         golden=golden,
         card=parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
-        head=head,
+        **head,
         **(_take_parts(spec) if hears else {}),
     )
     if (names := members["labels.txt"]) != _labels_text(model.labels):
@@ -274,11 +286,16 @@ def _decode(data: bytes) -> ModelFile:
     return model
 
 
-def _take_head(golden: dict[str, Array], numbers: object) -> Head:
+def _take_head(golden: dict[str, Array], spec: dict[str, Any]) -> dict[str, Any]:
     # Only here: a network without one must not cost memory for it.
     from affectd.recognition.head import read_spec, take_head
 
-    return take_head(golden, read_spec(numbers))
+    baseline = read_spec(spec["baseline"])
+    if "voice" not in spec:
+        return {"head": take_head(golden, baseline)}
+    from affectd.recognition.voice import read_voice
+
+    return {"voice": read_voice(golden, baseline, spec["voice"])}
 
 
 def _take_parts(spec: dict[str, Any]) -> dict[str, Any]:

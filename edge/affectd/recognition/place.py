@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,8 @@ from affectd.recognition.baseline import Baseline, Heard, Placed, head_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
-from affectd.recognition.recording import classify_recording
+
+_log = logging.getLogger(__name__)
 
 
 class Place:
@@ -42,7 +44,7 @@ class Place:
         if folder is not None:
             head = self.network.baseline.head
             learned = read_learned(folder, device, classifier.model, head)
-            self.network.baseline = Baseline(head, learned)
+            self.network.baseline = Baseline(head, learned, classifier.model.voice)
             self._keeper = Keeper(folder, classifier.model)
 
     def ended(self, utterance: Heard) -> None:
@@ -52,8 +54,8 @@ class Place:
             self._keeper.keep(encode(baseline.learned, self._device, self.network.model, baseline.head))
 
     def settled(self) -> float:
-        """Return how far it knows its place, 0 to 1."""
-        return self.network.baseline.settled
+        """Return how far it knows its place, 0 to 1, and where that asks for one voice, how far it is one."""
+        return self.network.baseline.settled * self.network.baseline.trust
 
     def close(self, patience_seconds: float) -> None:
         """Save what was learned; a disk that hangs for longer is not waited for."""
@@ -67,15 +69,14 @@ def open_place(
     """Return the place where the device listens, for a model with a head.
 
     Live sound alone is of this place: a file starts from the mean of the training, and what it teaches is not kept.
-    `claims` gets the claim of the state folder, unless `folders` is claimed already.
-
-    Raises
-    ------
-    UnavailableError
-        Another process has claimed the state of this device.
+    `claims` gets the claim of the state folder, unless `folders` is claimed already. Where another process has it, what
+    is learned is not kept, which is said: two pipes may be heard at once.
     """
     if live and folders is None:
-        folders = claims.enter_context(claimed_folders(config.device.id))
+        try:
+            folders = claims.enter_context(claimed_folders(config.device.id))
+        except UnavailableError as error:
+            _log.warning("what is learned of this place is not kept: %s", error)
     return Place(classifier, config.device.id, folders.state if live and folders is not None else None)
 
 
@@ -87,7 +88,8 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     dict
         ``device``, ``folder`` of its state, ``model``, ``seconds`` of speech (those long ago count less), ``settled``
         (0 to 1), ``since`` (RFC 3339, UTC, by the clock of the board; None if nothing was learned), and ``distance``
-        from the mean of the training, where 1 is as far as the embeddings of the training are on the average.
+        from the mean of the training, where 1 is as far as the embeddings of the training are on the average; of a
+        model with a voice also ``one_voice``, how far the place is one (0 to 1).
 
     Raises
     ------
@@ -95,7 +97,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
         The model has no head.
     """
     head, device = head_of(model), config.device.id
-    baseline = Baseline(head, read_learned(state_of(device), device, model, head))
+    baseline = Baseline(head, read_learned(state_of(device), device, model, head), model.voice)
     since = baseline.learned.since
     return {
         "device": device,
@@ -105,7 +107,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
         "settled": round(baseline.settled, 3),
         "since": None if since is None else _utc(since),
         "distance": round(baseline.distance, 3),
-    }
+    } | ({} if model.voice is None else {"one_voice": round(baseline.trust, 3)})
 
 
 def as_text(found: Mapping[str, Any]) -> str:
@@ -116,6 +118,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     return (
         f"{found['device']}: {100 * found['settled']:.0f} % settled, from {found['seconds']:.0f} s of speech{since};"
         f" {found['distance']:.2f} from the mean of the training"
+        + (f"; one voice: {100 * found['one_voice']:.0f} %" if "one_voice" in found else "")
     )
 
 
@@ -152,7 +155,8 @@ def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Call
     model, device = classifier.model, config.device.id
     head = head_of(model)
     with claimed_folders(device) as folders:
-        placed = Placed(classifier, Baseline(head, read_learned(folders.state, device, model, head)))
+        learned = read_learned(folders.state, device, model, head)
+        placed = Placed(classifier, Baseline(head, learned, model.voice))
         learned_from = 0
 
         def ended(utterance: Heard) -> None:
@@ -189,6 +193,9 @@ def together(
     UsageError
         The model has no head.
     """
+    # Imported only here: a live device must not cost memory for it.
+    from affectd.recognition.recording import classify_recording
+
     placed = Placed(classifier)
     for path in paths:
         with suppress(AffectdError):

@@ -17,7 +17,8 @@ from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
-from affectd.recognition.classifier import Classifier, golden_vectors
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from fake_network import FakeNetwork
 from room import write_wav

@@ -16,7 +16,8 @@ from affectd.errors import ModelFileError
 from affectd.personal import last_layer
 from affectd.personal.hearing import with_float_head
 from affectd.personal.last_layer import without_last_layer
-from affectd.recognition.classifier import EMBEDDING_LIMIT, Classifier, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import EMBEDDING_LIMIT, self_test
 from affectd.recognition.model_file import find_model, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from documents import REPOSITORY

@@ -17,7 +17,8 @@ from affectd import cli
 from affectd.config.sections import Config
 from affectd.personal.hearing import FIXED, with_float_head
 from affectd.personal.last_layer import without_last_layer
-from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import self_test
 from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording

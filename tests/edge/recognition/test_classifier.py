@@ -18,7 +18,8 @@ from affectd.errors import ModelFileError, UnavailableError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition import classifier as classifier_module
-from affectd.recognition.classifier import Classifier, _tensor, golden_vectors, load_classifier, self_test
+from affectd.recognition.classifier import Classifier, _tensor, load_classifier
+from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from tiny_model import DATA, LABELS, N_FRAMES, draft_model, pcm, tiny_model
 
@@ -213,7 +214,8 @@ def test_nothing_of_the_runtime_reaches_stdout(model: ModelFile, tmp_path: Path)
     write_model(tmp_path / "tiny.tflite", model)
     program = (
         "import sys\n"
-        "from affectd.recognition.classifier import Classifier, self_test\n"
+        "from affectd.recognition.classifier import Classifier\n"
+        "from affectd.recognition.golden import self_test\n"
         "from affectd.recognition.model_file import read_model\n"
         "model = read_model(sys.argv[1])\n"
         "self_test(model, Classifier(model))\n"

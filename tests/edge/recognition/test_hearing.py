@@ -23,7 +23,8 @@ from affectd.config.sections import Config
 from affectd.errors import DataError, ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
-from affectd.recognition.classifier import Classifier, golden_vectors, quantize, self_test
+from affectd.recognition.classifier import Classifier, quantize
+from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import MOST_SECONDS, Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.recognition.recording import classify_recording

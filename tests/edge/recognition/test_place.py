@@ -29,6 +29,7 @@ from tiny_model import place_model
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 NO_SPEECH = as_int16(gain(noise("white", 4), -30))
 PATIENCE_SECONDS = 60
+PLAIN = find_model().with_name("affectd-commercial.tflite")
 MODEL = place_model({"far_distance": 1e6, "prior_seconds": 4.0})
 
 
@@ -132,13 +133,13 @@ def test_with_mqtt_it_is_kept_beside_the_outbox(
 
 
 def test_with_a_model_without_a_head_nothing_is_kept(state: Path) -> None:
-    assert affectd("run", "--source", "-", stdin=pcm(SPEECH)).returncode == 0
+    assert affectd("run", "--source", "-", "--model", PLAIN, stdin=pcm(SPEECH)).returncode == 0
     assert not state.exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--reset"], ["--enroll", "--source", "-"]])
 def test_with_a_model_without_a_head_the_command_says_so(state: Path, options: list[str]) -> None:
-    done = affectd("baseline", "--model", find_model(), *options, stdin=pcm(SPEECH))
+    done = affectd("baseline", "--model", PLAIN, *options, stdin=pcm(SPEECH))
     assert done.returncode == 64
     assert done.stdout == b""
     assert done.stderr.decode().count("\n") == 1
@@ -161,14 +162,19 @@ def test_a_kill_costs_the_last_minutes_at_most(model: Path, state: Path) -> None
     assert b"anew" not in done.stderr
 
 
-def test_a_second_one_is_refused_and_so_is_a_reset_meanwhile(model: Path, state: Path) -> None:
+def test_a_second_one_keeps_nothing_and_says_so_and_a_reset_is_refused_meanwhile(model: Path, state: Path) -> None:
     affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
     before = path_of(state, MODEL).read_bytes()
     with claimed_folders("kitchen"):
-        for arguments in (["run", "--source", "-"], ["baseline", "--reset"], ["baseline", "--enroll", "--source", "-"]):
+        for arguments, code in (
+            (["run", "--source", "-"], 0),
+            (["baseline", "--reset"], 69),
+            (["baseline", "--enroll", "--source", "-"], 69),
+        ):
             done = affectd(*arguments, "--model", model, stdin=pcm(SPEECH))
-            assert done.returncode == 69
+            assert done.returncode == code
             assert b"Another affectd with the id kitchen is running" in done.stderr
+            assert (b'"end"' in done.stdout) == (code == 0)
         assert shown(model)["seconds"] > 0  # to look at it is no change
     assert path_of(state, MODEL).read_bytes() == before
 
@@ -299,7 +305,7 @@ def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
 
 
 def test_recordings_together_need_a_model_with_a_head(tmp_path: Path) -> None:
-    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together")
+    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", PLAIN)
     assert done.returncode == 64
     assert done.stdout == b""
     assert "has no baseline" in done.stderr.decode()

@@ -1,0 +1,172 @@
+"""The voice of a model file of format 4: what tells emotions relative to how the same voice usually sounds.
+
+The network gives logits, as in format 1. Beside it there is a `Head` on the `affectd.features.functionals` of the
+context, minus their baseline at this place, and what tells whether that baseline is of one voice:
+
+- `Voice.directions` are those in which voices differ most and the utterances of one voice least. In units of the
+  latter, ``scatter`` is the mean square of what utterances differ in from the mean of the place there: about 1 where
+  one person speaks, 2 and more where each utterance is another's.
+- ``trust`` falls from 1 at ``same_scatter`` to 0 at ``other_scatter``: at a kiosk the head says nothing.
+- ``near`` falls from 1 to 0 where an utterance is from ``far_voice`` to twice that away: a passenger's voice is not
+  measured by the driver's.
+- ``known = settled * trust * near``, and the logits are ``network * (1 - known * (1 - network_share)) + known * head``.
+
+So a device that knows nothing answers as the network alone does, to the last bit.
+
+Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from affectd.arrays import Array, Float32
+from affectd.errors import ModelFileError
+from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.checks import MOST, Checks, describe, is_array, is_number, require
+from affectd.recognition.head import BaselineSpec, Head, take_head
+from affectd.recognition.model_checks import VOICE_KEYS
+
+if TYPE_CHECKING:
+    from affectd.recognition.model_file import ModelFile
+
+_MOST_DIRECTIONS = N_FUNCTIONALS
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceSpec:
+    """How far the head of a voice is believed; training chooses the numbers."""
+
+    network_share: float
+    """What is left of the network's logits where the voice is known."""
+    same_scatter: float
+    """Up to this scatter it is one voice."""
+    other_scatter: float
+    """From this scatter on it is many."""
+    far_voice: float
+    """An utterance this far from the place begins to be another voice's, twice as far it is."""
+
+    @property
+    def middle_scatter(self) -> float:
+        """Half way from one voice to many: what is believed of a place before it is known."""
+        return (self.same_scatter + self.other_scatter) / 2
+
+    def checks(self) -> Checks:
+        """Yield what `affectd.recognition.checks.require` takes."""
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            is_valid = is_number(value) and low <= value <= high
+            yield f"voice.{name}", is_valid, f"a number from {low:g} to {high:g}", value
+        is_more = self.other_scatter > self.same_scatter
+        yield "voice.other_scatter", is_more, f"more than same_scatter ({self.same_scatter:g})", self.other_scatter
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "network_share": (0.0, 1.0),
+    "same_scatter": (1e-3, 1e6),
+    "other_scatter": (1e-3, 1e6),
+    "far_voice": (1e-3, 1e6),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Voice:
+    """A head on functionals, and what tells one voice from many.
+
+    Parameters
+    ----------
+    head : Head
+        Its embedding are the functionals.
+    directions : (N_FUNCTIONALS, n) float32
+        Those in which voices differ; times them, the utterances of one voice have a variance of 1.
+    spec : VoiceSpec
+        How far the head is believed.
+    """
+
+    head: Head
+    directions: Float32
+    spec: VoiceSpec
+
+    def distance(self, functionals: Array, mean: Array) -> float:
+        """Return how far an utterance is from the mean of a place, as ``scatter`` counts; both ``(N_FUNCTIONALS,)``."""
+        away = (np.asarray(functionals, np.float64) - mean) @ self.directions
+        return float(np.mean(away * away))
+
+    def trust(self, scatter: float) -> float:
+        """Return how far a place of this scatter is one voice, 0 to 1."""
+        same, other = self.spec.same_scatter, self.spec.other_scatter
+        return min(1.0, max(0.0, (other - scatter) / (other - same)))
+
+    def near(self, distance: float) -> float:
+        """Return how far an utterance at this `distance` is of the voice of the place, 0 to 1."""
+        return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
+
+    def mixed(self, network: Float32, head: Float32, known: float) -> Float32:
+        """Return the logits ``(n_labels,)`` of those of the network and of the head, as far as the voice is known."""
+        if not known:
+            return network
+        share = 1.0 - known * (1.0 - self.spec.network_share)
+        return np.asarray(network.astype(np.float64) * share + known * head.astype(np.float64), np.float32)
+
+    def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
+        """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""
+        yield from self.head.checks(n_labels)
+        n = self.head.n_embedding
+        yield "golden.weights", n == N_FUNCTIONALS, f"a head of {N_FUNCTIONALS} functionals", n
+        shape = self.directions.shape if isinstance(self.directions, np.ndarray) else ()
+        k = shape[1] if len(shape) == 2 else 1
+        is_valid = is_array(self.directions, np.float32, N_FUNCTIONALS, k) and 1 <= k <= _MOST_DIRECTIONS
+        expected = f"float32 ({N_FUNCTIONALS}, 1 to {_MOST_DIRECTIONS})"
+        yield "golden.directions", is_valid, expected, self.directions
+        is_bounded = bool((np.abs(self.directions) <= MOST).all())
+        yield "golden.directions", is_bounded, f"finite numbers up to {MOST:g}", self.directions.tolist()
+        yield from self.spec.checks()
+        yield from front_end_checks(spec)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what lies in ``golden.npz``."""
+        return {**self.head.arrays(), "directions": self.directions}
+
+
+def front_end_checks(spec: FeatureSpec) -> Checks:
+    """Yield what a front end has to be for a voice, as `affectd.recognition.checks.require` takes it."""
+    for field, value, expected in (
+        ("log", spec.log, "decibel"),
+        ("lifter", spec.lifter, 0),
+        ("energy", spec.energy, False),
+    ):
+        yield f"features.{field}", value == expected, f"{expected!r} with a voice", value
+    yield "features.n_mfcc", spec.n_mfcc >= N_CEPSTRA, f"at least {N_CEPSTRA} with a voice", spec.n_mfcc
+    only_cepstra = spec.n_columns == spec.n_mfcc
+    yield "features", only_cepstra, "MFCCs and no other columns with a voice", spec.n_columns
+
+
+def without_voice(model: ModelFile) -> ModelFile:
+    """Return the network of a model alone, in format 1; one without a voice as it is."""
+    if model.voice is None:
+        return model
+    golden = {key: array for key, array in model.golden.items() if key not in VOICE_KEYS}
+    return replace(model, voice=None, golden=golden)
+
+
+def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) -> Voice:
+    """Take the arrays of a voice out of those of ``golden.npz``, and read the object ``voice`` of ``spec.json``.
+
+    Raises
+    ------
+    ModelFileError
+        An array or a key is missing or not known, or its value is impossible.
+    """
+    names = [field.name for field in fields(VoiceSpec)]
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        raise ModelFileError(f"voice: expected an object with {', '.join(names)}, found {describe(found)}")
+    spec = VoiceSpec(**found)
+    require(spec.checks())
+    if "directions" not in arrays:
+        raise ModelFileError("golden: expected the array directions of the voice; it is missing")
+    directions = arrays.pop("directions")
+    return Voice(head=take_head(arrays, baseline), directions=directions, spec=spec)
