@@ -135,6 +135,16 @@ def add_result(command: AddCommand) -> None:
     words = "the model file (models/affectd.tflite)"
     sub.add_argument("--out", type=Path, default=Path("models/affectd.tflite"), help=words)
     sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
+    words = "write a model file that gets to know a voice, and tells from then on how it differs from itself"
+    sub = command("voice", words)
+    sub.add_argument("model", type=Path, help="model file whose network gives labels, as pack writes it")
+    _add_data(sub, "ravdess/, cremad/, nemo/, ...")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new model file")
+    words = "fit on these alone, such as cremad,emodb (default: those that the network was trained on)"
+    sub.add_argument("--corpora", help=words)
+    words = "folder for what the recordings say, for other calls"
+    sub.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR", help=words)
+    sub.add_argument("--replace", action="store_true", help="write it whatever file is there")
     words = "write the model card that a model file carries, as Markdown or as one page with pictures"
     sub = command("report", words)
     sub.add_argument("model", type=Path, nargs="?", default=find_model(), help=_MODEL_FILE)

@@ -259,6 +259,13 @@ def _pack(options: argparse.Namespace) -> str:
     return f"{_names(options.out)}: {size} bytes, {len(model.labels)} labels, {settings}"
 
 
+def _voice(options: argparse.Namespace) -> str:
+    from affectd_train.voice import add_voice
+
+    corpora = _corpora(options.corpora) if options.corpora else []
+    return add_voice(options.model, options.data, corpora, options.out, options.cache, options.replace)
+
+
 def _personalize(options: argparse.Namespace) -> str:
     from affectd_train.personal import personalize_folder
 
@@ -331,6 +338,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "curves": _curves,
     "explore": _explore,
     "pack": _pack,
+    "voice": _voice,
     "report": _report,
     "keys": _keys,
     "sign": _sign,

@@ -196,6 +196,18 @@ PAGES = {
         ),
         _CODES,
     ),
+    "affectd-train voice": Page(
+        "Writes a model file that gets to know who speaks where it is: the same network, and beside it what tells"
+        " emotions by how a voice differs from how it usually sounds. A device that knows nothing answers as before.",
+        (
+            Example("affectd-train voice mine.tflite --data DATA --out voice.tflite", "after pack"),
+            Example(
+                "affectd-train voice mine.tflite --data DATA --corpora cremad,emodb --out voice.tflite",
+                "of corpora that allow commercial use",
+            ),
+        ),
+        _CODES,
+    ),
     "affectd-train report": Page(
         "Writes the card that a model file carries, as Markdown or as one page with pictures. A file that is there"
         " already is written again only if it is a card of the same network.",

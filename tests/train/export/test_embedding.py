@@ -14,7 +14,8 @@ import pytest
 import tiny_corpora
 from affectd.config.sections import Config
 from affectd.recognition.baseline import Placed
-from affectd.recognition.classifier import Classifier, self_test, softmax
+from affectd.recognition.classifier import Classifier, softmax
+from affectd.recognition.golden import self_test
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd.recognition.recording import classify_recording
 from affectd_train.backend import load_network

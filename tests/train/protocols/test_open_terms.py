@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import self_test
 from affectd.recognition.model_file import read_model
 from affectd_train.cli import main
 from tiny_corpora import cremad, emodb, ravdess

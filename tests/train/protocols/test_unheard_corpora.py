@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from affectd.errors import NoInputError
-from affectd.recognition.model_file import read_model
+from affectd.recognition.model_file import read_model, write_model
 from affectd_train.cli import main
 from affectd_train.commands import protocol
 from affectd_train.data.clips import Clip
@@ -19,10 +20,12 @@ from affectd_train.data.labels import LABELS, labels_of
 from affectd_train.data.splits import Split
 from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.predictions import about
-from affectd_train.protocols import runs
+from affectd_train.evaluation.settled import KINDS
+from affectd_train.protocols import runs, voices
 from affectd_train.protocols.speaker_independent import UNHEARD
 from affectd_train.training.recipe import Recipe, wide_recipe
 from tiny_corpora import emodb, everyday, nemo, tabled
+from tiny_model import place_model, tiny_model, voice_model
 
 WIDE = ",".join(wide_recipe().corpora)
 QUICK = [word for name in ("pretrain_steps", "finetune_steps") for word in ("--set", f"{name}=0")]
@@ -33,8 +36,8 @@ QUICK += ["--set", "augmented_copies=0", "--set", "batch_size=4"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     emodb(root, speakers=("03", "08"))
-    nemo(root)
-    tabled(root, "ased")
+    nemo(root, speakers=("IC0", "KS0", "MK0"))  # enough for a voice
+    tabled(root, "ased", speakers=("01", "02", "03"))
     tabled(root, "emospeech")
     tabled(root, "kor_emotiontts")
     everyday(root, ("speech", "everyday_en_wakeword", "everyday_lt"))
@@ -60,6 +63,7 @@ def test_a_corpus_is_tested_by_a_network_that_heard_nothing_of_it(
         return [about(clip) | {"int8": p, "float": p} for clip, p in zip(split.test, answers, strict=True)]
 
     monkeypatch.setattr(runs, "run_split", guess)
+    monkeypatch.setattr(voices, "voice_of", lambda run, split, cache: None)  # no network is there
     clips = [clip for clip in read_clips(data, wide_recipe().corpora) if clip.corpus not in DEVELOPMENT]
     found = protocol("leave-one-corpus-out")(clips, wide_recipe(), data, tmp_path)
     assert list(seen) == ["fold-emodb", "fold-nemo", "fold-ased"]
@@ -82,6 +86,27 @@ def test_one_corpus_is_not_enough(tmp_path: Path) -> None:
         protocol("leave-one-corpus-out")(clips, wide_recipe(), tmp_path, tmp_path / "out")
 
 
+def test_a_fold_of_few_voices_or_of_another_kind_goes_without_one(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_clips(data, ["emodb", "nemo"])
+    clips = [replace(clip, emotion=("angry", "happy")[i % 2]) for i, clip in enumerate(clips)]  # as the tiny model has
+    few = Split("of two speakers", [clip for clip in clips if clip.corpus == "emodb"], [])
+    assert voices.voice_of(tmp_path, few, tmp_path) is None
+    assert "of two speakers: without a voice, for which there are too few speakers" in capfd.readouterr().err
+    write_model(tmp_path / "affectd.tflite", place_model())
+    assert voices.voice_of(tmp_path, Split("with a head", clips, []), tmp_path) is None
+    assert "with a head: without a voice: a voice goes with a network of format 1" in capfd.readouterr().err
+    write_model(tmp_path / "affectd.tflite", tiny_model())
+    made = voices.voice_of(tmp_path, Split("plain", clips, []), tmp_path / "cache")
+    assert made == tmp_path / "voice.tflite"
+    # With a voice of other settings, or beside another network, it is made again.
+    first = made.read_bytes()
+    write_model(made, voice_model())
+    assert voices.voice_of(tmp_path, Split("plain", clips, []), tmp_path / "cache") == made
+    assert made.read_bytes() == first
+
+
 def test_from_corpora_to_a_file_with_its_card(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,9 +125,23 @@ def test_from_corpora_to_a_file_with_its_card(
         assert not {corpus, *DEVELOPMENT} & set(note["clips"])
         assert (note["recipe"]["everyday_by_source"], note["recipe"]["noise_floor"]) == (1, 1)
 
+    # The voice of a fold heard what its network was trained on.
+    n_clips = {"emodb": 12, "nemo": 36, "ased": 30}
+    for corpus in n_clips:
+        file = read_model(out / f"fold-{corpus}/voice.tflite")
+        assert file.tflite == read_model(out / f"fold-{corpus}/affectd.tflite").tflite
+        assert file.card["training"]["voice"]["clips"] == {name: n for name, n in n_clips.items() if name != corpus}
+        settled = found["corpora"][corpus]["settled"]
+        assert tuple(settled) == KINDS
+        assert all(row.keys() == found["corpora"][corpus]["cold"].keys() for row in settled.values())
+    sixty = [corpus["settled"]["60"]["unweighted"] for corpus in found["corpora"].values()]
+    assert found["mean_settled"]["60"]["unweighted"] == pytest.approx(np.mean(sixty))
+    assert tuple(found["mean_settled"]) == tuple(found["development"]["kor_emotiontts"]["settled"]) == KINDS
+
     # Once more: nothing is trained or heard again.
-    made = {path: path.stat().st_mtime_ns for path in [*out.glob("fold-*/float.keras"), *out.glob("fold-*/*.jsonl")]}
-    assert len(made) == 3 * 3
+    kinds = ("float.keras", "*.jsonl", "voice.tflite", "*-heard.npz")
+    made = {path: path.stat().st_mtime_ns for kind in kinds for path in out.glob(f"fold-*/{kind}")}
+    assert len(made) == 3 * 3 + 3 + 3 * 2
     assert main(evaluated) == 0
     assert capfd.readouterr().out == printed
     assert {path: path.stat().st_mtime_ns for path in made} == made

@@ -10,9 +10,10 @@ import pytest
 
 from affectd.recognition.model_file import ModelFile
 from affectd_train.evaluation.metrics import metrics
+from affectd_train.evaluation.settled import KINDS
 from affectd_train.reports.model_card import accuracy_table, card, markdown
 from affectd_train.reports.plots import pictures
-from tiny_model import tiny_model
+from tiny_model import tiny_model, voice_model
 
 RECIPE = {"seed": 0, "pretrain_steps": 20, "finetune_steps": 20, "batch_size": 64}
 LABELS = ("angry", "happy")
@@ -81,3 +82,59 @@ def test_the_page_shows_the_pictures_beside_it(tmp_path: Path) -> None:
     names = [path.name for path in pictures(tmp_path, tmp_path)]
     assert names == ["confusion.png"]
     assert "![confusion](confusion.png)" in markdown(model, names)
+
+
+def with_settled(figures: dict[str, Any], settled: bool = True) -> dict[str, Any]:
+    """Figures of an evaluation that left RAVDESS out, with those after days of a voice if asked."""
+
+    def row(unweighted: float) -> dict[str, Any]:
+        others = {"arousal": 0.7, "named": 0.5, "precision": unweighted + 0.1, "valence": None}
+        return {"unweighted": unweighted, "unweighted_interval": (0.1, 0.9), **others}
+
+    days = {kind: row(0.4 + number / 64) for number, kind in enumerate(KINDS)}
+    corpus = {"note": "", "clips": 9, "cold": row(0.3125), **({"settled": days} if settled else {})}
+    means = {"mean": row(0.25), "mean_settled": days if settled else {}, "development": {"kor_emotiontts": corpus}}
+    return figures | {"corpora": {"ravdess": corpus}, "any_label": {"int8": 0.3, "float": 0.3}} | means
+
+
+def test_a_card_shows_what_a_voice_changes_where_the_file_has_one(tmp_path: Path) -> None:
+    training = {"training": {"recipe": RECIPE, "clips": {"ravdess": 3}, "speakers": ["a", "b"]}}
+    (tmp_path / "fit.json").write_text(json.dumps({"clips": {"ravdess": 3}}))
+    found = with_settled(figures("leave-one-corpus-out", ("ravdess",)))
+    (tmp_path / "metrics.json").write_text(json.dumps(found))
+    content = card(tmp_path, tmp_path) | training
+    plain = markdown(tiny_model(card=content))
+    assert "voice that it knows" not in plain
+
+    note = {"clips": {"emodb": 4, "nemo": 5}, "speakers": 9, "settings": {}}
+    page = markdown(voice_model(card=content | {"training": training["training"] | {"voice": note}}))
+    heading = "| corpus | at first | after 20 s of one voice | after 60 s of one voice | after 200 s of one voice |"
+    assert heading in page
+    assert "| RAVDESS | 0.312 | 0.400 | 0.416 | 0.431 | 0.447 |" in page
+    assert "| mean | 0.250 | 0.400 | 0.416 | 0.431 | 0.447 |" in page
+    assert "| RAVDESS | 0.412 | 0.516 |" in page  # how many named answers are right
+    runs = "runs/final"
+    assert f"voice {runs}/affectd.tflite --data DATA --corpora emodb,nemo --out {runs}/voice.tflite\n" in page
+    assert f"affectd-train report {runs}/voice.tflite --out {runs}/README.md" in page
+
+    # Of another evaluation, too; only what is shown is kept.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/metrics.json").write_text(json.dumps(found))
+    (tmp_path / "metrics.json").write_text(json.dumps(figures("ravdess-emobox", ("ravdess",))))
+    content = card(tmp_path, tmp_path, [tmp_path / "other"]) | training
+    kept = content["measured"]["settled"]["corpora"]["ravdess"]["settled"]["60"]  # type: ignore[index]
+    assert kept.keys() == {"unweighted", "arousal", "named", "precision"}
+    assert "| RAVDESS | 0.312 | 0.400 | 0.416 | 0.431 | 0.447 |" in markdown(voice_model(card=content))
+
+
+def test_without_days_of_a_voice_a_card_is_as_before(tmp_path: Path) -> None:
+    (tmp_path / "fit.json").write_text(json.dumps({"clips": {"ravdess": 3}}))
+    found = with_settled(figures("leave-one-corpus-out", ("ravdess",)), settled=False)
+    (tmp_path / "metrics.json").write_text(json.dumps(found))
+    evaluation: Any = card(tmp_path, tmp_path)["evaluation"]
+    assert "mean_settled" not in evaluation
+    assert evaluation["corpora"]["ravdess"]["cold"]["unweighted_interval"] == [0.1, 0.9]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/metrics.json").write_text(json.dumps(found))
+    measured: Any = card(tmp_path, tmp_path, [tmp_path / "other"])["measured"]
+    assert "settled" not in measured

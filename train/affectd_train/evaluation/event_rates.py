@@ -18,6 +18,7 @@ from affectd.errors import NoInputError
 from affectd.events.event import Event
 from affectd.events.sinks import JsonLines
 from affectd.pipeline import run
+from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd_train.data.everyday_speech import recordings_for_tests
@@ -50,10 +51,13 @@ Everyday = dict[str, float | EventRates | list[dict[str, float]]]
 
 
 def listen(samples: Float32, network: Network, config: Config) -> list[Event]:
-    """Run the whole device over a recording and return its events."""
+    """Run the whole device over a recording and return its events; a `Placed` learns from its utterances."""
     blocks = (samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK))
     lines = StringIO()
-    run(blocks, network, JsonLines(lines), config)
+    if isinstance(network, Placed):
+        run(blocks, network, JsonLines(lines), config, ended=network.ended)
+    else:
+        run(blocks, network, JsonLines(lines), config)
     return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
@@ -65,7 +69,7 @@ def configured(stride_frames: int = ModelConfig().stride_frames, **smoothing: An
 
 
 def event_rates(recordings: Mapping[str, Float32], network: Network, config: Config) -> EventRates:
-    """Count the events of recordings, each listened to by itself."""
+    """Count the events of recordings, each listened to by itself; what a `Placed` learned it knows in the next one."""
     hours = sum(map(len, recordings.values())) / network.model.spec.sample_rate / 3600
     events = [event for samples in recordings.values() for event in listen(samples, network, config)]
     named = [event for event in events if event["label"] not in ("neutral", UNCERTAIN)]

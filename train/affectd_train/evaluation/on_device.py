@@ -10,7 +10,7 @@ from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Network
-from affectd.recognition.recording import classify_recording, classify_speech
+from affectd.recognition.recording import Recording, classify_recording, classify_speech
 from affectd.recognition.vad import band_level, find_speech
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel, logmel_level
@@ -19,12 +19,27 @@ from affectd_train.data.recordings import load_audio
 
 def hear(clip: Clip, network: Network) -> dict[str, float]:
     """Classify one clip with the default settings: the probability of every label, or nothing without speech."""
-    spec = network.model.spec
     if not clip.is_logmel:
-        samples = load_audio(clip, spec.sample_rate)
-        return classify_recording([samples], network, Config(), str(clip.path)).probabilities
+        return recording_of(clip, network).probabilities
     bands = load_logmel(clip)
-    return hear_bands(logmel_level(bands, spec), bands, network)
+    return hear_bands(logmel_level(bands, network.model.spec), bands, network)
+
+
+def recording_of(clip: Clip, network: Network) -> Recording:
+    """Classify the sound of a clip with the default settings."""
+    samples = load_audio(clip, network.model.spec.sample_rate)
+    return classify_recording([samples], network, Config(), str(clip.path))
+
+
+def open_seconds(clip: Clip, network: Network) -> float:
+    """Classify a clip as `hear`, and return for how long the gate was open."""
+    if not clip.is_logmel:
+        return recording_of(clip, network).speech_seconds
+    bands, spec = load_logmel(clip), network.model.spec
+    level = logmel_level(bands, spec)
+    hear_bands(level, bands, network)
+    speech = find_speech(level, Config().gate, spec.frame_rate)
+    return 0.0 if speech is None else float(speech.opened.sum()) / spec.frame_rate
 
 
 def level_and_bands(samples: Float32, spec: FeatureSpec) -> tuple[Float32, Float32]:

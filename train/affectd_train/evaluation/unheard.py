@@ -13,6 +13,7 @@ from affectd.arrays import Array, Float64
 from affectd.config.sections import Config
 from affectd.errors import DataError
 from affectd.recognition.affect import affect
+from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
@@ -22,6 +23,7 @@ from affectd_train.evaluation.calibration import calibrate, soften, uncertain_th
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
 from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
+from affectd_train.evaluation.settled import settled
 from affectd_train.files import write_json
 
 N_RESAMPLES = 2000
@@ -64,7 +66,10 @@ class Figures(TypedDict):
 
 
 class OfCorpus(TypedDict):
-    """A corpus that was not trained on; ``cold`` are the figures of a device that has heard nothing of it before."""
+    """A corpus that was not trained on; ``cold`` are the figures of a device that has heard nothing of it before.
+
+    ``settled``, of a file with a voice, has those of devices that have, by `affectd_train.evaluation.settled.KINDS`.
+    """
 
     note: str
     clips: int
@@ -73,15 +78,21 @@ class OfCorpus(TypedDict):
     temperature: NotRequired[float]
     threshold: float
     cold: Figures
+    settled: NotRequired[dict[str, Figures]]
 
 
 class OfFile(TypedDict):
-    """What ``unheard.json`` holds; ``everyday`` has the events of every source of `speech_for_tests`."""
+    """What ``unheard.json`` holds; ``everyday`` has the events of every source of `speech_for_tests`.
+
+    ``everyday_settled``, of a file with a voice, has those of one device that hears all recordings of a source, one
+    after another, and learns.
+    """
 
     protocol: str
     model: str
     corpora: dict[str, OfCorpus]
     everyday: dict[str, EventRates]
+    everyday_settled: NotRequired[dict[str, EventRates]]
 
 
 def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
@@ -203,9 +214,24 @@ def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Predict
     return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
 
 
+def settled_at(answers: Mapping[str, Sequence[Prediction]], settings: OfCorpus) -> dict[str, Figures]:
+    """Compute the figures of a corpus after days, of answers at temperature 1, with the settings that ``cold`` has."""
+    temperature, threshold = settings["temperature"], settings["threshold"]
+    return {
+        kind: figures(
+            [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions], threshold
+        )
+        for kind, predictions in answers.items()
+    }
+
+
 def means(corpora: Mapping[str, OfCorpus]) -> dict[str, float]:
     """Average the figures of corpora, each corpus counting the same; what one of them lacks has no mean."""
-    rows = [corpus["cold"] for corpus in corpora.values()]
+    return means_of([corpus["cold"] for corpus in corpora.values()])
+
+
+def means_of(rows: Sequence[Figures]) -> dict[str, float]:
+    """Average figures, as `means` does."""
     columns: dict[str, list[float | None]] = {
         "unweighted": [row["unweighted"] for row in rows],
         "arousal": [row["arousal"] for row in rows],
@@ -218,7 +244,7 @@ def means(corpora: Mapping[str, OfCorpus]) -> dict[str, float]:
 
 
 def unheard_by(model: ModelFile) -> list[str]:
-    """List the corpora that a network was not trained on, by the card in its file.
+    """List the corpora that neither a network nor its voice was trained on, by the card in its file.
 
     Raises
     ------
@@ -228,7 +254,7 @@ def unheard_by(model: ModelFile) -> list[str]:
     training = model.card.get("training", {})
     if not isinstance(training.get("clips"), dict):
         raise DataError("the card of the model does not say what it was trained on")
-    heard = training["clips"].keys() | training.get("start", {}).get("clips", {}).keys()
+    heard = {*training["clips"]}.union(*(training.get(part, {}).get("clips", {}) for part in ("start", "voice")))
     return [corpus for corpus in CORPORA if corpus not in heard]
 
 
@@ -251,6 +277,9 @@ def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> O
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
         mine = [clip for clip in clips if clip.corpus == corpus]
         corpora[corpus] = of_corpus(predict_packed(model_path, mine, out), threshold)
+        if network.model.voice is not None:
+            answers = settled(model_path, mine, out)
+            corpora[corpus]["settled"] = {kind: figures(answers[kind], threshold) for kind in answers}
     protocol = f"{model_path.name} as it is, on corpora it heard nothing of, any label, int8"
     speech = speech_for_tests(data, network)
     found: OfFile = {
@@ -259,5 +288,9 @@ def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> O
         "corpora": corpora,
         "everyday": {source: event_rates(sounds, network, Config()) for source, sounds in speech.items()},
     }
+    if network.model.voice is not None:
+        found["everyday_settled"] = {
+            source: event_rates(sounds, Placed(network), Config()) for source, sounds in speech.items()
+        }
     write_json(out / "unheard.json", found)
     return found

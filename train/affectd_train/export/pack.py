@@ -12,7 +12,8 @@ from affectd.arrays import Int16
 from affectd.errors import DataError, ModelFileError, UnavailableError
 from affectd.features.spec import FeatureSpec
 from affectd.personal.hearing import FIXED
-from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd_train.files import needed

@@ -12,7 +12,8 @@ from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, DataError, NoInputError
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, write_model
 from affectd.recognition.recording import classify_recording

@@ -12,7 +12,8 @@ import numpy as np
 
 from affectd.arrays import Float32
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.classifier import Classifier, golden_vectors, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd_train.export.pack import golden_samples

@@ -23,10 +23,12 @@ from affectd_train.evaluation.predictions import (
     predict_packed,
     read_predictions,
 )
-from affectd_train.evaluation.unheard import OfCorpus, at_settings_from, at_settings_of_others, means
+from affectd_train.evaluation.settled import KINDS
+from affectd_train.evaluation.unheard import OfCorpus, at_settings_from, at_settings_of_others, means, means_of
 from affectd_train.files import write_json
 from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.runs import Restricted, Summary, of_corpus, run_folds, run_split, with_others
+from affectd_train.protocols.voices import add_settled
 from affectd_train.training.recipe import Recipe, swap_phases
 
 
@@ -97,11 +99,12 @@ class Unheard(Summary):
     """What ``metrics.json`` of `leave_one_corpus_out` holds; the accuracies of a `Summary` have a corpus for a fold.
 
     ``mean`` is over the ``corpora``. ``development`` are the corpora that never train, each tested by the networks of
-    all folds.
+    all folds. ``mean_settled`` has the means after days of a voice; nothing where there are too few to fit one.
     """
 
     corpora: dict[str, OfCorpus]
     mean: dict[str, float]
+    mean_settled: dict[str, dict[str, float]]
     development: dict[str, OfCorpus]
 
 
@@ -139,7 +142,15 @@ def leave_one_corpus_out(clips: Sequence[Clip], recipe: Recipe, data: Path, out:
         runs = [out / f"fold-{fold}" for fold in splits]
         heard = [p for run in runs for p in predict_packed(run / "affectd.tflite", mine, run)]
         development[corpus] = at_settings_from(predictions, heard)
-    figures: Unheard = {**summary, "corpora": corpora, "mean": means(corpora), "development": development}
+    add_settled(corpora, development, splits, clips, out)
+    rows = [corpus["settled"] for corpus in corpora.values() if "settled" in corpus]
+    figures: Unheard = {
+        **summary,
+        "corpora": corpora,
+        "mean": means(corpora),
+        "mean_settled": {kind: means_of([row[kind] for row in rows]) for kind in KINDS if len(rows) == len(corpora)},
+        "development": development,
+    }
     write_json(out / "metrics.json", figures)
     return figures
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
+from affectd_train.reports.settled_figures import settled_part
 from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import options_of
 
@@ -73,6 +74,7 @@ def _robustness(figures: Any) -> Robustness:
 def _other_protocols(evaluations: Sequence[Path]) -> Measured:
     strangers: list[Strangers] = []
     seeds: list[Seeds] = []
+    settled: dict[str, Any] = {}
     for evaluation in evaluations:
         figures = read_json(evaluation / "metrics.json", "evaluate")
         with reading(evaluation / "metrics.json", again("evaluate")):
@@ -82,8 +84,9 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
                 seeds.append({"protocol": figures["protocol"], "systems": systems})
             else:
                 strangers += map(_strangers, figures.get("experiments", {"": figures}).values())
+            settled = settled or settled_part(figures)
     names = {evaluation.name: _options(evaluation) for evaluation in evaluations}
-    rows = (("also", names), ("strangers", strangers), ("seeds", seeds))
+    rows = (("also", names), ("strangers", strangers), ("seeds", seeds), ("settled", settled))
     return cast(Measured, {key: row for key, row in rows if row})
 
 

@@ -5,7 +5,7 @@ The card lives inside the model file as JSON; ``models/README.md`` is rendered f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,10 @@ from affectd_train.data.own import OWN
 from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, terms_of
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
 from affectd_train.reports.card_words import PROHIBITED, Words, is_of_own, own_commands, words_of
-from affectd_train.reports.records import Card, Evaluation
+from affectd_train.reports.plain_lines import plain_lines
+from affectd_train.reports.records import Card, Evaluation, Training
+from affectd_train.reports.settled_figures import shortened
+from affectd_train.reports.settled_section import settled_section
 from affectd_train.reports.short_cards import short_card
 from affectd_train.stored import Choice, again, read_json, reading
 from affectd_train.training.recipe import ORIGINAL, options_of
@@ -37,9 +40,8 @@ def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[
     with reading(run / "fit.json", again("fit")):
         clips: dict[str, int] = fitted["clips"]
         terms = {corpus: terms_of(corpus) for corpus in sorted(clips)}
-    limiting = [name for name, _, limit in terms.values() if limit]
-    use = f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else ANY_USE
-    if OWN in clips and not limiting:
+    use = use_of(clips)
+    if OWN in clips and use == ANY_USE:
         use = "as the people who speak in the recordings agreed to"
     data: list[Mapping[str, str | int]]
     data = [{"corpus": terms[c][0], "clips": n, "terms": terms[c][1]} for c, n in sorted(clips.items())]
@@ -56,10 +58,34 @@ def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[
         return {**content, "unfitted": "temperature and threshold: packed without an evaluation"}
     figures = read_json(evaluation / "metrics.json", "evaluate")
     figures.pop("calibration", None)  # in full it would weigh as much as all the rest
-    return {**content, "evaluation": rounded(figures)}
+    return {**content, "evaluation": rounded(shortened(figures))}
 
 
 ANY_USE = "any, with attribution of CREMA-D"
+
+
+def use_of(corpora: Iterable[str]) -> str:
+    """Say what weights that were trained on corpora may be used for."""
+    limiting = [name for name, _, limit in map(terms_of, sorted(corpora)) if limit]
+    return f"non-commercial only, as {' and '.join(limiting)} demand" if limiting else ANY_USE
+
+
+def with_voice_terms(content: Mapping[str, Any], clips: Mapping[str, int]) -> dict[str, Any]:
+    """Add the data and terms of a voice, which was fitted on so many clips of corpora, to a card; if it has any.
+
+    Those of the network alone stay below ``without``.
+    """
+    if "data" not in content or "use" not in content:
+        return dict(content)
+    named = {row["corpus"] for row in content["data"]}
+    added = {corpus: n for corpus, n in clips.items() if terms_of(corpus)[0] not in named}
+    rows = [{"corpus": terms_of(corpus)[0], "clips": n, "terms": terms_of(corpus)[1]} for corpus, n in added.items()]
+    use, further = content["use"], use_of(added)
+    if further != ANY_USE:
+        use = further if use == ANY_USE else f"{use}; of the voice: {further}"
+    training = content.get("training", {})
+    voice = {**training.get("voice", {}), "without": {"data": content["data"], "use": content["use"]}}
+    return {**content, "data": [*content["data"], *rows], "use": use, "training": {**training, "voice": voice}}
 
 
 def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
@@ -88,9 +114,12 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
     parts = [
         f"# Model card: {title}",
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
+        *([] if is_of_own(content) else plain_lines(content, has_voice=model.voice is not None)),
+        "## The network",
         _network(model),
         *_data(content, any_use),
         *_accuracy(model, figures, words),
+        *(settled_section(figures, measurements) if model.voice is not None else []),
         *sections(measurements),
         *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
         "## Known failures",
@@ -163,10 +192,21 @@ def _data(content: Card, any_use: bool) -> list[str]:
         + talk
         + " as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
+        *([_of_voice(content["training"])] if "voice" in content["training"] else []),
         *([started_from(start)] if (start := content["training"].get("start")) else []),
         *([chosen_by(choice, choices)] if (choice := content["training"].get("choice")) else []),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + open_terms * has_choice,
     ]
+
+
+def _of_voice(training: Training) -> str:
+    heard = " and ".join(terms_of(corpus)[0] for corpus in sorted(training.get("clips", {})))
+    voice = training["voice"]
+    return (
+        f"The network heard {heard} alone. The voice beside it, a linear layer on 62 numbers relative to how the voice of the place usually sounds, "
+        f"was fitted on {', '.join(terms_of(corpus)[0] for corpus in sorted(voice['clips']))} ({voice['speakers']} speakers). "
+        "All figures below but those of a voice that is known are of the network without it, as a device answers that knows nothing yet."
+    )
 
 
 def _accuracy(model: ModelFile, figures: Evaluation, words: Words) -> list[str]:
@@ -200,6 +240,8 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
     pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
     pack += f" --out {model}"
+    voice = content["training"].get("voice")
+    file = f"{run}/voice.tflite" if voice else model
     lines = [
         f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
         *(
@@ -212,7 +254,12 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
         pack,
         f"affectd-train behavior --data DATA --evaluation {evaluation} --model {model}",
         f"{pack}   # again, with the figures of behavior",
-        f"affectd-train report {model} --out {run}/README.md",
+        *(
+            [f"affectd-train voice {model} --data DATA --corpora {','.join(voice['clips'])} --out {file}"]
+            if voice
+            else []
+        ),
+        f"affectd-train report {file} --out {run}/README.md",
     ]
     return "\n".join(["```sh", *lines, "```"])
 

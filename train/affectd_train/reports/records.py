@@ -91,7 +91,10 @@ class Seeds(TypedDict):
 
 
 class Measured(TypedDict, total=False):
-    """What was measured besides accuracy; ``also`` has the recipe's options of every further evaluation."""
+    """What was measured besides accuracy; ``also`` has the recipe's options of every further evaluation.
+
+    ``settled`` is from `affectd_train.reports.settled_figures.settled_part`.
+    """
 
     calibration: Calibration
     robustness: Robustness
@@ -99,6 +102,7 @@ class Measured(TypedDict, total=False):
     also: dict[str, str]
     strangers: list[Strangers]
     seeds: list[Seeds]
+    settled: Mapping[str, Any]
 
 
 class Training(TypedDict):
@@ -109,6 +113,7 @@ class Training(TypedDict):
     speakers: list[str]
     start: NotRequired[Mapping[str, Any]]
     choice: NotRequired[Choice]
+    voice: NotRequired[Mapping[str, Any]]
 
 
 class Card(TypedDict):

@@ -71,18 +71,26 @@ def speech_of(source: Source) -> tuple[Float32 | None, Float32, tuple[int, int]]
     DataError
         If the clip cannot be decoded.
     """
+    voice, bands, level = heard_of(source)
+    return voice, bands, trim(level, GateConfig(), source.spec.frame_rate) or (0, len(bands))
+
+
+def heard_of(source: Source) -> tuple[Float32 | None, Float32, Float32]:
+    """Return the samples and bands of a clip as `speech_of`, and for the gate the levels of its frames, dBFS.
+
+    Raises
+    ------
+    DataError
+        If the clip cannot be decoded.
+    """
     spec, clip = source.spec, source.clip
-    voice = None
     if clip.is_logmel:
         bands = load_logmel(clip)
-        level = logmel_level(bands, spec)
-    else:
-        voice, samples = source.sound()
-        mfcc = Mfcc(spec)
-        frames = mfcc.frames(samples)
-        bands = mfcc.bands(frames)
-        level = band_level(frames, spec.sample_rate)
-    return voice, bands, trim(level, GateConfig(), spec.sample_rate / spec.hop_length) or (0, len(bands))
+        return None, bands, logmel_level(bands, spec)
+    voice, samples = source.sound()
+    mfcc = Mfcc(spec)
+    frames = mfcc.frames(samples)
+    return voice, mfcc.bands(frames), band_level(frames, spec.sample_rate)
 
 
 @dataclass(frozen=True)

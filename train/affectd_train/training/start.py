@@ -135,11 +135,13 @@ def _halved(twice: Weights) -> Weights:
 def origin(model: ModelFile) -> Origin:
     """Say what the weights of a model file come from, for the card of what is trained from them."""
     training, before = model.card.get("training", {}), model.card.get("training", {}).get("start", {})
+    # A voice is left behind, and its terms with it.
+    card = model.card | training.get("voice", {}).get("without", {})
     return Origin(
         model=model_id(model),
         clips=before.get("clips", {}) | training.get("clips", {}),
-        data=model.card.get("data", []),
-        use=model.card.get("use", "not known: the file that training started from does not say"),
+        data=card.get("data", []),
+        use=card.get("use", "not known: the file that training started from does not say"),
     )
 
 

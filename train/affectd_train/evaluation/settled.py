@@ -1,0 +1,173 @@
+"""What a device answers that knows the voice: after a simulated day of it, or of many voices.
+
+Each clip is heard once, by the device's own code; what the network gave of its contexts, and their functionals, are
+then answered again after days of other clips (`affectd_train.data.days`) by the device's own `Placed`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from affectd.arrays import Float32, Float64
+from affectd.errors import DataError
+from affectd.features.functionals import N_FUNCTIONALS, Functionals
+from affectd.recognition.baseline import Baseline, Placed
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import read_model
+from affectd_train.data.clips import Clip
+from affectd_train.data.days import LENGTHS, days, lived
+from affectd_train.evaluation.on_device import open_seconds
+from affectd_train.evaluation.predictions import Prediction, Probabilities, about
+from affectd_train.files import in_parallel, write_arrays
+from affectd_train.folders import fingerprint
+from affectd_train.stored import arrays, cached, check
+
+MANY = "many voices"
+KINDS = (*map(str, LENGTHS), MANY)
+"""How much a device heard before: seconds of the same voice, or as long as the longest of all voices of a corpus."""
+N_PARTS = 4
+"""How many days a voice has, each with a draw of its own."""
+
+
+class Heard(NamedTuple):
+    """What a device hears of a clip: of each context ``(n, n_labels)`` logits, of some ``(m, N_FUNCTIONALS)``.
+
+    Nothing without speech; ``frames`` are those at which the gate is open.
+    """
+
+    logits: Float32
+    functionals: Float32
+    frames: int
+
+    def mean(self) -> Float64:
+        """Return the mean of the functionals, as `Placed` computes it."""
+        mean: Float64 = self.functionals.astype(np.float64).sum(0) / len(self.functionals)
+        return mean
+
+
+class Recorder:
+    """A `affectd.recognition.classifier.Network` that keeps what `Placed` would be given."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.model = classifier.model
+        self._classifier = classifier
+        self._placed = Placed(classifier)
+        self._functionals = Functionals(self.model.spec)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another clip."""
+        self._placed.reset()
+        self.logits: list[Float32] = []
+        self.functionals: list[Float32] = []
+
+    def __call__(self, cepstra: Float32) -> Float32:
+        """Return the probabilities ``(n_labels,)`` of one context."""
+        self.logits.append(self._classifier.embed(cepstra))
+
+        def keep() -> Float32:
+            self.functionals.append(self._functionals(cepstra))
+            return self.functionals[-1]
+
+        return self._placed.answer(self.logits[-1], keep)
+
+
+def heard_of(recorder: Recorder, clip: Clip) -> Heard:
+    """Hear one clip."""
+    recorder.reset()
+    frames = round(open_seconds(clip, recorder) * recorder.model.spec.frame_rate)
+    logits = np.array(recorder.logits, np.float32).reshape(-1, len(recorder.model.labels))
+    return Heard(logits, np.array(recorder.functionals, np.float32).reshape(-1, N_FUNCTIONALS), frames)
+
+
+def answer(placed: Placed, heard: Heard) -> Probabilities:
+    """Answer a clip again, as `affectd.recognition.recording.classify_recording` does with this `Placed`."""
+    placed.reset()
+    rows = iter(heard.functionals)
+    total = np.zeros(len(placed.model.labels))
+    for logits in heard.logits:
+        total += placed.answer(logits, rows.__next__)
+    mean = total / len(heard.logits)
+    return dict(zip(placed.model.labels, mean.round(4).tolist(), strict=True))
+
+
+def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, list[Prediction]]:
+    """Answer the clips of one corpus after days, for each of `KINDS`, by a model file with a voice.
+
+    What it hears of the clips is kept in a folder, for later calls.
+
+    Raises
+    ------
+    DataError
+        It has no voice.
+    """
+    model = read_model(model_path)
+    if model.voice is None:
+        raise DataError(f"{model_path} has no voice; affectd-train voice gives it one")
+    heard = _load(model_path, clips, folder)
+    found: dict[str, list[Prediction]] = {kind: [about(clip) | {"int8": {}} for clip in clips] for kind in KINDS}
+    spoken = [i for i, one in enumerate(heard) if len(one.logits)]
+    if not spoken:
+        return found
+    means = np.stack([heard[i].mean() for i in spoken])
+    seconds = np.array([heard[i].frames for i in spoken]) / model.spec.frame_rate
+    labels, speakers = [clips[i].emotion for i in spoken], [clips[i].speaker for i in spoken]
+    placed = Placed(Classifier(model))
+    title = f"{clips[0].corpus}, by {model_path.name} after a day"
+    with tqdm(desc=title, total=len(KINDS) * len(spoken)) as bar:
+        for voices, kinds in ((speakers, KINDS[:-1]), ([""] * len(spoken), KINDS[-1:])):
+            generator = np.random.default_rng(0)
+            lengths = LENGTHS[-len(kinds) :]
+            for day in days(voices, labels, N_PARTS, generator):
+                placed.baseline = Baseline(model.voice.head, voice=model.voice)
+                for kind, _ in zip(kinds, lived(day, placed.baseline, means, seconds, lengths, generator), strict=True):
+                    for number in day.asked:
+                        found[kind][spoken[number]]["int8"] = answer(placed, heard[spoken[number]])
+                    bar.update(len(day.asked))
+    return found
+
+
+def _load(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Heard]:
+    names = np.array([about(clip)["path"] for clip in clips])
+
+    def read(file: Path) -> list[Heard]:
+        logits, ends, functionals, rows, frames, paths = arrays(
+            file, "logits", "ends", "functionals", "rows", "frames", "paths"
+        )
+        check(np.array_equal(paths, names), "of other recordings")
+        check(len(ends) == len(rows) == len(frames) == len(clips), "of another shape")
+        parts = zip(np.split(logits, ends[:-1]), np.split(functionals, rows[:-1]), frames.tolist(), strict=True)
+        return [Heard(*part) for part in parts]
+
+    def make(file: Path) -> None:
+        title = f"{clips[0].corpus}, heard by {model_path.name}"
+        hear = partial(_hear, model_path, fingerprint(model_path))
+        # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
+        found = [*(map(hear, tqdm(clips, title)) if clips[0].is_logmel else in_parallel(hear, clips, title))]
+        write_arrays(
+            file,
+            logits=np.concatenate([one.logits for one in found]),
+            ends=np.cumsum([len(one.logits) for one in found]),
+            functionals=np.concatenate([one.functionals for one in found]),
+            rows=np.cumsum([len(one.functionals) for one in found]),
+            frames=[one.frames for one in found],
+            paths=names,
+        )
+
+    return cached(folder / f"{clips[0].corpus}-{fingerprint(model_path)}-heard.npz", read, make)
+
+
+def _hear(model_path: Path, version: str, clip: Clip) -> Heard:
+    return heard_of(_recorder(model_path, version), clip)
+
+
+@functools.cache
+def _recorder(model_path: Path, version: str) -> Recorder:
+    return Recorder(Classifier(read_model(model_path)))

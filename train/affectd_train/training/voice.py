@@ -1,0 +1,207 @@
+"""The voice of a model file: a linear layer on what differs from how the same voice usually sounds.
+
+Every clip is heard after simulated days (`affectd_train.data.days`) of its speaker, by which a baseline learns as on
+the device, and one logistic regression is fitted to the functionals minus these baselines. Voices differ in the
+directions in which speakers' means vary most for what varies within one speaker.
+
+Source of the directions: R. A. Fisher's discriminant, as in N. Dehak et al., "Front-End Factor Analysis for Speaker
+Verification", 2011, section III.B.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import eigh
+from sklearn.linear_model import LogisticRegression
+
+from affectd.arrays import Float32, Float64
+from affectd.errors import DataError, ModelFileError
+from affectd.features.functionals import N_FUNCTIONALS
+from affectd.personal.hearing import FIXED, with_golden
+from affectd.recognition.baseline import Baseline
+from affectd.recognition.checks import require
+from affectd.recognition.head import Head
+from affectd.recognition.model_checks import GOLDEN_KEYS
+from affectd.recognition.model_file import ModelFile
+from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
+from affectd_train.data.clips import Clip
+from affectd_train.data.days import LENGTHS, PLAIN, days, lived
+from affectd_train.training.spoken import Spoken, load_spoken
+
+CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
+"""Those whose labels tell how the same voice sounds with each: `emospeech` has weak ones, and none that is plain."""
+SPEC = VoiceSpec(network_share=0.5, same_scatter=1.1, other_scatter=1.6, far_voice=3.0)
+BASELINE = dataclasses.replace(FIXED, prior_seconds=6.0, least_seconds=0.3, near_distance=1.6, far_distance=8.0)
+N_DIRECTIONS = 8
+FEWEST_SPEAKERS = 3
+"""Of one corpus, each with `FEWEST_CLIPS`: fewer do not tell in what voices differ."""
+FEWEST_CLIPS = 8
+
+_SHARES = {"turev": 0.25}  # single words, with weak labels
+_STRENGTH = 0.02  # what scikit-learn calls C
+_N_PARTS = 3
+_PLAIN_SHARE = 0.7  # of what a voice is taken to say, where it is told from others
+_RIDGE = 0.05  # of the variance of each functional, where few speakers tell little of it
+_NEVER = -20.0  # far below every logit
+_LEAST_SPREAD = 1e-3
+
+
+def why_not(model: ModelFile) -> str:
+    """Say why a model file cannot have a voice; "" if it can."""
+    if model.head is not None or model.layout is not None or model.hearing is not None:
+        return f"a voice goes with a network of format 1, this is format {2 if model.layout is None else 3}"
+    try:
+        require(front_end_checks(model.spec))
+    except ModelFileError as error:
+        return str(error)
+    return ""
+
+
+def are_enough(clips: Sequence[Clip]) -> bool:
+    """Tell whether there are `FEWEST_SPEAKERS` of a corpus with `FEWEST_CLIPS` each, and two labels."""
+    speakers = {speaker for _, speaker in _well_known(clips)}
+    corpora = [clip.corpus for clip in {clip.speaker: clip for clip in clips if clip.speaker in speakers}.values()]
+    is_enough = any(corpora.count(corpus) >= FEWEST_SPEAKERS for corpus in corpora)
+    return is_enough and len({clip.emotion for clip in clips}) > 1
+
+
+def is_as_now(model: ModelFile) -> bool:
+    """Tell whether a voice is there that was fitted with the settings of today."""
+    note, voice = model.card.get("training", {}).get("voice", {}), model.voice
+    is_same = voice is not None and voice.spec == SPEC and voice.head.spec == BASELINE
+    return is_same and note.get("settings") == settings()
+
+
+def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFile:
+    """Return a model with a voice that is fitted on clips with its labels; one that it has is replaced.
+
+    The card gets ``voice`` below ``training``: the clips of each corpus, and the settings.
+
+    Raises
+    ------
+    DataError
+        The model can have none, or there are too few speakers.
+    """
+    if reason := why_not(model):
+        raise DataError(reason)
+    mine = [clip for clip in clips if clip.emotion in model.labels]
+    spoken = load_spoken(mine, model, cache)
+    if not are_enough(spoken.clips):
+        raise DataError(
+            f"too few speakers for a voice: {FEWEST_SPEAKERS} of one corpus are needed, with {FEWEST_CLIPS} recordings"
+            " each, and two labels"
+        )
+    corpora = [clip.corpus for clip in spoken.clips]
+    note = {
+        "clips": {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))},
+        "speakers": len({clip.speaker for clip in spoken.clips}),
+        "settings": settings(),
+    }
+    voice = fit_voice(spoken, model.labels)
+    blank = {"functionals": np.zeros(N_FUNCTIONALS, np.float32), "logits": np.zeros(len(model.labels), np.float32)}
+    golden = {key: model.golden[key] for key in GOLDEN_KEYS} | blank
+    card = model.card | {"training": model.card.get("training", {}) | {"voice": note}}
+    return with_golden(dataclasses.replace(model, voice=voice, golden=golden, card=card))
+
+
+def settings() -> dict[str, float | list[int]]:
+    """Return what a voice is fitted with, for the card."""
+    return {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS}
+
+
+def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
+    """Fit a voice for a network with these labels, by seeded days."""
+    means, weights = spoken.means(), weights_of(spoken.clips)
+    start = np.average(means, axis=0, weights=weights)
+    spread = np.sqrt(np.average((means - start) ** 2, axis=0, weights=weights)) + _LEAST_SPREAD
+    blank = Head(
+        weights=np.zeros((N_FUNCTIONALS, len(labels)), np.float32),
+        bias=np.full(len(labels), _NEVER, np.float32),
+        baseline=start.astype(np.float32),
+        spread=spread.astype(np.float32),
+        spec=BASELINE,
+    )
+    emotions = [clip.emotion for clip in spoken.clips]
+    rows = np.concatenate([*_relative(spoken, means, blank)])
+    fitted = LogisticRegression(C=_STRENGTH, max_iter=300)
+    fitted.fit(rows, np.tile(emotions, len(LENGTHS)), sample_weight=np.tile(weights, len(LENGTHS)) / len(LENGTHS))
+    coefficients, bias = fitted.coef_, fitted.intercept_
+    if len(bias) == 1:  # of two labels scikit-learn tells the difference alone
+        coefficients, bias = np.concatenate([-coefficients, coefficients]) / 2, np.concatenate([-bias, bias]) / 2
+    columns = [labels.index(label) for label in fitted.classes_]
+    blank.weights[:, columns] = coefficients.T / spread[:, None]
+    blank.bias[columns] = bias
+    return Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC)
+
+
+def _relative(spoken: Spoken, means: Float64, head: Head) -> list[Float64]:
+    """Return the last context of each clip minus the baselines of its days, in units of the spread, for each length."""
+    generator = np.random.default_rng(0)
+    last = np.stack([rows[-1] for rows in spoken.contexts]).astype(np.float64)
+    found = [np.empty_like(last) for _ in LENGTHS]
+    # Here a clip is what is said at a time, however short.
+    learning = dataclasses.replace(head, spec=dataclasses.replace(head.spec, least_seconds=0.0))
+    speakers, emotions = [clip.speaker for clip in spoken.clips], [clip.emotion for clip in spoken.clips]
+    for day in days(speakers, emotions, _N_PARTS, generator):
+        baseline = Baseline(learning)
+        for length in lived(day, baseline, means, spoken.seconds, LENGTHS, generator):
+            rows = found[LENGTHS.index(length)]
+            rows[day.asked] = (last[day.asked] - baseline.value) / head.spread
+    return found
+
+
+def weights_of(clips: Sequence[Clip]) -> Float64:
+    """Weigh clips ``(n,)``, 1 on the average: corpora by the root of their speakers, the labels of each the same."""
+    weights = np.zeros(len(clips))
+    corpora, labels = np.array([clip.corpus for clip in clips]), np.array([clip.emotion for clip in clips])
+    for corpus in np.unique(corpora):
+        mine = corpora == corpus
+        share = np.sqrt(len({clip.speaker for clip in clips if clip.corpus == corpus})) * _SHARES.get(corpus, 1.0)
+        names = np.unique(labels[mine])
+        for label in names:
+            these = mine & (labels == label)
+            weights[these] = share / len(names) / these.sum()
+    balanced: Float64 = weights * (len(clips) / weights.sum())
+    return balanced
+
+
+def directions(clips: Sequence[Clip], means: Float64) -> Float32:
+    """Find the directions ``(N_FUNCTIONALS, n)`` in which voices differ; within a voice the variance there is 1."""
+    within, between, n_between = np.zeros((N_FUNCTIONALS,) * 2), np.zeros((N_FUNCTIONALS,) * 2), 0
+    is_plain = np.array([clip.emotion in PLAIN for clip in clips])
+    names = np.array([clip.speaker for clip in clips])
+    usual: dict[str, list[Float64]] = {}
+    known = _well_known(clips)
+    for corpus, speaker in known:
+        mine = np.flatnonzero(names == speaker)
+        plain = is_plain[mine]
+        weights = np.where(plain, _PLAIN_SHARE / max(1, plain.sum()), (1 - _PLAIN_SHARE) / max(1, (~plain).sum()))
+        weights /= weights.sum()
+        mean = weights @ means[mine]
+        away = means[mine] - mean
+        within += (away * weights[:, None]).T @ away / len(known)
+        usual.setdefault(corpus, []).append(mean)
+    for speakers in usual.values():
+        if len(speakers) >= FEWEST_SPEAKERS:
+            away = np.stack(speakers) - np.mean(speakers, axis=0)
+            between += away.T @ away
+            n_between += len(speakers) - 1
+    ridge = np.diag(_RIDGE * means.var(0) + _LEAST_SPREAD**2)
+    # The last are those of the largest ratio.
+    vectors: Float64 = eigh(between, within + ridge)[1][:, : -1 - min(N_DIRECTIONS, n_between) : -1]
+    variances = ((vectors.T @ within) * vectors.T).sum(1)
+    found: Float32 = (vectors / np.sqrt(np.maximum(variances, _LEAST_SPREAD**2))).astype(np.float32)
+    return found
+
+
+def _well_known(clips: Sequence[Clip]) -> list[tuple[str, str]]:
+    """List corpus and name of the speakers with `FEWEST_CLIPS`."""
+    who = [(clip.corpus, clip.speaker) for clip in clips]
+    names, counts = np.unique(np.array(who).reshape(-1, 2), axis=0, return_counts=True)
+    return [
+        (str(corpus), str(speaker)) for (corpus, speaker), n in zip(names, counts, strict=True) if n >= FEWEST_CLIPS
+    ]
