@@ -39,7 +39,7 @@ WITH_EXAMPLES = {
     "affectd.recognition.classifier.dequantize",
     "affectd.recognition.classifier.load_classifier",
     "affectd.recognition.classifier.quantize",
-    "affectd.recognition.classifier.self_test",
+    "affectd.recognition.golden.self_test",
     "affectd.recognition.model_file.ModelFile",
     "affectd.recognition.model_file.find_model",
     "affectd.recognition.model_file.read_model",

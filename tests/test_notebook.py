@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from affectd.recognition.classifier import Classifier, self_test
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import self_test
 from affectd.recognition.model_file import read_model
 from documents import REPOSITORY
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.recognition.classifier import CEPSTRA_LIMIT, STEPS_LIMIT, Classifier
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import CEPSTRA_LIMIT, STEPS_LIMIT
 from affectd.recognition.model_file import read_model
 from roots import REPOSITORY, Device, bootstrap, run
 

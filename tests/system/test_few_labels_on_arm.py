@@ -20,7 +20,8 @@ import pytest
 
 from affectd.audio.source import wav_blocks
 from affectd.features.mfcc import Mfcc
-from affectd.recognition.classifier import CEPSTRA_LIMIT, STEPS_LIMIT, Classifier, golden_vectors
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import CEPSTRA_LIMIT, STEPS_LIMIT, golden_vectors
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from affectd_train.backend import keras, layers
 from affectd_train.export.quantize import convert_int8

@@ -50,7 +50,7 @@ function _shtab_affectd_train_using
   test "$_shtab_affectd_train_cmdpath" = "$argv"
 end
 
-set -g _shtab_affectd_train_commands inspect make recipe fit sweep quantize evaluate unheard robustness behavior answers pictures curves explore pack report personalize keys sign archive import
+set -g _shtab_affectd_train_commands inspect make recipe fit sweep quantize evaluate unheard robustness behavior answers pictures curves explore pack voice report personalize keys sign archive import
 set -g _shtab_affectd_train_opts_with_value --address --also --cache --clips --corpora --corpus --data --evaluation --every --fleet --folds --frames --hearing --hold-out --html --key --labels --librosa --model --normalization --out --protocol --recipe --sequence --set --spec --start --teacher --terms --time --url --work --workers
 
 complete -c affectd-train -e
@@ -158,6 +158,14 @@ complete -c affectd-train -n '_shtab_affectd_train_using pack' -l also -xka "(__
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the model file (models/affectd.tflite)'
 complete -c affectd-train -n '_shtab_affectd_train_using pack' -l replace -d 'write it whatever file is there'
 complete -c affectd-train -n '_shtab_affectd_train_using pack; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of the run, as fit was told by --out'
+complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a voice -d 'write a model file that gets to know a voice, and tells from then on how it differs from itself'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -s h -l help -d 'show this help message and exit'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, cremad/, nemo/, ...'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the new model file'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -l corpora -x -d 'fit on these alone, such as cremad,emodb (default: those that the network was trained on)'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -l cache -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what the recordings say, for other calls'
+complete -c affectd-train -n '_shtab_affectd_train_using voice' -l replace -d 'write it whatever file is there'
+complete -c affectd-train -n '_shtab_affectd_train_using voice; and test $_shtab_affectd_train_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file whose network gives labels, as pack writes it'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a report -d 'write the model card that a model file carries, as Markdown or as one page with pictures'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using report' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'the Markdown (default: models/README.md, unless --html is given)'
