@@ -70,10 +70,14 @@ def voice() -> str:
 
 def everyday() -> str:
     """Write what the device names of everyday speech, before and after it learned."""
-    lines = ["| source | hours | each recording anew | one device that learns |", "|---|---|---|---|"]
+    lines = [
+        "| source | hours | each recording anew | one device that learns | learned from | one voice |",
+        "|---|---|---|---|---|---|",
+    ]
     for source, row in json.loads(SETTLED.read_text())["everyday"].items():
         rates = (row["cold"]["named_per_hour"], row["settled"]["named_per_hour"])
-        lines.append(f"| `{source}` | {row['cold']['hours']:.2f} | {' | '.join(f'{rate:.1f}' for rate in rates)} |")
+        cells = [f"{row['cold']['hours']:.2f}", *(f"{rate:.1f}" for rate in rates)]
+        lines.append(f"| `{source}` | {' | '.join(cells)} | {row['seconds']:.0f} s | {row['one_voice']:.0%} |")
     return "\n".join(lines) + "\n"
 
 

@@ -82,7 +82,8 @@ def serve(
         deliveries = None if folders is None or is_guest else _deliveries(config)
         loaded = deliveries and claims.enter_context(deliveries).load(read_config)
         config, classifier = loaded or (config, load_classifier(config.model))
-        live = is_live(config.audio.source) and not is_guest
+        # A pipe whose beginning is told is a recording, and a recording is of another place.
+        live = is_live(config.audio.source) and not is_guest and began is None
         network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
         reports = Reports(events.status)

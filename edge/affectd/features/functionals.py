@@ -86,9 +86,15 @@ class Functionals:
         self._combs = (fine[: len(center)].T @ combs).astype(np.float32)  # (n_mfcc, n_pitches)
 
     def __call__(self, cepstra: Float32) -> Float32:
-        """Return the functionals ``(62,)`` of a context ``(n_frames, n_mfcc)``, float32."""
-        power = np.exp(cepstra @ self._nepers).sum(1)  # of each frame; a power of 10 takes ten times as long
+        """Return the functionals ``(62,)`` of a context ``(n_frames, n_mfcc)``, float32.
+
+        All are NaN where the cepstra are of no sound: their power is beyond float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.exp(cepstra @ self._nepers).sum(1)  # of each frame; a power of 10 takes ten times as long
         spoken = cepstra[power > power.max() * np.float32(10.0 ** (-_RANGE_DB / 10.0))]
+        if not len(spoken):
+            return np.full(N_FUNCTIONALS, np.nan, np.float32)
         first = spoken[:, :N_CEPSTRA].astype(np.float64)
         result = np.zeros(N_FUNCTIONALS)
         # Sums by hand, for on so few numbers what NumPy does around its own takes most of the time.

@@ -177,7 +177,7 @@ def head_of(model: ModelFile) -> Head:
     if model.voice is not None:
         return model.voice.head
     if model.head is None:
-        raise UsageError("This model has no baseline: its network gives labels directly (format 1 of the model file).")
+        raise UsageError("This model has no baseline: the file has neither a head nor a voice.")
     return model.head
 
 

@@ -22,7 +22,7 @@ STEPS_LIMIT = 1
 EMBEDDING_LIMIT = 8  # many numbers, of finer steps: between our two interpreters one of 208 is 4 away
 # The head is computed in float64.
 LOGITS_LIMIT = 1e-3
-FUNCTIONALS_LIMIT = 0.1  # the pitch of a frame is that of one of 72 combs, and two may fit alike
+FUNCTIONALS_LIMIT = 1.1  # two combs may fit a frame alike, an octave apart
 
 
 def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:

@@ -89,7 +89,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
         ``device``, ``folder`` of its state, ``model``, ``seconds`` of speech (those long ago count less), ``settled``
         (0 to 1), ``since`` (RFC 3339, UTC, by the clock of the board; None if nothing was learned), and ``distance``
         from the mean of the training, where 1 is as far as the embeddings of the training are on the average; of a
-        model with a voice also ``one_voice``, how far the place is one (0 to 1).
+        model with a voice also ``one_voice``, how far the place is one (0 to 1; None if nothing was learned).
 
     Raises
     ------
@@ -107,7 +107,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
         "settled": round(baseline.settled, 3),
         "since": None if since is None else _utc(since),
         "distance": round(baseline.distance, 3),
-    } | ({} if model.voice is None else {"one_voice": round(baseline.trust, 3)})
+    } | ({} if model.voice is None else {"one_voice": round(baseline.trust, 3) if baseline.learned.seconds else None})
 
 
 def as_text(found: Mapping[str, Any]) -> str:

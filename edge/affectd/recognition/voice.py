@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
 
 _MOST_DIRECTIONS = N_FUNCTIONALS
+_MOST_FMIN = 70.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,16 +142,20 @@ def front_end_checks(spec: FeatureSpec) -> Checks:
     ):
         yield f"features.{field}", value == expected, f"{expected!r} with a voice", value
     yield "features.n_mfcc", spec.n_mfcc >= N_CEPSTRA, f"at least {N_CEPSTRA} with a voice", spec.n_mfcc
+    yield "features.fmin", spec.fmin <= _MOST_FMIN, f"at most {_MOST_FMIN:g} Hz with a voice, for its pitch", spec.fmin
     only_cepstra = spec.n_columns == spec.n_mfcc
     yield "features", only_cepstra, "MFCCs and no other columns with a voice", spec.n_columns
 
 
 def without_voice(model: ModelFile) -> ModelFile:
-    """Return the network of a model alone, in format 1; one without a voice as it is."""
+    """Return the network of a model alone, in format 1, with its own terms; one without a voice as it is."""
     if model.voice is None:
         return model
     golden = {key: array for key, array in model.golden.items() if key not in VOICE_KEYS}
-    return replace(model, voice=None, golden=golden)
+    training = dict(model.card.get("training", {}))
+    note = training.pop("voice", {})
+    card = model.card | note.get("without", {}) | ({"training": training} if training else {})
+    return replace(model, voice=None, golden=golden, card=card)
 
 
 def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) -> Voice:

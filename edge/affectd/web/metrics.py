@@ -112,7 +112,7 @@ def _microphone(state: Mapping[str, Any]) -> list[str]:
     """Return how the microphone is; of the baseline nothing with a model that has none."""
     telemetry, microphone, baseline = state["telemetry"], state["microphone"]["state"], state["baseline"]
     dropped = "Sound that was lost because the board was too slow."
-    settled = "How far the baseline has moved to this place."
+    settled = "How far the baseline has moved to this place; with a voice times how far that is one voice."
     return [
         gauge(
             "affectd_microphone_state",

@@ -114,6 +114,12 @@ def test_silence_and_short_contexts_give_numbers(n_frames: int) -> None:
         assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("value", [1e30, -1e30, 3e38])
+def test_what_no_sound_has_is_no_number_and_no_error(value: float) -> None:
+    found = FUNCTIONALS(np.full((8, 64), value, np.float32))
+    assert found.shape == (N_FUNCTIONALS,)
+
+
 def test_the_pitch_agrees_with_librosa(speech_data: Path) -> None:
     paths = recordings(speech_data, "emodb", every=40) + recordings(speech_data, "ravdess", every=120)
     away = []

@@ -254,7 +254,7 @@ def unheard_by(model: ModelFile) -> list[str]:
     training = model.card.get("training", {})
     if not isinstance(training.get("clips"), dict):
         raise DataError("the card of the model does not say what it was trained on")
-    heard = {*training["clips"]}.union(*(training.get(part, {}).get("clips", {}) for part in ("start", "voice")))
+    heard = {*training["clips"]}.union(*((training.get(part) or {}).get("clips", {}) for part in ("start", "voice")))
     return [corpus for corpus in CORPORA if corpus not in heard]
 
 

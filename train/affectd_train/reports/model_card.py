@@ -200,10 +200,10 @@ def _data(content: Card, any_use: bool) -> list[str]:
 
 
 def _of_voice(training: Training) -> str:
-    heard = " and ".join(terms_of(corpus)[0] for corpus in sorted(training.get("clips", {})))
+    heard = ", ".join(terms_of(corpus)[0] for corpus in sorted(training.get("clips", {})))
     voice = training["voice"]
     return (
-        f"The network heard {heard} alone. The voice beside it, a linear layer on 62 numbers relative to how the voice of the place usually sounds, "
+        f"Of these corpora the network heard {heard}. The voice beside it, a linear layer on 62 numbers relative to how the voice of the place usually sounds, "
         f"was fitted on {', '.join(terms_of(corpus)[0] for corpus in sorted(voice['clips']))} ({voice['speakers']} speakers). "
         "All figures below but those of a voice that is known are of the network without it, as a device answers that knows nothing yet."
     )

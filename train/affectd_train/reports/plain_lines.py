@@ -29,10 +29,10 @@ def _elsewhere(found: Measured, has_voice: bool) -> list[str]:
     if not rows:
         return []
     line = (
-        f"Other microphones, another language, another manner: {10 * min(rows):.0f} to {10 * max(rows):.0f} of 10. "
-        "Your place is such a one."
+        f"Other microphones and another manner: {10 * min(rows):.0f} to {10 * max(rows):.0f} of 10, in another "
+        "language fewer. Your place is such a one."
     )
-    more = " Where one person speaks, a minute of that voice helps; where many do, nothing is gained by it."
+    more = " Where one person speaks, a minute of that voice helps; where many do, little is gained by it."
     return [line + more * has_voice]
 
 
@@ -63,6 +63,6 @@ def _noise(found: Measured) -> list[str]:
     if kept is None or loud is None or noise is None:
         return []
     return [
-        f"Noise 10 dB below the voice leaves {kept:.0%} of that or more, loudness changes {loud:.1%} of the labels at "
-        f"most, and noise alone is named {noise['named_per_hour']:.0f} times an hour."
+        f"Noise 10 dB below the voice leaves {kept:.0%} of the first figure, loudness changes {loud:.1%} of the labels "
+        f"at most, and noise alone is named {noise['named_per_hour']:.0f} times an hour."
     ]

@@ -127,3 +127,8 @@ def _settings(model: ModelFile) -> bytes:
     of_example = hashlib.sha256(_front_end(model.spec)[1](example).tobytes()).hexdigest()
     gate = dataclasses.asdict(GateConfig())
     return json.dumps([model.spec.to_dict(), model.n_frames, gate, _FIRST, _STEP, _MOST, of_example]).encode()
+
+
+def heard_settings(model: ModelFile) -> str:
+    """Return a digest of all that decides what clips say."""
+    return hashlib.sha256(_settings(model)).hexdigest()[:12]

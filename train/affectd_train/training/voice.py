@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
@@ -30,7 +31,7 @@ from affectd.recognition.model_file import ModelFile
 from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
-from affectd_train.training.spoken import Spoken, load_spoken
+from affectd_train.training.spoken import Spoken, heard_settings, load_spoken
 
 CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
 """Those whose labels tell how the same voice sounds with each: `emospeech` has weak ones, and none that is plain."""
@@ -53,7 +54,8 @@ _LEAST_SPREAD = 1e-3
 def why_not(model: ModelFile) -> str:
     """Say why a model file cannot have a voice; "" if it can."""
     if model.head is not None or model.layout is not None or model.hearing is not None:
-        return f"a voice goes with a network of format 1, this is format {2 if model.layout is None else 3}"
+        has_own_way = model.layout is not None or model.hearing is not None
+        return f"a voice goes with a network of format 1, this is format {3 if has_own_way else 2}"
     try:
         require(front_end_checks(model.spec))
     except ModelFileError as error:
@@ -73,7 +75,7 @@ def is_as_now(model: ModelFile) -> bool:
     """Tell whether a voice is there that was fitted with the settings of today."""
     note, voice = model.card.get("training", {}).get("voice", {}), model.voice
     is_same = voice is not None and voice.spec == SPEC and voice.head.spec == BASELINE
-    return is_same and note.get("settings") == settings()
+    return is_same and note.get("settings") == settings(model)
 
 
 def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFile:
@@ -99,7 +101,7 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
     note = {
         "clips": {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))},
         "speakers": len({clip.speaker for clip in spoken.clips}),
-        "settings": settings(),
+        "settings": settings(model),
     }
     voice = fit_voice(spoken, model.labels)
     blank = {"functionals": np.zeros(N_FUNCTIONALS, np.float32), "logits": np.zeros(len(model.labels), np.float32)}
@@ -108,9 +110,10 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
     return with_golden(dataclasses.replace(model, voice=voice, golden=golden, card=card))
 
 
-def settings() -> dict[str, float | list[int]]:
-    """Return what a voice is fitted with, for the card."""
-    return {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS}
+def settings(model: ModelFile) -> dict[str, Any]:
+    """Return what a voice is fitted with, for the card; of what is heard of clips a digest."""
+    numbers = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
+    return numbers | {"plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES, "heard": heard_settings(model)}
 
 
 def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
