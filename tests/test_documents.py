@@ -24,10 +24,10 @@ from affectd import cli
 from affectd.errors import AffectdError
 from affectd.events.event import event_schema
 from affectd.events.sinks import JsonLines
-from affectd.recognition.model_file import read_model
+from affectd.recognition.model_file import model_id, read_model
 from affectd_train import cli as train_cli
 from affectd_train.arguments import PROTOCOLS
-from affectd_train.data.terms import OPEN_TERMS
+from affectd_train.data.terms import DEVELOPMENT, OPEN_TERMS
 from affectd_train.reports.card_sections import pictures_beside
 from affectd_train.reports.model_card import accuracy_table, markdown
 
@@ -99,6 +99,16 @@ def test_the_accuracy_in_the_documents_is_that_of_the_model_card() -> None:
     assert accuracy_table(read_model(MODEL)) in ACCURACY
     best = read_model(MODEL).card["evaluation"]["fold_mean"]["int8"]
     assert f"| RAVDESS, 8 emotions | **{best:.3f}** |" in README
+
+
+def test_the_card_has_what_a_voice_brings_as_the_documents_do() -> None:
+    found, model = json.loads(accuracy_documents.SETTLED.read_text()), read_model(MODEL)
+    assert found["model"] == model_id(model)
+    shown = model.card["measured"]["settled"]["corpora"]
+    assert shown.keys() == found["corpora"].keys() - {*DEVELOPMENT}
+    for name, corpus in shown.items():
+        for kind, row in {"cold": corpus["cold"], **corpus["settled"]}.items():
+            assert row["unweighted"] == round(found["corpora"][name][kind]["unweighted"], 3)
 
 
 WRITTEN = [accuracy_documents, archive_documents, cost_documents]

@@ -21,8 +21,8 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
 from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
-from affectd.recognition.voice import without_voice
 from affectd.recognition.recording import classify_recording
+from affectd.recognition.voice import without_voice
 from affectd_train import cli as train_cli
 from tiny_corpora import voice
 from tiny_model import BASELINE
