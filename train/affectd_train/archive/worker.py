@@ -28,7 +28,7 @@ BROKEN = "broken"
 
 _BATCH = pyarrow.schema([("path", pyarrow.string()), ("location", pyarrow.binary()), ("content", pyarrow.binary())])
 _NUMBERS = ("valence", "arousal", "seconds", "speech_seconds")
-_MOST_IN_BATCH = 64
+_MOST_IN_BATCH = 32
 _BATCHES_A_WORKER = 50
 """At least, where there are enough recordings: at the end a worker waits for the last batch of another."""
 
