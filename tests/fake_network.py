@@ -23,6 +23,7 @@ class FakeNetwork:
             tflite=b"fake",
             head=None,
             voice=None,
+            learning_head=None,
             layout=None,
             hearing=None,
         )

@@ -280,7 +280,7 @@ def _placed(
     live: bool,
 ) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
     """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
-    if classifier.model.head is None and classifier.model.voice is None:
+    if classifier.model.learning_head is None:
         return classifier, lambda utterance: None, None
     # Imported only here: a model without a head must not cost memory for it.
     from affectd.recognition.place import open_place

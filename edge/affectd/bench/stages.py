@@ -159,7 +159,7 @@ def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dic
 
 def as_in_service(classifier: Classifier) -> tuple[Network, Callable[[Utterance], object]]:
     """Return the network as ``affectd run`` hears with it, and what learns from an utterance; nothing is kept."""
-    if classifier.model.head is None and classifier.model.voice is None:
+    if classifier.model.learning_head is None:
         return classifier, lambda utterance: None
     from affectd.recognition.baseline import Placed  # as the service: only for such a model
 

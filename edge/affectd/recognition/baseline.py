@@ -174,11 +174,9 @@ def head_of(model: ModelFile) -> Head:
     UsageError
         It has none.
     """
-    if model.voice is not None:
-        return model.voice.head
-    if model.head is None:
+    if model.learning_head is None:
         raise UsageError("This model has no baseline: the file has neither a head nor a voice.")
-    return model.head
+    return model.learning_head
 
 
 class Placed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -34,6 +34,14 @@ def is_number(value: object) -> bool:
     """Return whether it is a number up to `MOST`, and no NaN."""
     # The comparison is false for NaN, and exact for integers too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
+
+
+def within(field: str, part: object, ranges: Mapping[str, tuple[float, float]]) -> Checks:
+    """Check that attributes of a part are numbers in these ranges."""
+    for name, (low, high) in ranges.items():
+        value = getattr(part, name)
+        is_valid = is_number(value) and low <= value <= high
+        yield f"{field}.{name}", is_valid, f"a number from {low:g} to {high:g}", value
 
 
 def is_count(value: object) -> bool:

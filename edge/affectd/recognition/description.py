@@ -30,7 +30,7 @@ def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
         description["columns"] = model.spec.columns
     if model.layout is not None:
         description["n_frames"] = model.n_frames
-    head = model.voice.head if model.voice else model.head
+    head = model.learning_head
     parts = {"baseline": head and head.spec, "layout": model.layout, "hearing": model.hearing}
     if model.voice is not None:
         description["voice"] = asdict(model.voice.spec)

@@ -11,7 +11,7 @@ import numpy as np
 
 from affectd.arrays import Array, Float32
 from affectd.errors import ModelFileError
-from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, is_number, require
+from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, require, within
 
 ARRAYS = ("weights", "bias", "baseline", "spread")
 # 64 to 256 are meant; more would cost time and memory at each classification.
@@ -39,10 +39,7 @@ class BaselineSpec:
 
     def checks(self) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes."""
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            is_valid = is_number(value) and low <= value <= high
-            yield f"baseline.{name}", is_valid, f"a number from {low:g} to {high:g}", value
+        yield from within("baseline", self, _RANGES)
         is_far = self.far_distance >= self.near_distance
         yield "baseline.far_distance", is_far, f"near_distance ({self.near_distance:g}) or more", self.far_distance
 

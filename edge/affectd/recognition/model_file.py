@@ -128,6 +128,11 @@ class ModelFile:
         """How many numbers the network gives: one logit for each label, or the embedding."""
         return len(self.labels) if self.head is None else self.head.n_embedding
 
+    @property
+    def learning_head(self) -> Head | None:
+        """The head whose baseline a device learns: of an embedding, or that of the voice; None without either."""
+        return self.head if self.voice is None else self.voice.head
+
 
 def model_id(model: ModelFile) -> str:
     """Return the id of a model: the first 12 hex digits of the SHA-256 of the network.
@@ -135,7 +140,7 @@ def model_id(model: ModelFile) -> str:
     A head, if there is one, is a part of it: `affectd personalize` changes nothing else. So is a voice.
     """
     digest = sha256(model.tflite)
-    if (head := model.voice.head if model.voice else model.head) is not None:
+    if (head := model.learning_head) is not None:
         digest.update(head.weights.tobytes() + head.bias.tobytes() + head.baseline.tobytes())
     if model.voice is not None:
         digest.update(model.voice.directions.tobytes())

@@ -27,7 +27,7 @@ from affectd.arrays import Array, Float32
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.checks import MOST, Checks, describe, is_array, is_number, require
+from affectd.recognition.checks import MOST, Checks, describe, is_array, require, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
 from affectd.recognition.model_checks import VOICE_KEYS
 
@@ -58,10 +58,7 @@ class VoiceSpec:
 
     def checks(self) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes."""
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            is_valid = is_number(value) and low <= value <= high
-            yield f"voice.{name}", is_valid, f"a number from {low:g} to {high:g}", value
+        yield from within("voice", self, _RANGES)
         is_more = self.other_scatter > self.same_scatter
         yield "voice.other_scatter", is_more, f"more than same_scatter ({self.same_scatter:g})", self.other_scatter
 

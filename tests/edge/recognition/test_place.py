@@ -16,19 +16,20 @@ import pytest
 
 from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config
-from affectd.config.state import claimed_folders, state_of
+from affectd.config.state import claimed_folders
 from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import path_of
 from affectd.recognition.model_file import ModelFile, find_model, model_id, write_model
 from affectd.recognition.recording import classify_recording
 from broker import wait_until
+from place_program import PATIENCE_SECONDS, kitchen, pcm
+from place_program import program as affectd
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import place_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 NO_SPEECH = as_int16(gain(noise("white", 4), -30))
-PATIENCE_SECONDS = 60
 PLAIN = find_model().with_name("affectd-commercial.tflite")
 MODEL = place_model({"far_distance": 1e6, "prior_seconds": 4.0})
 
@@ -42,16 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of the device ``kitchen``, below the one that the program is told."""
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    monkeypatch.setenv("AFFECTD_DEVICE_ID", "kitchen")
-    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    return state_of("kitchen")
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    return (samples * 32767).astype("<i2").tobytes()
+    return kitchen(tmp_path, monkeypatch)
 
 
 def wav(path: Path, samples: np.ndarray) -> Path:
@@ -59,12 +51,6 @@ def wav(path: Path, samples: np.ndarray) -> Path:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(pcm(samples))
     return path
-
-
-def affectd(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run the program; `stdin` comes through a pipe, as from a microphone."""
-    command = [sys.executable, "-m", "affectd", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def kept(state: Path, model: ModelFile = MODEL) -> dict[str, Any]:

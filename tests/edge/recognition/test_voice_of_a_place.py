@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 
 from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config
-from affectd.config.state import state_of
 from affectd.personal.hearing import with_float_head
 from affectd.recognition.baseline import Baseline
 from affectd.recognition.classifier import Classifier
@@ -24,14 +22,11 @@ from affectd.recognition.kept import decode, path_of
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.place import Place, together
 from affectd.recognition.recording import classify_recording
+from place_program import kitchen, pcm, program
 from sounds import gain, silence, syllables
 from tiny_model import tiny_model, voice_model
 
 RATES = (2.5, 4.0, 5.5)
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    return (samples * 32767).astype("<i2").tobytes()
 
 
 SPEECH = pcm(
@@ -52,15 +47,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of the device ``kitchen``, below the one that the program is told."""
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    monkeypatch.setenv("AFFECTD_DEVICE_ID", "kitchen")
-    return state_of("kitchen")
+    return kitchen(tmp_path, monkeypatch)
 
 
 def affectd(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "affectd", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+    done = program(*arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done
 
