@@ -54,7 +54,6 @@ def add_training(command: AddCommand) -> None:
     sub.add_argument("--replace", action="store_true", help="write the results whatever is there")
     sub = command("recipe", "print the recipe as TOML, every key with a sentence, for --recipe")
     _add_recipe(sub)
-    sub.add_argument("--wide", action="store_true", help="start from the recipe that trains on all corpora")
     sub = command("fit", "train the float network on every speaker")
     _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")

@@ -27,12 +27,11 @@ def _names(*paths: Path) -> str:
     return "\n".join(printable(str(path)) for path in paths)
 
 
-def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
+def _recipe_of(options: argparse.Namespace) -> Recipe:
     from affectd_train.training.recipe_file import asked_recipe
 
     corpora = _corpora(options.corpora) if options.corpora else []
     return asked_recipe(
-        is_wide=is_wide,
         file=options.recipe,
         settings=options.set,
         corpora=corpora,
@@ -44,7 +43,7 @@ def _recipe_of(options: argparse.Namespace, is_wide: bool = False) -> Recipe:
 def _recipe(options: argparse.Namespace) -> str:
     from affectd_train.training.recipe_file import recipe_toml
 
-    return recipe_toml(_recipe_of(options, options.wide))
+    return recipe_toml(_recipe_of(options))
 
 
 def _corpora(names: str) -> list[str]:
@@ -170,9 +169,8 @@ def _evaluate_corpora(options: argparse.Namespace) -> str:
 
     if options.labels or options.by_file or options.folds is not None:
         raise UsageError("--labels, --by-file and --folds are for --protocol own")
-    is_wide = options.protocol == "leave-one-corpus-out"
-    recipe = _recipe_of(options, is_wide)
-    corpora = (*recipe.corpora, *DEVELOPMENT) if is_wide else recipe.corpora
+    recipe = _recipe_of(options)
+    corpora = (*recipe.corpora, *DEVELOPMENT * (options.protocol == "leave-one-corpus-out"))
     out = options.out or Path("runs") / options.protocol
     figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
     return json.dumps(figures, indent=1)

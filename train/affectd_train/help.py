@@ -89,7 +89,6 @@ PAGES = {
             Example("affectd-train recipe > mine.toml", "the recipe of the shipped file, to be changed"),
             Example("affectd-train fit --data DATA --recipe mine.toml", "train by it"),
             Example("affectd-train recipe --corpora cremad,emodb", "on corpora that allow commercial use"),
-            Example("affectd-train recipe --wide", "for voices, microphones and languages never met"),
             Example("affectd-train recipe --set spec.deltas=first", "with the derivatives of the MFCCs too"),
         ),
         _CODES,

@@ -9,13 +9,13 @@ from pathlib import Path
 from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.own import OWN
-from affectd_train.evaluation.calibration import calibrate, uncertain_threshold
+from affectd_train.evaluation.calibration import SURE_ABROAD, calibrate, named_at, uncertain_threshold
 from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
-from affectd_train.reports.card_sections import pictures_beside
+from affectd_train.reports.card_sections import pictures_beside, rounded
 from affectd_train.reports.model_card import card, is_card_of, markdown
-from affectd_train.stored import CHOSEN, Fitted, read_fitted, reading
+from affectd_train.stored import CHOSEN, Fitted, read_fitted, read_json, reading
 
 SURE = 0.95
 """The highest probability below which a device says ``uncertain``, where most answers of a network are surer still."""
@@ -24,7 +24,8 @@ SURE = 0.95
 def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path, replace: bool = False) -> ModelFile:
     """Write the model file of a run, and warn where the evaluation is of another recipe.
 
-    Without an evaluation, temperature and threshold are not fitted: 1, and half way from chance to certainty.
+    Without an evaluation, temperature and threshold are not fitted: 1, and half way from chance to certainty. They are
+    fitted on corpora that were left out, where one of the evaluations did that: known ones make a device too sure.
 
     Parameters
     ----------
@@ -61,8 +62,15 @@ def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path,
         temperature, uncertain = 1.0, round((1 + 1 / n_labels) / 2, 3)
         say(f"{run}: packed without an evaluation, so that neither temperature nor threshold is fitted")
     else:
-        temperature, uncertain = _calibrated(run, evaluation)
+        abroad = next((one for one in (evaluation, *also) if _is_unheard(one)), None)
+        temperature, uncertain = _calibrated(run, evaluation, abroad)
     content = card(evaluation, run, also)
+    if evaluation and abroad:
+        content["named"] = {
+            name: rounded(named_at(read_predictions(one / "predictions.jsonl"), temperature, uncertain))
+            for name, one in {"known": evaluation, "unheard": abroad}.items()
+            if name == "unheard" or one != abroad
+        }
     if not replace and out.exists():
         network = needed(run / "int8.tflite", "quantize").read_bytes()
         check_ours(out, lambda: read_model(out).tflite == network, f"the network of {run}")
@@ -88,9 +96,14 @@ def _folds(evaluation: Path) -> list[Path]:
     return sorted(path.parent for path in evaluation.glob("fold-*/fit.json"))
 
 
-def _calibrated(run: Path, evaluation: Path) -> tuple[float, float]:
-    """Return temperature and threshold by an evaluation of networks like that of a run."""
-    predictions = read_predictions(evaluation / "predictions.jsonl")
+def _is_unheard(evaluation: Path) -> bool:
+    """Tell whether an evaluation left whole corpora out."""
+    return bool(read_json(evaluation / "metrics.json", "evaluate").get("name") == "leave-one-corpus-out")
+
+
+def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float, float]:
+    """Return temperature and threshold by an evaluation of networks like that of a run, or by one that went abroad."""
+    predictions = read_predictions((abroad or evaluation) / "predictions.jsonl")
     if not any(prediction.get("int8") for prediction in predictions):
         raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
     fitted = read_fitted(run)
@@ -101,7 +114,8 @@ def _calibrated(run: Path, evaluation: Path) -> tuple[float, float]:
         if not _alike(other, fitted):
             say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
     temperature = round(calibrate(predictions), 3)
-    return temperature, round(min(uncertain_threshold(predictions, temperature), SURE), 3)
+    threshold = uncertain_threshold(predictions, temperature, precision=SURE_ABROAD if abroad else 0.0)
+    return temperature, round(min(threshold, SURE), 3)
 
 
 def _alike(one: Fitted, other: Fitted) -> bool:

@@ -148,8 +148,9 @@ def test_every_picture_is_there_in_both_colors_and_has_a_name(shipped: tuple[Mod
     light = [value for tag, name, value in read.attributes if (tag, name) == ("img", "src")]
     dark = [value for tag, name, value in read.attributes if (tag, name) == ("source", "srcset")]
     names = [value for tag, name, value in read.attributes if (tag, name) == ("img", "alt")]
-    has_robustness = "robustness" in shipped[0].card["measured"]
-    assert names == ["Confusion", "Coverage", *(["Robustness"] if has_robustness else [])]
+    found = shipped[0].card["measured"]
+    drawn = {"Reliability": "reliability" in found["calibration"], "Robustness": "robustness" in found}
+    assert names == ["Confusion", "Coverage", *(name for name, is_there in drawn.items() if is_there)]
     assert len(light) == len(dark) == len(names)
     assert not {*light} & {*dark}
     figures = shipped[0].card["evaluation"]

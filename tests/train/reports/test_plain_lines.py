@@ -54,6 +54,26 @@ def test_every_figure_has_its_line() -> None:
     assert "2 times an hour" in found[4]
 
 
+def test_what_left_corpora_out_is_said_of_them() -> None:
+    def corpus(cold: float, known: float) -> dict[str, Any]:
+        return {"cold": {"unweighted": cold}, "settled": {"60": {"unweighted": known}}}
+
+    rates = {"everyday_mycroft": {"named_per_hour": 4.4}, "everyday_lt": {"named_per_hour": 9.6}}
+    content = card(
+        settled={"corpora": {"a": corpus(0.31, 0.44), "b": corpus(0.62, 0.71)}}, behavior={"everyday": rates}
+    )
+    content["named"] = {"known": (0.41, 0.92), "unheard": (0.2, 0.76)}
+    found = lines(content, has_voice=True)
+    assert "another language: 3 to 6 of 10" in found[1]
+    assert "a minute of that voice helps (4 to 7 of 10)" in found[1]
+    assert "of sources that it never heard it names 4 to 10 times" in found[2]
+    content["measured"]["behavior"]["everyday"]["everyday_lt"] = rates["everyday_mycroft"] = {"named_per_hour": 0.3}  # type: ignore[assignment, typeddict-item]
+    assert "it names 0 times something else than neutral." in lines(content)[2]
+    assert "it names 41% and is right in 92% of these, of others 20% and 76%" in found[3]
+    content["named"] = {"known": (0.41, 0.92), "unheard": (0.0, None)}
+    assert "uncertain" not in "".join(lines(content))
+
+
 def test_without_a_voice_nothing_is_said_of_one() -> None:
     strangers = [{"protocol": "x, speakers and corpora disjoint", "any": 0.3}]
     assert "that voice" not in lines(card(strangers=strangers))[1]

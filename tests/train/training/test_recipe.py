@@ -1,4 +1,4 @@
-"""The recipe of the file in ``models/`` is still the default; the wide one trains on all that may train."""
+"""The recipe of the file in ``models/`` is the default, and trains on all corpora but those that are for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE
 from affectd_train.data.terms import DEVELOPMENT, TERMS
 from affectd_train.training.fit import claim, phases
-from affectd_train.training.recipe import LATER, ORIGINAL, SHARES, Recipe, options_of, wide_recipe, with_corpora
+from affectd_train.training.recipe import LATER, SHARES, SHIPPED, Recipe, options_of, with_corpora, with_own
 
 MODEL = Path(__file__).parents[3] / "models" / "affectd.tflite"
 
@@ -29,17 +29,20 @@ def test_the_default_recipe_is_the_one_of_the_file_in_models() -> None:
 
 
 def test_numbers_that_came_later_are_of_the_recipe_where_they_have_an_effect() -> None:
-    assert not Recipe().as_json().keys() & set(LATER)
-    every = replace(wide_recipe(), n_embedding=1)
+    before = replace(Recipe(), everyday_by_source=0)
+    assert not before.as_json().keys() & set(LATER)
+    every = replace(Recipe(), n_embedding=1, noise_floor=1)
     assert {name: value for name, value in every.as_json().items() if name in LATER} == dict.fromkeys(LATER, 1)
-    assert options_of(wide_recipe().as_json()) == "--set everyday_by_source=1 --set noise_floor=1"
+    assert options_of(every.as_json()) == "--set n_embedding=1 --set noise_floor=1"
+    # What an earlier file was made by is said in full.
+    assert options_of(before.as_json()) == "--set everyday_by_source=0"
+    assert options_of(Recipe().as_json()) == options_of(with_own(Recipe()).as_json()) == ""
 
 
-def test_the_wide_recipe_trains_on_all_that_may_train() -> None:
-    wide = wide_recipe()
-    assert set(wide.corpora) == set(CORPORA) - set(DEVELOPMENT) == set(SHARES)
-    assert replace(wide, corpora=ORIGINAL, shares=Recipe().shares, everyday_by_source=0, noise_floor=0) == Recipe()
-    for phase in phases(wide, list(wide.corpora)):
+def test_the_recipe_trains_on_all_that_may_train_but_savee() -> None:
+    assert set(SHARES) == set(CORPORA) - set(DEVELOPMENT)
+    assert set(Recipe().corpora) == set(SHIPPED) == set(SHARES) - {"savee"}
+    for phase in phases(Recipe(), list(SHIPPED)):
         shares = {name: share / sum(phase.shares.values()) for name, share in phase.shares.items()}
         assert shares["emospeech"] + shares["turev"] < 0.05  # their labels are weak
 

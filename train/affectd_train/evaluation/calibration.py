@@ -171,10 +171,35 @@ def calibrate(predictions: Sequence[Prediction]) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=(-2.0, 2.0), method="bounded").x))
 
 
-def uncertain_threshold(predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5) -> float:
+SURE_ABROAD = 0.7
+"""How much of what is named on corpora that were not trained on shall be right."""
+
+
+def uncertain_threshold(
+    predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5, precision: float = 0.0
+) -> float:
     """Find the probability that the best label of this share of held-out clips exceeds.
 
     With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
+    Where fewer than ``precision`` of them are right, each corpus counting the same, it is that of a smaller share of
+    which so many are, but of at least a twentieth.
     """
-    best = [max(soften(p["int8"], temperature).values()) for p in predictions if p["int8"]]
-    return float(np.quantile(best, 1 - coverage))
+    heard = [p for p in predictions if p["int8"]]
+    best = np.array([max(soften(p["int8"], temperature).values()) for p in heard])
+    right = np.array([best_label(p["int8"]) == p["truth"] for p in heard])
+    _, corpus, sizes = np.unique([p["corpus"] for p in heard], return_inverse=True, return_counts=True)
+    weights = 1 / sizes[corpus]
+    threshold = 1.0
+    for share in np.arange(coverage, 0.049, -0.01):
+        threshold = float(np.quantile(best, 1 - share))
+        named = best >= threshold
+        if np.average(right[named], weights=weights[named]) >= precision:
+            break
+    return threshold
+
+
+def named_at(predictions: Sequence[Prediction], temperature: float, threshold: float) -> tuple[float, float | None]:
+    """Return the share of recordings that are named at a threshold, and the share of these whose label is right."""
+    named = [p for p in predictions if p["int8"] and max(soften(p["int8"], temperature).values()) >= threshold]
+    right = sum(best_label(p["int8"]) == p["truth"] for p in named)
+    return len(named) / max(1, len(predictions)), right / len(named) if named else None

@@ -19,7 +19,7 @@ from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA, LABELS, in_order, labels_of
 from affectd_train.data.terms import DEVELOPMENT
-from affectd_train.evaluation.calibration import calibrate, soften, uncertain_threshold
+from affectd_train.evaluation.calibration import SURE_ABROAD, calibrate, soften, uncertain_threshold
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
 from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
@@ -209,7 +209,8 @@ def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Predict
     """Compute the figures of a corpus, with temperature and threshold from other predictions, all at temperature 1."""
     temperature = calibrate(others)
     # Where the networks heard no speech there is nothing to choose by, and all is uncertain.
-    threshold = uncertain_threshold(others, temperature) if any(p["int8"] for p in others) else 1.0
+    has_speech = any(p["int8"] for p in others)
+    threshold = uncertain_threshold(others, temperature, precision=SURE_ABROAD) if has_speech else 1.0
     softened = [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions]
     return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
 

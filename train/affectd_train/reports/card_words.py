@@ -16,8 +16,8 @@ PROHIBITED = "Inferring the emotions of people at work or in education is prohib
 
 FAILURES = f"""\
 {_GATE}
-- All training speech is acted, most of it in English and in quiet rooms. Spontaneous emotion is weaker and rarer than acted emotion: expect worse than the figures above.
-- Children and languages other than English and German were not trained on, people over 60 hardly.
+- All training speech is acted, most of it in quiet rooms. Spontaneous emotion is weaker and rarer than acted emotion: expect worse than the figures above.
+- Children were not trained on, people over 60 hardly, and of languages only those of the corpora above.
 {_WORDS}"""
 
 OWN_FAILURES = f"""\

@@ -22,7 +22,7 @@ from affectd_train.reports.settled_figures import shortened
 from affectd_train.reports.settled_section import settled_section
 from affectd_train.reports.short_cards import short_card
 from affectd_train.stored import Choice, again, read_json, reading
-from affectd_train.training.recipe import ORIGINAL, options_of
+from affectd_train.training.recipe import SHIPPED, options_of
 
 
 def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
@@ -116,10 +116,10 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "This page is written by `affectd-train report` from the card inside the file; the commands at its end print its tables.",
         *([] if is_of_own(content) else plain_lines(content, has_voice=model.voice is not None)),
         "## The network",
-        _network(model),
+        _network(model, content),
         *_data(content, any_use),
-        *_accuracy(model, figures, words),
         *(settled_section(figures, measurements) if model.voice is not None else []),
+        *_accuracy(model, figures, words),
         *sections(measurements),
         *(["## Pictures", "\n".join(f"![{Path(name).stem}]({name})" for name in pictures)] if pictures else []),
         "## Known failures",
@@ -165,12 +165,22 @@ def is_card_of(text: str, model: ModelFile) -> bool:
     return "affectd-train report" in text and model_id(model) in text
 
 
-def _network(model: ModelFile) -> str:
-    spec = model.spec
+def _network(model: ModelFile, content: Card) -> str:
+    spec, named = model.spec, content.get("named", {})
+    fitted = "Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
+    if "unheard" in named:
+        of_each = (
+            f"{kind} corpora {share:.0%} are named" + (f" and {right:.0%} of these right" if right else "")
+            for kind, (share, right) in named.items()
+        )
+        fitted = (
+            "Both were fitted on corpora that were left out, on all recordings that networks trained the same way answered of them: "
+            f"of strangers of {', of '.join(of_each)}. All accuracies below but those are without a threshold."
+        )
     columns = ", ".join(f"{n} {'MFCCs' if name == 'mfcc' else name}" for name, n in spec.columns.items())
     return (
         f"An int8 Conv1D network of {len(model.tflite) / 1000:.0f} kB, `{model_id(model)}`: {model.n_frames} frames of {columns} ({model.n_frames * spec.hop_length / spec.sample_rate:.1f} s of sound at {spec.sample_rate} Hz) in, "
-        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. Both were fitted on the test recordings below, after the fact: the figures are at temperature 1 and without a threshold."
+        f"{len(model.labels)} labels out: {', '.join(model.labels)}. Below a probability of {model.thresholds['uncertain']:.3f} the device says `uncertain`. Softmax temperature {model.temperature:.3f}. {fitted}"
     )
 
 
@@ -233,8 +243,8 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
     if is_of_own(content):
         return "\n".join(["```sh", *own_commands(content, options), "```"])
     any_use = content["use"] == ANY_USE
-    trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else ORIGINAL))
-    corpora = f" --corpora {','.join(trained)}" if trained != ORIGINAL else ""
+    trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else SHIPPED))
+    corpora = f" --corpora {','.join(trained)}" if trained != SHIPPED else ""
     run = "runs/commercial" if any_use else "runs/final"
     evaluation, model = f"runs/{protocol}", f"{run}/affectd.tflite"
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
@@ -244,10 +254,7 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
     file = f"{run}/voice.tflite" if voice else model
     lines = [
         f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
-        *(
-            f"affectd-train evaluate --data DATA{corpora} --protocol {name} {its}".rstrip()
-            for name, its in also.items()
-        ),
+        *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
         f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from affectd_train.data.everyday_speech import SOURCES, TRAINED
 from affectd_train.reports.records import Card, Measured
 
 _GAIN = "labels that a gain of -20 to +10 dB changes, worst gain"
@@ -20,29 +23,53 @@ def plain_lines(content: Card, *, has_voice: bool) -> list[str]:
         f"People it never heard, who speak as the actors of its training do: {10 * right:.0f} of 10 recordings get the "
         f"right one of {n_labels} labels (by chance {10 / n_labels:.1f})."
     ]
-    lines += _elsewhere(found, has_voice) + _all_day(found) + _sure(found) + _noise(found)
+    lines += _elsewhere(found, has_voice) + _all_day(found)
+    lines += (_named(content.get("named", {})) or _sure(found)) + _noise(found)
     return ["## Will it work in my kiosk?", "\n".join(f"- {line}" for line in lines)]
 
 
 def _elsewhere(found: Measured, has_voice: bool) -> list[str]:
-    rows = [row["any"] for row in found.get("strangers", []) if "corpora disjoint" in row["protocol"]]
+    corpora = found.get("settled", {}).get("corpora", {})
+    rows = [corpus["cold"]["unweighted"] for corpus in corpora.values()]
+    rows = rows or [row["any"] for row in found.get("strangers", []) if "corpora disjoint" in row["protocol"]]
     if not rows:
         return []
-    line = (
-        f"Other microphones and another manner: {10 * min(rows):.0f} to {10 * max(rows):.0f} of 10, in another "
-        "language fewer. Your place is such a one."
-    )
-    more = " Where one person speaks, a minute of that voice helps; where many do, little is gained by it."
+    line = f"Other microphones, another manner, another language: {_of_ten(rows)}. Your place is such a one."
+    more = " Where one person speaks, a minute of that voice helps"
+    if corpora:
+        more += f" ({_of_ten([corpus['settled']['60']['unweighted'] for corpus in corpora.values()])})"
+    more += "; where many do, little is gained by it."
     return [line + more * has_voice]
+
+
+def _of_ten(shares: list[float]) -> str:
+    return f"{10 * min(shares):.0f} to {10 * max(shares):.0f} of 10"
 
 
 def _all_day(found: Measured) -> list[str]:
     everyday = found.get("behavior", {}).get("everyday", {})
+    elsewhere = [everyday[source]["named_per_hour"] for source in set(SOURCES) - set(TRAINED) if source in everyday]
+    if "speech" in everyday:  # a half of that source trained
+        often = f"{everyday['speech']['named_per_hour']:.0f}"
+        line = f"in an hour of recordings like some of its training it names {often} times something else than neutral"
+        more = "; elsewhere many times as often, and wrongly."
+    elif elsewhere:
+        least, most = f"{min(elsewhere):.0f}", f"{max(elsewhere):.0f}"
+        often = least if least == most else f"{least} to {most}"
+        line = f"in an hour of sources that it never heard it names {often} times something else than neutral"
+        more = "." if most == "0" else ", mostly wrongly."
+    else:
+        return []
+    return [f"People who do not act: {line}{more}"]
+
+
+def _named(named: Mapping[str, tuple[float, float | None]]) -> list[str]:
+    if "known" not in named or None in (named["known"][1], named["unheard"][1]):
+        return []
+    (known, right_known), (unheard, right_unheard) = named["known"], named["unheard"]
     return [
-        "People who do not act: in an hour of recordings like some of its training it names "
-        f"{rates['named_per_hour']:.0f} times something else than neutral; elsewhere many times as often, and wrongly."
-        for rates in [everyday.get("speech")]
-        if rates
+        f"It says `uncertain` rather than guess: of recordings like the first it names {known:.0%} and is right in "
+        f"{right_known:.0%} of these, of others {unheard:.0%} and {right_unheard:.0%}."
     ]
 
 

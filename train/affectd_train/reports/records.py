@@ -119,13 +119,16 @@ class Training(TypedDict):
 class Card(TypedDict):
     """The whole card; the files of single folds lack most of it.
 
-    ``unfitted`` says that temperature and threshold are, for there was no evaluation.
+    ``unfitted`` says that temperature and threshold are, for there was no evaluation. Where they were fitted on corpora
+    that were left out, ``named`` has the share of recordings that is named at them, and how much of that is right:
+    of strangers of ``known`` corpora, and of ``unheard`` ones.
     """
 
     name: str
     data: list[Mapping[str, str | int]]
     use: str
     unfitted: NotRequired[str]
+    named: NotRequired[Mapping[str, tuple[float, float | None]]]
     evaluation: NotRequired[Evaluation]
     measured: NotRequired[Measured]
     training: NotRequired[Training]

@@ -18,7 +18,7 @@ def shortened(figures: Mapping[str, Any]) -> dict[str, Any]:
 def settled_part(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of ``metrics.json`` that `settled_section` shows, of an evaluation that the card is not about."""
     corpora = {
-        name: {key: _of(corpus["cold"]) if key == "cold" else corpus[key] for key in ("cold", "settled")}
+        name: {key: corpus[key] for key in ("speakers", "cold", "settled") if key in corpus}
         for name, corpus in shortened(figures).get("corpora", {}).items()
         if "settled" in corpus
     }
@@ -32,4 +32,5 @@ def _shown(corpus: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: figures[key] for key in ("unweighted", "arousal", "named", "precision")}
+    shown = ("unweighted", "unweighted_interval", "arousal", "named", "precision")
+    return {key: figures[key] for key in shown if key in figures}

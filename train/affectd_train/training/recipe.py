@@ -35,8 +35,8 @@ SHARES = {
 }
 """corpus -> share of a batch: by number of voices rather than of clips (TESS is two women, 2,800 clips)."""
 
-ORIGINAL = ("ravdess", "tess", "cremad", "savee", "emodb")
-"""The corpora of the file in ``models/``."""
+SHIPPED = ("ravdess", "tess", "cremad", "emodb", "nemo", "ased", "emotale", "emospeech", "turev")
+"""The corpora of the file in ``models/``; SAVEE is left to be tested on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +57,13 @@ class Recipe:
     """Frames that the network sees, 16 ms each: 3.0 s of sound."""
     pretrain_frames: int = 128
     """Frames that it sees while it is pretrained: 2.0 s, as long as most clips, which is faster and no worse."""
-    corpora: tuple[str, ...] = ORIGINAL
+    corpora: tuple[str, ...] = SHIPPED
     """Corpora to train on, as far as they are there."""
     # Model file whose weights training starts from, with its front end; "" starts from nothing. See `with_start`.
     start: str = ""
     target: str = "ravdess"
     """Corpus that fine-tuning is for; an evaluation takes the one it tests on."""
-    shares: dict[str, float] = field(default_factory=lambda: {name: SHARES[name] for name in ORIGINAL})
+    shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     """Share of a batch that each corpus has, beside those of the others."""
     target_share: float = 0.5
     """Share of the batches of fine-tuning that is of the target, the corpus that the protocol tests on."""
@@ -99,7 +99,7 @@ class Recipe:
     """Batches between two checkpoints, from which an interrupted training goes on."""
     seed: int = 0
     """Number from which all that is random follows."""
-    everyday_by_source: int = 0
+    everyday_by_source: int = 1
     """1: whole sources of everyday speech train and the others test; 0: half of one source trains."""
     noise_floor: int = 0
     """1: every clip gets a floor of noise, so that digital silence does not tell a corpus; 0: none."""
@@ -135,8 +135,8 @@ def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
 
 
 def with_own(recipe: Recipe) -> Recipe:
-    """Train on one's own recordings alone."""
-    return dataclasses.replace(recipe, corpora=("own",), target="own", shares={"own": 1.0})
+    """Train on one's own recordings alone; of a folder ``speech`` among them a half is left to be tested on."""
+    return dataclasses.replace(recipe, corpora=("own",), target="own", shares={"own": 1.0}, everyday_by_source=0)
 
 
 def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
@@ -161,11 +161,6 @@ START_STEPS, START_RATE = 400, 2e-3
 _OF_START = ("n_frames", "pretrain_frames", "n_embedding", "pretrain_steps")
 
 
-def wide_recipe() -> Recipe:
-    """Make the recipe for voices, microphones and languages that the network never met: it trains on all there is."""
-    return dataclasses.replace(with_corpora(Recipe(), SHARES), everyday_by_source=1, noise_floor=1)
-
-
 PER_CORPUS = 1500
 """Copies in other voices that a corpus has at most, or one of each recording."""
 
@@ -173,7 +168,7 @@ OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
 LATER = ("everyday_by_source", "n_embedding", "noise_floor")
-"""Numbers of the recipe that came after the file in ``models/``; 0 does without."""
+"""Numbers of the recipe that earlier files do without, as 0 does."""
 
 _RANGES: dict[str, tuple[int, int]] = {
     "n_frames": (1, 4096),
@@ -340,7 +335,10 @@ def options_of(recipe: Mapping[str, Any]) -> str:
         words.append("--start START.tflite")
         numbers |= {"finetune_steps": START_STEPS, "finetune_rate": START_RATE}
         numbers = {key: value for key, value in numbers.items() if key not in _OF_START}
-    changed = sorted(key for key, value in numbers.items() if recipe.get(key, value) != value)
-    words += [f"--set {names.get(key, key)}={recipe[key]}" for key in changed]
+    if recipe.get("target") == "own":
+        numbers |= {"everyday_by_source": 0}  # see `with_own`
+    whole = dict.fromkeys(LATER, 0) if "corpora" in recipe else {}  # a part says nothing of what it lacks
+    found = {key: value for key, value in {**whole, **recipe}.items() if numbers.get(key, value) != value}
+    words += [f"--set {names.get(key, key)}={found[key]}" for key in sorted(found)]
     spec = recipe_spec.as_settings(recipe["spec"], usual.spec) if "spec" in recipe else []
     return " ".join(words + [f"--set spec.{setting}" for setting in spec])

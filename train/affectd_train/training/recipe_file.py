@@ -24,7 +24,6 @@ from affectd_train.training.recipe import (
     documented_numbers,
     out_of_range,
     sentences,
-    wide_recipe,
     with_corpora,
     with_settings,
     with_start,
@@ -37,14 +36,13 @@ that fit and evaluate have without a file."""
 
 def asked_recipe(
     *,
-    is_wide: bool,
     file: Path | None,
     settings: Iterable[str],
     corpora: Iterable[str],
     teacher: Path | None,
     start: Path | None = None,
 ) -> Recipe:
-    """Make the recipe of a command: what the command line says, over the file, over the default or the wide one.
+    """Make the recipe of a command: what the command line says, over the file, over the default.
 
     Raises
     ------
@@ -53,8 +51,7 @@ def asked_recipe(
     UsageError
         If the command line asks for what is no recipe, or for a corpus that never trains.
     """
-    recipe = wide_recipe() if is_wide else Recipe()
-    recipe = with_start(recipe, start, read_model(start)) if start else recipe
+    recipe = with_start(Recipe(), start, read_model(start)) if start else Recipe()
     recipe = read_recipe(file, recipe) if file else recipe
     recipe = with_settings(recipe, settings)
     if names := tuple(corpora):
