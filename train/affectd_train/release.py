@@ -98,7 +98,8 @@ def _folds(evaluation: Path) -> list[Path]:
 
 def _is_unheard(evaluation: Path) -> bool:
     """Tell whether an evaluation left whole corpora out."""
-    return bool(read_json(evaluation / "metrics.json", "evaluate").get("name") == "leave-one-corpus-out")
+    file = evaluation / "metrics.json"  # what else is not there is said by who needs it
+    return file.exists() and bool(read_json(file, "evaluate").get("name") == "leave-one-corpus-out")
 
 
 def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float, float]:

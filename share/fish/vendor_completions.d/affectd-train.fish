@@ -79,7 +79,6 @@ complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l corpora -x -
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l start -xka "(__fish_complete_path (commandline -ct))" -d 'start from the weights of a model file, with its front end'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l teacher -xka "(__fish_complete_path (commandline -ct))" -d 'encoder_model.onnx of Moonshine base'
 complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l set -x -d 'change a number of the recipe, see below'
-complete -c affectd-train -n '_shtab_affectd_train_using recipe' -l wide -d 'start from the recipe that trains on all corpora'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a fit -d 'train the float network on every speaker'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -s h -l help -d 'show this help message and exit'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l data -xka "(__fish_complete_path (commandline -ct))" -d 'folder that holds ravdess/, tess/, cremad/, ...'

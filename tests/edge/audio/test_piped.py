@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -307,14 +308,15 @@ def test_a_mutated_stream_gives_valid_blocks_or_a_sentence(
 
 def affectd(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
     path = os.pathsep.join(filter(None, sys.path))
-    return subprocess.run(
-        [sys.executable, "-m", "affectd", *arguments],
-        input=stdin,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        timeout=120,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as state:  # nothing is known of the place, whatever was heard before
+        return subprocess.run(
+            [sys.executable, "-m", "affectd", *arguments],
+            input=stdin,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": path, "STATE_DIRECTORY": state, **environment},
+            timeout=120,
+            check=False,
+        )
 
 
 def events(result: subprocess.CompletedProcess[bytes]) -> list[tuple[object, ...]]:
