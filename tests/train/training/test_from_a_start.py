@@ -18,6 +18,7 @@ from affectd.recognition.voice import without_voice
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.recordings import load_audio
+from affectd_train.data.terms import terms_of
 from affectd_train.evaluation.unheard import unheard_by
 from affectd_train.export.quantize import convert_int8
 from affectd_train.reports.model_card import started_from
@@ -135,8 +136,12 @@ def test_the_recipe_takes_over_the_front_end_and_says_what_to_type(model: ModelF
 
 def test_what_the_start_was_trained_on_was_heard_and_is_told(model: ModelFile) -> None:
     origin = start.origin(model)
-    assert origin["use"] == "non-commercial only, as RAVDESS and TESS demand"
-    assert [row["corpus"] for row in origin["data"]] == ["CREMA-D", "EmoDB", "RAVDESS", "TESS"]  # nor the voice's
+    network = without_voice(model).card
+    assert (origin["use"], origin["data"]) == (network["use"], network["data"])
+    assert origin["use"].endswith(" and RAVDESS and TESS and TurEV-DB demand")
+    assert {terms_of(corpus)[0] for corpus in model.card["training"]["clips"]} == {
+        row["corpus"] for row in origin["data"]
+    }
     card = {"training": {"clips": {"own": 3}, "start": origin}}
     made = dataclasses.replace(model, card=card)
     assert set(unheard_by(made)) == set(CORPORA) - {*model.card["training"]["clips"]}
