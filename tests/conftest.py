@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -19,6 +20,9 @@ from hypothesis import settings
 # How long an example takes says more about a busy machine than about the code.
 settings.register_profile("affectd", deadline=None)
 settings.load_profile("affectd")
+
+
+_STATES = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +44,14 @@ def speech_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings in {folder}; set AFFECTD_DATA to the folder with ravdess, tess, ...")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.getbasetemp() / "state")
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # A program remembers where it ran: from one test to the next, and in the home of who tests.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_STATES)}"))

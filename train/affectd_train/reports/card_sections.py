@@ -10,7 +10,7 @@ from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
 from affectd_train.reports.settled_figures import settled_part
 from affectd_train.stored import again, read_json, reading
-from affectd_train.training.recipe import SHIPPED, options_of
+from affectd_train.training.recipe import options_of
 
 PICTURES = ("learning", "confusion", "reliability", "coverage", "robustness")
 """What ``affectd-train pictures`` draws, in the order of the page."""
@@ -96,10 +96,7 @@ def _options(evaluation: Path) -> str:
         return ""
     fitted = read_json(runs[0], "evaluate")
     with reading(runs[0], again("evaluate")):
-        recipe = fitted["recipe"]
-        trained = tuple(recipe.get("corpora", SHIPPED))
-        corpora = f"--corpora {','.join(trained)} " if trained != SHIPPED else ""
-        return f"{corpora}{options_of(recipe)}".rstrip()
+        return options_of(fitted["recipe"])
 
 
 def _strangers(figures: Any) -> Strangers:

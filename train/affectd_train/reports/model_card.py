@@ -22,7 +22,7 @@ from affectd_train.reports.settled_figures import shortened
 from affectd_train.reports.settled_section import settled_section
 from affectd_train.reports.short_cards import short_card
 from affectd_train.stored import Choice, again, read_json, reading
-from affectd_train.training.recipe import SHIPPED, options_of
+from affectd_train.training.recipe import options_of
 
 
 def card(evaluation: Path | None, run: Path, also: Sequence[Path] = ()) -> dict[str, object]:
@@ -242,10 +242,7 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
     options = f" {options}" if (options := options_of(recipe)) else ""
     if is_of_own(content):
         return "\n".join(["```sh", *own_commands(content, options), "```"])
-    any_use = content["use"] == ANY_USE
-    trained = tuple(recipe.get("corpora", OPEN_TERMS if any_use else SHIPPED))
-    corpora = f" --corpora {','.join(trained)}" if trained != SHIPPED else ""
-    run = "runs/commercial" if any_use else "runs/final"
+    run = "runs/commercial" if content["use"] == ANY_USE else "runs/final"
     evaluation, model = f"runs/{protocol}", f"{run}/affectd.tflite"
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
     pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
@@ -253,9 +250,9 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
     voice = content["training"].get("voice")
     file = f"{run}/voice.tflite" if voice else model
     lines = [
-        f"affectd-train evaluate --data DATA{corpora} --protocol {protocol}{options}   # the figures above",
+        f"affectd-train evaluate --data DATA --protocol {protocol}{options}   # the figures above",
         *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
-        f"affectd-train fit --data DATA{corpora} --out {run} --cache {evaluation}/cache{options}",
+        f"affectd-train fit --data DATA --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",
         pack,

@@ -136,7 +136,10 @@ def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
 
 def with_own(recipe: Recipe) -> Recipe:
     """Train on one's own recordings alone; of a folder ``speech`` among them a half is left to be tested on."""
-    return dataclasses.replace(recipe, corpora=("own",), target="own", shares={"own": 1.0}, everyday_by_source=0)
+    return dataclasses.replace(recipe, corpora=_OWN, target="own", shares={"own": 1.0}, everyday_by_source=0)
+
+
+_OWN = ("own",)
 
 
 def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
@@ -330,7 +333,9 @@ def options_of(recipe: Mapping[str, Any]) -> str:
     if recipe.get("target") == "cremad":  # for which the protocol of CREMA-D swapped them
         usual, names = swap_phases(usual), _OTHER_PHASE
     numbers = {key: value for key, value in dataclasses.asdict(usual).items() if isinstance(value, int | float)}
-    words = ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
+    corpora = tuple(recipe.get("corpora", usual.corpora))
+    words = [] if corpora in (usual.corpora, _OWN) else [f"--corpora {','.join(corpora)}"]
+    words += ["--teacher encoder_model.onnx"] if recipe.get("teacher") else []
     if recipe.get("start"):
         words.append("--start START.tflite")
         numbers |= {"finetune_steps": START_STEPS, "finetune_rate": START_RATE}
