@@ -31,9 +31,9 @@ def test_the_default_recipe_is_the_one_of_the_file_in_models() -> None:
 def test_numbers_that_came_later_are_of_the_recipe_where_they_have_an_effect() -> None:
     before = replace(Recipe(), everyday_by_source=0)
     assert not before.as_json().keys() & set(LATER)
-    every = replace(Recipe(), n_embedding=1, noise_floor=1, teacher_centered=1)
+    every = replace(Recipe(), n_embedding=1, noise_floor=1)
     assert {name: value for name, value in every.as_json().items() if name in LATER} == dict.fromkeys(LATER, 1)
-    assert options_of(every.as_json()) == "--set n_embedding=1 --set noise_floor=1 --set teacher_centered=1"
+    assert options_of(every.as_json()) == "--set n_embedding=1 --set noise_floor=1"
     # What an earlier file was made by is said in full.
     assert options_of(before.as_json()) == "--set everyday_by_source=0"
     assert options_of(Recipe().as_json()) == options_of(with_own(Recipe()).as_json()) == ""

@@ -135,24 +135,6 @@ def test_nobody_is_judged_by_a_classifier_that_knows_the_voice(rng: np.random.Ge
     assert ((z @ known[:-1] + known[-1]).argmax(1) == labels).mean() > 0.75
 
 
-def test_the_mean_of_a_voice_is_taken_off_what_the_classifier_is_given(rng: np.random.Generator) -> None:
-    # What a label changes is small beside what tells one voice from the other.
-    n_speakers, n_each = 40, 10
-    voice = 20 * rng.normal(size=(n_speakers, 4))
-    labels = np.tile(np.arange(n_each) % 2, n_speakers)
-    x = (np.repeat(voice, n_each, axis=0) + labels[:, None] + 0.1 * rng.normal(size=(400, 4))).astype(np.float32)
-    speakers = [f"speaker-{i // n_each}" for i in range(len(x))]
-    weights = np.ones(len(x), np.float32)
-    whole = soft_targets(x, Basis.of(x), labels, 2, weights, speakers)
-    rest = soft_targets(x, Basis.of(x), labels, 2, weights, speakers, speakers)
-    assert (whole.probabilities.argmax(1) == labels).mean() < 0.8
-    assert (rest.probabilities.argmax(1) == labels).mean() > 0.99
-    np.testing.assert_array_equal(rest.hints, whole.hints)
-    # A clip or two do not tell how a voice usually sounds: nothing is taken off.
-    alone = soft_targets(x, Basis.of(x), labels, 2, weights, speakers, range(len(x)))
-    np.testing.assert_allclose(alone.probabilities, whole.probabilities, atol=1e-6)
-
-
 def test_what_weighs_nothing_is_judged_and_teaches_nothing(rng: np.random.Generator) -> None:
     labels = rng.integers(0, 2, 200)
     x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)

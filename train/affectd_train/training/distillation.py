@@ -28,7 +28,6 @@ class TeacherOutputs:
     embedded: dict[Entry, Float32] = field(default_factory=dict)  # each (3 * 832,)
     frames: dict[Entry, Float16] = field(default_factory=dict)  # each (n_frames, N_FRAME_HINTS), if asked for
     basis: Basis | None = None  # the components of what is pretrained on
-    is_centered: bool = False  # answers are to what is left without the mean of a voice
 
     def soft_targets(self, store: BandStore, labels: Sequence[str], shares: Mapping[str, float]) -> SoftTargets | None:
         """Predict the labels of recordings and of their copies, each corpus weighted by its share."""
@@ -39,11 +38,7 @@ class TeacherOutputs:
         right = np.array([labels.index(clip.emotion) for clip in store.clips])
         x = np.stack([self.embedded[entry] for entry in store.entries()])  # (len(store), 3 * 832)
         speakers = [clip.speaker or str(clip.path) for clip in store.clips]
-        # A copy is another voice.
-        copies = [copy for _, copy in store.entries()]
-        voices = list(zip(speakers, copies, strict=True)) if self.is_centered else []
-        shares_of_clips = np.array(weights, np.float32) / max(weights)
-        return soft_targets(x, self.basis, right, len(labels), shares_of_clips, speakers, voices)
+        return soft_targets(x, self.basis, right, len(labels), np.array(weights, np.float32) / max(weights), speakers)
 
     def frames_of(self, store: BandStore) -> list[Float16]:
         """Return the hints of the frames of every entry of a store, or nothing where there are none."""
@@ -79,4 +74,4 @@ def run_teacher(
             hints = frame_hints(clips, recipe.spec, encoder, everyday, cache, augmenter, copy)
             frames |= zip(entries, hints, strict=True)
     originals = np.stack([embedded[entry] for entry in store.entries() if not entry[1]])
-    return TeacherOutputs(embedded, frames, Basis.of(originals), bool(recipe.teacher_centered))
+    return TeacherOutputs(embedded, frames, Basis.of(originals))

@@ -37,7 +37,6 @@ SHARES = {
 
 SHIPPED = ("ravdess", "tess", "cremad", "emodb", "nemo", "ased", "emotale", "emospeech", "turev")
 """The corpora of the file in ``models/``; SAVEE is left to be tested on."""
-_OWN = ("own",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +77,6 @@ class Recipe:
     """File encoder_model.onnx of Moonshine base; "" trains on labels alone."""
     teacher_share: float = 0.5
     """Share of the target probabilities that the teacher gives; the rest is the label's."""
-    teacher_centered: int = 0
-    """1: the teacher answers to what is left of its embeddings without the mean of each voice; 0: to all of them."""
     hint_weight: float = 1.0
     """Weight of the squared error of the teacher's hints, beside the cross-entropy."""
     frame_weight: float = 1.0
@@ -142,6 +139,9 @@ def with_own(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, corpora=_OWN, target="own", shares={"own": 1.0}, everyday_by_source=0)
 
 
+_OWN = ("own",)
+
+
 def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
     """Start from the weights of a model file, whose front end is taken over: a short training at a low rate."""
     return dataclasses.replace(
@@ -170,7 +170,7 @@ PER_CORPUS = 1500
 OF_FINETUNING = ("target_share", "finetune_steps", "finetune_rate")
 """Numbers of the recipe that pretraining does not depend on."""
 
-LATER = ("everyday_by_source", "n_embedding", "noise_floor", "teacher_centered")
+LATER = ("everyday_by_source", "n_embedding", "noise_floor")
 """Numbers of the recipe that earlier files do without, as 0 does."""
 
 _RANGES: dict[str, tuple[int, int]] = {
@@ -181,7 +181,6 @@ _RANGES: dict[str, tuple[int, int]] = {
     "augmented_copies": (0, 100),
     "everyday_by_source": (0, 1),
     "noise_floor": (0, 1),
-    "teacher_centered": (0, 1),
     "n_embedding": (0, 1024),
     "target_share": (0, 1),
     "teacher_share": (0, 1),

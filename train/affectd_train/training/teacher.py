@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -48,9 +48,6 @@ N_HINTS = 256
 
 L2 = 300.0
 """Weight decay of the linear classifier, in units of clips."""
-
-FEWEST_OF_VOICE = 5
-"""Clips of which a mean says how a voice usually sounds."""
 
 CROSSINGS = 5
 """Groups of speakers; each is classified by a classifier that was trained on the others."""
@@ -196,24 +193,13 @@ class Basis:
 
 
 def soft_targets(
-    x: Float32,
-    basis: Basis,
-    labels: NDArray[np.int64],
-    n_labels: int,
-    weights: Float32,
-    speakers: Sequence[str],
-    voices: Sequence[Hashable] = (),
+    x: Float32, basis: Basis, labels: NDArray[np.int64], n_labels: int, weights: Float32, speakers: Sequence[str]
 ) -> SoftTargets:
     """Classify every clip, of embeddings `x` ``(n, d)``, by a classifier that was not trained on its speaker.
 
-    `weights` ``(n,)`` say how much a clip counts; those of 0 do not train. With `voices`, one for every clip, the
-    classifier is given what is left of an embedding without the mean of its voice: how this voice differs from how it
-    usually sounds, and nothing of the room and the microphone. Hints are of whole embeddings.
+    `weights` ``(n,)`` say how much a clip counts; those of 0 do not train.
     """
     z = basis(x)
-    hints = (z / basis.spread)[:, :N_HINTS]
-    if voices:
-        z = without_means(z, voices)
     names = sorted(set(speakers))
     np.random.default_rng(0).shuffle(names)
     group = {name: i % CROSSINGS for i, name in enumerate(names)}
@@ -223,19 +209,7 @@ def soft_targets(
         others = (mine != k) & (weights > 0)
         weight = fit_linear(z[others], labels[others], n_labels, weights[others])
         probabilities[mine == k] = softmax(z[mine == k] @ weight[:-1] + weight[-1], axis=1)
-    return SoftTargets(probabilities, hints)
-
-
-def without_means(z: Float32, groups: Sequence[Hashable]) -> Float32:
-    """Subtract from each row of `z` ``(n, d)`` the mean of its group; a group of a few rows keeps what they share."""
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-    group = np.array([numbers[name] for name in groups])
-    counts = np.bincount(group)
-    means = np.zeros((len(counts), z.shape[1]), np.float32)
-    np.add.at(means, group, z)
-    means /= np.maximum(counts, 1)[:, None]
-    means[counts < FEWEST_OF_VOICE] = 0
-    return z - means[group]
+    return SoftTargets(probabilities, (z / basis.spread)[:, :N_HINTS])
 
 
 def fit_linear(z: Float32, labels: NDArray[np.int64], n_labels: int, weights: Float32) -> Float32:
