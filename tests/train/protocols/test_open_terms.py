@@ -25,9 +25,9 @@ def test_the_commands_of_the_card_make_the_file_and_the_card(
     emodb(Path("DATA"))
     cremad(Path("DATA"))
     ravdess(Path("DATA"), actors=(1,))  # is at hand, and must not train
-    corpora = ["--data", "DATA", "--corpora", "cremad,emodb"]
-    evaluated = ["evaluate", *corpora, "--protocol", "open-terms"]
-    fitted = ["fit", *corpora, "--out", "runs/commercial", "--cache", "runs/open-terms/cache"]
+    corpora = ["--corpora", "cremad,emodb"]
+    evaluated = ["evaluate", "--data", "DATA", "--protocol", "open-terms", *corpora]
+    fitted = ["fit", "--data", "DATA", "--out", "runs/commercial", "--cache", "runs/open-terms/cache", *corpora]
     packed = ["pack", "runs/commercial", "--evaluation", "runs/open-terms", "--out", "runs/commercial/affectd.tflite"]
     reported = ["report", "runs/commercial/affectd.tflite", "--out", "runs/commercial/README.md"]
     for words in ([*evaluated, *QUICK], [*fitted, *QUICK], ["quantize", "runs/commercial"], packed, reported):
