@@ -38,6 +38,8 @@ SHARES = {
 SHIPPED = ("ravdess", "tess", "cremad", "emodb", "nemo", "ased", "emotale", "emospeech", "turev")
 """The corpora of the file in ``models/``; SAVEE is left to be tested on."""
 
+_OWN = ("own",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -137,9 +139,6 @@ def with_corpora(recipe: Recipe, corpora: Iterable[str]) -> Recipe:
 def with_own(recipe: Recipe) -> Recipe:
     """Train on one's own recordings alone; of a folder ``speech`` among them a half is left to be tested on."""
     return dataclasses.replace(recipe, corpora=_OWN, target="own", shares={"own": 1.0}, everyday_by_source=0)
-
-
-_OWN = ("own",)
 
 
 def with_start(recipe: Recipe, path: Path, model: ModelFile) -> Recipe:
