@@ -71,6 +71,39 @@ def test_further_evaluations_are_in_the_commands(tmp_path: Path) -> None:
     assert "--protocol emodb-loso --set finetune_steps=9\n" in page
 
 
+def evaluated(folder: Path, recipe: dict[str, Any], right: float) -> Path:
+    """An evaluation by this recipe, with networks that are right in this share of a fold."""
+    (folder / "fold-1").mkdir(parents=True)
+    (folder / "fold-1" / "fit.json").write_text(json.dumps({"recipe": recipe}))
+    share = {"fold_mean": {"int8": right, "float": right + 0.01}, "any_label": {"int8": 0.3, "float": 0.3}}
+    (folder / "metrics.json").write_text(json.dumps(figures("ravdess-emobox", ("ravdess",)) | share))
+    return folder
+
+
+def test_evaluations_that_differ_in_the_seed_alone_stand_below_the_one_they_repeat(tmp_path: Path) -> None:
+    """The standard deviation is that of a sample: 0.62, 0.68 and 0.65 have 0.03."""
+    (tmp_path / "fit.json").write_text(json.dumps({"clips": {"ravdess": 3}}))
+    first = evaluated(tmp_path / "ravdess-emobox", RECIPE, 0.62)
+    also = [
+        evaluated(tmp_path / "b", RECIPE | {"seed": 2}, 0.65),
+        evaluated(tmp_path / "a", RECIPE | {"seed": 1}, 0.68),
+        evaluated(tmp_path / "others", RECIPE | {"seed": 1, "finetune_steps": 21}, 0.7),
+    ]
+    training = {"recipe": RECIPE, "clips": {"ravdess": 3}, "speakers": ["a", "b"]}
+    model = tiny_model(card=json.loads(json.dumps(card(first, tmp_path, also) | {"training": training})))
+    rows = accuracy_table(model).splitlines()[2:]
+    assert rows[:4] == [
+        "| unweighted accuracy, mean of the folds | **0.620** | **0.630** |",
+        "| the same, seed 1 | 0.680 | 0.690 |",
+        "| the same, seed 2 | 0.650 | 0.660 |",
+        "| 3 seeds, mean (standard deviation) | 0.650 (0.030) | 0.660 (0.030) |",
+    ]
+    page = markdown(model)
+    options = "--set finetune_steps=20 --set pretrain_steps=20"
+    assert f"--protocol ravdess-emobox {options} --set seed=2 --out runs/b\n" in page
+    assert "--evaluation runs/ravdess-emobox --also runs/a runs/b runs/others --out" in page
+
+
 def test_figures_are_rounded_in_the_card_to_what_the_page_shows(tmp_path: Path) -> None:
     model = packed(tmp_path, "ravdess-emobox", {"ravdess": 3})
     assert model.card["evaluation"]["fold_mean"] == {"int8": 0.333, "float": 0.333}

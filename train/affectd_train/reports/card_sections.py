@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
 from affectd_train.evaluation.denoise import FRONT_ENDS
-from affectd_train.reports.records import Behavior, Calibration, Measured, Robustness, Seeds, Strangers
+from affectd_train.reports.records import Behavior, Calibration, Measured, Repeat, Robustness, Seeds, Strangers
 from affectd_train.reports.settled_figures import settled_part
 from affectd_train.stored import again, read_json, reading
 from affectd_train.training.recipe import options_of
@@ -21,16 +22,24 @@ RATES = ("hours", "named_per_hour", "events_per_hour")
 def measured(evaluation: Path | None, also: Sequence[Path] = ()) -> Measured:
     """Shorten what ``evaluate``, ``robustness`` and ``behavior`` wrote; a file that is not there has no entry.
 
-    Of further evaluations, `also`, only the figures are kept.
+    Of further evaluations, `also`, only the figures are kept. Those that differ from `evaluation` in the seed alone
+    are ``repeats`` of it.
 
     Raises
     ------
     NoInputError
         If one of ``also`` has no ``metrics.json``.
     """
-    short = _other_protocols(also)
+    seeds = (
+        {}
+        if evaluation is None
+        else {path: seed for path in also if (seed := _other_seed(path, evaluation)) is not None}
+    )
+    short = _other_protocols([path for path in also if path not in seeds])
     if evaluation is None:
         return cast(Measured, rounded(short))
+    if seeds:
+        short["repeats"] = {path.name: _repeat(path, seed) for path, seed in sorted(seeds.items(), key=itemgetter(1))}
     figures, file = _read(evaluation / "metrics.json", "evaluate")
     with reading(file, again("evaluate")):
         if calibration := figures.get("calibration"):
@@ -90,13 +99,36 @@ def _other_protocols(evaluations: Sequence[Path]) -> Measured:
     return cast(Measured, {key: row for key, row in rows if row})
 
 
+def _other_seed(one: Path, evaluation: Path) -> int | None:
+    """Return the seed of an evaluation that differs from another in it alone."""
+    recipe, usual = _recipe(one), _recipe(evaluation)
+    if "seed" not in recipe or recipe == usual or recipe != {**usual, "seed": recipe["seed"]}:
+        return None
+    names = [read_json(path / "metrics.json", "evaluate").get("name") for path in (one, evaluation)]
+    seed: int = recipe["seed"]
+    return seed if names[0] == names[1] else None
+
+
+def _repeat(evaluation: Path, seed: int) -> Repeat:
+    figures = read_json(evaluation / "metrics.json", "evaluate")
+    with reading(evaluation / "metrics.json", again("evaluate")):
+        return {"seed": seed, "options": _options(evaluation), "fold_mean": figures["fold_mean"]}
+
+
 def _options(evaluation: Path) -> str:
+    recipe = _recipe(evaluation)
+    return options_of(recipe) if recipe else ""
+
+
+def _recipe(evaluation: Path) -> dict[str, Any]:
+    """Return the recipe of the networks of an evaluation, or nothing where there are none."""
     runs = sorted(evaluation.glob("*/fit.json"))
     if not runs:
-        return ""
+        return {}
     fitted = read_json(runs[0], "evaluate")
     with reading(runs[0], again("evaluate")):
-        return options_of(fitted["recipe"])
+        recipe: dict[str, Any] = fitted["recipe"]
+        return recipe
 
 
 def _strangers(figures: Any) -> Strangers:

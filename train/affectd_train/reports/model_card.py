@@ -5,8 +5,9 @@ The card lives inside the model file as JSON; ``models/README.md`` is rendered f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, cast
 
 from affectd.errors import DataError
@@ -17,7 +18,7 @@ from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, terms_of
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
 from affectd_train.reports.card_words import PROHIBITED, Words, is_of_own, own_commands, words_of
 from affectd_train.reports.plain_lines import plain_lines
-from affectd_train.reports.records import Card, Evaluation, Training
+from affectd_train.reports.records import Card, Evaluation, Measured, Repeat, Shares, Training
 from affectd_train.reports.settled_figures import shortened
 from affectd_train.reports.settled_section import settled_section
 from affectd_train.reports.short_cards import short_card
@@ -128,7 +129,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         "## What it must not be used for",
         PROHIBITED,
         "## Commands",
-        _commands(content, protocol, measurements.get("also", {}), {**recipe, "spec": model.spec.to_dict()}, every),
+        _commands(content, protocol, measurements, {**recipe, "spec": model.spec.to_dict()}, every),
         f"Trained on {len(training['speakers']) or 'unknown'} speakers; recipe: seed {recipe['seed']}, "
         f"{recipe['pretrain_steps']} + {recipe['finetune_steps']} steps of {recipe['batch_size']}.",
     ]
@@ -237,20 +238,25 @@ def _accuracy(model: ModelFile, figures: Evaluation, words: Words) -> list[str]:
     ]
 
 
-def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Mapping[str, Any], every: int) -> str:
-    """Say how to make the file and the page again; ``also`` maps further evaluations to the options of their recipes."""
+def _commands(content: Card, protocol: str, short: Measured, recipe: Mapping[str, Any], every: int) -> str:
+    """Say how to make the file and the page again."""
     options = f" {options}" if (options := options_of(recipe)) else ""
     if is_of_own(content):
         return "\n".join(["```sh", *own_commands(content, options), "```"])
     run = "runs/commercial" if content["use"] == ANY_USE else "runs/final"
     evaluation, model = f"runs/{protocol}", f"{run}/affectd.tflite"
     pack = f"affectd-train pack {run} --evaluation {evaluation}"
-    pack += f" --also {' '.join(f'runs/{name}' for name in also)}" if also else ""
+    also, repeats = short.get("also", {}), short.get("repeats", {})
+    pack += f" --also {' '.join(f'runs/{name}' for name in (*repeats, *also))}" if also or repeats else ""
     pack += f" --out {model}"
     voice = content["training"].get("voice")
     file = f"{run}/voice.tflite" if voice else model
     lines = [
         f"affectd-train evaluate --data DATA --protocol {protocol}{options}   # the figures above",
+        *(
+            f"affectd-train evaluate --data DATA --protocol {protocol} {its['options']} --out runs/{name}"
+            for name, its in repeats.items()
+        ),
         *(f"affectd-train evaluate --data DATA --protocol {name} {its}".rstrip() for name, its in also.items()),
         f"affectd-train fit --data DATA --out {run} --cache {evaluation}/cache{options}",
         f"affectd-train quantize {run}",
@@ -270,7 +276,8 @@ def _commands(content: Card, protocol: str, also: Mapping[str, str], recipe: Map
 
 def accuracy_table(model: ModelFile) -> str:
     """Render the accuracy of a model file; the documents show the same table."""
-    figures = cast(Card, model.card)["evaluation"]
+    content = cast(Card, model.card)
+    figures = content["evaluation"]
     int8, other = figures["int8"], figures["float"]
     names, both = ("int8", "float"), (int8, other)
     intervals = (interval(network["unweighted"], network["unweighted_interval"]) for network in both)
@@ -280,11 +287,28 @@ def accuracy_table(model: ModelFile) -> str:
     groups += [(terms_of(c)[0], right, other["by_corpus"][c]) for c, right in int8.get("by_corpus", {}).items()]
     rows = [
         ("unweighted accuracy, mean of the folds", *(f"**{figures['fold_mean'][name]:.3f}**" for name in names)),
+        *_of_seeds(figures["fold_mean"], content.get("measured", {}).get("repeats", {}).values()),
         ("unweighted, all folds together (95 % interval)", *intervals),
         ("weighted, all folds together", *(f"{n['weighted']:.3f}" for n in both)),
         *((f"unweighted, {name}", *(f"{right:.3f}" for right in rights)) for name, *rights in groups),
     ]
     return table(dict.fromkeys(("", *names), ""), rows)
+
+
+def _of_seeds(shipped: Shares, repeats: Collection[Repeat]) -> list[tuple[str, ...]]:
+    """Return the rows of the trainings that differ in the seed alone, and of all of them."""
+    if not repeats:
+        return []
+    names = ("int8", "float")
+    found = [[one["fold_mean"][name] for name in names] for one in repeats]
+    columns = zip([shipped[name] for name in names], *found, strict=True)
+    return [
+        *(
+            (f"the same, seed {one['seed']}", *map("{:.3f}".format, row))
+            for one, row in zip(repeats, found, strict=True)
+        ),
+        (f"{len(found) + 1} seeds, mean (standard deviation)", *(f"{mean(c):.3f} ({stdev(c):.3f})" for c in columns)),
+    ]
 
 
 def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:

@@ -90,8 +90,18 @@ class Seeds(TypedDict):
     systems: list[tuple[str, str | None, float, float]]
 
 
+class Repeat(TypedDict):
+    """The evaluation of the card once more, by the same recipe with another seed."""
+
+    seed: int
+    options: str
+    fold_mean: Shares
+
+
 class Measured(TypedDict, total=False):
     """What was measured besides accuracy; ``also`` has the recipe's options of every further evaluation.
+
+    ``repeats``: folder -> the same evaluation with another seed.
 
     ``settled`` is from `affectd_train.reports.settled_figures.settled_part`.
     """
@@ -100,6 +110,7 @@ class Measured(TypedDict, total=False):
     robustness: Robustness
     behavior: Behavior
     also: dict[str, str]
+    repeats: dict[str, Repeat]
     strangers: list[Strangers]
     seeds: list[Seeds]
     settled: Mapping[str, Any]
