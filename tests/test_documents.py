@@ -108,6 +108,7 @@ def test_the_accuracy_in_the_documents_is_that_of_the_model_card() -> None:
 def test_figures_of_corpora_that_were_never_heard_come_first_and_are_of_the_file() -> None:
     found, model = json.loads(accuracy_documents.UNHEARD.read_text()), read_model(MODEL)
     assert found["model"] == model_id(model)
+    assert json.loads(accuracy_documents.UNHEARD_COMMERCIAL.read_text())["model"] == model_id(read_model(COMMERCIAL))
     assert {*found["corpora"]} == {*unheard_by(model)} - {"savee"} == {*DEVELOPMENT}
     settled = model.card["measured"]["settled"]
     assert {*settled["corpora"]} == {*UNHEARD}

@@ -20,8 +20,9 @@ from affectd.config.state import claimed_folders
 from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import path_of
-from affectd.recognition.model_file import ModelFile, find_model, model_id, write_model
+from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
+from affectd.recognition.voice import without_voice
 from broker import wait_until
 from place_program import PATIENCE_SECONDS, kitchen, pcm
 from place_program import program as affectd
@@ -30,8 +31,15 @@ from tiny_model import place_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 NO_SPEECH = as_int16(gain(noise("white", 4), -30))
-PLAIN = find_model().with_name("affectd-commercial.tflite")
 MODEL = place_model({"far_distance": 1e6, "prior_seconds": 4.0})
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that learns nothing."""
+    path = tmp_path_factory.mktemp("model") / "plain.tflite"
+    write_model(path, without_voice(read_model(find_model())))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +126,14 @@ def test_with_mqtt_it_is_kept_beside_the_outbox(
     assert kept(state)["seconds"] > 0
 
 
-def test_with_a_model_without_a_head_nothing_is_kept(state: Path) -> None:
-    assert affectd("run", "--source", "-", "--model", PLAIN, stdin=pcm(SPEECH)).returncode == 0
+def test_with_a_model_without_a_head_nothing_is_kept(state: Path, plain: Path) -> None:
+    assert affectd("run", "--source", "-", "--model", plain, stdin=pcm(SPEECH)).returncode == 0
     assert not state.exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--reset"], ["--enroll", "--source", "-"]])
-def test_with_a_model_without_a_head_the_command_says_so(state: Path, options: list[str]) -> None:
-    done = affectd("baseline", "--model", PLAIN, *options, stdin=pcm(SPEECH))
+def test_with_a_model_without_a_head_the_command_says_so(state: Path, plain: Path, options: list[str]) -> None:
+    done = affectd("baseline", "--model", plain, *options, stdin=pcm(SPEECH))
     assert done.returncode == 64
     assert done.stdout == b""
     assert done.stderr.decode().count("\n") == 1
@@ -290,8 +298,8 @@ def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
     assert not state.exists()
 
 
-def test_recordings_together_need_a_model_with_a_head(tmp_path: Path) -> None:
-    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", PLAIN)
+def test_recordings_together_need_a_model_with_a_head(tmp_path: Path, plain: Path) -> None:
+    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", plain)
     assert done.returncode == 64
     assert done.stdout == b""
     assert "has no baseline" in done.stderr.decode()
