@@ -50,6 +50,8 @@ def _corpora(names: str) -> list[str]:
     corpora = names.split(",")
     if unknown := sorted(set(corpora) - set(CORPORA)):
         raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
+    if twice := [name for name in corpora if corpora.count(name) > 1]:
+        raise UsageError(f"--corpora: {twice[0]} is named twice")
     return corpora
 
 

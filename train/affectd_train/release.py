@@ -156,6 +156,9 @@ def write_report(
         If a page is there that is no card of the same network, unless it is to be replaced.
     """
     model = read_model(file)
+    asked = [path for path in (out, html) if path]
+    if len({file, *asked}) <= len(asked):
+        raise UsageError("the model file and each page need a file of their own: --out, --html")
     pages: dict[Path, str] = {}
     with reading(file, "affectd-train pack writes another"):
         if out:

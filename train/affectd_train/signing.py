@@ -33,6 +33,8 @@ def make_keys(private: Path, public: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if private == public:
+        raise UsageError(f"{private}: the two keys need a file each")
     for path in (private, public):
         if path.exists():
             raise UsageError(f"{path} is there already; a key is never replaced")
@@ -41,9 +43,16 @@ def make_keys(private: Path, public: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for path, content, mode in ((private, secret, 0o600), (public, shown, 0o644)):
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(content)
+    made: list[Path] = []
+    try:
+        for path, content, mode in ((private, secret, 0o600), (public, shown, 0o644)):
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+                made.append(path)
+                file.write(content)
+    except OSError:
+        for path in made:  # one key without the other is of no use, and would be in the way
+            path.unlink(missing_ok=True)
+        raise
 
 
 def sign(model: Path, key: Path, fleet: str, url: str, sequence: int | None = None) -> bytes:

@@ -52,6 +52,15 @@ def test_anything_else_is_no_message(old: bytes, new: bytes) -> None:
     assert refused.value.why == "message"
 
 
+def test_keys_are_made_both_or_not_at_all(tmp_path: Path) -> None:
+    private, same = tmp_path / "private", str(tmp_path / "same")
+    assert main(["keys", str(private), str(tmp_path / "nowhere" / "public")]) == 74
+    assert not private.exists()
+    assert main(["keys", same, same]) == 64
+    assert not list(tmp_path.iterdir())
+    assert main(["keys", str(private), str(tmp_path / "public")]) == 0
+
+
 def test_openssl_signs_what_is_accepted(signer: Signer, tmp_path: Path) -> None:
     text, keys = MESSAGE.text(), read_keys(signer.public)
     signature = signer.sign(text)

@@ -287,6 +287,11 @@ def test_the_command_writes_the_page_alone_or_both(
     assert cli.main(["report", "model.tflite", "--html", "page.html", "--out", "card.md"]) == 0
     assert capfd.readouterr().out == "card.md\npage.html\n"
     assert cli.main(["report", "model.tflite", "--out", "card.md", "--data", "data"]) == 64
+    before = Path("model.tflite").read_bytes()
+    assert cli.main(["report", "model.tflite", "--out", "model.tflite", "--replace"]) == 64
+    assert cli.main(["report", "model.tflite", "--out", "one.md", "--html", "one.md"]) == 64
+    assert Path("model.tflite").read_bytes() == before
+    assert not Path("one.md").exists()
     assert "--evaluation and --data are for the page of --html" in capfd.readouterr().err
     assert cli.main(["report", "model.tflite", "--html", "new/folder/page.html"]) == 0
     assert (tmp_path / "new/folder/page.html").read_text() == (tmp_path / "page.html").read_text()

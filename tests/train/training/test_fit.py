@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,6 +178,7 @@ def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path:
         (["--set", "pretrain_step=3"], "did you mean pretrain_steps?"),
         (["--set", "seed=x"], "'x' is no int"),
         (["--corpora", "ravdes"], "'ravdes' is not one of"),
+        (["--corpora", "emodb,ravdess,emodb"], "emodb is named twice"),
         (["--hold-out", "ravdess-99"], "no clip of ravdess-99"),
         (["--set", "batch_size=0"], "must be 1 or more"),
         (["--set", "seed=-1"], "must be 0 or more"),
@@ -188,6 +190,29 @@ def test_a_mistyped_option_is_one_sentence(data: Path, tmp_path: Path, arguments
     assert done.returncode == 64
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["pretrain_rate=1e9"], "pretraining diverged at step {}: its loss is nan; lower pretrain_rate"),
+        (
+            ["pretrain_steps=1", "finetune_rate=1e9"],
+            "fine-tuning diverged at step {}: its loss is nan; lower finetune_rate",
+        ),
+    ],
+)
+def test_training_that_diverges_says_so_and_leaves_no_network(
+    data: Path, tmp_path: Path, settings: list[str], sentence: str
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(command(data, tmp_path, *words), capture_output=True, text=True, check=False)
+    assert done.returncode == 65, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.sub(r"\d+:", "{}:", last) == f"affectd-train: {sentence}"
+    assert not list((tmp_path / "run").glob("*.keras"))
+    assert not list((tmp_path / "cache").glob("*checkpoint*"))
+    assert len(list((tmp_path / "cache").glob("pretrained-*.keras"))) == len(settings) - 1
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

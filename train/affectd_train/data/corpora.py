@@ -110,7 +110,7 @@ def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
     clips: list[Clip] = []
     for name in corpora:
         if name not in found:
-            say(f"{name}: not in {data}, training without it")
+            say(f"{name}: not in {data}, going on without it")
             continue
         corpus = read_corpus(name, found[name])
         clips += corpus.clips

@@ -90,6 +90,6 @@ def _noise(found: Measured) -> list[str]:
     if kept is None or loud is None or noise is None:
         return []
     return [
-        f"Noise 10 dB below the voice leaves {kept:.0%} of the first figure, loudness changes {loud:.1%} of the labels "
-        f"at most, and noise alone is named {noise['named_per_hour']:.0f} times an hour."
+        f"Noise 10 dB below the voice leaves {kept:.0%} of what is right without noise, loudness changes {loud:.1%} of "
+        f"the labels at most where nothing clips, and noise alone is named {noise['named_per_hour']:.0f} times an hour."
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -22,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.errors import UsageError
+from affectd.errors import DataError, UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA
@@ -80,6 +81,8 @@ def fit(
     ------
     UsageError
         If ``out`` holds a run of another recipe, or no speaker is left to train on.
+    DataError
+        If training diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / "float.keras"):
@@ -279,6 +282,10 @@ def train(
     with steps:
         for step, (x, y) in zip(steps, prefetch(batches, first, phase.steps), strict=True):
             value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_columns), (batch, n_labels and hints)
+            if not math.isfinite(value):
+                checkpoint.unlink(missing_ok=True)  # from which it would go the same way
+                setting = "finetune_rate" if phase.title == "fine-tuning" else "pretrain_rate"
+                raise DataError(f"{phase.title} diverged at step {step + 1}: its loss is {value}; lower {setting}")
             log.seen((x, y), value)
             whole = of_whole(step + 1)
             if (step + 1) % 20 == 0:
