@@ -113,7 +113,10 @@ def test_every_array_has_one_place_in_the_file(written: Path) -> None:
 
 
 def test_files_are_written_as_before(tmp_path: Path) -> None:
-    for path in (find_model(), find_model().parent / "affectd-commercial.tflite"):
+    plain = tmp_path / "plain.tflite"
+    write_model(plain, without_voice(read_model(find_model())))
+    assert json.loads(members(plain)[0]["spec.json"])["format"] == 1
+    for path in (find_model(), find_model().parent / "affectd-commercial.tflite", plain):
         write_model(tmp_path / "copy", read_model(path))
         assert (tmp_path / "copy").read_bytes() == path.read_bytes()
     write_model(tmp_path / "tiny", tiny_model())

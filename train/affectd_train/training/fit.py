@@ -284,8 +284,8 @@ def train(
             value = float(network.train_on_batch(x, y))  # (batch, n_frames, n_columns), (batch, n_labels and hints)
             if not math.isfinite(value):
                 checkpoint.unlink(missing_ok=True)  # from which it would go the same way
-                setting = "finetune_rate" if phase.title == "fine-tuning" else "pretrain_rate"
-                raise DataError(f"{phase.title} diverged at step {step + 1}: its loss is {value}; lower {setting}")
+                where = f"{phase.title} diverged at step {step + 1}"
+                raise DataError(f"{where}: its loss is {value}; lower {phase.rate_name}")
             log.seen((x, y), value)
             whole = of_whole(step + 1)
             if (step + 1) % 20 == 0:

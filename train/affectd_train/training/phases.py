@@ -17,6 +17,7 @@ class Phase:
     n_frames: int
     steps: int
     rate: float
+    rate_name: str  # in the recipe
     seed: int
 
 
@@ -30,6 +31,7 @@ def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
         n_frames=recipe.pretrain_frames,
         steps=recipe.pretrain_steps,
         rate=recipe.pretrain_rate,
+        rate_name="pretrain_rate",
         seed=recipe.seed,
     )
     if others and recipe.target in shares:
@@ -41,6 +43,7 @@ def phases(recipe: Recipe, corpora: Sequence[str]) -> tuple[Phase, Phase]:
         n_frames=recipe.n_frames,
         steps=recipe.finetune_steps,
         rate=recipe.finetune_rate,
+        rate_name="finetune_rate",
         seed=recipe.seed + 1,
     )
     return first, second
