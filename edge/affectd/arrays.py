@@ -9,6 +9,7 @@ Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
+Float16 = NDArray[np.float16]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 

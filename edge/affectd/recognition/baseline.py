@@ -197,10 +197,6 @@ class Placed:
         self.model: ModelFile = classifier.model
         self.baseline = Baseline(head, voice=self.model.voice) if baseline is None else baseline
         self._classifier, self._head = classifier, head
-        if self.model.voice is not None:
-            from affectd.features.functionals import Functionals  # only here, as the voice
-
-            self._functionals = Functionals(self.model.spec)
         self.reset()
 
     def reset(self) -> None:
@@ -210,7 +206,7 @@ class Placed:
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
-        return self.answer(self._classifier.embed(cepstra), lambda: self._functionals(cepstra))
+        return self.answer(self._classifier.embed(cepstra), lambda: self._classifier.functionals(cepstra))
 
     def answer(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
         """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
@@ -232,7 +228,7 @@ class Placed:
             heard = functionals()
             self._hear(heard)
             self._known = baseline.settled * baseline.trust * baseline.near(self._sum / self._count)
-            self._said = self._head.logits(heard, baseline.value) if self._known else heard
+            self._said = baseline.voice.said(heard, baseline.value, self._known)
         return baseline.voice.mixed(logits, self._said, self._known)
 
     def _hear(self, embedding: Float32) -> None:

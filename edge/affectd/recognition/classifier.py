@@ -82,11 +82,15 @@ class Classifier:
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._input_scale = _tensor("input", inputs, model.input_shape)
         self._output, self._output_scale = _tensor("output", outputs, (1, model.n_outputs))
+        if model.voice is not None:
+            from affectd.features.functionals import Functionals  # only here, as the voice
+
+            self.functionals = Functionals(model.spec)
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities (n_labels,) of one context of cepstra (n_frames, n_columns), all float32.
 
-        With a head, those at the baseline that the model file has.
+        With a head, those at the baseline that the model file has; with a voice, those where none is known.
 
         Raises
         ------
@@ -94,8 +98,12 @@ class Classifier:
             A value is not finite.
         """
         output = self.embed(cepstra)
-        head = self.model.head
-        return softmax(output if head is None else head.logits(output, head.baseline), self.model.temperature)
+        head, voice = self.model.head, self.model.voice
+        if head is not None:
+            output = head.logits(output, head.baseline)
+        elif voice is not None and voice.stranger is not None:
+            output = voice.cold(output, self.functionals(cepstra))
+        return softmax(output, self.model.temperature)
 
     def embed(self, cepstra: Float32) -> Float32:
         """Return what the network gives, dequantized: the embedding (n_embedding,), or without a head the logits.

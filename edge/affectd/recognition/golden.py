@@ -40,7 +40,7 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
         golden["logits"] = _golden_logits(output, classifier, model.head)
     if model.voice is not None:
         golden["functionals"] = _functionals(cepstra, model)
-        golden["logits"] = model.voice.head.logits(golden["functionals"], model.voice.head.baseline)
+        golden["logits"] = model.voice.golden(golden["functionals"])
     return golden
 
 
@@ -104,7 +104,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     if model.voice is not None:
         here["functionals"] = _functionals(golden["cepstra"], model)
-        here["logits"] = model.voice.head.logits(golden["functionals"], model.voice.head.baseline)
+        here["logits"] = model.voice.golden(golden["functionals"])
         stages.append(("functionals_difference", "functionals", FUNCTIONALS_LIMIT))
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     differences = {}

@@ -9,9 +9,11 @@ context, minus their baseline at this place, and what tells whether that baselin
 - ``trust`` falls from 1 at ``same_scatter`` to 0 at ``other_scatter``: at a kiosk the head says nothing.
 - ``near`` falls from 1 to 0 where an utterance is from ``far_voice`` to twice that away: a passenger's voice is not
   measured by the driver's.
-- ``known = settled * trust * near``, and the logits are ``network * (1 - known * (1 - network_share)) + known * head``.
+- ``known = settled * trust * near``, and the logits are
+  ``network * (1 - known * (1 - network_share)) + known * head + (1 - known) * stranger``.
 
-So a device that knows nothing answers as the network alone does, to the last bit.
+The last is what a `Stranger` says of the functionals as they are, where the file has one: of a device that knows
+nothing it is the one thing that is added to the network.
 
 Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
 """
@@ -23,13 +25,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affectd.arrays import Array, Float32
+from affectd.arrays import Array, Float32, Float64
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.checks import MOST, Checks, describe, is_array, require, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
 from affectd.recognition.model_checks import VOICE_KEYS
+from affectd.recognition.stranger import Stranger, take_stranger
 
 if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
@@ -83,11 +86,14 @@ class Voice:
         Those in which voices differ; times them, the utterances of one voice have a variance of 1.
     spec : VoiceSpec
         How far the head is believed.
+    stranger : Stranger, optional
+        What is said of a voice that is not known.
     """
 
     head: Head
     directions: Float32
     spec: VoiceSpec
+    stranger: Stranger | None = None
 
     def distance(self, functionals: Array, mean: Array) -> float:
         """Return how far an utterance is from the mean of a place, as ``scatter`` counts; both ``(N_FUNCTIONALS,)``."""
@@ -103,12 +109,35 @@ class Voice:
         """Return how far an utterance at this `distance` is of the voice of the place, 0 to 1."""
         return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
 
-    def mixed(self, network: Float32, head: Float32, known: float) -> Float32:
-        """Return the logits ``(n_labels,)`` of those of the network and of the head, as far as the voice is known."""
-        if not known:
-            return network
+    def said(self, functionals: Float32, baseline: Float32, known: float) -> Float64:
+        """Return what is added to the network's logits ``(n_labels,)``, as far as the voice is `known`, 0 to 1.
+
+        Functionals and baseline are ``(N_FUNCTIONALS,)``; those of no sound, NaN, say nothing.
+        """
+        if not np.isfinite(functionals).all():
+            return np.zeros(len(self.head.bias))
+        head = known * self.head.logits(functionals, baseline).astype(np.float64) if known else 0.0
+        return head + (1.0 - known) * self._of_stranger(functionals)
+
+    def _of_stranger(self, functionals: Float32) -> Float64:
+        if self.stranger is None:
+            return np.zeros(len(self.head.bias))
+        away = (functionals.astype(np.float64) - self.head.baseline) / self.head.spread
+        return self.stranger.logits(away).astype(np.float64)
+
+    def mixed(self, network: Float32, said: Float64, known: float) -> Float32:
+        """Return the logits ``(n_labels,)`` of those of the network and of what is `said`, each of that shape."""
         share = 1.0 - known * (1.0 - self.spec.network_share)
-        return np.asarray(network.astype(np.float64) * share + known * head.astype(np.float64), np.float32)
+        return np.asarray(network.astype(np.float64) * share + said, np.float32)
+
+    def cold(self, network: Float32, functionals: Float32) -> Float32:
+        """Return the logits ``(n_labels,)`` of a device that knows nothing, of those of the network."""
+        return self.mixed(network, self.said(functionals, self.head.baseline, 0.0), 0.0)
+
+    def golden(self, functionals: Float32) -> Float32:
+        """Return the golden vector ``logits``: what head and stranger say of functionals, both in full."""
+        head = self.head.logits(functionals, self.head.baseline)
+        return np.asarray(head + self._of_stranger(functionals), np.float32)
 
     def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""
@@ -122,12 +151,15 @@ class Voice:
         yield "golden.directions", is_valid, expected, self.directions
         is_bounded = bool((np.abs(self.directions) <= MOST).all())
         yield "golden.directions", is_bounded, f"finite numbers up to {MOST:g}", self.directions.tolist()
+        if self.stranger is not None:
+            yield from self.stranger.checks(n_labels)
         yield from self.spec.checks()
         yield from front_end_checks(spec)
 
     def arrays(self) -> dict[str, Array]:
         """Return what lies in ``golden.npz``."""
-        return {**self.head.arrays(), "directions": self.directions}
+        of_stranger = {} if self.stranger is None else self.stranger.arrays()
+        return {**self.head.arrays(), "directions": self.directions, **of_stranger}
 
 
 def front_end_checks(spec: FeatureSpec) -> Checks:
@@ -171,4 +203,5 @@ def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) 
     if "directions" not in arrays:
         raise ModelFileError("golden: expected the array directions of the voice; it is missing")
     directions = arrays.pop("directions")
-    return Voice(head=take_head(arrays, baseline), directions=directions, spec=spec)
+    stranger = take_stranger(arrays)
+    return Voice(head=take_head(arrays, baseline), directions=directions, spec=spec, stranger=stranger)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 from tqdm import tqdm
 
 from affectd.arrays import Float32
+from affectd.features.functionals import Functionals
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
@@ -46,11 +47,14 @@ class FloatNetwork:
 
     def __init__(self, model: ModelFile, network: keras.Model) -> None:
         self.model, self._network = model, network
+        self._functionals = None if model.voice is None else Functionals(model.spec)
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
         context = (cepstra - self.model.mean) / self.model.std
         logits = self._network.predict_on_batch(context[None])[0]  # compiled: many times as fast as a call
+        if self.model.voice is not None and self._functionals is not None:
+            logits = self.model.voice.cold(logits, self._functionals(cepstra))
         return softmax(logits, self.model.temperature)
 
 

@@ -20,6 +20,7 @@ from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
 from affectd_train.protocols.ahead import ahead
+from affectd_train.protocols.voices import give_voice, is_voice_as_now
 from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
@@ -54,7 +55,7 @@ class Summary(Restricted):
 def run_split(
     split: Split, recipe: Recipe, data: Path, run: Path, cache: Path, besides: Sequence[Clip] = ()
 ) -> list[Prediction]:
-    """Fit, quantize and pack on one side of a split; predict the other side.
+    """Fit, quantize and pack on one side of a split; predict the other side, with a voice where there can be one.
 
     Clips that are there ``besides`` are on neither side: strangers of them only share the bands.
     """
@@ -74,10 +75,12 @@ def run_split(
         float_path = fit(clips, recipe, data, run, cache, held_out)
         quantize(run)
         pack(run, run / "affectd.tflite", {"protocol": split.name})
+        give_voice(run / "affectd.tflite", split, cache)
         write_predictions(file, predict(run / "affectd.tflite", float_path, split.test, split.name))
 
     def read(file: Path) -> list[Prediction]:
         predictions = read_predictions(file)
+        check(is_voice_as_now(run / "affectd.tflite", split), "of another voice")
         asked = [(prediction["path"], prediction["truth"]) for prediction in map(about, split.test)]
         check([(p["path"], p["truth"]) for p in predictions] == asked, "of other recordings")
         return predictions

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from affectd.recognition.model_file import ModelFile, read_model, write_model
+from affectd.recognition.voice import without_voice
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import OfCorpus, settled_at
-from affectd_train.files import say
-from affectd_train.stored import cached, check
+from affectd_train.files import needed, say
 from affectd_train.training.voice import CORPORA, are_enough, is_as_now, why_not, with_voice
 
 
@@ -23,9 +23,9 @@ def add_settled(
     clips: Sequence[Clip],
     out: Path,
 ) -> None:
-    """Add ``settled`` to the figures of corpora, each by a voice that was fitted on what its network was trained on.
+    """Add ``settled`` to the figures of corpora, each by the voice that was fitted on what its network was trained on.
 
-    Without enough speakers to train on, it is left out, which is said.
+    Where a network has none, it is left out, which is said.
 
     Parameters
     ----------
@@ -36,42 +36,44 @@ def add_settled(
     clips
         All there are.
     out
-        The folder of the folds. A file with a voice is left in each.
+        The folder of the folds.
     """
-    files = {name: voice_of(out / f"fold-{name}", split, out / "cache") for name, split in splits.items()}
-    for name, file in files.items():
-        if file is not None:
-            corpora[name]["settled"] = settled_at(settled(file, splits[name].test, file.parent), corpora[name])
-    if len(made := [file for file in files.values() if file is not None]) < len(files):
+    files = {name: out / f"fold-{name}" / "affectd.tflite" for name in splits}
+    for name, file in list(files.items()):
+        model = read_model(file)
+        if model.voice is None:
+            say(f"{splits[name].name}: without a voice: {_why_none(model, _telling(splits[name]))}")
+            del files[name]
+            continue
+        corpora[name]["settled"] = settled_at(settled(file, splits[name].test, file.parent), corpora[name])
+    if len(files) < len(splits):
         return
     for name, figures in development.items():
         mine = [clip for clip in clips if clip.corpus == name]
         answers: dict[str, list[Prediction]] = {kind: [] for kind in KINDS}
-        for file in made:
+        for file in files.values():
             for kind, predictions in settled(file, mine, file.parent).items():
                 answers[kind] += predictions
         figures["settled"] = settled_at(answers, figures)
 
 
-def voice_of(run: Path, split: Split, cache: Path) -> Path | None:
-    """Return the network of a run with a voice that is fitted on the same corpora, made now if it is not there.
+def give_voice(path: Path, split: Split, cache: Path) -> None:
+    """Give the model file of a fold a voice that is fitted on the same corpora as its network, if it can have one."""
+    model, mine = read_model(path), _telling(split)
+    if not _why_none(model, mine):
+        write_model(path, with_voice(model, mine, cache))
 
-    None if they have too few speakers, or the network is of a kind that can have none.
-    """
-    mine = [clip for clip in split.train if clip.corpus in CORPORA]
-    if not are_enough(mine):
-        say(f"{split.name}: without a voice, for which there are too few speakers")
-        return None
-    model = read_model(run / "affectd.tflite")
-    if reason := why_not(model):
-        say(f"{split.name}: without a voice: {reason}")
-        return None
-    path = run / "voice.tflite"
 
-    def read(file: Path) -> ModelFile:
-        made = read_model(file)
-        check(made.tflite == model.tflite and is_as_now(made), "of another network, or with other settings")
-        return made
+def is_voice_as_now(path: Path, split: Split) -> bool:
+    """Tell whether the model file of a fold has the voice that `give_voice` would give it."""
+    model = read_model(needed(path, "evaluate"))
+    return is_as_now(model) or bool(_why_none(without_voice(model), _telling(split)))
 
-    cached(path, read, lambda file: write_model(file, with_voice(model, mine, cache)))
-    return path
+
+def _telling(split: Split) -> list[Clip]:
+    return [clip for clip in split.train if clip.corpus in CORPORA]
+
+
+def _why_none(model: ModelFile, clips: Sequence[Clip]) -> str:
+    """Say why the network has no voice; "" if it can have one."""
+    return why_not(model) or ("" if are_enough(clips) else "there are too few speakers")

@@ -32,6 +32,8 @@ from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
 from affectd_train.training.spoken import Spoken, heard_settings, load_spoken
+from affectd_train.training.stranger import POWER, fit_stranger
+from affectd_train.training.stranger import settings as stranger_settings
 
 CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
 """Those whose labels tell how the same voice sounds with each: `emospeech` has weak ones, and none that is plain."""
@@ -112,8 +114,9 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
 
 def settings(model: ModelFile) -> dict[str, Any]:
     """Return what a voice is fitted with, for the card; of what is heard of clips a digest."""
-    numbers = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
-    return numbers | {"plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES, "heard": heard_settings(model)}
+    numbers: dict[str, Any] = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
+    numbers |= {"plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES, "heard": heard_settings(model)}
+    return numbers | {"stranger": stranger_settings()}
 
 
 def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
@@ -138,7 +141,8 @@ def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
     columns = [labels.index(label) for label in fitted.classes_]
     blank.weights[:, columns] = coefficients.T / spread[:, None]
     blank.bias[columns] = bias
-    return Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC)
+    stranger = fit_stranger(spoken, weights_of(spoken.clips, POWER), blank, labels)
+    return Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC, stranger=stranger)
 
 
 def _relative(spoken: Spoken, means: Float64, head: Head) -> list[Float64]:
@@ -157,13 +161,13 @@ def _relative(spoken: Spoken, means: Float64, head: Head) -> list[Float64]:
     return found
 
 
-def weights_of(clips: Sequence[Clip]) -> Float64:
-    """Weigh clips ``(n,)``, 1 on the average: corpora by the root of their speakers, the labels of each the same."""
+def weights_of(clips: Sequence[Clip], power: float = 0.5) -> Float64:
+    """Weigh clips ``(n,)``, 1 on the average: corpora by a power of their speakers, the labels of each the same."""
     weights = np.zeros(len(clips))
     corpora, labels = np.array([clip.corpus for clip in clips]), np.array([clip.emotion for clip in clips])
     for corpus in np.unique(corpora):
         mine = corpora == corpus
-        share = np.sqrt(len({clip.speaker for clip in clips if clip.corpus == corpus})) * _SHARES.get(corpus, 1.0)
+        share = len({clip.speaker for clip in clips if clip.corpus == corpus}) ** power * _SHARES.get(corpus, 1.0)
         names = np.unique(labels[mine])
         for label in names:
             these = mine & (labels == label)
