@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from affectd.bench.board import board
-from affectd.bench.stages import NullSink, pieces
+from affectd.bench.stages import NullSink, as_in_service, pieces
 from affectd.config.sections import Config
 from affectd.features.context import CepstralContext
 from affectd.features.framing import Framer
@@ -216,7 +216,8 @@ def one_second() -> Times:
     n_seconds = 10
     pcm = np.resize(model.golden["samples"], n_seconds * RATE)
     blocks = list(pieces(pcm, RATE))
-    calls: Calls = {"affectd, everything": lambda: run(blocks, classifier, NullSink(), Config())}
+    network, ended = as_in_service(classifier)
+    calls: Calls = {"affectd, everything": lambda: run(blocks, network, NullSink(), Config(), ended=ended)}
     try:
         calls["openWakeWord, features"] = open_wake_word(pcm)
     except ImportError as error:

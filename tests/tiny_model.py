@@ -20,6 +20,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.head import BaselineSpec, Head
 from affectd.recognition.model_file import ModelFile, read_model
+from affectd.recognition.stranger import Stranger
 from affectd.recognition.voice import Voice, VoiceSpec
 
 DATA = Path(__file__).parent / "data"
@@ -126,6 +127,25 @@ def voice_model(
     """As `draft_voice_model`, with the golden vectors that the interpreter at hand gives."""
     draft = draft_voice_model(spec, baseline, **changes)
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
+
+
+def stranger() -> Stranger:
+    """Layers that say enough to change an answer."""
+    random = np.random.default_rng(13)
+    return Stranger(
+        hidden=random.normal(0, 0.3, (N_FUNCTIONALS, 5)).astype(np.float16),
+        hidden_bias=random.normal(0, 0.3, 5).astype(np.float16),
+        outer=random.normal(0, 0.3, (5, len(LABELS))).astype(np.float16),
+        outer_bias=random.normal(0, 0.3, len(LABELS)).astype(np.float16),
+    )
+
+
+def stranger_model() -> ModelFile:
+    """As `voice_model`, with something to say of strangers, too."""
+    draft = draft_voice_model()
+    assert draft.voice is not None
+    draft = dataclasses.replace(draft, voice=dataclasses.replace(draft.voice, stranger=stranger()))
+    return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
 
 
 def resealed(source: Path, changes: dict[str, bytes | None], method: int = zipfile.ZIP_STORED) -> bytes:

@@ -14,7 +14,7 @@ _STAGES = {
     "context": "cepstra of one stride",
     "quantize": "cepstra to int8",
     "inference": "the network alone",
-    "classify": "quantize, network, softmax",
+    "classify": "one stride, in one of four the voice",
     "smoothing": "one classification",
     "emit": "one event",
 }

@@ -79,6 +79,7 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
     frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
     bands, cepstra = mfcc.bands(frames), context.view().copy()
     quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
+    network, _ = as_in_service(classifier)
     smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / spec.frame_rate, 0.0)
     events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
     utterance.push(frames, np.ones(len(frames), np.bool_))
@@ -101,7 +102,7 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
         "context": into_context,
         "quantize": lambda: classifier.quantize(cepstra),
         "inference": lambda: classifier.invoke(quantized),
-        "classify": lambda: classifier(cepstra),
+        "classify": lambda: network(cepstra),
         "smoothing": lambda: smoother.push(probabilities),
         "emit": lambda: out.write(events.emotion("change", answer, utterance)),
     }

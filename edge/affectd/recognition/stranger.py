@@ -68,7 +68,7 @@ class Stranger:
 
 def bounded(away: Array) -> Float64:
     """Return what a `Stranger` is given ``(..., N_FUNCTIONALS)``, without what is farther than it was trained on."""
-    return np.clip(away, -_FARTHEST, _FARTHEST, dtype=np.float64)
+    return np.asarray(np.clip(away, -_FARTHEST, _FARTHEST), np.float64)
 
 
 def take_stranger(arrays: dict[str, Array]) -> Stranger | None:

@@ -18,7 +18,7 @@ from affectd_train.data.labels import in_order
 from affectd_train.data.own import read_own_clips
 from affectd_train.data.splits import EMOBOX_RAVDESS
 from affectd_train.evaluation.predictions import about
-from affectd_train.protocols import random_splits, runs, speaker_independent, voices
+from affectd_train.protocols import random_splits, runs, speaker_independent
 from affectd_train.protocols.ahead import Job, running
 from affectd_train.training.recipe import Recipe, with_own
 from tiny_corpora import cremad, emodb, nemo, own, ravdess, tess
@@ -60,7 +60,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     for module in (runs, speaker_independent, random_splits):
         monkeypatch.setattr(module, "run_split", run_split)
     monkeypatch.setattr(random_splits, "run_seed_system", run_seed_system)
-    monkeypatch.setattr(voices, "voice_of", lambda run, split, cache: None)  # no network is there to have one
+    monkeypatch.setattr(speaker_independent, "add_settled", lambda *told: None)  # no network is there to have a voice
     return ran
 
 

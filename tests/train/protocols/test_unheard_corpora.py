@@ -22,7 +22,7 @@ from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.calibration import named_at
 from affectd_train.evaluation.predictions import about, read_predictions
 from affectd_train.evaluation.settled import KINDS
-from affectd_train.protocols import runs, voices
+from affectd_train.protocols import runs, speaker_independent, voices
 from affectd_train.protocols.speaker_independent import UNHEARD
 from affectd_train.reports.card_sections import rounded
 from affectd_train.reports.model_card import markdown
@@ -65,7 +65,7 @@ def test_a_corpus_is_tested_by_a_network_that_heard_nothing_of_it(
         return [about(clip) | {"int8": p, "float": p} for clip, p in zip(split.test, answers, strict=True)]
 
     monkeypatch.setattr(runs, "run_split", guess)
-    monkeypatch.setattr(voices, "voice_of", lambda run, split, cache: None)  # no network is there
+    monkeypatch.setattr(speaker_independent, "add_settled", lambda *told: None)  # no network is there
     clips = [clip for clip in read_clips(data, Recipe().corpora) if clip.corpus not in DEVELOPMENT]
     found = protocol("leave-one-corpus-out")(clips, Recipe(), data, tmp_path)
     assert list(seen) == ["fold-emodb", "fold-nemo", "fold-ased"]
@@ -94,19 +94,26 @@ def test_a_fold_of_few_voices_or_of_another_kind_goes_without_one(
     clips = read_clips(data, ["emodb", "nemo"])
     clips = [replace(clip, emotion=("angry", "happy")[i % 2]) for i, clip in enumerate(clips)]  # as the tiny model has
     few = Split("of two speakers", [clip for clip in clips if clip.corpus == "emodb"], [])
-    assert voices.voice_of(tmp_path, few, tmp_path) is None
-    assert "of two speakers: without a voice, for which there are too few speakers" in capfd.readouterr().err
-    write_model(tmp_path / "affectd.tflite", place_model())
-    assert voices.voice_of(tmp_path, Split("with a head", clips, []), tmp_path) is None
-    assert "with a head: without a voice: a voice goes with a network of format 1" in capfd.readouterr().err
-    write_model(tmp_path / "affectd.tflite", tiny_model())
-    made = voices.voice_of(tmp_path, Split("plain", clips, []), tmp_path / "cache")
-    assert made == tmp_path / "voice.tflite"
-    # With a voice of other settings, or beside another network, it is made again.
-    first = made.read_bytes()
-    write_model(made, voice_model())
-    assert voices.voice_of(tmp_path, Split("plain", clips, []), tmp_path / "cache") == made
-    assert made.read_bytes() == first
+    enough, file = Split("plain", clips, []), tmp_path / "fold-a" / "affectd.tflite"
+    file.parent.mkdir()
+    reasons = {
+        "there are too few speakers": (few, tiny_model()),
+        "a voice goes with a network of format 1": (enough, place_model()),
+    }
+    for reason, (split, model) in reasons.items():
+        write_model(file, model)
+        before = file.read_bytes()
+        voices.give_voice(file, split, tmp_path / "cache")
+        assert file.read_bytes() == before
+        assert voices.is_voice_as_now(file, split)  # none is all it can have
+        voices.add_settled({}, {}, {"a": split}, clips, tmp_path)
+        assert f"{split.name}: without a voice: {reason}" in capfd.readouterr().err
+    write_model(file, tiny_model())
+    assert not voices.is_voice_as_now(file, enough)
+    voices.give_voice(file, enough, tmp_path / "cache")
+    assert voices.is_voice_as_now(file, enough)
+    write_model(file, voice_model())  # with other settings
+    assert not voices.is_voice_as_now(file, enough)
 
 
 def test_from_corpora_to_a_file_with_its_card(
@@ -130,8 +137,7 @@ def test_from_corpora_to_a_file_with_its_card(
     # The voice of a fold heard what its network was trained on.
     n_clips = {"emodb": 12, "nemo": 36, "ased": 30}
     for corpus in n_clips:
-        file = read_model(out / f"fold-{corpus}/voice.tflite")
-        assert file.tflite == read_model(out / f"fold-{corpus}/affectd.tflite").tflite
+        file = read_model(out / f"fold-{corpus}/affectd.tflite")
         assert file.card["training"]["voice"]["clips"] == {name: n for name, n in n_clips.items() if name != corpus}
         settled = found["corpora"][corpus]["settled"]
         assert tuple(settled) == KINDS
@@ -141,7 +147,7 @@ def test_from_corpora_to_a_file_with_its_card(
     assert tuple(found["mean_settled"]) == tuple(found["development"]["kor_emotiontts"]["settled"]) == KINDS
 
     # Once more: nothing is trained or heard again.
-    kinds = ("float.keras", "*.jsonl", "voice.tflite", "*-heard.npz")
+    kinds = ("float.keras", "*.jsonl", "affectd.tflite", "*-heard.npz")
     made = {path: path.stat().st_mtime_ns for kind in kinds for path in out.glob(f"fold-*/{kind}")}
     assert len(made) == 3 * 3 + 3 + 3 * 2
     assert main(evaluated) == 0

@@ -216,7 +216,7 @@ def _of_voice(training: Training) -> str:
     return (
         f"Of these corpora the network heard {heard}. The voice beside it, a linear layer on 62 numbers relative to how the voice of the place usually sounds, "
         f"was fitted on {', '.join(terms_of(corpus)[0] for corpus in sorted(voice['clips']))} ({voice['speakers']} speakers). "
-        "All figures below but those of a voice that is known are of the network without it, as a device answers that knows nothing yet."
+        "All figures below but those of a voice that is known are those of a device that knows nothing yet."
     )
 
 

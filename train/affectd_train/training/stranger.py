@@ -6,6 +6,7 @@ every time: moved part of the way from how its speaker usually sounds to how ano
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ _N_NETS, _N_UNITS = 2, 12
 _SHARE = 0.25  # of the logits that fit: the network knows most of what they say
 _PRIOR = 0.5  # how much of what labels owe to being frequent is taken from them
 _STRENGTH = 1.0  # what scikit-learn calls alpha
-_EPOCHS = 12
+_EPOCHS = 12  # or more, where clips are few
+_FEWEST_STEPS = 300
 _BATCH = 256
 _RATE = 2e-3
 _FEWEST_CLIPS = 8  # of a speaker whose usual voice can be told
@@ -73,7 +75,7 @@ def _fitted(spoken: Spoken, emotions: Array, weights: Float64, head: Head, seed:
     net = MLPClassifier(
         (_N_UNITS,), alpha=_STRENGTH, batch_size=min(_BATCH, len(last)), learning_rate_init=_RATE, random_state=seed
     )
-    for _ in range(_EPOCHS):
+    for _ in range(max(_EPOCHS, math.ceil(_FEWEST_STEPS / math.ceil(len(last) / _BATCH)))):
         rows = last.copy()
         if len(usual):
             other = generator.choice(len(usual), len(last), p=chances)
@@ -96,7 +98,9 @@ def _usual(clips: Sequence[Clip], last: Float64) -> tuple[Array, Float64, Float6
     voices = np.array([f"{clip.corpus} {clip.speaker}" for clip in clips])
     emotions = np.array([clip.emotion for clip in clips])
     names, counts = np.unique(voices, return_counts=True)
-    own, means, corpora = np.full(len(clips), -1), [], []
+    own = np.full(len(clips), -1)
+    means: list[Float64] = []
+    corpora: list[str] = []
     for name in names[counts >= _FEWEST_CLIPS]:
         mine = voices == name
         own[mine] = len(means)

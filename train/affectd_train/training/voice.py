@@ -114,9 +114,14 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
 
 def settings(model: ModelFile) -> dict[str, Any]:
     """Return what a voice is fitted with, for the card; of what is heard of clips a digest."""
-    numbers: dict[str, Any] = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
-    numbers |= {"plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES, "heard": heard_settings(model)}
-    return numbers | {"stranger": stranger_settings()}
+    numbers = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
+    return numbers | {
+        "stranger": stranger_settings(),
+        "plain_share": _PLAIN_SHARE,
+        "ridge": _RIDGE,
+        "shares": _SHARES,
+        "heard": heard_settings(model),
+    }
 
 
 def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
