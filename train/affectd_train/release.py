@@ -144,6 +144,24 @@ def check_ours(out: Path, is_ours: Callable[[], bool], what: str) -> None:
         raise UsageError(f"{out} is there and does not hold {what}: name another file or say --replace")
 
 
+def write_curves(run: Path, out: Path | None) -> Path:
+    """Draw how a run learned, into ``learning.png`` in its folder or another file; only a picture is replaced.
+
+    Raises
+    ------
+    NoInputError
+        If the run has no log.
+    UsageError
+        If a file is there that is no PNG.
+    """
+    from affectd_train.reports.plots import draw_learning  # late: matplotlib takes a while to start
+
+    picture = out or run / "learning.png"
+    if picture.exists() and not (picture.is_file() and picture.read_bytes().startswith(b"\x89PNG")):
+        raise UsageError(f"{picture} is there and is no picture: name another file with --out")
+    return draw_learning(run, picture)
+
+
 def _is_card(path: Path, model: ModelFile) -> bool:
     return is_card_of(path.read_text("utf-8"), model)
 
