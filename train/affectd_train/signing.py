@@ -119,4 +119,6 @@ def _need_cryptography() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError as error:
-        raise UnavailableError("signing needs the package cryptography: pip install 'affectd[sign]'") from error
+        raise UnavailableError(
+            'signing needs the package cryptography: pip install ".[sign]" in the checkout'
+        ) from error

@@ -259,7 +259,7 @@ def test_without_ray_a_sentence_says_how_to_get_it(tmp_path: Path) -> None:
     done = run(tmp_path, "sweep", "space.toml", "--out", "out", path=tmp_path / "modules")
     assert (done.returncode, done.stdout) == (69, "")
     last = done.stderr.splitlines()[-1]
-    assert last == "affectd-train: affectd-train sweep needs Ray (no ray here): pip install 'affectd[ray]'"
+    assert last == 'affectd-train: affectd-train sweep needs Ray (no ray here): pip install ".[ray]" in the checkout'
     assert not (tmp_path / "out").exists()
 
 
