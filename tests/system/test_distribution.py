@@ -139,7 +139,7 @@ def test_what_needs_an_extra_says_which(programs: Path, tmp_path: Path, words: l
     command = [programs / "affectd-train", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 69
-    assert f"pip install 'affectd[{extra}]'" in done.stderr
+    assert f'pip install ".[{extra}]" in the checkout' in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 

@@ -9,13 +9,13 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tiny_corpora
 from affectd_train.cli import main
-from affectd_train.evaluation.predictions import write_predictions
 from affectd_train.training.network import build_network
 
 NUMBERS = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=0")  # nothing is trained
@@ -169,9 +169,7 @@ def test_a_damaged_evaluation_is_named_and_made_again(
     path = damage_one(copy, f"evaluation/{name}", damage)
     behavior = ["behavior", "--data", str(copy / "data"), "--model", str(copy / "evaluation/fold-08/affectd.tflite")]
     step = behavior if "fold" in name else ["pack", str(copy / "run"), "--out", str(copy / "a.tflite")]
-    code = main([*step, "--evaluation", str(copy / "evaluation")])
-    if not (name == "metrics.json" and damage == "other"):  # an object without figures is a card without them
-        check_refused(code, path, capfd)
+    check_refused(main([*step, "--evaluation", str(copy / "evaluation")]), path, capfd)
     if damage in ("folder", "pipe"):
         return
     evaluation = ["--out", str(copy / "evaluation"), "--data", str(copy / "data"), *TRAINING]
@@ -182,7 +180,7 @@ def test_a_damaged_evaluation_is_named_and_made_again(
 @damaged
 @pytest.mark.parametrize("name", ["metrics.json", "robustness.json", "cache/x-loss.jsonl"])
 def test_pictures_and_cards_name_the_damaged_file(
-    name: str, damage: str, copy: Path, capfd: pytest.CaptureFixture[str]
+    name: str, damage: str, copy: Path, done: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = copy / "evaluation" / name
     if not path.exists():
@@ -199,21 +197,76 @@ def test_pictures_and_cards_name_the_damaged_file(
         check_refused(main(["pack", str(copy / "run"), "--evaluation", str(path.parent)]), path, capfd)
     if name == "metrics.json":
         check_refused(
-            main(["pack", str(copy / "run"), "--evaluation", str(done_evaluation(copy)), "--also", str(path.parent)]),
+            main(["pack", str(copy / "run"), "--evaluation", str(done / "evaluation"), "--also", str(path.parent)]),
             path,
             capfd,
         )
 
 
-def done_evaluation(copy: Path) -> Path:
-    """An evaluation that is sound as far as it has figures at all."""
-    folder = copy / "sound"
-    folder.mkdir()
-    answers = {"sad": 0.6, "happy": 0.4}
-    about = {"path": "a", "corpus": "emodb", "speaker": "emodb-03", "gender": "male"}
-    write_predictions(folder / "predictions.jsonl", [about | {"truth": t, "int8": answers} for t in answers])
-    (folder / "metrics.json").write_text("{}")
-    return folder
+def changed(file: Path, change: Callable[[Any], object]) -> None:
+    """Change what the first line of a file of JSON holds, or all of it."""
+    first, *others = [file.read_text()] if file.suffix == ".json" else file.read_text().splitlines()
+    content = json.loads(first)
+    change(content)
+    file.write_text("\n".join([json.dumps(content), *others]))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("metrics.json", dict.clear),
+        ("metrics.json", lambda found: found["int8"].update(unweighted="much")),
+        ("metrics.json", lambda found: found["float"].pop("by_gender")),
+        ("metrics.json", lambda found: found["int8"]["confusion"].pop()),
+        ("metrics.json", lambda found: found["folds"].update(a={"int8": 0.5})),
+        ("metrics.json", lambda found: found.update(labels=[])),
+        ("metrics.json", lambda found: found["calibration"].update(ece=[])),
+        ("predictions.jsonl", lambda found: found.pop("corpus")),
+        ("predictions.jsonl", lambda found: found["int8"].popitem()),
+        ("predictions.jsonl", lambda found: found["int8"].update(angry=float("nan"))),
+        ("predictions.jsonl", lambda found: found["int8"].update(angry=17)),
+        ("predictions.jsonl", lambda found: found.update(truth="calm")),
+    ],
+)
+def test_an_evaluation_that_is_none_is_not_packed(
+    name: str, change: Callable[[Any], object], copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = copy / "evaluation" / name
+    changed(file, change)
+    assert main(["pack", str(copy / "run"), "--evaluation", str(file.parent), "--out", "a.tflite"]) == 65
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"affectd-train: {file}: damaged (")
+    assert last.endswith("; remove it, and affectd-train evaluate writes it again")
+    assert not Path("a.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("run", "command", "change"),
+    [
+        ("run", "fit", lambda found: found.update(labels=[])),
+        ("run", "fit", lambda found: found["mean"].__setitem__(0, "loud")),
+        ("run", "fit", lambda found: found["std"].__setitem__(0, float("nan"))),
+        ("evaluation/fold-03", "evaluate", lambda found: found.update(labels=[])),
+    ],
+)
+def test_a_note_of_training_that_is_none_is_not_packed(
+    run: str, command: str, change: Callable[[Any], object], copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = copy / run / "fit.json"
+    changed(file, change)
+    words = ["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", "a.tflite"]
+    assert main(words) == 65
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"affectd-train: {file}: damaged (")
+    assert last.endswith(f"; remove it, and affectd-train {command} writes it again")
+
+
+def test_a_place_that_cannot_be_written_is_not_taken_for_a_model_that_is_wrong(
+    copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = Path("/proc/affectd.tflite")  # where root cannot write either
+    assert main(["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", str(out)]) == 74
+    assert capfd.readouterr().err.splitlines()[-1].startswith(f"affectd-train: {out}: cannot be written (")
 
 
 @damaged

@@ -173,4 +173,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, capfd
     code, line = refused(tmp_path, capfd)
     assert code == 65, line
     assert "all clips are happy" in line
-    assert not (tmp_path / "out/mine.work/evaluation").exists()
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "out").rmdir()
+    code, line = refused(tmp_path, capfd, "--work", str(tmp_path / "deep/work"))
+    assert code == 65, line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "labels.txt"]

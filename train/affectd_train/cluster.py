@@ -32,7 +32,7 @@ _STORE_BYTES = 256 << 20
 
 def without_ray(command: str, error: ImportError) -> UnavailableError:
     """Say how to get Ray, or what comes with it, where a command needs it and it is not installed."""
-    return UnavailableError(f"affectd-train {command} needs Ray ({error}): pip install 'affectd[ray]'")
+    return UnavailableError(f'affectd-train {command} needs Ray ({error}): pip install ".[ray]" in the checkout')
 
 
 def work_in(folder: str) -> None:

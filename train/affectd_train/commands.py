@@ -238,9 +238,9 @@ def _pictures(options: argparse.Namespace) -> str:
 
 
 def _curves(options: argparse.Namespace) -> str:
-    from affectd_train.reports.plots import draw_learning
+    from affectd_train.release import write_curves
 
-    return _names(draw_learning(options.run, options.out))
+    return _names(write_curves(options.run, options.out))
 
 
 def _explore(options: argparse.Namespace) -> str:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -89,8 +90,7 @@ def make(order: Order) -> list[Path]:
     if _is_made(order, asked):
         say(f"{order.out} is made of these recordings already")
         return order.results
-    _check_places(order)
-    with locked(order.folder / "made.json"):
+    with _places(order), locked(order.folder / "made.json"):
         found = findings(corpus)
         for line in words(found, room(sys.stderr)):
             say(line)
@@ -170,8 +170,11 @@ def _is_made(order: Order, asked: str) -> bool:
         return False
 
 
-def _check_places(order: Order) -> None:
+@contextmanager
+def _places(order: Order) -> Iterator[None]:
     """Make the folders, and see that the results may and can be written: before an hour of training, not after it.
+
+    Those that nothing was written into are removed at the end.
 
     Raises
     ------
@@ -189,7 +192,15 @@ def _check_places(order: Order) -> None:
         check_ours(order.out, is_ours, f"the network of {order.folder}")
         for path in order.results[1:]:
             check_ours(path, order.out.exists, f"a card of {order.out}")
-    for folder in {order.out.parent, order.folder}:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+    folders = (order.out.parent, order.folder)
+    missing = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        yield
+    finally:
+        for path in sorted(missing, reverse=True):  # what lies in a folder before the folder
+            with suppress(OSError):
+                path.rmdir()

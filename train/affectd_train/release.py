@@ -10,9 +10,9 @@ from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.own import OWN
 from affectd_train.evaluation.calibration import SURE_ABROAD, calibrate, named_at, uncertain_threshold
-from affectd_train.evaluation.predictions import read_predictions
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
+from affectd_train.protocols.evaluated import check_figures, check_other_figures, read_answers
 from affectd_train.reports.card_sections import pictures_beside, rounded
 from affectd_train.reports.model_card import card, is_card_of, markdown
 from affectd_train.stored import CHOSEN, Fitted, read_fitted, read_json, reading
@@ -57,17 +57,20 @@ def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path,
         out.parent.mkdir(parents=True, exist_ok=True)
         return pack_seed(run, out)
     evaluation = evaluation or evaluation_of(run)
+    for one in also:
+        check_other_figures(one)
     if evaluation is None:
         n_labels = len(read_fitted(run)["labels"])
         temperature, uncertain = 1.0, round((1 + 1 / n_labels) / 2, 3)
         say(f"{run}: packed without an evaluation, so that neither temperature nor threshold is fitted")
     else:
+        check_figures(evaluation)
         abroad = next((one for one in (evaluation, *also) if _is_unheard(one)), None)
         temperature, uncertain = _calibrated(run, evaluation, abroad)
     content = card(evaluation, run, also)
     if evaluation and abroad:
         content["named"] = {
-            name: rounded(named_at(read_predictions(one / "predictions.jsonl"), temperature, uncertain))
+            name: rounded(named_at(read_answers(one), temperature, uncertain))
             for name, one in {"known": evaluation, "unheard": abroad}.items()
             if name == "unheard" or one != abroad
         }
@@ -85,7 +88,7 @@ def evaluation_of(run: Path) -> Path | None:
     if not (evaluation / "metrics.json").exists():
         return None
     if of_others := next(
-        (fold for fold in _folds(evaluation) if read_fitted(fold)["labels"] != fitted["labels"]), None
+        (fold for fold in _folds(evaluation) if read_fitted(fold, "evaluate")["labels"] != fitted["labels"]), None
     ):
         say(f"{of_others} has other labels than {run}: {evaluation} is not taken for its evaluation")
         return None
@@ -104,12 +107,12 @@ def _is_unheard(evaluation: Path) -> bool:
 
 def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float, float]:
     """Return temperature and threshold by an evaluation of networks like that of a run, or by one that went abroad."""
-    predictions = read_predictions((abroad or evaluation) / "predictions.jsonl")
+    predictions = read_answers(abroad or evaluation)
     if not any(prediction.get("int8") for prediction in predictions):
         raise DataError(f"{evaluation}: the int8 network heard speech in none of its recordings")
     fitted = read_fitted(run)
     for fold in _folds(evaluation):
-        other = read_fitted(fold)
+        other = read_fitted(fold, "evaluate")
         if unknown := sorted(set(other["labels"]) - set(fitted["labels"])):
             raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
         if not _alike(other, fitted):
@@ -139,6 +142,24 @@ def check_ours(out: Path, is_ours: Callable[[], bool], what: str) -> None:
         ours = False
     if not ours:
         raise UsageError(f"{out} is there and does not hold {what}: name another file or say --replace")
+
+
+def write_curves(run: Path, out: Path | None) -> Path:
+    """Draw how a run learned, into ``learning.png`` in its folder or another file; only a picture is replaced.
+
+    Raises
+    ------
+    NoInputError
+        If the run has no log.
+    UsageError
+        If a file is there that is no PNG.
+    """
+    from affectd_train.reports.plots import draw_learning  # late: matplotlib takes a while to start
+
+    picture = out or run / "learning.png"
+    if picture.exists() and not (picture.is_file() and picture.read_bytes().startswith(b"\x89PNG")):
+        raise UsageError(f"{picture} is there and is no picture: name another file with --out")
+    return draw_learning(run, picture)
 
 
 def _is_card(path: Path, model: ModelFile) -> bool:

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from affectd.delivery.message import Message, RefusedError, signed
 from affectd.errors import ConfigError, UnavailableError, UsageError
@@ -80,13 +81,21 @@ def sign(model: Path, key: Path, fleet: str, url: str, sequence: int | None = No
     content = read_file(model, _MOST_BYTES)
     number = int(time.time()) if sequence is None else sequence
     try:
+        _check_address(url)
         text = Message(fleet, number, len(content), sha256(content).hexdigest(), url).text()
-    except RefusedError:
+    except (RefusedError, ValueError):  # also for what is no text
         raise UsageError(
-            "--fleet takes at most 64 letters, digits, _ and -, --url an address of http or https without spaces,"
-            " --sequence a number from 1 on"
+            "--fleet takes at most 64 letters, digits, _ and -, --url an address of http or https without spaces, in"
+            " ASCII, --sequence a number from 1 on"
         ) from None
     return signed(text, _private_key(key).sign(text))
+
+
+def _check_address(url: str) -> None:
+    """Raise ValueError unless a device can take an address apart, beyond what `Message` checks."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:  # asked for its port, it raises for one that cannot be
+        raise ValueError(url)
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:
@@ -110,4 +119,6 @@ def _need_cryptography() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError as error:
-        raise UnavailableError("signing needs the package cryptography: pip install 'affectd[sign]'") from error
+        raise UnavailableError(
+            'signing needs the package cryptography: pip install ".[sign]" in the checkout'
+        ) from error

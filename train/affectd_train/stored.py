@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,8 +157,8 @@ class Fitted(TypedDict):
     choice: NotRequired[Choice]
 
 
-def read_fitted(run: Path) -> Fitted:
-    """Read what training noted about a finished run.
+def read_fitted(run: Path, command: str = "fit") -> Fitted:
+    """Read what training noted about a finished run; the command is the one that writes it again.
 
     Raises
     ------
@@ -166,11 +167,15 @@ def read_fitted(run: Path) -> Fitted:
     DataError
         If the note is damaged.
     """
-    fitted: Fitted = read_json(run / "fit.json", "fit")
-    with reading(run / "fit.json", again("fit")):
+    fitted: Fitted = read_json(run / "fit.json", command)
+    with reading(run / "fit.json", again(command)):
         n_columns = FeatureSpec.from_dict(fitted["recipe"]["spec"]).n_columns
         check(len(fitted["mean"]) == len(fitted["std"]) == n_columns, f"mean and std are not of {n_columns} columns")
-        check(all(isinstance(label, str) for label in fitted["labels"]), "labels are no names")
+        numbers = [*fitted["mean"], *fitted["std"]]
+        check(all(isinstance(n, int | float) and math.isfinite(n) for n in numbers), "mean or std holds no number")
+        labels = fitted["labels"]
+        is_list = isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels)
+        check(is_list, "labels are no names")
         check(all(isinstance(n, int) for n in fitted["clips"].values()), "clips are no numbers")
         check(isinstance(fitted["recipe"]["n_frames"], int), "n_frames is no number")
         check(isinstance(fitted["speakers"], list), "speakers are no list")

@@ -21,7 +21,7 @@ _MOST_MESSAGE = 200
 _SHORT_SECONDS = 0.01
 _RESERVE_BYTES = 8 << 20
 _OWN = ("affectd", "affectd_train", "runpy", "__main__")
-_INSTALL = {"affectd": "pip install affectd", "affectd-train": "pip install 'affectd[train]'"}
+_INSTALL = {"affectd": "pip install affectd", "affectd-train": 'pip install ".[train]" in the checkout'}
 
 
 def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:

@@ -91,8 +91,19 @@ def test_affectd_train_signs_what_openssl_accepts(tmp_path: Path, capfd: pytest.
     assert b"Successfully" in openssl("pkeyutl", "-verify", *key)
     assert openssl("dgst", "-sha256", model).decode().split()[-1] == message.sha256
     assert main(["keys", str(private), str(tmp_path / "b.pub")]) == 64, "a key is never replaced"
-    for wrong in (["--url", "ftp://host/m"], ["--fleet", "a b"], ["--sequence", "0"]):
-        assert main([*arguments, *wrong]) == 64
+    capfd.readouterr()
+    addresses = (
+        "ftp://host/m",
+        "http://hóst/m",
+        "http://host/\udcff",
+        "http://host:99999/m",
+        "http://[::1/m",
+        "http:///m",
+    )
+    for wrong in (*(["--url", url] for url in addresses), ["--fleet", "a b"], ["--sequence", "0"]):
+        assert main([*arguments, *wrong]) == 64, wrong
+        said = capfd.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)
     assert main([*arguments, "--key", str(public)]) == 78
 
 

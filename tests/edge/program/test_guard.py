@@ -229,7 +229,7 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "ravdess").mkdir()
     env = {"STATE_DIRECTORY": str(tmp_path)}
     said = sentence(run("-c", program, "explore", tmp_path / "ravdess", env=env), 69, "affectd-train")
-    assert "the Python package soundfile is not installed (pip install 'affectd[train]')" in said
+    assert 'the Python package soundfile is not installed (pip install ".[train]" in the checkout)' in said
 
 
 def test_a_usage_error_of_the_desktop_is_64_too() -> None:

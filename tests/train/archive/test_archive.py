@@ -131,7 +131,7 @@ def test_without_ray_a_sentence_says_what_to_install(archive: Path, tmp_path: Pa
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')")
     done = run(archive / "calls", "--out", tmp_path / "table", path=tmp_path)
     assert done.returncode == 69
-    assert "pip install 'affectd[ray]'" in done.stderr
+    assert 'pip install ".[ray]" in the checkout' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectd.errors import AffectdError, DataError
+from affectd_train.cli import main
 from affectd_train.data.inspection import inspect
 from affectd_train.data.labels import LABELS
 from affectd_train.data.own import is_own, read_own, read_own_clips
@@ -199,11 +201,51 @@ def test_a_wrong_table_is_one_sentence_with_its_line(tmp_path: Path, content: by
     assert what in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["[]", "{", '{"file": "a.wav"}', '{"file": "\\ud800", "emotion": "sad"}', "9" * 5000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "{",
+        '{"file": "a.wav"}',
+        '{"file": "\\ud800", "emotion": "sad"}',
+        '{"file": "a.wav", "emotion": "sad", "speaker": "\\ud800"}',
+        '{"file": "a.wav", "emotion": "other:\\ud800"}',
+        "9" * 5000,
+    ],
+)
 def test_a_wrong_object_is_one_sentence_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "labels.jsonl").write_text("\n" + line)
     with pytest.raises(DataError, match=r"labels\.jsonl, line 2: "):
         read_own(tmp_path)
+
+
+def test_a_speaker_who_is_no_text_ends_fit_with_the_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"file": str(sound(tmp_path / f"{n}.wav").name), "emotion": "happy" if n % 2 else "sad"} for n in range(12)
+    ]
+    text = "\n".join(json.dumps({**line, "speaker": f"{n % 3}\ud800"}) for n, line in enumerate(lines))
+    (tmp_path / "labels.jsonl").write_text(text)
+    assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 65
+    *_, last = capfd.readouterr().err.splitlines()
+    assert last == f"affectd-train: {tmp_path / 'labels.jsonl'}, line 1: speaker '0\\ud800' is no text"
+
+
+def test_a_file_of_labels_that_is_a_device_or_a_pipe_is_not_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for file in ("/dev/null", str(tmp_path / "pipe")):  # the device first: of a pipe without a writer there is no end
+        assert main(["inspect", str(tmp_path), "--labels", file]) == 65
+        said = capfd.readouterr().err
+        assert said == f"affectd-train: {file}: cannot be read (a pipe, socket or device, not a regular file)\n"
+
+
+def test_a_folder_that_is_not_there_is_said_to_personalize(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["personalize", "nowhere", "--out", "mine.tflite"]) == 66
+    assert capfd.readouterr().err == "affectd-train: nowhere: no such folder\n"
 
 
 def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_without_ray_a_sentence_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('no ray here')")
     tiny_corpora.emodb(tmp_path / "data")
     done = run(command(tmp_path, "out", "--address"), tmp_path)
-    words = "affectd-train evaluate --address needs Ray (no ray here): pip install 'affectd[ray]'"
+    words = 'affectd-train evaluate --address needs Ray (no ray here): pip install ".[ray]" in the checkout'
     assert (done.returncode, done.stdout, done.stderr) == (69, "", f"affectd-train: {words}\n")
     assert not (tmp_path / "out").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shlex
 import shutil
@@ -20,7 +21,9 @@ from PIL import Image
 
 import tiny_corpora
 from affectd_train.cli import main
-from affectd_train.protocols.sweep import COLUMNS
+from affectd_train.protocols.space import Space
+from affectd_train.protocols.sweep import COLUMNS, FINISHED, Sweep, Trial
+from affectd_train.training.recipe import Recipe
 from documents import REPOSITORY, blocks, commands
 from ray_nodes import nodes
 
@@ -176,6 +179,33 @@ def test_a_finished_trial_has_the_weights_of_fit_to_the_last_bit(swept: tuple[Pa
     assert weights(tmp_path / "fitted" / "float.keras") == weights(folder / "out" / "trial-001" / "float.keras")
 
 
+def test_a_trial_that_diverges_is_stopped_and_the_others_go_on(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = copy(swept[0], tmp_path)
+    space(folder, change=lambda text: text.replace("0.006, 0", "1e9, 0.006"))
+    done = run(folder, *LONGER)
+    assert done.returncode == 0, done.stderr
+    assert "trial 1: fine-tuning diverged at step " in done.stderr
+    diverged, good = rows(folder / "out")
+    assert (diverged["trial"], float(diverged["finetune_rate"]), diverged["state"]) == ("1", 1e9, "diverged")
+    assert (good["trial"], good["state"], good["steps"]) == ("2", "finished", "20")
+    assert "trial 2 is best" in done.stdout
+    assert run(folder, *LONGER).stdout == done.stdout  # nothing is trained again
+
+
+def test_a_trial_without_a_number_is_behind_all_others(tmp_path: Path) -> None:
+    space = Space(path=tmp_path / "space.toml", values={}, options={})
+
+    def trial(number: int, accuracy: float, loss: float | None) -> Trial:
+        steps = {20: {"accuracy": accuracy, "loss": loss, "seconds": 1.0}}
+        return Trial(number, (), Recipe(), tmp_path, steps, FINISHED)
+
+    trials = [trial(1, 0.9, math.nan), trial(2, 0.2, 3.0), trial(3, 0.2, 2.0), trial(4, 0.9, math.inf)]
+    for some in (trials, trials[::-1]):
+        best = Sweep(space, some, [], frozenset(), tmp_path).best
+        assert best is not None
+        assert best.number == 3
+
+
 def test_typed_again_it_prints_its_table_at_once(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder, said = swept
     (tmp_path / "ray.py").write_text("raise SystemExit('imported')")
@@ -229,7 +259,7 @@ def test_without_ray_a_sentence_says_how_to_get_it(tmp_path: Path) -> None:
     done = run(tmp_path, "sweep", "space.toml", "--out", "out", path=tmp_path / "modules")
     assert (done.returncode, done.stdout) == (69, "")
     last = done.stderr.splitlines()[-1]
-    assert last == "affectd-train: affectd-train sweep needs Ray (no ray here): pip install 'affectd[ray]'"
+    assert last == 'affectd-train: affectd-train sweep needs Ray (no ray here): pip install ".[ray]" in the checkout'
     assert not (tmp_path / "out").exists()
 
 

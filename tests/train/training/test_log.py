@@ -11,6 +11,7 @@ import pytest
 
 from affectd.features.spec import FeatureSpec
 from affectd_train.backend import keras
+from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.training import fit
 from affectd_train.training.bands import BandStore
@@ -165,6 +166,23 @@ def test_a_damaged_log_does_not_stop_a_training_that_goes_on(
     path.write_text(content)
     assert TrainingLog(path, 4, 2).rows == []
     assert f"{path}: damaged" in capfd.readouterr().err
+
+
+def test_curves_are_drawn_over_a_picture_and_over_no_other_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="no matplotlib")
+    log, asked = tmp_path / "whole-log.csv", tmp_path / "asked.json"
+    log.write_text(f"{','.join(COLUMNS)}\n200,2,1.5,0.4,1.6,0.3,0.01,9\n")
+    asked.write_text("{}")
+    before = log.read_text()
+    for file in (asked, log):
+        assert main(["curves", str(tmp_path), "--out", str(file)]) == 64
+        expected = f"affectd-train: {file} is there and is no picture: name another file with --out\n"
+        assert capfd.readouterr().err == expected
+    assert (log.read_text(), asked.read_text()) == (before, "{}")
+    for _ in range(2):
+        assert main(["curves", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 0
 
 
 def test_a_new_training_does_not_go_on_with_an_old_log(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def find_corpora(data_root: Path | str) -> dict[str, Path]:
     DataError
         If two folders claim to be the same corpus.
     """
-    found = find_folders(_existing_folder(data_root), CORPORA)
+    found = find_folders(existing_folder(data_root), CORPORA)
     return {name: found[name] for name in CORPORA if name in found}
 
 
@@ -58,7 +58,7 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: known are {', '.join(CORPORA)}")
-    folder = _existing_folder(root)
+    folder = existing_folder(root)
     clips, skipped = _read_names(name, folder) if name in LAYOUTS else read_table(name, folder)
     if not clips:
         layout = LAYOUTS[name][1] if name in LAYOUTS else f"{TABLE} with the columns {', '.join(NEEDED)}"
@@ -121,7 +121,8 @@ def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
     return clips
 
 
-def _existing_folder(path: Path | str) -> Path:
+def existing_folder(path: Path | str) -> Path:
+    """Return the path of a folder; raise NoInputError where there is none."""
     folder = Path(path)
     if not folder.is_dir():
         raise NoInputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")

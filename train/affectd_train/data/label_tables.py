@@ -112,16 +112,20 @@ def read_tables(
 def _path(name: str, folder: Path) -> Path:
     if not name:
         raise ValueError("no file")
-    try:
-        name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise ValueError(f"file {name!r} is no text") from None
-    if "\0" in name:
-        raise ValueError(f"file {name!r} is no text")
+    _check_text("file", name, "surrogateescape")  # names of files may be no text, but have bytes
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} leads out of the folder")
     return folder / inside
+
+
+def _check_text(column: str, value: str, errors: str = "strict") -> None:
+    try:
+        value.encode("utf-8", errors)  # JSON can hold halves of letters
+    except UnicodeEncodeError:
+        raise ValueError(f"{column} {value!r} is no text") from None
+    if "\0" in value:
+        raise ValueError(f"{column} {value!r} is no text")
 
 
 def _seconds(row: Row) -> tuple[float, float]:
@@ -156,6 +160,8 @@ def _add(span: Span, others: list[Span], name: str) -> None:
 def _clip(form: Form, path: Path, row: Row, span: Span) -> Clip | None:
     """Return the clip that a row describes, or None where its emotion is none of ours."""
     speaker, gender, emotion = row.get("speaker", ""), row.get("gender", ""), row["emotion"]
+    for column, value in (("speaker", speaker), ("emotion", emotion)):
+        _check_text(column, value)
     if not speaker and "speaker" in form.needed:
         raise ValueError("no speaker")
     if gender not in ("female", "male", ""):

@@ -20,7 +20,7 @@ from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, walk
 from affectd.personal.recordings import written_label
 from affectd_train.data.clips import Clip, Corpus
-from affectd_train.data.corpora import find_corpora
+from affectd_train.data.corpora import existing_folder, find_corpora
 from affectd_train.data.everyday_speech import SOURCES
 from affectd_train.data.label_tables import TABLE, Form, read_tables
 from affectd_train.data.labels import CORPORA, in_order
@@ -65,12 +65,12 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     Raises
     ------
     NoInputError
-        If there is no recording with a label.
+        If it is not a folder, or there is no recording with a label in it.
     DataError
         If a table is wrong.
     """
     words = read_words(labels)
-    files, unread = walk(data)
+    files, unread = walk(existing_folder(data))
     besides = set(find_folders(data, ("noise", *SOURCES)).values())
     files = [path for path in files if besides.isdisjoint(path.parents)]
     unread = [skipped for skipped in unread if besides.isdisjoint(skipped.path.parents)]

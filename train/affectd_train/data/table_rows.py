@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from affectd.errors import DataError, NoInputError
+from affectd.files import read_file
 
 Row = dict[str, str]
+
+_MOST_BYTES = 1 << 30
 
 
 def rows(table: Path, needed: Sequence[str], separators: str = ",") -> Iterator[tuple[int, Row]]:
@@ -41,10 +44,10 @@ def read_text(table: Path) -> str:
     NoInputError
         If there is no such file.
     DataError
-        If it is no text; the message names file and line.
+        If it is no text, which the message names with its line, or no regular file: a pipe would be waited for.
     """
     try:
-        content = table.read_bytes()
+        content = read_file(table, _MOST_BYTES)
     except FileNotFoundError:
         raise NoInputError(f"{table}: no such file") from None
     except OSError as error:

@@ -30,9 +30,10 @@ from tqdm import tqdm
 from affectd.errors import AffectdError, DataError, UnavailableError
 from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
-from affectd_train.protocols.sweep import FINISHED, STOPPED, Figures, Sweep, Trial
+from affectd_train.files import say
+from affectd_train.protocols.sweep import DIVERGED, FINISHED, STOPPED, Figures, Sweep, Trial
 from affectd_train.stored import locked, reading
-from affectd_train.training.log import Row, read_log, telling
+from affectd_train.training.log import DivergedError, Row, read_log, telling
 
 
 def on_tune(sweep: Sweep, data: Path, address: str | None, workers: int | None) -> None:
@@ -51,6 +52,7 @@ def on_tune(sweep: Sweep, data: Path, address: str | None, workers: int | None) 
     ------
     AffectdError
         What the first trial that failed has raised, or that Ray does not answer or a process was killed too often.
+        A trial that diverges has not failed: it is stopped.
     """
     sweep.begin()
     with locked(sweep.out / "sweep.csv"):
@@ -129,7 +131,11 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
         if "refused" in result:
             self.refused = result["refused"]
             raise self.refused
-        mine, step = self.sweep.trials[result["trial"] - 1], result["step"]
+        mine = self.sweep.trials[result["trial"] - 1]
+        if "diverged" in result:
+            say(f"trial {mine.number}: {result['diverged']}")
+            return self._end(mine, DIVERGED)
+        step = result["step"]
         if step in mine.steps:  # decided before its process was killed
             return str(TrialScheduler.CONTINUE)
         figures = {name: result[name] for name in ("accuracy", "loss", "seconds")}
@@ -139,13 +145,17 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
         if step == mine.length:
             mine.note(FINISHED)
         elif decision == TrialScheduler.STOP and not result["is_over"]:
-            mine.note(STOPPED)
-            self.bar.update(mine.length - step)
-            return decision
+            return self._end(mine, STOPPED)
         else:
             mine.note("")
         self.bar.set_postfix_str(f"{sum(bool(trial.state) for trial in self.sweep.trials)} trials done")
         return str(TrialScheduler.CONTINUE)
+
+    def _end(self, trial: Trial, state: str) -> str:
+        """Note what ends a trial before its last step."""
+        trial.note(state)
+        self.bar.update(trial.length - max(trial.steps, default=0))
+        return str(TrialScheduler.STOP)
 
     def _decision(self, trial: Trial, step: int, figures: Figures) -> str:
         if figures["accuracy"] is None:
@@ -182,6 +192,8 @@ def _train(config: dict[str, int], work: _Work) -> None:
         with telling(partial(_tell, trial, told)):
             fit(work.clips, trial.recipe, work.data, trial.run, work.cache, work.validation)
         _tell(trial, told, trial.run / "whole-log.csv")
+    except DivergedError as error:
+        tune.report({"trial": trial.number, "diverged": str(error)})
     except AffectdError as error:
         tune.report({"trial": trial.number, "refused": error})
 

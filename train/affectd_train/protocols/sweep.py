@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from affectd_train.training.recipe import Recipe
 N_HELD_BACK = 4
 """One in so many of the speakers is held back to choose."""
 
-FINISHED, STOPPED = "finished", "stopped early"
+FINISHED, STOPPED, DIVERGED = "finished", "stopped early", "diverged"
 
 Figures = dict[str, float | None]
 """Of a step: ``accuracy`` and ``loss`` of the speakers held back, None where there is nothing of them; ``seconds``."""
@@ -54,9 +55,10 @@ class Trial:
         return self.steps[max(self.steps)] if self.steps else {}
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: the accuracy, then the loss."""
-        return self.last.get("accuracy") or 0.0, -(self.last.get("loss") or 0.0)
+    def rank(self) -> tuple[bool, float, float]:
+        """Larger is better: the accuracy, then the loss; a trial whose loss is no number comes last."""
+        accuracy, loss = self.last.get("accuracy") or 0.0, self.last.get("loss") or 0.0
+        return (True, accuracy, -loss) if math.isfinite(loss) else (False, 0.0, 0.0)
 
     @property
     def curve(self) -> tuple[list[float], list[float], str]:
@@ -79,7 +81,7 @@ class Trial:
             return
         found = read_json(file, "sweep")
         with reading(file, again("sweep")):
-            check(found["state"] in (FINISHED, STOPPED, ""), "no state")
+            check(found["state"] in (FINISHED, STOPPED, DIVERGED, ""), "no state")
             steps = {int(step): dict(figures) for step, figures in found["steps"].items()}
             settings = tuple(found["settings"])
         if settings != self.settings:

@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.errors import DataError, UsageError
+from affectd.errors import UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA
@@ -36,7 +36,7 @@ from affectd_train.training.bands import BandStore
 from affectd_train.training.batches import Batches, held_out_contexts, normalization, prefetch
 from affectd_train.training.dataset import Dataset, load_dataset
 from affectd_train.training.distillation import TeacherOutputs, run_teacher
-from affectd_train.training.log import TrainingLog
+from affectd_train.training.log import DivergedError, TrainingLog
 from affectd_train.training.muon import optimizer
 from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.phases import Phase, phases
@@ -81,8 +81,8 @@ def fit(
     ------
     UsageError
         If ``out`` holds a run of another recipe, or no speaker is left to train on.
-    DataError
-        If training diverged.
+    DivergedError
+        If the loss is no number.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / "float.keras"):
@@ -285,7 +285,7 @@ def train(
             if not math.isfinite(value):
                 checkpoint.unlink(missing_ok=True)  # from which it would go the same way
                 where = f"{phase.title} diverged at step {step + 1}"
-                raise DataError(f"{where}: its loss is {value}; lower {phase.rate_name}")
+                raise DivergedError(f"{where}: its loss is {value}; lower {phase.rate_name}")
             log.seen((x, y), value)
             whole = of_whole(step + 1)
             if (step + 1) % 20 == 0:

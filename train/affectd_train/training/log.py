@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from affectd.arrays import Float32
+from affectd.errors import DataError
 from affectd_train.files import written_whole
 from affectd_train.stored import check, sound
 
@@ -37,6 +38,11 @@ Contexts = tuple[Float32, Float32]
 
 Listener = Callable[[Path, Sequence[Row]], None]
 """Is told the log and all of its rows; where it raises, training ends."""
+
+
+class DivergedError(DataError):
+    """The loss of training is no number, so that these settings lead nowhere."""
+
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 

@@ -263,7 +263,7 @@ def out_of_range(key: str, value: float) -> str:
     lowest, highest = _RANGES.get(key, _USUAL)
     if value < lowest:
         return f"must be {lowest} or more"
-    return "" if value <= highest else f"must be {highest} or less"  # nor is NaN
+    return "" if value <= highest else f"must be {highest} or less" if value > highest else "must be a number"
 
 
 class Number(NamedTuple):

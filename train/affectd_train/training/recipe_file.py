@@ -103,7 +103,7 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
     with reading(path, remedy):
         content = path.read_bytes()
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
         raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
 

@@ -239,4 +239,4 @@ def _installed(name: str) -> Any:  # neither has types
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise UnavailableError(f'{name} is not installed: pip install "affectd[teacher]"') from None
+        raise UnavailableError(f'{name} is not installed: pip install ".[teacher]" in the checkout') from None
