@@ -18,12 +18,16 @@ import numpy as np
 import pytest
 
 from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench import service
 from affectd.bench.broker import broker
 from affectd.bench.command import add_arguments, as_text, compare, read_report, run
 from affectd.bench.service import listening
 from affectd.bench.sounds import speech_clips, words
+from affectd.config.loading import load_config
 from affectd.config.sections import Config
+from affectd.config.state import claimed_folders
 from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
+from affectd.outbox.outbox import Outbox
 from affectd.recognition.model_file import find_model, read_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -169,9 +173,28 @@ def test_speech_that_is_none_or_never_ends_is_refused(tmp_path: Path, seconds: i
         speech_clips(read_model(find_model()), [str(path)])
 
 
-def test_a_service_that_does_not_start_gives_its_reason(tmp_path: Path) -> None:
+def test_a_service_that_does_not_start_gives_its_reason_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 1e6)
     with pytest.raises(UnavailableError, match=r"missing\.tflite"):
         listening(np.zeros(16000, np.int16), str(tmp_path / "missing.tflite"), 1.0)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"])
+def test_a_running_service_and_the_events_that_wait_are_left_alone(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    with claimed_folders(load_config().device.id) as folders:
+        assert folders.runtime is not None
+        waiting = Outbox(None, folders.runtime, max_events=9, max_bytes=999)
+        waiting.put("{}")
+        journal = folders.runtime / "outbox.journal"
+        before = journal.read_bytes()
+        listening(np.zeros(16000, np.int16), "", 0.0)
+        assert journal.read_bytes() == before
 
 
 def test_the_times_of_the_words_are_where_they_are_heard() -> None:
