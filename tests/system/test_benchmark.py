@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -29,6 +30,7 @@ from affectd.config.state import claimed_folders
 from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
 from affectd.outbox.outbox import Outbox
 from affectd.recognition.model_file import find_model, read_model
+from broker import wait_until
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 STAGES = {"capture", "resample", "framing", "gate", "mfcc", "context"}
@@ -195,6 +197,23 @@ def test_a_running_service_and_the_events_that_wait_are_left_alone(
         before = journal.read_bytes()
         listening(np.zeros(16000, np.int16), "", 0.0)
         assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_service_and_no_folder(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "affectd", "bench", "--hours", "0.001"]
+    bench = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(tmp_path.glob("affectd-bench-*/began")), 60)  # the microphone is open
+        children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
+        bench.send_signal(number)
+        assert bench.wait(60) == 128 + number
+    finally:
+        bench.kill()
+        bench.wait()
+    assert children
+    assert not any(Path("/proc", child).exists() for child in children)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_times_of_the_words_are_where_they_are_heard() -> None:
