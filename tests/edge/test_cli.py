@@ -375,6 +375,41 @@ def test_a_signal_while_waiting_for_sound_closes_the_last_event(
     assert lines(process.stdout.read())[-1]["phase"] == "end"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_another_signal_does_not_cut_off_the_end(
+    model: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
+) -> None:
+    # One more when `run` has restored its handlers, one when the program has, and one while Python ends.
+    program = """
+import atexit, os, signal, sys
+import affectd.program.guard, affectd.run
+from affectd.__main__ import main
+def twice(function):
+    def both(*arguments, **options):
+        result = function(*arguments, **options)
+        signal.raise_signal(number)
+        return result
+    return both
+number = int(sys.argv.pop(1))
+affectd.run.serve = twice(affectd.run.serve)
+affectd.program.guard._flush = twice(affectd.program.guard._flush)
+atexit.register(signal.raise_signal, number)
+sys.exit(main())
+"""
+    words = [sys.executable, "-c", program, str(int(number)), "run", "--source", "-", "--model", model]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.append(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write((SPEECH * 32767).astype("<i2").tobytes())
+    process.stdin.flush()
+    process.stdout.readline()  # it listens
+    process.send_signal(number)
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
 @pytest.mark.parametrize("option", ["--config", "--model"])
 def test_a_file_that_never_ends_is_refused_at_once(tmp_path: Path, option: str) -> None:
     os.mkfifo(tmp_path / "pipe")

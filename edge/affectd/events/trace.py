@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def began_at(text: str) -> float:
     Raises
     ------
     UsageError
-        It is no time.
+        It is no time, or in the last year that there is, 9999, which a recording could outlast.
 
     Examples
     --------
@@ -167,9 +167,12 @@ def began_at(text: str) -> float:
     1769860800.0
     """
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        began = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is no time; write it like 2026-01-31T12:00:00+01:00.") from None
+    if began.year == MAXYEAR:
+        raise UsageError(f"{text!r} is too late for a recording.")
+    return began.timestamp()
 
 
 def trace_schema() -> dict[str, Any]:

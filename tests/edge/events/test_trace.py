@@ -164,6 +164,13 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
     assert caught.value.exit_code == 64  # type: ignore[attr-defined]
 
 
+def test_a_recording_that_would_outlast_the_years_is_refused() -> None:
+    done = affectd("run", "--source", DEMO, "--began", "9999-12-31T23:59:59")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == "affectd: '9999-12-31T23:59:59' is too late for a recording.\n"
+    assert affectd("run", "--source", DEMO, "--began", "9998-12-31T23:59:59Z").returncode == 0
+
+
 def test_a_microphone_hears_what_is_now() -> None:
     done = affectd("run", "--source", "mic", "--began", "2026-01-31")
     assert (done.returncode, done.stdout) == (64, "")
