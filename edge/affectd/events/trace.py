@@ -144,11 +144,18 @@ def trace_file(path: str, events: FileConfig) -> RotatingFile:
     ConfigError
         It cannot be written, or holds something else.
     UsageError
-        It is the file of the events.
+        It is the file of the events, or one of the two would be rotated to the other.
     """
-    if events.path and os.path.realpath(path) == os.path.realpath(events.path):
-        raise UsageError(f"--trace must be a file of its own, not that of the events, {path}.")
-    return RotatingFile(FileConfig(path=path, max_mb=1000.0, keep=1), "--trace")
+    own = FileConfig(path=path, max_mb=1000.0, keep=1)
+    if events.path and _names(own) & _names(events):
+        raise UsageError(f"--trace must be a file of its own, not {path} beside the events in {events.path}.")
+    return RotatingFile(own, "--trace")
+
+
+def _names(file: FileConfig) -> set[str]:
+    """Return all paths that a file has in its time."""
+    path = os.path.realpath(file.path)
+    return {path, *(f"{path}.{number}" for number in range(1, file.keep + 1))}
 
 
 def began_at(text: str) -> float:
