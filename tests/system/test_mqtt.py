@@ -314,7 +314,7 @@ def fault(
 
 def works(connect: Any, broker: Broker, **settings: Any) -> None:
     connection = connect(broker.port, **{"host": "localhost", **settings})
-    wait_until(lambda: connection.connected or connection.reason != "not tried yet")
+    wait_until(lambda: connection.connected or connection.reason != "it has not answered")
     assert connection.connected, connection.reason
 
 
