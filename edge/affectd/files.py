@@ -24,7 +24,7 @@ else:
         except ImportError:  # a Python that was built without them
             from hashlib import sha256
 
-__all__ = ["open_private", "private_folder", "read_file", "sha256", "tightened"]
+__all__ = ["check_regular", "open_private", "private_folder", "read_file", "sha256", "tightened"]
 
 
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
@@ -51,6 +51,12 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if found.st_size > most_bytes or len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes")
     return content
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise OSError for what is there and no regular file, as `read_file` does: to open a pipe may last for ever."""
+    with suppress(FileNotFoundError):
+        _check_regular(os.stat(path))
 
 
 def private_folder(path: Path) -> None:

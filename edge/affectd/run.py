@@ -87,8 +87,8 @@ def serve(
         network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
         reports = Reports(events.status)
-        manager = ServiceManager()
-        meter, losses, mute = Meter(), Losses(), _mute(config, folders)
+        manager, meter, losses = ServiceManager(), Meter(), Losses()
+        mute = Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
         told = _Told(reports, Conditions(manager.status), losses)
         view = _View(config, classifier, meter.branch(), losses, mute, settled, manager) if config.web.enabled else None
         listeners = (*listeners, view.page.hub) if view else listeners
@@ -115,9 +115,7 @@ def serve(
                 sinks["file"] = start("file", RotatingFile(config.file))
             traced = list(listeners)
             if trace is not None:
-                from affectd.events.trace import trace_file
-
-                traced.append(printed if trace == "-" and printed else start("trace", trace_file(trace, config.file)))
+                traced.append(printed if trace == "-" and printed else start("trace", _trace_file(trace, config)))
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
             publisher = None
             if folders is not None:
@@ -128,13 +126,15 @@ def serve(
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
-            tracer = _tracer(events, classifier, traced)
+            tracer = _tracer(events, classifier, traced) if traced else None
             plain = (heard, sink, meter.push)
             fed, taken, measure = deliveries.begin(*plain, partial(reports.part, "model")) if deliveries else plain
             run(fed, meter.timed(network), taken, config, reloaded, measure, ended, events, tracer)
             if is_swapping := deliveries is not None and deliveries.is_swapping:
                 blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
+    if not (blocks.was_stopped or is_live(config.audio.source) or events.has_heard):
+        _log.warning("no speech was heard, or none that is long enough for an event")
     return is_swapping and not blocks.was_stopped
 
 
@@ -260,10 +260,13 @@ def _starter(
     return start
 
 
-def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -> Tracer | None:
-    """Return what makes the trace; None if it goes nowhere."""
-    if not sinks:
-        return None
+def _trace_file(path: str, config: Config) -> Sink:
+    from affectd.events.trace import trace_file
+
+    return trace_file(path, config.file)
+
+
+def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -> Tracer:
     # Imported only here: a service that is not looked at must not cost memory for it.
     from affectd.events.trace import Tracer
 
@@ -329,11 +332,6 @@ def _deliveries(config: Config) -> Deliveries | None:
     from affectd.delivery.deliveries import Deliveries
 
     return Deliveries(config)
-
-
-def _mute(config: Config, folders: Folders | None) -> Mute | None:
-    """Return the switch behind the command ``listen``; None if it is disabled."""
-    return Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
 
 
 def _patience_seconds(blocks: StoppableBlocks) -> float:

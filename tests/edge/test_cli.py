@@ -106,10 +106,13 @@ def test_raw_sound_on_stdin_gives_the_same_events_as_a_file(model: Path, speech:
     assert same(lines(from_stdin.stdout)) == same(lines(from_file.stdout)) != []
 
 
-def test_noise_and_silence_give_no_event(model: Path, tmp_path: Path) -> None:
+def test_noise_and_silence_give_no_event_but_a_sentence(model: Path, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "noise.wav", np.concatenate([silence(2), gain(noise("pink", 5), -10), silence(2)]))
     result = affectd("run", "--source", path, "--model", model)
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert result.stderr == b"affectd: no speech was heard, or none that is long enough for an event\n"
+    # Live sound has no end at which that would be worth a word.
+    assert affectd("run", "--source", "-", "--model", model, stdin=path.read_bytes()).stderr == b""
 
 
 def test_settings_reach_the_events(model: Path, speech: Path, tmp_path: Path) -> None:
@@ -373,6 +376,41 @@ def test_a_signal_while_waiting_for_sound_closes_the_last_event(
     assert process.stderr is not None
     assert (process.returncode, process.stderr.read()) == (0, b"")
     assert lines(process.stdout.read())[-1]["phase"] == "end"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_another_signal_does_not_cut_off_the_end(
+    model: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
+) -> None:
+    # One more when `run` has restored its handlers, one when the program has, and one while Python ends.
+    program = """
+import atexit, os, signal, sys
+import affectd.program.guard, affectd.run
+from affectd.__main__ import main
+def twice(function):
+    def both(*arguments, **options):
+        result = function(*arguments, **options)
+        signal.raise_signal(number)
+        return result
+    return both
+number = int(sys.argv.pop(1))
+affectd.run.serve = twice(affectd.run.serve)
+affectd.program.guard._flush = twice(affectd.program.guard._flush)
+atexit.register(signal.raise_signal, number)
+sys.exit(main())
+"""
+    words = [sys.executable, "-c", program, str(int(number)), "run", "--source", "-", "--model", model]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.append(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write((SPEECH * 32767).astype("<i2").tobytes())
+    process.stdin.flush()
+    process.stdout.readline()  # it listens
+    process.send_signal(number)
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
 
 
 @pytest.mark.parametrize("option", ["--config", "--model"])

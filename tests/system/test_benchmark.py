@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -18,13 +19,18 @@ import numpy as np
 import pytest
 
 from affectd.audio.microphone import PIECE_SECONDS
+from affectd.bench import service
 from affectd.bench.broker import broker
 from affectd.bench.command import add_arguments, as_text, compare, read_report, run
 from affectd.bench.service import listening
 from affectd.bench.sounds import speech_clips, words
+from affectd.config.loading import load_config
 from affectd.config.sections import Config
+from affectd.config.state import claimed_folders
 from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
+from affectd.outbox.outbox import Outbox
 from affectd.recognition.model_file import find_model, read_model
+from broker import wait_until
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 STAGES = {"capture", "resample", "framing", "gate", "mfcc", "context"}
@@ -169,9 +175,45 @@ def test_speech_that_is_none_or_never_ends_is_refused(tmp_path: Path, seconds: i
         speech_clips(read_model(find_model()), [str(path)])
 
 
-def test_a_service_that_does_not_start_gives_its_reason(tmp_path: Path) -> None:
+def test_a_service_that_does_not_start_gives_its_reason_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 1e6)
     with pytest.raises(UnavailableError, match=r"missing\.tflite"):
         listening(np.zeros(16000, np.int16), str(tmp_path / "missing.tflite"), 1.0)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"])
+def test_a_running_service_and_the_events_that_wait_are_left_alone(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    with claimed_folders(load_config().device.id) as folders:
+        assert folders.runtime is not None
+        waiting = Outbox(None, folders.runtime, max_events=9, max_bytes=999)
+        waiting.put("{}")
+        journal = folders.runtime / "outbox.journal"
+        before = journal.read_bytes()
+        listening(np.zeros(16000, np.int16), "", 0.0)
+        assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_service_and_no_folder(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "affectd", "bench", "--hours", "0.001"]
+    bench = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(tmp_path.glob("affectd-bench-*/began")), 60)  # the microphone is open
+        children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()
+        bench.send_signal(number)
+        assert bench.wait(60) == 128 + number
+    finally:
+        bench.kill()
+        bench.wait()
+    assert children
+    assert not any(Path("/proc", child).exists() for child in children)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_times_of_the_words_are_where_they_are_heard() -> None:

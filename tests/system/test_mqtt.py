@@ -132,8 +132,8 @@ def test_every_event_arrives_in_order_whoever_dies(
 ) -> None:
     """No broker at first; then it dies at random moments, then the client does.
 
-    A broker that is killed forgets what it has acknowledged unless it has passed it on, and nobody can help that.
-    So nobody gets through to it before its subscriber is there.
+    A broker that is killed forgets what it has acknowledged unless it has passed it on, and that cannot be helped.
+    So no client gets through to it before its subscriber is there.
     """
     chance = random.Random(4)
     arrived: list[int] = []
@@ -314,7 +314,7 @@ def fault(
 
 def works(connect: Any, broker: Broker, **settings: Any) -> None:
     connection = connect(broker.port, **{"host": "localhost", **settings})
-    wait_until(lambda: connection.connected or connection.reason != "not tried yet")
+    wait_until(lambda: connection.connected or connection.reason != "it has not answered")
     assert connection.connected, connection.reason
 
 

@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_BYTES = 4096
 _STREAM_BYTES = 1 << 15
+_MOST_CHUNK_BYTES = 1 << 16  # that are waited for, in case it is sound
 
 ORIGIN = Origin("Standard input")
 
@@ -102,7 +103,8 @@ class WavStream:
     def __iter__(self) -> Iterator[Float32]:
         n_samples, n_bytes = 0, self._header.n_bytes
         while True:
-            for block in self._decoded(self._arriving(n_bytes)):
+            is_empty = n_bytes == 0 and self._only_chunks_follow()
+            for block in self._decoded(self._arriving(n_bytes)) if not is_empty else ():
                 n_samples += len(block)
                 yield block
             following = self._following(n_bytes % 2)
@@ -120,6 +122,19 @@ class WavStream:
             raise DataError("Standard input ended in the middle of a sample of its WAV file.")
         if not n_samples:
             raise DataError("Standard input holds no samples: it ends after its header.")
+
+    def _only_chunks_follow(self) -> bool:
+        """Return whether the rest of the stream are chunks: then a size of zero is not one that is unknown."""
+        ahead, position = b"", 0
+        while position <= _MOST_CHUNK_BYTES:
+            ahead += self._piped.read(position + 8 - len(ahead))
+            head = ahead[position:]
+            if not is_chunk(head) or head.startswith(MORE_SOUND):
+                break
+            size = int.from_bytes(head[4:], "little")
+            position += 8 + size + size % 2
+        self._piped.unread(ahead)
+        return len(ahead) in (position, position - 1)  # not all programs write the byte that pads the last one
 
     def _decoded(self, pieces: Iterator[bytes]) -> Iterator[Float32]:
         block_align, decoder = self._header.format.block_align, self._header.format.decoder()

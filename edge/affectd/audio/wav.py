@@ -84,7 +84,7 @@ class WavReader:
         self.bits: int = self._format.bits
         self.n_samples: int = n_bytes // self._format.block_align
         if not self.n_samples:
-            raise DataError(f"{self.path} holds no samples: its data chunk has a length of zero.")
+            raise DataError(f"{self.path} holds no samples: its data chunk is too short for one.")
 
     def __iter__(self) -> Iterator[Float32]:
         decoder = self._format.decoder()

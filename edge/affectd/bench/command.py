@@ -9,8 +9,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 from affectd.errors import DataError, NoInputError, UsageError
@@ -46,7 +49,8 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
     baseline = None if options.compare is None else read_report(options.compare)
     # Before NumPy is imported; the service inherits it.
     os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
-    report = measure(options.model or "", options.threads, options.seconds, options.hours, options.speech)
+    with _ended_by_signals():
+        report = measure(options.model or "", options.threads, options.seconds, options.hours, options.speech)
     if baseline is not None:
         report["compared"] = compare(report, baseline)
     if options.json:
@@ -54,6 +58,25 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
     else:
         out.write_text(as_text(report))
     return 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the ``with`` block as an exception does, so that no service and no folder is left."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in numbers:  # a second one must not cut that off
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def measure(

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +34,7 @@ from affectd.recognition.model_file import ModelFile
 
 STARTS = 5
 SETTLE_SECONDS = 3.0
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS, _LOOK_SECONDS = 60.0, 0.2
 # Seconds of each part of the start, in order; later parts need not import again what earlier ones did.
 _SPLIT = """
 import time; began = time.monotonic()
@@ -183,8 +183,10 @@ def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
         (folder / "empty.toml").touch()
         manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         manager.bind(str(folder / "notify"))
-        manager.settimeout(_PATIENCE_SECONDS)
+        manager.settimeout(_LOOK_SECONDS)
+        # Folders of its own: those of the device may hold events that wait, and a service that is running has them.
         environment = _environment() | {"NOTIFY_SOCKET": str(folder / "notify"), "STATE_DIRECTORY": str(folder)}
+        environment["RUNTIME_DIRECTORY"] = str(folder / "runtime")
         if has_mqtt():
             port = stack.enter_context(broker())
             environment |= {"AFFECTD_MQTT_ENABLED": "true", "AFFECTD_MQTT_HOST": "127.0.0.1"}
@@ -200,14 +202,21 @@ def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
         stack.callback(service.reader.join)
         stack.callback(process.wait)
         stack.callback(process.terminate)
-        try:
-            while b"READY=1" not in manager.recv(4096).split(b"\n"):
-                pass
-        except TimeoutError:
+        if not _is_ready(manager, process):
             log.seek(0)
-            raise UnavailableError(f"The service does not start: {log.read().strip() or 'no reason given'}") from None
+            raise UnavailableError(f"The service does not start: {log.read().strip() or 'no reason given'}")
         service.ready_seconds = time.monotonic() - started
         yield service
+
+
+def _is_ready(manager: socket.socket, process: subprocess.Popen[str]) -> bool:
+    """Wait until the service says that it is ready; False if it ends before, or takes too long."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        with suppress(TimeoutError):
+            if b"READY=1" in manager.recv(4096).split(b"\n"):
+                return True
+    return False
 
 
 def _environment() -> dict[str, str]:

@@ -88,11 +88,12 @@ def _check_text(key: Field[Any], text: str, where: str) -> None:
     if n_bytes > most:
         raise ConfigError(f"{where} must be text of at most {most} bytes, not of {n_bytes}")
     # In a path, Python keeps bytes that are not UTF-8 as surrogates.
-    if "\0" in text or not (is_path or _is_utf8(text)):
+    if "\0" in text or not (is_path or is_utf8(text)):
         raise ConfigError(f"{where} must be UTF-8 text without NUL bytes")
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether text has no surrogates, which Python makes of bytes in a path that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectd.config.fields import checked, from_text, nearest, shown, toml
+from affectd.config.fields import checked, from_text, is_utf8, nearest, shown, toml
 from affectd.config.sections import SECTIONS, Config
 from affectd.errors import ConfigError
 from affectd.files import read_file
@@ -120,18 +120,23 @@ def _is_old(path: str | Path | None) -> bool:
 
 
 def as_toml(settings: Settings) -> str:
-    """Format settings as a file with the same values, with their origins as comments."""
-    lines = {
-        (name, key): f"# {key} =" if s.value is None else f"{key} = {toml(s.value)}"
-        for name, keys in settings.items()
-        for key, s in keys.items()
-    }
+    """Format settings as a file with the same values, with their origins as comments.
+
+    A comment is also a path that is not UTF-8, which no file in TOML can hold.
+    """
+    lines = {(name, key): _line(key, s.value) for name, keys in settings.items() for key, s in keys.items()}
     width = max(map(len, lines.values()))
     sections = [
         "\n".join([f"[{name}]", *(f"{lines[name, key]:{width}}  # {toml(s.origin)[1:-1]}" for key, s in keys.items())])
         for name, keys in settings.items()
     ]
     return "\n\n".join(sections)
+
+
+def _line(key: str, value: object) -> str:
+    if value is None:
+        return f"# {key} ="
+    return f"{'' if is_utf8(str(value)) else '# not UTF-8: '}{key} = {toml(value)}"
 
 
 _Layer = Iterator[tuple[Key, Sourced]]

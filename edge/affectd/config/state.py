@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
 from affectd.errors import UnavailableError
-from affectd.files import open_private, private_folder, sha256, tightened
+from affectd.files import check_regular, open_private, private_folder, sha256, tightened
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ def _taken_over(base: Path, folder: Path, device: str) -> Path:
 
 
 def _is_of_another(path: Path, device: str) -> bool:
+    check_regular(path)
     with path.open("rb") as file:
         begin = file.read(_MOST_BYTES)
     return b'"device": "' in begin and b'"device": "%s"' % device.encode() not in begin

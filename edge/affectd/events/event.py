@@ -93,6 +93,8 @@ class EventMaker:
         self.device = device
         self._model = model_id(model)
         self._clock, self._began = clock, began
+        self.has_heard = False
+        """Whether there was an utterance with an event."""
 
     def time_of(self, seconds: float) -> float:
         """Return the time of day, in seconds since the epoch, of what has just ended at this stream time."""
@@ -100,7 +102,7 @@ class EventMaker:
 
     def emotion(self, phase: Phase, answer: Answer, utterance: Utterance) -> Event:
         """Make the event for the first label of an utterance, a change of label, or its end."""
-        level = utterance.level_dbfs
+        self.has_heard, level = True, utterance.level_dbfs
         return {
             **self._event("emotion", self.time_of(utterance.end_seconds)),
             "phase": phase,

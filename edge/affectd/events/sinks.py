@@ -139,7 +139,8 @@ class RotatingFile:
     Raises
     ------
     ConfigError
-        The file cannot be written, for instance because its folder does not exist, or it is not a file of events.
+        The file cannot be written, for instance because its folder does not exist, or it is not a file of events, or
+        it is a stream of this program, as ``/dev/stdout`` is.
     """
 
     def __init__(self, config: FileConfig, name: str = "[file] path") -> None:
@@ -147,6 +148,7 @@ class RotatingFile:
         self._keep = config.keep
         self._known: tuple[int, int] | None = None  # the file that was found to hold events
         try:
+            _check_stream(config.path)
             # Resolved, because renaming a link would leave the file behind it in place.
             self._path = Path(os.path.realpath(config.path))
             for old in self._rotated():
@@ -212,6 +214,14 @@ class RotatingFile:
         for n in range(n_taken, 0, -1):
             os.replace(old[n - 1], old[n])
         os.replace(self._path, old[0])
+
+
+def _check_stream(path: str) -> None:
+    """Raise OSError for what is also standard output or error: the log would be among the events."""
+    with suppress(FileNotFoundError):
+        found = os.stat(path)
+        if any(os.path.samestat(found, os.fstat(number)) for number in (1, 2)):
+            raise OSError(errno.EINVAL, "it is standard output or standard error, not a file of its own")
 
 
 def _check_regular(mode: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +144,18 @@ def trace_file(path: str, events: FileConfig) -> RotatingFile:
     ConfigError
         It cannot be written, or holds something else.
     UsageError
-        It is the file of the events.
+        It is the file of the events, or one of the two would be rotated to the other.
     """
-    if events.path and os.path.realpath(path) == os.path.realpath(events.path):
-        raise UsageError(f"--trace must be a file of its own, not that of the events, {path}.")
-    return RotatingFile(FileConfig(path=path, max_mb=1000.0, keep=1), "--trace")
+    own = FileConfig(path=path, max_mb=1000.0, keep=1)
+    if events.path and _names(own) & _names(events):
+        raise UsageError(f"--trace must be a file of its own, not {path} beside the events in {events.path}.")
+    return RotatingFile(own, "--trace")
+
+
+def _names(file: FileConfig) -> set[str]:
+    """Return all paths that a file has in its time."""
+    path = os.path.realpath(file.path)
+    return {path, *(f"{path}.{number}" for number in range(1, file.keep + 1))}
 
 
 def began_at(text: str) -> float:
@@ -159,7 +166,7 @@ def began_at(text: str) -> float:
     Raises
     ------
     UsageError
-        It is no time.
+        It is no time, or in the last year that there is, 9999, which a recording could outlast.
 
     Examples
     --------
@@ -167,9 +174,12 @@ def began_at(text: str) -> float:
     1769860800.0
     """
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        began = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is no time; write it like 2026-01-31T12:00:00+01:00.") from None
+    if began.year == MAXYEAR:
+        raise UsageError(f"{text!r} is too late for a recording.")
+    return began.timestamp()
 
 
 def trace_schema() -> dict[str, Any]:

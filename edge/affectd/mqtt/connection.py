@@ -102,7 +102,7 @@ class Connection:
         for path in exposed(config):
             _log.warning("every user of this machine can read the secret in %s: chmod o= %s", path, shlex.quote(path))
         self.connected = False
-        self.reason = "not tried yet"
+        self.reason = "it has not answered"
         self.n_connects = 0
         self.granted: set[str] = set()
         self._denied: set[str] = set()  # the subscriptions that the broker has refused

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from affectd.files import open_private, private_folder
+from affectd.files import check_regular, open_private, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Journal:
     def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
         self.folder, self._durable, self._clock = folder, durable, clock
         self._path = (folder or Path()) / "outbox.journal"
+        self._new = self._path.with_suffix(".journal.new")
         self.trouble = self.told = ""  # why the file could not be used, and what the log says about it
         self.try_at, self._lock = -float("inf"), -1  # the lock is the folder, opened
         self.held: dict[int, bytes] = {}  # what the file could not take
@@ -56,6 +57,8 @@ class Journal:
                 private_folder(self.folder)
             elif not (self._path.exists() or old.exists()):
                 return False
+            for path in (self._path, self._new, old):
+                check_regular(path)
             self._load()
             if self._n_bad or not self.count:
                 self.write()
@@ -187,7 +190,7 @@ class Journal:
 
     def _rewrite(self, lines: Iterable[bytes]) -> None:
         """Put a file with what waits, and these lines, in the place of the old one."""
-        new, broken = (self._path.with_suffix(f".journal.{word}") for word in ("new", "broken"))
+        new, broken = self._new, self._path.with_suffix(".journal.broken")
         try:
             self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
             if self._is_damaged:

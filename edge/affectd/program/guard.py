@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 from affectd.errors import AffectdError, UnavailableError
 
@@ -27,9 +28,11 @@ _INSTALL = {"affectd": "pip install affectd", "affectd-train": 'pip install ".[t
 def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:
     """Run the command of a program and return its exit code.
 
-    If it `is_program`, the process ends afterwards, and failures of its threads end it too.
+    If it `is_program`, the process ends afterwards, and failures of its threads end it too; else SIGTERM and SIGINT
+    have the handlers that they had.
     """
     ending = _Ending(name)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         if is_program:
             ending.take_over()
@@ -41,10 +44,21 @@ def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:
     except BaseException as error:
         return ending.failed(error)
     finally:
-        if is_program:  # the end of Python itself cannot be guarded
+        _leave(before, is_program=is_program)
+
+
+def _leave(before: Mapping[signal.Signals, Any], *, is_program: bool) -> None:
+    """Write what is left, and let no handler stay: the end of Python itself cannot be guarded."""
+    # A handler that `affectd.service.signals` leaves: the program ends as it was told, and once is enough.
+    was_stopped = signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
+    if is_program:
+        if not was_stopped:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            with suppress(BrokenPipeError, AffectdError):
-                _flush()
+        with suppress(BrokenPipeError, AffectdError):
+            _flush()
+    if was_stopped:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if is_program else handler)
 
 
 def unforeseen(name: str, error: BaseException) -> str:

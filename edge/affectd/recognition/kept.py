@@ -11,6 +11,7 @@ import binascii
 import json
 import logging
 import os
+import re
 import threading
 import time
 import zlib
@@ -138,15 +139,26 @@ def write_learned(folder: Path, model: ModelFile, content: bytes) -> None:
     finally:
         os.close(file)
     os.replace(beside, path)
-    for other in files_of(folder):
-        if other != path:
-            with suppress(OSError):
+    with suppress(OSError):  # the file is there all the same
+        for other in files_of(folder):
+            if other != path:
                 other.unlink()
 
 
 def files_of(folder: Path) -> list[Path]:
-    """List all files of baselines in the state folder of a device."""
-    return [*folder.glob("baseline-*.json"), *folder.glob(".baseline-*.json")]
+    """List all files of baselines in the state folder of a device, which may not exist.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    # Not with `Path.glob`, which takes a folder that may not be read for an empty one.
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names if re.fullmatch(r"\.?baseline-.*\.json", name, re.DOTALL)]
 
 
 def _checksum(body: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -95,13 +96,18 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     ------
     UsageError
         The model has no head.
+    UnavailableError
+        This user may not read it.
     """
     head, device = head_of(model), config.device.id
-    baseline = Baseline(head, read_learned(state_of(device), device, model, head), model.voice)
+    path = path_of(state_of(device), model)
+    if path in _files(path.parent) and not os.access(path, os.R_OK):
+        raise UnavailableError(f"What was learned of this place cannot be read: {path}: {os.strerror(errno.EACCES)}.")
+    baseline = Baseline(head, read_learned(path.parent, device, model, head), model.voice)
     since = baseline.learned.since
     return {
         "device": device,
-        "folder": str(state_of(device)),
+        "folder": str(path.parent),
         "model": model_id(model),
         "seconds": round(baseline.learned.seconds, 1),
         "settled": round(baseline.settled, 3),
@@ -128,16 +134,24 @@ def reset(config: Config) -> None:
     Raises
     ------
     UnavailableError
-        The device is running, which would write it again, or a file cannot be removed.
+        The device is running, which would write it again, or a file cannot be found or removed.
     """
-    if not files_of(state_of(config.device.id)):
+    folder = state_of(config.device.id)
+    if not _files(folder):
         return
-    with claimed_folders(config.device.id) as folders:
-        for path in files_of(folders.state):
+    with claimed_folders(config.device.id):
+        for path in _files(folder):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise UnavailableError(f"{path} cannot be removed: {error.strerror}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return files_of(folder)
+    except OSError as error:
+        raise UnavailableError(f"What was learned of this place cannot be read: {folder}: {error.strerror}.") from error
 
 
 def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Callable[[Heard], None]], None]) -> None:

@@ -143,7 +143,8 @@ def _ask(order: Order) -> None:
     what = f"{order.seconds:g} s of everything that is said in this room, into {printable(str(order.path))}"
     question = f"This records {what}.\nDoes everyone in the room know, and agree? [y/N] "
     write_when_ready(2, question.encode(errors="backslashreplace"), LOG_SECONDS)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    # As bytes: what is typed need not be text in any encoding.
+    if sys.stdin.buffer.readline().strip().lower() not in (b"y", b"yes"):
         raise UsageError("Nothing was recorded: everyone in the room must know first.")
 
 

@@ -89,7 +89,10 @@ class StoppableBlocks:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StoppableBlocks]:
-    """Give blocks that SIGTERM and SIGINT end; restore the previous handlers at the end.
+    """Give blocks that SIGTERM and SIGINT end; restore the previous handlers at the end, unless one of them came.
+
+    What follows a signal is the end of the program, which a second one must not cut off: `affectd.program.guard`
+    restores them where it is none.
 
     Before the first block is requested, a signal ends the ``with`` block itself.
     """
@@ -106,4 +109,5 @@ def stop_on_signals() -> Iterator[StoppableBlocks]:
             raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if not blocks.was_stopped:
+                signal.signal(number, handler)

@@ -92,6 +92,12 @@ def test_a_recorder_that_does_not_know_how_long_it_will_record_is_heard_to_the_e
     np.testing.assert_array_equal(heard(header(n_bytes) + PCM.tobytes()) * 2**15, PCM)
 
 
+@pytest.mark.parametrize("first", [b"LIST\4\0\0\0", b"LIST\xff\xff\xff\x7f", b"LISTLIST", b"dataLIST"])
+def test_samples_that_look_like_the_beginning_of_a_chunk_are_heard(first: bytes) -> None:
+    sound = first + PCM.tobytes()
+    np.testing.assert_array_equal(heard(header(0) + sound) * 2**15, np.frombuffer(sound, "<i2"))
+
+
 def test_rf64_comes_through_a_pipe() -> None:
     ds64 = b"ds64" + struct.pack("<IQQQI", 28, 0, len(PCM) * 2, len(PCM), 0)
     content = header(0xFFFFFFFF, name=b"RF64")
@@ -257,6 +263,8 @@ def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
         (header(100)[:30], DataError, "fmt chunk of 10 bytes"),
         (header(100)[:40], DataError, "no data chunk"),
         (header(0), DataError, "holds no samples"),
+        (header(0) + b"LIST\4\0\0\0abcd", DataError, "holds no samples"),
+        (header(0) + b"LIST\3\0\0\0abc\0id3 \1\0\0\0a", DataError, "holds no samples"),
         (header(100) + bytes(60), DataError, "ended 40 bytes before the 100"),
         (header(102, n_channels=2) + bytes(102), DataError, "in the middle of a sample"),
         (header(100, rate=4000) + bytes(100), DataError, "4000 Hz"),

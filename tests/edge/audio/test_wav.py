@@ -126,8 +126,9 @@ BROKEN = {
     "header cut in data": (GOOD[:42], "no data chunk"),
     "two fmt chunks": (wav(fmt(rate=8000), fmt(), chunk(b"data", bytes(8))), "two fmt chunks"),
     "data before fmt": (wav(chunk(b"data", bytes(8)), fmt()), "no fmt chunk.*: ffmpeg -i "),
-    "zero length": (wav(fmt(), chunk(b"data", b"")), "length of zero."),
-    "zero length and another chunk": (wav(fmt(), chunk(b"data", b""), chunk(b"LIST", bytes(64))), "length of zero."),
+    "zero length": (wav(fmt(), chunk(b"data", b"")), "too short for one."),
+    "zero length and another chunk": (wav(fmt(), chunk(b"data", b""), chunk(b"LIST", bytes(64))), "too short for one."),
+    "half of the only sample": (wav(fmt(), chunk(b"data", b"a")), "holds no samples: its data chunk is too short"),
     "cut copy": (GOOD[:-1600], r"promises 3200 bytes of samples but holds 1600 \(0\.05 s\).*: ffmpeg -i"),
     "size of 2 GB": (wav(fmt(), chunk(b"data", bytes(320), 2_000_000_000)), "promises 2000000000 .* holds 320"),
     "cut copy of RF64": (

@@ -454,6 +454,12 @@ def test_what_is_shown_is_a_file_that_gives_the_same_settings(
     assert all(line.endswith("  # command line") for line in lines)
 
 
+def test_a_path_that_is_not_utf8_is_shown_in_a_comment() -> None:
+    shown = as_toml(load_settings(None, {("audio", "source"): "caf\udce9.wav"}))
+    assert "source" not in tomllib.loads(shown)["audio"]
+    assert re.search(r'^# not UTF-8: source = "caf\\U0000DCE9\.wav" +# command line$', shown, re.MULTILINE)
+
+
 def test_what_is_shown_lines_up_and_stays_a_file_whatever_the_path_of_the_settings(tmp_path: Path) -> None:
     folder = tmp_path / "two\nlines"
     folder.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -164,6 +165,13 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
     assert caught.value.exit_code == 64  # type: ignore[attr-defined]
 
 
+def test_a_recording_that_would_outlast_the_years_is_refused() -> None:
+    done = affectd("run", "--source", DEMO, "--began", "9999-12-31T23:59:59")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == "affectd: '9999-12-31T23:59:59' is too late for a recording.\n"
+    assert affectd("run", "--source", DEMO, "--began", "9998-12-31T23:59:59Z").returncode == 0
+
+
 def test_a_microphone_hears_what_is_now() -> None:
     done = affectd("run", "--source", "mic", "--began", "2026-01-31")
     assert (done.returncode, done.stdout) == (64, "")
@@ -192,14 +200,38 @@ def test_a_place_where_no_trace_can_be_is_refused(place: str, tmp_path: Path) ->
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_events_and_trace_do_not_share_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("events", "trace"),
+    [
+        ("events.jsonl", "link.jsonl"),
+        ("events.jsonl", "events.jsonl.1"),
+        ("events.jsonl", "events.jsonl.3"),
+        ("events.jsonl.1", "events.jsonl"),
+    ],
+)
+def test_events_and_trace_do_not_share_a_file(events: str, trace: str, tmp_path: Path) -> None:
     settings_file = tmp_path / "affectd.toml"
-    settings_file.write_text(f'[file]\npath = "{tmp_path / "events.jsonl"}"\n')
-    link = tmp_path / "link.jsonl"
-    link.symlink_to(tmp_path / "events.jsonl")
-    done = affectd("run", "--source", DEMO, "--config", settings_file, "--trace", link)
+    settings_file.write_text(f'[file]\npath = "{tmp_path / events}"\n')
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "events.jsonl")
+    done = affectd("run", "--source", DEMO, "--config", settings_file, "--trace", tmp_path / trace)
     assert (done.returncode, done.stdout) == (64, "")
     assert "must be a file of its own" in done.stderr
+
+
+@pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "log"])
+@pytest.mark.parametrize("name", ["--trace", "[file] path"])
+def test_the_log_and_standard_output_are_no_files_of_their_own(name: str, stream: str, tmp_path: Path) -> None:
+    path = tmp_path / "log" if stream == "log" else stream
+    words = ["--trace", path] if name == "--trace" else []
+    environment = {**os.environ, "AFFECTD_FILE_PATH": "" if words else str(path)}
+    command = [sys.executable, "-m", "affectd", "run", "--source", DEMO, *words]
+    with open(tmp_path / "log", "w") as log:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (78, b"")
+    said = (
+        f"affectd: {name}: {path} cannot be written: it is standard output or standard error, not a file of its own.\n"
+    )
+    assert (tmp_path / "log").read_text() == said
 
 
 def test_the_broker_never_gets_the_trace(tmp_path: Path) -> None:

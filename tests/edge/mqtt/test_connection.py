@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from affectd.config.sections import MqttConfig
+from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
 from affectd.mqtt import link as mqtt_client
 from affectd.mqtt.connection import Connection, Publication
+from affectd.mqtt.publisher import forget
 from affectd.outbox.outbox import Outbox
 from broker import free_port, wait_until
 from fake_broker import CONNECT, DISCONNECT, PINGREQ, FakeBroker, FakeConnection, Published
@@ -529,6 +530,12 @@ REFUSALS = [
 ]
 
 
+def test_a_broker_that_stays_silent_is_said_to_have_not_answered(broker: FakeBroker) -> None:
+    config = Config(device=DeviceConfig(id="kitchen"), mqtt=MqttConfig(host="127.0.0.1", port=broker.port))
+    with pytest.raises(UnavailableError, match=r"could not be told to forget this device: it has not answered\.$"):
+        forget(config, patience_seconds=0.2)
+
+
 @pytest.mark.parametrize(("protocol", "code", "words"), REFUSALS)
 def test_a_refusal_is_no_connection_and_says_why(
     broker: FakeBroker, connect: Any, protocol: str, code: int, words: str
@@ -537,7 +544,7 @@ def test_a_refusal_is_no_connection_and_says_why(
     client = broker.accept(protocol)
     client.expect(CONNECT)
     client.answer(code)
-    wait_until(lambda: connection.reason != "not tried yet")
+    wait_until(lambda: connection.reason != "it has not answered")
     assert words in connection.reason
     assert (connection.connected, connection.n_connects) == (False, 0)
     with pytest.raises(EOFError):  # not even a farewell
@@ -589,7 +596,7 @@ def test_a_broker_that_speaks_something_else_is_left(
     connection = connect()
     client = broker.accept()
     client.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    wait_until(lambda: connection.reason != "not tried yet")
+    wait_until(lambda: connection.reason != "it has not answered")
     assert not connection.connected
     broker.welcome()
     wait_until(lambda: connection.connected)

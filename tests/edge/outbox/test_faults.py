@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -38,6 +40,35 @@ def test_put_touches_no_disk_whatever_is_wrong(state: Path, runtime: Path, clock
     assert {Path(step.path).parent for step in steps} == {runtime}
     assert {step.kind for step in steps} == {"open", "write", "truncate"}
     outbox.close()
+
+
+@pytest.mark.parametrize("place", ["devices/kitchen", "."])
+@pytest.mark.parametrize("name", ["outbox.journal", "outbox.sqlite", "outbox.journal.new"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_device_in_place_of_a_file_is_not_waited_for(
+    kind: str, name: str, place: str, tmp_path: Path
+) -> None:
+    path = tmp_path / place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    # Another process, because one that waits for a pipe cannot be stopped here.
+    program = """
+from affectd.config.state import claimed_folders
+from affectd.outbox.outbox import Outbox
+with claimed_folders("kitchen") as folders:
+    outbox = Outbox(folders.state, folders.runtime, max_events=9, max_bytes=999)
+    outbox.put("{}")
+    outbox.settle(False)
+    print(len(outbox))
+"""
+    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=True)
+    assert done.stdout == "1\n"
+    assert f"the outbox cannot use {path.parent}: a pipe, socket or device, not a regular file" in done.stderr
 
 
 def test_a_clean_stop_tries_once_more(state: Path) -> None:

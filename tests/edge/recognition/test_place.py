@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -215,6 +216,47 @@ def test_the_command_shows_what_was_learned_and_forgets_it(model: Path, state: P
     assert text.startswith(f"kitchen: {100 * found['settled']:.0f} % settled, from {found['seconds']:.0f} s of speech")
     assert shown(model, "--reset") == empty
     assert not list(state.glob("*baseline*"))
+
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root reads everything: needs root to become another user")
+
+
+def as_another_user(model: Path, state: Path, *options: str) -> str:
+    """Run the command as a user who owns nothing here, with all folders above the state open; what it must refuse."""
+    for folder in (*model.parents[:-2], *state.parents[2:-2]):
+        folder.chmod(0o755)
+    # Imported before, because the interpreter itself may be where only root may look.
+    code = "import locale, os, sys; from affectd import cli; from affectd.config import loading\n"
+    code += "from affectd.recognition import classifier, place\n"
+    code += "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "baseline", *options, "--model", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert (done.returncode, done.stdout) == (69, ""), done.stderr
+    return done.stderr
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("closed", ["state", "state/devices", "state/devices/kitchen"])
+def test_who_may_not_read_it_is_told_so_instead_of_that_there_is_nothing(
+    model: Path, state: Path, tmp_path: Path, closed: str
+) -> None:
+    state.mkdir(parents=True)
+    path_of(state, MODEL).write_text("{}")
+    (tmp_path / closed).chmod(0o700)
+    for options in ([], ["--reset"], ["--reset", "--json"]):
+        said = as_another_user(model, state, *options)
+        assert said == f"affectd: What was learned of this place cannot be read: {state}: Permission denied.\n"
+    assert path_of(state, MODEL).exists()
+
+
+@NEEDS_ROOT
+def test_a_file_that_may_not_be_read_or_removed_in_an_open_folder_is_named(model: Path, state: Path) -> None:
+    state.mkdir(parents=True)
+    path = path_of(state, MODEL)
+    path.write_text("{}")
+    path.chmod(0o600)
+    assert f"cannot be read: {path}: Permission denied." in as_another_user(model, state)
+    assert f"{path} cannot be removed: Permission denied" in as_another_user(model, state, "--reset")
 
 
 def test_enrolling_learns_from_a_file_or_a_pipe(model: Path, state: Path, tmp_path: Path) -> None:

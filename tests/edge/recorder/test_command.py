@@ -324,26 +324,28 @@ def test_without_a_terminal_someone_must_say_that_everyone_knows(
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], None]]:
     """Return what types at the terminal that standard input then is."""
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "r") as terminal:
         monkeypatch.setattr(sys, "stdin", terminal)
-        yield lambda text: os.write(ours, text.encode())
+        yield lambda typed: os.write(ours, typed)
     os.close(ours)
 
 
-@pytest.mark.parametrize(("typed", "code"), [("y", 0), ("YES", 0), ("n", 64), ("", 64), ("yesterday", 64)])
+@pytest.mark.parametrize(
+    ("typed", "code"), [(b"y", 0), (b"YES", 0), (b"n", 64), (b"", 64), (b"yesterday", 64), (b"\xff", 64)]
+)
 def test_a_terminal_is_asked_and_only_a_yes_records(
     plug: Callable[[Microphone], Microphone],
-    terminal: Callable[[str], None],
+    terminal: Callable[[bytes], None],
     folder: Path,
     said: Callable[[], str],
-    typed: str,
+    typed: bytes,
     code: int,
 ) -> None:
     microphone = plug(Microphone(TALK))
-    terminal(f"{typed}\n")
+    terminal(typed + b"\n")
     assert record("talk.wav", "--seconds", "3", knows=False) == code
     err = said()
     assert "Does everyone in the room know, and agree? [y/N]" in err
@@ -352,10 +354,10 @@ def test_a_terminal_is_asked_and_only_a_yes_records(
 
 
 def test_the_end_of_the_input_is_no_yes(
-    plug: Callable[[Microphone], Microphone], terminal: Callable[[str], None], folder: Path
+    plug: Callable[[Microphone], Microphone], terminal: Callable[[bytes], None], folder: Path
 ) -> None:
     plug(Microphone(TALK))
-    terminal("\x04")
+    terminal(b"\x04")
     assert record("talk.wav", "--seconds", "3", knows=False) == 64
     assert names(folder) == []
 

@@ -131,6 +131,7 @@ def test_a_recording_cut_off_in_its_middle_gives_nothing(talk: Path) -> None:
         (["a.wav", "--period", "0"], "--period must be from 1 to 86400 seconds"),
         (["a.wav", "--period", "nan"], "--period must be from 1 to 86400 seconds"),
         (["a.wav", "--began", "yesterday"], "'yesterday' is no time; write it like 2026-01-31T12:00:00+01:00"),
+        (["a.wav", "--began", "9999-12-31T23:59:59"], "'9999-12-31T23:59:59' is too late for a recording"),
         (["a.wav", "b.wav", "--began", "2026-01-31"], "--began is the time of one recording"),
         (["a.wav", "--format", "mp3"], "invalid choice: 'mp3'"),
         ([], "the following arguments are required: FILE"),

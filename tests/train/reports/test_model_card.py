@@ -149,7 +149,9 @@ def test_a_card_shows_what_a_voice_changes_where_the_file_has_one(tmp_path: Path
     assert "| mean | 0.250" in page
     assert "| RAVDESS | 0.70 | 0.50 | 0.41 | 0.70 | 0.50 | 0.52 |" in page  # the last: how much named is right
     runs = "runs/final"
-    assert f"voice {runs}/affectd.tflite --data DATA --corpora emodb,nemo --out {runs}/voice.tflite\n" in page
+    speak = f"voice {runs}/affectd.tflite --data DATA --corpora emodb,nemo --out {runs}/voice.tflite\n"
+    assert page.count(speak) == 2
+    assert f"{speak}affectd-train behavior --data DATA --evaluation runs/leave-one-corpus-out --model {runs}/voice" in page
     assert f"affectd-train report {runs}/voice.tflite --out {runs}/README.md" in page
 
     # Of another evaluation, too; only what is shown is kept.

@@ -251,6 +251,8 @@ def _commands(content: Card, protocol: str, short: Measured, recipe: Mapping[str
     pack += f" --out {model}"
     voice = content["training"].get("voice")
     file = f"{run}/voice.tflite" if voice else model
+    corpora = ",".join(voice["clips"]) if voice else ""
+    speak = [f"affectd-train voice {model} --data DATA --corpora {corpora} --out {file}"] if voice else []
     lines = [
         f"affectd-train evaluate --data DATA --protocol {protocol}{options}   # the figures above",
         *(
@@ -262,13 +264,10 @@ def _commands(content: Card, protocol: str, short: Measured, recipe: Mapping[str
         f"affectd-train quantize {run}",
         f"affectd-train robustness --data DATA --evaluation {evaluation}{f' --every {every}' if every > 1 else ''}",
         pack,
-        f"affectd-train behavior --data DATA --evaluation {evaluation} --model {model}",
+        *speak,
+        f"affectd-train behavior --data DATA --evaluation {evaluation} --model {file}",
         f"{pack}   # again, with the figures of behavior",
-        *(
-            [f"affectd-train voice {model} --data DATA --corpora {','.join(voice['clips'])} --out {file}"]
-            if voice
-            else []
-        ),
+        *speak,
         f"affectd-train report {file} --out {run}/README.md",
     ]
     return "\n".join(["```sh", *lines, "```"])
