@@ -34,7 +34,7 @@ SOUND, BANDS, GATE, NETWORK, EVENTS = (44, 104), (118, 198), (212, 224), (238, 3
 """Upper and lower edge of each row."""
 RANGE_DB = 50.0
 SENTENCES = (
-    "“Platform four …”",
+    "“The train …”",
     "“It is my birthday …”",
     "“The garden is empty …”",
     "“Get out …!”",
