@@ -151,7 +151,8 @@ def test_a_card_shows_what_a_voice_changes_where_the_file_has_one(tmp_path: Path
     runs = "runs/final"
     speak = f"voice {runs}/affectd.tflite --data DATA --corpora emodb,nemo --out {runs}/voice.tflite\n"
     assert page.count(speak) == 2
-    assert f"{speak}affectd-train behavior --data DATA --evaluation runs/leave-one-corpus-out --model {runs}/voice" in page
+    heard = "affectd-train behavior --data DATA --evaluation runs/leave-one-corpus-out"
+    assert f"{speak}{heard} --model {runs}/voice.tflite\n" in page
     assert f"affectd-train report {runs}/voice.tflite --out {runs}/README.md" in page
 
     # Of another evaluation, too; only what is shown is kept.
