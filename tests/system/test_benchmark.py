@@ -202,7 +202,12 @@ def test_a_running_service_and_the_events_that_wait_are_left_alone(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_no_service_and_no_folder(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "affectd", "bench", "--hours", "0.001"]
-    bench = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def heed() -> None:
+        signal.signal(number, signal.SIG_DFL)  # which nohup takes away
+
+    bench = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=heed)
     try:
         wait_until(lambda: any(tmp_path.glob("affectd-bench-*/began")), 60)  # the microphone is open
         children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()

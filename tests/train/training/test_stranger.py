@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from affectd.personal.hearing import FIXED
 from affectd.recognition.head import Head
 from affectd.recognition.stranger import Stranger
 from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_clips
 from affectd_train.training import stranger
 from affectd_train.training.spoken import Spoken
 from affectd_train.training.stranger import POWER, fit_stranger
-from affectd_train.training.voice import is_as_now, settings, weights_of, with_voice
+from affectd_train.training.voice import is_as_now, weights_of, with_voice
 from tiny_corpora import tabled
 from tiny_model import tiny_model
 
@@ -116,13 +118,22 @@ def test_few_clips_of_a_speaker_tell_nothing_of_the_voice() -> None:
 
 
 def test_a_file_of_another_fit_is_not_as_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from affectd_train.data.corpora import read_clips
-
-    tabled(tmp_path, "ased", speakers=("01", "02", "03"), takes=4)
-    made = with_voice(tiny_model(card={"training": {}}), read_clips(tmp_path, ["ased"]), tmp_path / "cache")
+    names = ("ased", "emotale", "emospeech", "turev")
+    for name in names:
+        tabled(tmp_path, name, speakers=("01", "02", "03"), takes=4)
+    clips, model = read_clips(tmp_path, names), tiny_model(card={"training": {}})
+    made = with_voice(model, clips, tmp_path / "cache")
     assert made.voice is not None
     assert made.voice.stranger is not None
     assert is_as_now(made)
-    assert settings(made)["stranger"]["share"] == stranger._SHARE
+    assert made.card["training"]["voice"]["settings"]["stranger"]["share"] == stranger._SHARE
+    # Three corpora are too few to say something of strangers.
+    few = with_voice(model, [clip for clip in clips if clip.corpus != "turev"], tmp_path / "cache")
+    assert few.voice is not None
+    assert few.voice.stranger is None
+    assert is_as_now(few)
+    without = dataclasses.replace(made, voice=dataclasses.replace(made.voice, stranger=None))
+    assert not is_as_now(without)
     monkeypatch.setattr(stranger, "_SHARE", 0.5)
     assert not is_as_now(made)
+    assert is_as_now(few)

@@ -11,7 +11,7 @@ Verification", 2011, section III.B.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
 from affectd_train.training.spoken import Spoken, heard_settings, load_spoken
-from affectd_train.training.stranger import POWER, fit_stranger
+from affectd_train.training.stranger import POWER, fit_stranger, tell_of_strangers
 from affectd_train.training.stranger import settings as stranger_settings
 
 CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
@@ -76,8 +76,10 @@ def are_enough(clips: Sequence[Clip]) -> bool:
 def is_as_now(model: ModelFile) -> bool:
     """Tell whether a voice is there that was fitted with the settings of today."""
     note, voice = model.card.get("training", {}).get("voice", {}), model.voice
+    corpora = note.get("clips", {})
     is_same = voice is not None and voice.spec == SPEC and voice.head.spec == BASELINE
-    return is_same and note.get("settings") == settings(model)
+    is_whole = voice is not None and (voice.stranger is not None) == tell_of_strangers(corpora)
+    return is_same and is_whole and note.get("settings") == settings(model, corpora)
 
 
 def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFile:
@@ -100,11 +102,9 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
             " each, and two labels"
         )
     corpora = [clip.corpus for clip in spoken.clips]
-    note = {
-        "clips": {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))},
-        "speakers": len({clip.speaker for clip in spoken.clips}),
-        "settings": settings(model),
-    }
+    counts = {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))}
+    speakers = {clip.speaker for clip in spoken.clips}
+    note = {"clips": counts, "speakers": len(speakers), "settings": settings(model, counts)}
     voice = fit_voice(spoken, model.labels)
     blank = {"functionals": np.zeros(N_FUNCTIONALS, np.float32), "logits": np.zeros(len(model.labels), np.float32)}
     golden = {key: model.golden[key] for key in GOLDEN_KEYS} | blank
@@ -112,16 +112,12 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
     return with_golden(dataclasses.replace(model, voice=voice, golden=golden, card=card))
 
 
-def settings(model: ModelFile) -> dict[str, Any]:
-    """Return what a voice is fitted with, for the card; of what is heard of clips a digest."""
-    numbers = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS, "directions": N_DIRECTIONS}
-    return numbers | {
-        "stranger": stranger_settings(),
-        "plain_share": _PLAIN_SHARE,
-        "ridge": _RIDGE,
-        "shares": _SHARES,
-        "heard": heard_settings(model),
-    }
+def settings(model: ModelFile, corpora: Collection[str]) -> dict[str, Any]:
+    """Return what a voice is fitted with to these corpora, for the card; of what is heard of clips a digest."""
+    numbers: dict[str, Any] = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS}
+    numbers |= {"directions": N_DIRECTIONS, "plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES}
+    numbers["heard"] = heard_settings(model)
+    return numbers | ({"stranger": stranger_settings()} if tell_of_strangers(corpora) else {})
 
 
 def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
@@ -146,7 +142,9 @@ def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
     columns = [labels.index(label) for label in fitted.classes_]
     blank.weights[:, columns] = coefficients.T / spread[:, None]
     blank.bias[columns] = bias
-    stranger = fit_stranger(spoken, weights_of(spoken.clips, POWER), blank, labels)
+    stranger = None
+    if tell_of_strangers({clip.corpus for clip in spoken.clips}):
+        stranger = fit_stranger(spoken, weights_of(spoken.clips, POWER), blank, labels)
     return Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC, stranger=stranger)
 
 
