@@ -268,8 +268,8 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> N
     [
         (["quantize", "nowhere"], "nowhere/float.keras: no such file; affectd-train fit writes it"),
         (["pack", "nowhere"], "nowhere/fit.json: no such file; affectd-train fit writes it"),
-        (["pack", "nowhere", "--evaluation", "gone"], "predictions.jsonl: no such file; affectd-train evaluate"),
-        (["pack", "nowhere", "--evaluation", "done"], "nowhere/fit.json: no such file; affectd-train fit writes it"),
+        (["pack", "nowhere", "--evaluation", "gone"], "gone/metrics.json: no such file; affectd-train evaluate"),
+        (["pack", "nowhere", "--evaluation", "done"], "done/metrics.json: no such file; affectd-train evaluate"),
         (["report", "nowhere"], "model file nowhere: cannot be read"),
         (["evaluate", "--protocol", "ravdess-emobox", "--data", "{data}"], "of any EmoBox fold in it"),
     ],
