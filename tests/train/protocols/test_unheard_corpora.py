@@ -95,6 +95,7 @@ def test_a_fold_of_few_voices_or_of_another_kind_goes_without_one(
     clips = [replace(clip, emotion=("angry", "happy")[i % 2]) for i, clip in enumerate(clips)]  # as the tiny model has
     few = Split("of two speakers", [clip for clip in clips if clip.corpus == "emodb"], [])
     enough, file = Split("plain", clips, []), tmp_path / "fold-a" / "affectd.tflite"
+    assert not voices.is_voice_as_now(file, few)  # it is not there
     file.parent.mkdir()
     reasons = {
         "there are too few speakers": (few, tiny_model()),

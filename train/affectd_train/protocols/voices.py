@@ -12,7 +12,7 @@ from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import OfCorpus, settled_at
-from affectd_train.files import needed, say
+from affectd_train.files import say
 from affectd_train.training.voice import CORPORA, are_enough, is_as_now, why_not, with_voice
 
 
@@ -65,8 +65,10 @@ def give_voice(path: Path, split: Split, cache: Path) -> None:
 
 
 def is_voice_as_now(path: Path, split: Split) -> bool:
-    """Tell whether the model file of a fold has the voice that `give_voice` would give it."""
-    model = read_model(needed(path, "evaluate"))
+    """Tell whether the model file of a fold is there, with the voice that `give_voice` would give it."""
+    if not path.is_file():
+        return False
+    model = read_model(path)
     return is_as_now(model) or bool(_why_none(without_voice(model), _telling(split)))
 
 
