@@ -39,15 +39,9 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     if model.head is not None:
         golden["logits"] = _golden_logits(output, classifier, model.head)
     if model.voice is not None:
-        golden["functionals"] = _functionals(cepstra, model)
+        golden["functionals"] = classifier.functionals(cepstra)
         golden["logits"] = model.voice.golden(golden["functionals"])
     return golden
-
-
-def _functionals(cepstra: Float32, model: ModelFile) -> Float32:
-    from affectd.features.functionals import Functionals  # only for a file with a voice
-
-    return Functionals(model.spec)(cepstra)
 
 
 def _heard(samples: Float32, model: ModelFile) -> Float32:
@@ -103,7 +97,7 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
         here["logits"] = _golden_logits(golden["output"], classifier, model.head)
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     if model.voice is not None:
-        here["functionals"] = _functionals(golden["cepstra"], model)
+        here["functionals"] = classifier.functionals(golden["cepstra"])
         here["logits"] = model.voice.golden(golden["functionals"])
         stages.append(("functionals_difference", "functionals", FUNCTIONALS_LIMIT))
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from affectd.arrays import Float32, Float64
 from affectd.errors import DataError
-from affectd.features.functionals import N_FUNCTIONALS, Functionals
+from affectd.features.functionals import N_FUNCTIONALS
 from affectd.recognition.baseline import Baseline, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
@@ -59,7 +59,6 @@ class Recorder:
         self.model = classifier.model
         self._classifier = classifier
         self._placed = Placed(classifier)
-        self._functionals = Functionals(self.model.spec)
         self.reset()
 
     def reset(self) -> None:
@@ -73,7 +72,7 @@ class Recorder:
         self.logits.append(self._classifier.embed(cepstra))
 
         def keep() -> Float32:
-            self.functionals.append(self._functionals(cepstra))
+            self.functionals.append(self._classifier.functionals(cepstra))
             return self.functionals[-1]
 
         return self._placed.answer(self.logits[-1], keep)
