@@ -35,6 +35,9 @@ from affectd_train.stored import arrays, cached, check
 from affectd_train.training.bands import heard_of
 from affectd_train.training.variants import Source, digest, sources
 
+FEWEST_CLIPS = 8
+"""Of a speaker whose usual voice they can tell."""
+
 _FIRST, _STEP, _MOST = 40, 20, 40
 """Frames until the first context ends, and from each to the next; about how many of a long clip are heard at most."""
 

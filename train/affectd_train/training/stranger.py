@@ -17,7 +17,7 @@ from affectd.arrays import Array, Float64
 from affectd.recognition.head import Head
 from affectd.recognition.stranger import Stranger, bounded
 from affectd_train.data.clips import Clip
-from affectd_train.training.spoken import Spoken
+from affectd_train.training.spoken import FEWEST_CLIPS, Spoken
 
 FEWEST_CORPORA = 4
 """Fewer tell more of themselves than of strangers: of two, layers for strangers name everyday speech five times as
@@ -33,7 +33,9 @@ _EPOCHS = 12  # or more, where clips are few
 _FEWEST_STEPS = 300
 _BATCH = 256
 _RATE = 2e-3
-_FEWEST_CLIPS = 8  # of a speaker whose usual voice can be told
+
+
+_Voices = tuple[Array, Float64, Float64]
 
 
 def settings() -> dict[str, Any]:
@@ -61,7 +63,9 @@ def fit_stranger(spoken: Spoken, weights: Float64, head: Head, labels: Sequence[
     """
     emotions = np.array([clip.emotion for clip in spoken.clips])
     known = np.unique(emotions)
-    nets = [_fitted(spoken, emotions, weights, head, seed) for seed in range(_N_NETS)]
+    last = np.stack([rows[-1] for rows in spoken.contexts]).astype(np.float64)
+    voices = _usual(spoken.clips, last)
+    nets = [_fitted(last, voices, emotions, weights, head, seed) for seed in range(_N_NETS)]
     # Of two labels scikit-learn tells the difference alone.
     both = np.array([[-0.5, 0.5]]) if len(known) == 2 else np.eye(len(known))
     outer = np.concatenate([net.coefs_[1] for net in nets]) @ both / _N_NETS
@@ -76,10 +80,9 @@ def fit_stranger(spoken: Spoken, weights: Float64, head: Head, labels: Sequence[
     )
 
 
-def _fitted(spoken: Spoken, emotions: Array, weights: Float64, head: Head, seed: int) -> MLPClassifier:
+def _fitted(last: Float64, voices: _Voices, emotions: Array, weights: Float64, head: Head, seed: int) -> MLPClassifier:
     generator = np.random.default_rng(seed)
-    last = np.stack([rows[-1] for rows in spoken.contexts]).astype(np.float64)
-    own, usual, chances = _usual(spoken.clips, last)
+    own, usual, chances = voices
     net = MLPClassifier(
         (_N_UNITS,), alpha=_STRENGTH, batch_size=min(_BATCH, len(last)), learning_rate_init=_RATE, random_state=seed
     )
@@ -94,7 +97,7 @@ def _fitted(spoken: Spoken, emotions: Array, weights: Float64, head: Head, seed:
     return net
 
 
-def _usual(clips: Sequence[Clip], last: Float64) -> tuple[Array, Float64, Float64]:
+def _usual(clips: Sequence[Clip], last: Float64) -> _Voices:
     """Find how speakers usually sound, each emotion the same.
 
     Returns
@@ -109,7 +112,7 @@ def _usual(clips: Sequence[Clip], last: Float64) -> tuple[Array, Float64, Float6
     own = np.full(len(clips), -1)
     means: list[Float64] = []
     corpora: list[str] = []
-    for name in names[counts >= _FEWEST_CLIPS]:
+    for name in names[counts >= FEWEST_CLIPS]:
         mine = voices == name
         own[mine] = len(means)
         means.append(np.mean([last[mine & (emotions == emotion)].mean(0) for emotion in np.unique(emotions[mine])], 0))

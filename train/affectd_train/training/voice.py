@@ -31,7 +31,7 @@ from affectd.recognition.model_file import ModelFile
 from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
-from affectd_train.training.spoken import Spoken, heard_settings, load_spoken
+from affectd_train.training.spoken import FEWEST_CLIPS, Spoken, heard_settings, load_spoken
 from affectd_train.training.stranger import POWER, fit_stranger, tell_of_strangers
 from affectd_train.training.stranger import settings as stranger_settings
 
@@ -42,7 +42,6 @@ BASELINE = dataclasses.replace(FIXED, prior_seconds=6.0, least_seconds=0.3, near
 N_DIRECTIONS = 8
 FEWEST_SPEAKERS = 3
 """Of one corpus, each with `FEWEST_CLIPS`: fewer do not tell in what voices differ."""
-FEWEST_CLIPS = 8
 
 _SHARES = {"turev": 0.25}  # single words, with weak labels
 _STRENGTH = 0.02  # what scikit-learn calls C
