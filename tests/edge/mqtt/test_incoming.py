@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket as sockets
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -118,4 +120,26 @@ def test_a_reason_in_a_puback_is_kept_for_every_version_of_paho() -> None:
     incoming = Incoming(Socket([packet(0x40, b"\1\2\x87"), packet(0x40, b"\1\3\x10"), packet(0x40, b"\1\4")]), "5")
     for _ in range(3):
         incoming.recv(100)
+    assert incoming.refusals == {0x0102: 0x87}
+
+
+def test_what_a_broker_says_before_it_closes_the_connection_is_read_though_nothing_can_be_sent_any_more() -> None:
+    refusal = packet(0x40, b"\1\2\x87")
+    with (
+        sockets.create_server(("127.0.0.1", 0)) as server,
+        sockets.create_connection(server.getsockname()) as connection,
+    ):
+        broker, _ = server.accept()
+        incoming = Incoming(connection, "5")
+        incoming.send(b"event")
+        broker.recv(1)
+        broker.send(refusal)
+        broker.close()  # what it has not read makes this a reset
+        poll = select.poll()
+        poll.register(connection, select.POLLHUP)
+        poll.poll()
+        for _ in range(2):
+            assert incoming.send(b"event") == 5
+        assert incoming.recv(100) == refusal
+        assert incoming.recv(100) == b""
     assert incoming.refusals == {0x0102: 0x87}
