@@ -9,11 +9,10 @@ from pathlib import Path
 from affectd.errors import DataError, UsageError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
-from affectd.recognition.model_file import ModelFile, read_model
+from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.stdio import printable
 from affectd_train.data.corpora import read_clips
 from affectd_train.data.terms import check_may_train
-from affectd_train.export.pack import write
 from affectd_train.release import check_ours
 from affectd_train.reports.model_card import with_voice_terms
 from affectd_train.training.voice import CORPORA, why_not, with_voice
@@ -52,7 +51,7 @@ def add_voice(file: Path, data: Path, asked: Sequence[str], out: Path, cache: Pa
     made = dataclasses.replace(made, card=with_voice_terms(made.card, note["clips"]))
     self_test(made, Classifier(made))
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, made)
+    write_model(out, made)
     told = f"a voice of {note['speakers']} speakers ({', '.join(note['clips'])})"
     return f"{printable(str(out))}: {out.stat().st_size} bytes, {told}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from affectd.arrays import Float32
 from affectd.audio.source import wav_sound
 from affectd.config.sections import Config
+from affectd.errors import UnavailableError
 from affectd.folders import Skipped, skipped_lines
 from affectd.personal.personalize import check_place, personalize, write
 from affectd.personal.recordings import find_recordings
@@ -44,7 +45,10 @@ def run(folder_name: str, out_name: str, config: Config, show: Callable[[str], o
         finally:
             progress.clear()
             say_skipped(folder, late)
-    write(out, personal)
+    try:
+        write(out, personal)
+    except OSError as error:
+        raise UnavailableError(str(error)) from error
     for line in personal.lines(out):
         show(line)
     return 0

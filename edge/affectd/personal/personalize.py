@@ -127,7 +127,13 @@ def personalize(
 
 
 def write(out: Path, personal: Personal) -> None:
-    """Write the new file, whole or not at all, after its self-test."""
+    """Write the new file, whole or not at all, after its self-test.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
     self_test(personal.model, Classifier(personal.model))
     write_model(out, personal.model)
 

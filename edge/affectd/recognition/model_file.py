@@ -191,7 +191,9 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
     Raises
     ------
     ModelFileError
-        The card is not JSON, the network has a zip appended already, or the folder cannot be written.
+        The card is not JSON, or the network has a zip appended already.
+    OSError
+        The place cannot be written, which is no fault of the model.
 
     Examples
     --------
@@ -212,7 +214,7 @@ def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise ModelFileError(f"model file {path}: cannot be written: {error.strerror}") from error
+        raise OSError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _encode(model: ModelFile) -> bytes:

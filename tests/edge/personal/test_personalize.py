@@ -241,6 +241,16 @@ def test_no_file_is_written_over_but_our_own(
     assert cli.main(["personalize", str(clips), "--out", str(ours)]) == 0
 
 
+def test_a_place_that_cannot_be_written_is_not_taken_for_a_model_that_is_wrong(
+    clips: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = Path("/proc/affectd.tflite")  # where root cannot write either
+    for program, code in (("affectd", 69), ("affectd-train", 74)):
+        found, said = refusal(capfd, "personalize", clips, "--out", out, "--model", find_model(), program=program)
+        assert found == code
+        assert said.startswith(f"{program}: {out}: cannot be written (")
+
+
 def test_a_death_while_it_writes_leaves_nothing_half_written(clips: Path, made: Path, tmp_path: Path) -> None:
     code = "import os, sys; os.fsync = lambda _: os._exit(9); from affectd.cli import main; main(sys.argv[1:])"
     for name, content in {"new.tflite": None, "old.tflite": made.read_bytes()}.items():

@@ -81,24 +81,8 @@ def pack(run: Path, out: Path, card: dict[str, Any], temperature: float = 1.0, u
         classifier = Classifier(model)
     model = dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], classifier))
     self_test(model, classifier)
-    write(out, model)
+    write_model(out, model)
     return model
-
-
-def write(out: Path, model: ModelFile) -> None:
-    """Write a model file as `write_model` does.
-
-    Raises
-    ------
-    OSError
-        If the place is at fault and not the model: with a `ModelFileError` it would look like the model.
-    """
-    try:
-        write_model(out, model)
-    except ModelFileError as error:
-        if isinstance(error.__cause__, OSError):
-            raise OSError(f"{out}: cannot be written ({error.__cause__.strerror})") from error
-        raise
 
 
 def blank_head(n_embedding: int, n_labels: int) -> Head:

@@ -15,12 +15,12 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
-from affectd.recognition.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile, write_model
 from affectd.recognition.recording import classify_recording
 from affectd.stdio import printable, quiet
 from affectd.words.listings import hearing_words
 from affectd_train.data.recordings import read_each
-from affectd_train.export.pack import golden_samples, write
+from affectd_train.export.pack import golden_samples
 from affectd_train.files import say
 from affectd_train.folders import audio_files
 from affectd_train.foreign.apart import apart
@@ -98,7 +98,7 @@ def imported(wanted: Wanted) -> str:
     except AffectdError as error:
         raise type(error)(f"{wanted.network}: {error}") from error
     wanted.out.parent.mkdir(parents=True, exist_ok=True)
-    write(wanted.out, model)
+    write_model(wanted.out, model)
     return _words(wanted.out, model)
 
 

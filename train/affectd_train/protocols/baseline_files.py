@@ -15,8 +15,8 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import Hearing, InputLayout
-from affectd.recognition.model_file import ModelFile, read_model
-from affectd_train.export.pack import golden_samples, write
+from affectd.recognition.model_file import ModelFile, read_model, write_model
+from affectd_train.export.pack import golden_samples
 from affectd_train.export.quantize import convert_int8
 from affectd_train.files import needed
 from affectd_train.protocols.baselines import load_seed_network, seed_network
@@ -113,5 +113,5 @@ def pack_seed(run: Path, out: Path) -> ModelFile:
     classifier = Classifier(blank)
     packed = replace(blank, golden=golden_vectors(samples, classifier))
     self_test(packed, classifier)
-    write(out, packed)
+    write_model(out, packed)
     return packed
