@@ -5,6 +5,7 @@ Source: OASIS, "MQTT Version 5.0", sections 2.1 (packet format), 3.3 (PUBLISH) a
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from affectd.errors import UnavailableError
@@ -63,7 +64,7 @@ class Incoming:
             self.is_asked = True
         try:
             return int(self._socket.send(data))
-        except ConnectionError:  # paho would not read any more
+        except (ConnectionError, ssl.SSLEOFError):  # paho would not read any more
             return len(data)
 
     def recv(self, n: int) -> bytes:

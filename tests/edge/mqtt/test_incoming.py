@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import select
 import socket as sockets
+import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from affectd.errors import UnavailableError
 from affectd.mqtt.incoming import MOST_BYTES, Incoming
-from broker import packet, string
+from broker import Certificates, packet, string
 
 Parts = list[bytes]
 
@@ -123,23 +126,41 @@ def test_a_reason_in_a_puback_is_kept_for_every_version_of_paho() -> None:
     assert incoming.refusals == {0x0102: 0x87}
 
 
-def test_what_a_broker_says_before_it_closes_the_connection_is_read_though_nothing_can_be_sent_any_more() -> None:
+def encrypted(folder: Path, server: sockets.socket, client: sockets.socket) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """Put TLS on both ends of a connection."""
+    authority = Certificates(folder)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(*authority.issue("localhost"))
+    ours = ssl.create_default_context(cafile=str(authority.authority))
+    with ThreadPoolExecutor() as pool:
+        accepted = pool.submit(theirs.wrap_socket, server, server_side=True)
+        return ours.wrap_socket(client, server_hostname="localhost"), accepted.result()
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_what_a_broker_says_before_it_closes_the_connection_is_read_though_nothing_can_be_sent_any_more(
+    with_tls: bool, tmp_path: Path
+) -> None:
     refusal = packet(0x40, b"\1\2\x87")
     with (
         sockets.create_server(("127.0.0.1", 0)) as server,
         sockets.create_connection(server.getsockname()) as connection,
+        server.accept()[0] as broker,
     ):
-        broker, _ = server.accept()
-        incoming = Incoming(connection, "5")
-        incoming.send(b"event")
-        broker.recv(1)
-        broker.send(refusal)
-        broker.close()  # what it has not read makes this a reset
-        poll = select.poll()
-        poll.register(connection, select.POLLHUP)
-        poll.poll()
-        for _ in range(2):
-            assert incoming.send(b"event") == 5
-        assert incoming.recv(100) == refusal
-        assert incoming.recv(100) == b""
+        ours, theirs = encrypted(tmp_path, broker, connection) if with_tls else (connection, broker)
+        with ours, theirs:
+            incoming = Incoming(ours, "5")
+            incoming.send(b"event")
+            theirs.recv(1)
+            incoming.send(b"event")
+            assert select.select([theirs], [], [], 30)[0]
+            theirs.send(refusal)
+            theirs.close()  # what it has not read makes of this a reset
+            poll = select.poll()
+            poll.register(ours, select.POLLHUP)
+            poll.poll()
+            for _ in range(3):
+                assert incoming.send(b"event") == 5
+            assert incoming.recv(100) == refusal
+            assert incoming.recv(100) == b""
     assert incoming.refusals == {0x0102: 0x87}
