@@ -237,8 +237,9 @@ def _strangers_section(strangers: Sequence[Strangers]) -> list[str]:
         "page, whose options may be others than those of the file itself. Published figures are "
         "of other networks, and comparable only as far as their protocol is. Where a whole corpus was left out, "
         "its microphones, its actors and what they were asked for are new as well: expect no more of yours. "
-        "Recordings of several corpora are taken together: large ones count more than small ones, and `calm` does not "
-        "count as `neutral`. The mean of the corpora, each counting the same, is that of corpora it never heard, above. "
+        "Recordings of several corpora are taken together: large ones count more than small ones, and `calm` does "
+        "not count as `neutral`. The mean of the corpora, each counting the same, is that of corpora it never heard, "
+        "above. "
         'Networks answer with the labels of the corpus alone, but for the column "any label".',
         table(columns, rows),
     ]
