@@ -26,9 +26,7 @@ def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.wav\r\nb.wav\r\n")
     found = recordings_of(str(tmp_path / "list.txt"))
-    assert [(one.path, one.location) for one in found] == [
-        (name, str(tmp_path / name)) for name in ("a.wav", "b.wav")
-    ]
+    assert [(one.path, one.location) for one in found] == [(name, str(tmp_path / name)) for name in ("a.wav", "b.wav")]
 
 
 @pytest.mark.parametrize("names", [["Path"], ["path", "path"], ["a", "b"]])
