@@ -114,6 +114,7 @@ WRONG = [
     ("[set]\nseed = [1, 1]", "[set] seed = [1, 1]: a value is there twice"),
     ("[set]\ntilt_db = {low = 1, hihg = 2}", "[set] tilt_db: a range has no key hihg; did you mean high?"),
     ("[set]\ntilt_db = {low = 1}", "[set] tilt_db: a range needs low and high, which are numbers"),
+    (f"[set]\ntilt_db = {{low = 1, high = {10**400}}}", "[set] tilt_db: a range needs low and high, which are numbers"),
     ("[set]\ntilt_db = {low = 2, high = 2}", "[set] tilt_db: low = 2 must be less than high = 2"),
     (
         "[set]\ntilt_db = {low = 0, high = 2, log = true}",

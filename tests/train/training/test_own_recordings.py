@@ -68,6 +68,16 @@ def test_a_run_of_other_labels_is_not_taken_for_this_one(data: Path, tmp_path: P
         claim(tmp_path / "run", renamed, RECIPE, frozenset())
 
 
+def test_a_run_of_a_recording_that_was_replaced_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    tiny_corpora.own(tmp_path / "data")
+    clips = read_own(tmp_path / "data").clips
+    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    (tmp_path / "run/float.keras").touch()
+    tiny_corpora.write(clips[0].path, tiny_corpora.voice(333, seed=99))
+    with pytest.raises(UsageError, match="holds a run with content of recordings"):
+        claim(tmp_path / "run", read_own(tmp_path / "data").clips, RECIPE, frozenset())
+
+
 def test_parts_of_a_file_have_bands_of_their_own(tmp_path: Path) -> None:
     data = tmp_path / "data"
     tiny_corpora.write(data / "a.wav", tiny_corpora.voice(200, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Iterable
@@ -117,11 +118,13 @@ def _suffix(name: str) -> str:
 def _listed(name: str, file: Any) -> Iterable[str]:
     """Return the paths that a list names: a column of Parquet, or lines."""
     if _suffix(name) != ".parquet":
-        return [os.fsdecode(line) for line in file.read().splitlines() if line.strip()]
+        content = file.read().removeprefix(codecs.BOM_UTF8)  # which some editors write
+        return [os.fsdecode(line) for line in content.splitlines() if line.strip()]
     try:
-        column = pyarrow.parquet.read_table(file, columns=[PATH_COLUMN])
-        if PATH_COLUMN not in column.column_names:
-            raise DataError(f"{name}: has no column {PATH_COLUMN}")
-        return [path for path in column[PATH_COLUMN].cast(pyarrow.string()).to_pylist() if path]
+        table = pyarrow.parquet.ParquetFile(file)
+        if (names := table.schema_arrow.names).count(PATH_COLUMN) != 1:
+            raise DataError(f"{name}: needs one column {PATH_COLUMN}, found {', '.join(names) or 'none'}")
+        column = table.read(columns=[PATH_COLUMN])[PATH_COLUMN]
+        return [path for path in column.cast(pyarrow.string()).to_pylist() if path]
     except pyarrow.ArrowException as error:
         raise DataError(f"{name}: cannot be read as Parquet ({error})") from error

@@ -23,6 +23,7 @@ import pyarrow.parquet
 from affectd.errors import DataError, UnavailableError, UsageError
 from affectd_train.archive.worker import BROKEN
 from affectd_train.files import write_json, written_whole
+from affectd_train.stored import check
 
 _PART_SECONDS = 30.0
 """What is lost at most of the work of all workers when this process is killed."""
@@ -68,6 +69,8 @@ class _Parts:
         self._folder, self._schema, self._partial = folder, schema, partial
         folder.mkdir(exist_ok=True)
         self._parts = sorted(folder.glob("part-*.parquet"))
+        if other := next((part for part in self._parts if not part.stem.removeprefix("part-").isdecimal()), None):
+            raise DataError(f"{other}: not a part of this table, but perhaps a copy of one; move it away")
         self._number = 1 + max((int(part.stem.removeprefix("part-")) for part in self._parts), default=-1)
         self._waiting: list[pyarrow.Table] = []
         self.n_rows = self.n_recordings = 0
@@ -149,6 +152,7 @@ def _holds_other(folder: Path) -> bool:
 def _read(about: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(about.read_bytes())
-        return dict(found)
+        check(isinstance(found, dict), "not an object")
+        return found
     except ValueError as error:
         raise DataError(f"{about}: damaged ({error})") from error

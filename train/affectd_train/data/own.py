@@ -27,7 +27,7 @@ from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.recordings import Header, find_damage, read_header
 from affectd_train.data.words import Words, read_words
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, find_folders, fingerprint, say_skipped
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, fingerprint, named_contents, say_skipped
 
 OWN = "own"
 """Stands for a corpus in the clips of one's own recordings."""
@@ -126,13 +126,21 @@ def what_is_lacking(clips: Sequence[Clip]) -> Iterator[str]:
 
 
 def description(clips: Sequence[Clip]) -> dict[str, object]:
-    """Describe recordings of one's own, whose labels, speakers and parts may be corrected, unlike those of a corpus."""
+    """Describe recordings of one's own, which may be replaced, and their labels corrected, unlike those of a corpus."""
     mine = sorted(clip for clip in clips if clip.corpus not in CORPORA)
     if not mine:
         return {}
     table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
-    digest = hashlib.sha256(json.dumps(table).encode()).hexdigest()[:16]
-    return {"labels": in_order(clip.emotion for clip in mine), "table of labels": digest}
+    contents = named_contents(sorted({clip.path for clip in mine}))
+    return {
+        "labels": in_order(clip.emotion for clip in mine),
+        "table of labels": _digest(table),
+        "content of recordings": _digest(contents),
+    }
+
+
+def _digest(rows: list[list[object]] | list[list[str]]) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _read_folders(

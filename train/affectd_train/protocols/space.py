@@ -9,6 +9,7 @@ import argparse
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +186,8 @@ def _range(key: str, table: Mapping[str, Any]) -> Range:
             raise ValueError(f"[set] {key}: a range has no key {word}{meant(word, ('low', 'high', 'log'))}")
     low, high, is_log = (table.get(word, missing) for word, missing in (("low", None), ("high", None), ("log", False)))
     for end in (low, high):
-        if not isinstance(end, int | float) or isinstance(end, bool) or not math.isfinite(end):
+        # An integer of TOML may be larger than any float.
+        if not isinstance(end, int | float) or isinstance(end, bool) or not abs(end) <= sys.float_info.max:
             raise ValueError(f"[set] {key}: a range needs low and high, which are numbers")
     if not isinstance(is_log, bool):
         raise ValueError(f"[set] {key}: log = {shown(is_log)}: must be true or false")

@@ -1,0 +1,57 @@
+"""Lists and tables of archives that are not as they should be: a sentence each, nothing taken for what it is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from affectd.errors import DataError
+
+pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install 'affectd[ray]'")
+pytest.importorskip("fsspec", reason="no fsspec: pip install 'affectd[ray]'")
+
+
+def opened(folder: Path) -> None:
+    from affectd_train.archive import table
+    from affectd_train.archive.worker import schema
+
+    with table.opened(folder, schema(("happy", "sad"), is_timed=False), {"schema": 1}):
+        pass
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    from affectd_train.archive.sources import recordings_of
+
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.wav\r\nb.wav\r\n")
+    found = recordings_of(str(tmp_path / "list.txt"))
+    assert [(one.path, one.location) for one in found] == [(name, str(tmp_path / name)) for name in ("a.wav", "b.wav")]
+
+
+@pytest.mark.parametrize("names", [["Path"], ["path", "path"], ["a", "b"]])
+def test_parquet_without_one_column_path_is_one_line(names: list[str], tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    from affectd_train.archive.sources import recordings_of
+
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a.wav"])] * len(names), names=names)
+    pyarrow.parquet.write_table(table, tmp_path / "list.parquet")
+    with pytest.raises(DataError) as raised:
+        recordings_of(str(tmp_path / "list.parquet"))
+    assert str(raised.value) == f"{tmp_path}/list.parquet: needs one column path, found {', '.join(names)}"
+
+
+@pytest.mark.parametrize("content", ["[1]", "5", "null", '"x"', "{"])
+def test_a_damaged_note_of_a_table_is_said(content: str, tmp_path: Path) -> None:
+    opened(tmp_path / "table")
+    (tmp_path / "table/_archive.json").write_text(content)
+    with pytest.raises(DataError, match=r"_archive\.json: damaged"):
+        opened(tmp_path / "table")
+
+
+def test_a_copy_of_a_part_is_named(tmp_path: Path) -> None:
+    opened(tmp_path / "table")
+    shutil.copy(tmp_path / "table/part-000000.parquet", tmp_path / "table/part-000000 (1).parquet")
+    with pytest.raises(DataError, match=r"part-000000 \(1\)\.parquet: not a part of this table"):
+        opened(tmp_path / "table")
