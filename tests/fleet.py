@@ -59,6 +59,7 @@ class Files:
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
         self.has_ranges = True
+        self.shift = 0
         self.answers = threading.Event()
         self.answers.set()
         self.asked: list[tuple[str, str | None]] = []
@@ -97,7 +98,7 @@ class Files:
         if content is None:
             request.send_error(404)
             return
-        start = int(asked[6:].rstrip("-")) if asked and self.has_ranges else 0
+        start = int(asked[6:].rstrip("-")) + self.shift if asked and self.has_ranges else 0
         if start >= len(content) and start:
             request.send_error(416)
             return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from affectd import __version__
-from affectd.bench.command import add_arguments as add_bench_arguments
+from affectd.arguments import add_commands
 from affectd.bench.command import run as run_bench
 from affectd.errors import UnavailableError, UsageError
 from affectd.events.sinks import JsonLines
@@ -22,8 +22,6 @@ from affectd.stdio import claimed_stdout, log_to_stderr
 if TYPE_CHECKING:
     from affectd.config.sections import Config
     from affectd.words.events import Table, Text
-
-TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,96 +36,13 @@ def run(arguments: list[str] | None = None) -> int:
     log_to_stderr(partial(unforeseen, "affectd"))
     with claimed_stdout() as out:
         options = _parser(out).parse_args(arguments)
-        code: int = options.command(options, JsonLines(out))
-        return code
+        return _COMMANDS[options.command](options, JsonLines(out))
 
 
 def _parser(out: TextIO) -> Parser:
     parser = Parser(JsonLines(out).write_text, _page, prog="affectd")
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    settings = Parser(add_help=False)
-    settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")
-    settings.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
-    source = Parser(add_help=False)
-    source.add_argument(
-        "--source", metavar="mic|FILE|-", help="microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM"
-    )
-
-    formats = Parser(add_help=False)
-    words = "text for people, JSON, or CSV for spreadsheets (default: text on a terminal, else json)"
-    formats.add_argument("--format", choices=("text", "json", "csv"), help=words)
-
-    parents = [source, settings]
-    run = commands.add_parser("run", parents=[*parents, formats], help="print events until the sound ends")
-    run.add_argument("--realtime", action="store_true", help="play a file at the speed it was recorded")
-    run.add_argument("--began", metavar="TIME", help="when the recording began: its events carry the time of the sound")
-    run.add_argument("--trace", metavar="FILE|-", help="also four JSON lines a second: what is heard, and why")
-    run.set_defaults(command=_run)
-
-    watch = commands.add_parser("watch", parents=parents, help="show on this terminal what is heard, live")
-    watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
-    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
-    watch.set_defaults(command=_watch)
-
-    classify = commands.add_parser("classify", parents=[settings, formats], help="print one line per recording")
-    classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file, folder of them, or - for stdin")
-    classify.add_argument(
-        "--together", action="store_true", help="they are of one place: get to know it from all first"
-    )
-    classify.set_defaults(command=_classify)
-
-    timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
-    timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
-    words = "table (default), csv, json, trace (JSON, four lines a second), audacity, textgrid, vtt, svg, html"
-    timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
-    words = "shares of the speech in each period of so many seconds, such as 60"
-    timeline.add_argument("--period", metavar="SECONDS", type=float, help=words)
-    timeline.add_argument("--began", metavar="TIME", help="when the recording began, such as 2026-01-31T14:30")
-    timeline.set_defaults(command=_timeline)
-
-    record = commands.add_parser(
-        "record", parents=[settings], help="record the microphone, once everyone in the room knows"
-    )
-    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
-    record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
-    record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
-    record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
-    record.add_argument("--everyone-knows", action="store_true", help="everyone who can be heard knows; else it asks")
-    record.set_defaults(command=_record)
-
-    show = commands.add_parser("model", parents=[settings, formats], help="describe the model")
-    show.add_argument("--self-test", action="store_true", help="replay the golden vectors on this device")
-    show.set_defaults(command=_model)
-
-    baseline = commands.add_parser("baseline", parents=parents, help="what was learned of this place")
-    baseline.add_argument("--json", action="store_true", help="as one JSON object")
-    action = baseline.add_mutually_exclusive_group()
-    action.add_argument("--reset", action="store_true", help="forget it")
-    action.add_argument("--enroll", action="store_true", help="learn from a minute of ordinary speech, or a file of it")
-    baseline.set_defaults(command=_baseline)
-
-    personal = commands.add_parser("personalize", parents=[settings], help="fit a model file to one person or place")
-    personal.add_argument("folder", metavar="FOLDER", help="recordings of affectd record --label, or folders of labels")
-    personal.add_argument("--out", metavar="FILE", required=True, help="the new model file")
-    personal.set_defaults(command=_personalize)
-
-    config = commands.add_parser("config", parents=parents, help="print every setting and where it came from")
-    config.add_argument("--json", action="store_true", help="as one JSON object instead of TOML")
-    config.set_defaults(command=_show_config)
-
-    doctor = commands.add_parser("doctor", parents=[settings], help="find what is wrong here and how to fix it")
-    doctor.add_argument("--json", action="store_true", help="as one JSON object per check")
-    doctor.set_defaults(command=_doctor)
-
-    bench = commands.add_parser("bench", help="measure CPU, memory and latency on this board")
-    add_bench_arguments(bench)
-    bench.set_defaults(command=run_bench)
-
-    commands.add_parser("devices", parents=[formats], help="list the microphones").set_defaults(command=_devices)
-
-    forget = commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
-    forget.set_defaults(command=_forget)
+    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command"))
     return parser
 
 
@@ -356,3 +271,20 @@ def _given(options: argparse.Namespace) -> dict[tuple[str, str], str]:
     given = {key: getattr(options, option, None) for key, option in options_of_keys.items()}
     given["model", "trusted_keys"] = None if given["model", "path"] is None else ""  # this one, whatever was delivered
     return {key: value for key, value in given.items() if value is not None}
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, JsonLines], int]] = {
+    "run": _run,
+    "watch": _watch,
+    "classify": _classify,
+    "timeline": _timeline,
+    "record": _record,
+    "model": _model,
+    "baseline": _baseline,
+    "personalize": _personalize,
+    "config": _show_config,
+    "doctor": _doctor,
+    "bench": run_bench,
+    "devices": _devices,
+    "forget": _forget,
+}

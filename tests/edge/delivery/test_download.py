@@ -48,6 +48,14 @@ def test_a_server_without_ranges_begins_again(files: Files, tmp_path: Path) -> N
     assert (tmp_path / "part").read_bytes() == CONTENT
 
 
+def test_another_part_than_was_asked_for_is_not_taken(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(CONTENT[:1234])
+    files.shift = 256
+    with pytest.raises(UnavailableError, match="another part"):
+        fetch(files.put("m", CONTENT), tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == CONTENT[:1234]
+
+
 @pytest.mark.parametrize("had", [0, 1000, 600_000 - 1])
 @pytest.mark.parametrize("n_bytes", [len(CONTENT) - 1, len(CONTENT) + 1, 600_000])
 def test_another_size_is_refused(files: Files, tmp_path: Path, n_bytes: int, had: int) -> None:

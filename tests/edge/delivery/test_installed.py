@@ -133,6 +133,14 @@ def test_a_damaged_file_is_not_used_and_comes_again(setting: Setting, caplog: py
     assert setting.current() == setting.new
 
 
+def test_what_is_left_of_another_download_is_deleted(setting: Setting) -> None:
+    left = setting.folder / "of-another.part"
+    left.write_bytes(b"half a model")
+    setting.take()
+    assert setting.current() == setting.new
+    assert not left.exists()
+
+
 def test_what_is_not_of_a_fleet_uses_the_configured_model(setting: Setting) -> None:
     for other in (
         replace(setting.config, mqtt=replace(setting.config.mqtt, fleet="")),

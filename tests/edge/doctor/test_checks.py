@@ -338,6 +338,8 @@ def test_a_model_that_the_service_may_not_read_is_a_fault(device: Any, model: Pa
         says(found(patient, "permissions"), "fault", str(copy))
     copy.chmod(0o644)
     says(found(patient, "permissions"), "ok")
+    (tmp_path / "opt").chmod(0o711)
+    says(found(patient, "permissions"), "ok")  # a folder is entered, not listed
     (tmp_path / "opt").chmod(0o700)
     says(found(patient, "permissions"), "fault", str(tmp_path / "opt"), "chmod")
 

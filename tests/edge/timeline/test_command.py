@@ -15,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectd.cli import TIMELINE_FORMATS
+from affectd.arguments import TIMELINE_FORMATS
 from affectd.events.trace import trace_schema
 from room import write_wav
 from sounds import CONVERSATION, gain, syllables

@@ -80,16 +80,15 @@ def test_it_is_seeded() -> None:
         np.testing.assert_array_equal(array, other.arrays()[name])
 
 
-def test_how_frequent_a_label_is_counts_half() -> None:
-    spoken = crowd()
+def test_half_of_how_frequent_a_label_is_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken, nothing = crowd(8), np.zeros(N_FUNCTIONALS)
     rare = np.where([clip.emotion == "sad" for clip in spoken.clips], 0.05, 1.0)
-    even = fit_stranger(spoken, np.ones(len(rare)), HEAD, LABELS)
-    skewed = fit_stranger(spoken, rare, HEAD, LABELS)
-    # Of what does not tell them apart the rare one loses half of what its frequency is, in nepers, times the share.
-    nothing = np.zeros(N_FUNCTIONALS)
-    lost = even.logits(nothing)[LABELS.index("sad")] - skewed.logits(nothing)[LABELS.index("sad")]
-    full = stranger._SHARE * -np.log(0.05)
-    assert -0.25 * full < lost < 0.75 * full
+    half = fit_stranger(spoken, rare, HEAD, LABELS).logits(nothing)
+    monkeypatch.setattr(stranger, "_PRIOR", 0.0)
+    none = fit_stranger(spoken, rare, HEAD, LABELS).logits(nothing)
+    given = np.array([0.0 if label == "calm" else np.log(0.05 if label == "sad" else 1.0) for label in LABELS])
+    wanted = -0.5 * stranger._SHARE * (given - given.sum() / len(EMOTIONS)) * (np.array(LABELS) != "calm")
+    np.testing.assert_allclose(half - none, wanted, atol=2e-3)  # in float16
 
 
 def test_each_clip_is_moved_to_other_voices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +103,18 @@ def test_each_clip_is_moved_to_other_voices(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.abs(moved[..., :10]).mean() > 0.5 > 5 * np.abs(moved[..., 10:]).mean()
     assert np.abs(moved).max(2).min(0).max() > 0  # each of them, again and again
     assert (np.abs(np.diff(moved, axis=0)).max(2) > 0).mean() > 0.9
+
+
+def test_a_clip_of_a_speaker_of_few_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    whole = stranger.bounded
+    monkeypatch.setattr(stranger, "bounded", lambda rows: (seen.append(rows), whole(rows))[1])
+    spoken = crowd(12)
+    lone = Clip("nemo", Path("lone.wav"), "lone", "", EMOTIONS[0], "")
+    fitted(Spoken((lone, *spoken.clips[1:]), spoken.contexts, spoken.seconds))
+    assert len(seen) > 1
+    for rows in seen:
+        np.testing.assert_allclose(rows[0], (spoken.contexts[0][-1] - HEAD.baseline) / HEAD.spread, atol=1e-6)
 
 
 def test_few_clips_of_a_speaker_tell_nothing_of_the_voice() -> None:
