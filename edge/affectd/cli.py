@@ -11,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from affectd import __version__
-from affectd.arguments import add_commands
+from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.bench.command import run as run_bench
 from affectd.errors import UnavailableError, UsageError
 from affectd.events.sinks import JsonLines
 from affectd.program.arguments import Parser
+from affectd.program.commands import add_commands
 from affectd.program.guard import guarded, unforeseen
 from affectd.stdio import claimed_stdout, log_to_stderr
 
@@ -36,13 +37,17 @@ def run(arguments: list[str] | None = None) -> int:
     log_to_stderr(partial(unforeseen, "affectd"))
     with claimed_stdout() as out:
         options = _parser(out).parse_args(arguments)
-        return _COMMANDS[options.command](options, JsonLines(out))
+        code: int = options.command(options, JsonLines(out))
+        return code
 
 
 def _parser(out: TextIO) -> Parser:
     parser = Parser(JsonLines(out).write_text, _page, prog="affectd")
     parser.add_argument("--version", action="version", version=f"affectd {__version__}")
-    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_commands(commands, add_bench_arguments)
+    for name, command in _COMMANDS.items():
+        commands.choices[name].set_defaults(command=command)
     return parser
 
 

@@ -15,8 +15,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectd.arguments import TIMELINE_FORMATS
 from affectd.events.trace import trace_schema
+from affectd.program.commands import TIMELINE_FORMATS
 from room import write_wav
 from sounds import CONVERSATION, gain, syllables
 

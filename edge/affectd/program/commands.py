@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from affectd.bench.command import add_arguments as add_bench_arguments
 from affectd.program.arguments import Parser
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+    from collections.abc import Callable
 
 TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vtt", "svg", "html")
 
 
-def add_commands(commands: _SubParsersAction[Parser]) -> None:
-    """Add every command, in the order of ``--help``."""
+def add_commands(commands: _SubParsersAction[Parser], add_bench: Callable[[Parser], None]) -> None:
+    """Add every command, in the order of ``--help``; `add_bench` adds the options of ``bench``."""
     settings = Parser(add_help=False)
     settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")
     settings.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
@@ -27,6 +27,9 @@ def add_commands(commands: _SubParsersAction[Parser]) -> None:
     formats.add_argument("--format", choices=("text", "json", "csv"), help=words)
     _add_listening(commands, source, settings, formats)
     _add_upkeep(commands, source, settings, formats)
+    add_bench(commands.add_parser("bench", help="measure CPU, memory and latency on this board"))
+    commands.add_parser("devices", parents=[formats], help="list the microphones")
+    commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
 
 
 def _add_listening(commands: _SubParsersAction[Parser], source: Parser, settings: Parser, formats: Parser) -> None:
@@ -86,9 +89,3 @@ def _add_upkeep(commands: _SubParsersAction[Parser], source: Parser, settings: P
 
     doctor = commands.add_parser("doctor", parents=[settings], help="find what is wrong here and how to fix it")
     doctor.add_argument("--json", action="store_true", help="as one JSON object per check")
-
-    bench = commands.add_parser("bench", help="measure CPU, memory and latency on this board")
-    add_bench_arguments(bench)
-
-    commands.add_parser("devices", parents=[formats], help="list the microphones")
-    commands.add_parser("forget", parents=[settings], help="delete what the broker keeps of this device")
