@@ -204,6 +204,7 @@ def test_a_trial_without_a_number_is_behind_all_others(tmp_path: Path) -> None:
         best = Sweep(space, some, [], frozenset(), tmp_path).best
         assert best is not None
         assert best.number == 3
+    assert Sweep(space, [trials[0], trials[3]], [], frozenset(), tmp_path).best is None
 
 
 def test_typed_again_it_prints_its_table_at_once(swept: tuple[Path, str], tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best one that was trained to its end."""
-        finished = [trial for trial in self.trials if trial.state == FINISHED]
+        """The best one that was trained to its end, with a loss that is a number."""
+        finished = [trial for trial in self.trials if trial.state == FINISHED and trial.rank[0]]
         return max(finished, key=lambda trial: trial.rank, default=None)
 
 
@@ -208,7 +208,7 @@ def _lines(rows: list[list[str]]) -> list[str]:
 
 def _best(sweep: Sweep) -> list[str]:
     if (best := sweep.best) is None:
-        return ["no trial was trained to its end"]
+        return ["no trial was trained to its end with a loss that is a number"]
     who = f"{len(sweep.validation)} {'speaker' if len(sweep.validation) == 1 else 'speakers'}"
     said = f"trial {best.number} is best: it was right about {best.last['accuracy']:.3f} of the recordings of {who}"
     words = ["affectd-train", "fit"]
