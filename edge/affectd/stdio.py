@@ -20,6 +20,7 @@ _MINUTE_SECONDS = 60.0
 LOG_SECONDS = 0.1
 _FULL_SECONDS = 0.05
 _CUT = "..."
+_streams = [1, 2]  # and what was standard output, while that is claimed
 _ON_TOP = ("Mn", "Me", "Cf")  # Unicode's categories of what takes no column of its own
 
 
@@ -55,6 +56,7 @@ def claimed_stdout() -> Iterator[TextIO]:
     except OSError as error:
         raise UnavailableError("Standard output is closed.") from error
     os.dup2(2, 1)
+    _streams.append(kept)
     # A file name that is not UTF-8 holds surrogates, whose Python escape is also valid JSON.
     out = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     try:
@@ -63,8 +65,14 @@ def claimed_stdout() -> Iterator[TextIO]:
         with suppress(OSError):  # the write that failed has been reported
             out.close()
         sys.stdout.flush()
+        _streams.remove(kept)
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def is_stream(found: os.stat_result) -> bool:
+    """Tell whether a file is standard output, also while it is claimed, or standard error."""
+    return any(os.path.samestat(found, os.fstat(number)) for number in _streams)
 
 
 def fill_descriptors() -> None:

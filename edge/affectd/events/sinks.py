@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from affectd.errors import AffectdError, ConfigError, UnavailableError
-from affectd.stdio import printable_lines, writing_results
+from affectd.stdio import is_stream, printable_lines, writing_results
 
 if TYPE_CHECKING:
     from affectd.config.sections import FileConfig
@@ -217,10 +217,9 @@ class RotatingFile:
 
 
 def _check_stream(path: str) -> None:
-    """Raise OSError for what is also standard output or error: the log would be among the events."""
+    """Raise OSError for what is also standard output or error: events would be there twice, or among the log."""
     with suppress(FileNotFoundError):
-        found = os.stat(path)
-        if any(os.path.samestat(found, os.fstat(number)) for number in (1, 2)):
+        if is_stream(os.stat(path)):
             raise OSError(errno.EINVAL, "it is standard output or standard error, not a file of its own")
 
 

@@ -218,16 +218,16 @@ def test_events_and_trace_do_not_share_a_file(events: str, trace: str, tmp_path:
     assert "must be a file of its own" in done.stderr
 
 
-@pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "log"])
+@pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "log", "out"])
 @pytest.mark.parametrize("name", ["--trace", "[file] path"])
 def test_the_log_and_standard_output_are_no_files_of_their_own(name: str, stream: str, tmp_path: Path) -> None:
-    path = tmp_path / "log" if stream == "log" else stream
+    path = tmp_path / stream  # which an absolute path replaces
     words = ["--trace", path] if name == "--trace" else []
     environment = {**os.environ, "AFFECTD_FILE_PATH": "" if words else str(path)}
     command = [sys.executable, "-m", "affectd", "run", "--source", DEMO, *words]
-    with open(tmp_path / "log", "w") as log:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, env=environment, check=False)
-    assert (done.returncode, done.stdout) == (78, b"")
+    with open(tmp_path / "log", "w") as log, open(tmp_path / "out", "w") as out:
+        done = subprocess.run(command, stdout=out, stderr=log, env=environment, check=False)
+    assert (done.returncode, (tmp_path / "out").read_text()) == (78, "")
     said = (
         f"affectd: {name}: {path} cannot be written: it is standard output or standard error, not a file of its own.\n"
     )
