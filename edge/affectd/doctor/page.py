@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from affectd.config.sections import WebConfig
@@ -45,8 +46,8 @@ def _answer(config: WebConfig) -> bytes:
     try:
         with socket.create_connection((reached(config.bind), config.port), _ANSWER_SECONDS) as client:
             client.sendall(request)
-            received = b""
-            while len(received) < _MOST_BYTES and (piece := client.recv(_MOST_BYTES)):
+            received, until = b"", time.monotonic() + _ANSWER_SECONDS
+            while len(received) < _MOST_BYTES and time.monotonic() < until and (piece := client.recv(_MOST_BYTES)):
                 received += piece
             return received
     except OSError:

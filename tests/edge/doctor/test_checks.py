@@ -8,9 +8,10 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ import affectd as package
 from affectd.audio.condition import SENTENCES
 from affectd.config.sections import WebConfig
 from affectd.doctor import board, installation
+from affectd.doctor import page as page_check
 from affectd.doctor.checks import CHECKS, as_text, examine
 from affectd.doctor.degraded import MENDS, mend
 from affectd.doctor.device import Device
@@ -534,6 +536,22 @@ def test_a_page_whose_port_another_program_has_is_a_fault(device: Any, tmp_path:
         with ThreadPoolExecutor(1) as pool:
             finding = pool.submit(found, device(), "page")
             other.accept().close()
+            says(finding.result(), "fault", "another program has this port")
+
+
+def test_a_page_whose_port_drips_does_not_hold_the_check_up(
+    device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_check, "_ANSWER_SECONDS", 0.3)
+    with FakeBroker() as other:
+        put(tmp_path, "etc/affectd/affectd.toml", f"[web]\nenabled = true\nport = {other.port}\n")
+        with ThreadPoolExecutor(1) as pool:
+            finding = pool.submit(found, device(), "page")
+            with closing(other.accept()) as client, suppress(ConnectionError):  # reset by a check that has heard enough
+                for _ in range(50):
+                    client.send(b"x")
+                    time.sleep(0.05)
+                pytest.fail("it listened to all of it")
             says(finding.result(), "fault", "another program has this port")
 
 
