@@ -91,12 +91,23 @@ def read(folder: Path) -> Installed:
     """Return what is known; nothing if the file is missing, or was damaged by something else than a power cut."""
     try:
         found = json.loads(read_file(folder / _NAME, _MOST_BYTES))
-        return Installed(**{**found, "bad": tuple(found["bad"])})
+        return _checked(Installed(**{**found, "bad": tuple(found["bad"])}))
     except FileNotFoundError:
         return Installed()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         _log.warning("what is known of delivered models is lost: %s: %s", folder / _NAME, error)
         return Installed()
+
+
+def _checked(found: Installed) -> Installed:
+    """Return it; raises TypeError for a value that is never written, which would end every start."""
+    for key, usual in vars(Installed(usual_seconds=0.0)).items():
+        value = getattr(found, key)
+        if type(value) is not type(usual) and not (key == "usual_seconds" and value is None):
+            raise TypeError(f"{key} cannot be {value!r:.40}")
+    if found.verdict and not found.verdict.keys() >= {"state", "reason"}:
+        raise TypeError("verdict has no state or no reason")
+    return found
 
 
 def write(folder: Path, installed: Installed) -> None:

@@ -156,6 +156,28 @@ def test_a_damaged_record_is_none(tmp_path: Path) -> None:
         assert read(tmp_path) == Installed()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '"deaths": "x"',
+        '"current": 5',
+        '"sequence": null',
+        '"on_trial": 1',
+        '"usual_seconds": "x"',
+        '"verdict": "x"',
+        '"verdict": {"state": "healthy"}',
+        f'"verdict": {"[" * 20000}',
+    ],
+    ids=lambda damage: damage[:30],
+)
+def test_a_record_of_values_that_cannot_be_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    (tmp_path / "installed.json").write_text(f'{{"bad": [], {damage}}}')
+    assert read(tmp_path) == Installed()
+    assert "what is known of delivered models is lost" in caplog.text
+
+
 def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(setting: Setting) -> None:
     setting.take()
     with pytest.MonkeyPatch.context() as patch:
