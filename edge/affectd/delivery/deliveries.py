@@ -42,7 +42,6 @@ _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 60.0, 3600.0
 _MOST_SECONDS = 900.0
 _END_SECONDS = 1.0
 
-
 Measure = Callable[[Float32, Bool], None]
 """Takes the level of frames, and which of them were speech."""
 
@@ -291,7 +290,10 @@ class Deliveries:
         """Let a process do the work; None if it died."""
         order = Order(url=message.url, n_bytes=message.n_bytes, sha256=message.sha256, folder=str(self._folder))
         command = [sys.executable, "-P", "-m", "affectd.delivery.receive"]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:  # which is not the fault of the model
+            return Verdict(outcome="failed", why="crash", sentence=f"no process can be started: {error.strerror}")
         with self._child as child:
             if self._worker.is_closing:  # since it was started, perhaps unseen
                 child.kill()

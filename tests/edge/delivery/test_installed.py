@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import warnings
@@ -17,6 +18,7 @@ from affectd.config.sections import Config, DeviceConfig, ModelConfig, MqttConfi
 from affectd.delivery import probation
 from affectd.delivery.deliveries import Deliveries
 from affectd.delivery.installed import Installed, file_of, folder_of, in_force, read, rolled_back, write
+from affectd.delivery.message import parse
 from affectd.delivery.probation import Probation
 from affectd.delivery.receive import Order, receive
 from affectd.files import sha256
@@ -176,6 +178,26 @@ def test_a_record_of_values_that_cannot_be_is_none(
     (tmp_path / "installed.json").write_text(f'{{"bad": [], {damage}}}')
     assert read(tmp_path) == Installed()
     assert "what is known of delivered models is lost" in caplog.text
+
+
+def test_without_a_free_process_the_work_is_tried_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    later: list[object] = []
+    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    deliveries = Deliveries(setting.config)
+    monkeypatch.setattr(deliveries, "_worker", worker)
+    monkeypatch.setattr(deliveries, "_believed", lambda payload: parse(payload)[0])
+
+    def none_is_free(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("subprocess.Popen", none_is_free)
+    for _ in range(4):
+        deliveries._take(setting.payload)
+    assert len(later) == 4
+    assert "no process can be started: Resource temporarily unavailable" in caplog.text
+    assert (read(setting.folder).unfinished, read(setting.folder).current) == (0, setting.old)
 
 
 def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(setting: Setting) -> None:
