@@ -65,7 +65,7 @@ def check_place(out: Path, model_path: Path) -> None:
     UsageError
         Its folder is not there, or a file is that no `personalize` made, or that is the model itself.
     """
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):  # unlike `Path.is_dir`, false for a name that cannot be
         raise UsageError(f"{out.parent} is not a folder; make it first, or choose another")
     if not os.path.lexists(out):
         return

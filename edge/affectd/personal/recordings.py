@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
     NoInputError
         It is no folder, or there is none.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike `Path.is_dir`, false for a name that cannot be
         raise NoInputError(f"{folder} is not a folder of recordings.")
     found, skipped = walk(folder)
     labeled = []

@@ -120,9 +120,10 @@ def _check_place(order: Order, sample_rate: int) -> None:
         raise UsageError(f"--seconds {order.seconds:g}: from {LEAST_SECONDS} to {MOST_SECONDS}, which are ten minutes")
     if path.suffix.lower() != ".wav":
         raise UsageError(f"{path}: the name of a recording ends in .wav")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike `Path.is_dir`, false for a name that cannot be
         raise UsageError(f"{folder} is not a folder; make it first, or choose another")
-    for name in (path, path.with_suffix(".json"), part_of(path)):
+    beside = path.with_suffix(".json")
+    for name in (path, beside, part_of(path), part_of(beside)):
         if os.path.lexists(name):
             raise UsageError(f"{name} is there already, and a recording never replaces a file: choose another name")
     system = os.statvfs(folder)

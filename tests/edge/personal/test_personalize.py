@@ -234,7 +234,9 @@ def test_no_file_is_written_over_but_our_own(
         code, said = refusal(capfd, "personalize", clips, "--out", path)
         assert (code, said.endswith("choose another name")) == (64, True)
         assert content is None or path.read_bytes() == content
-    assert refusal(capfd, "personalize", clips, "--out", tmp_path / "no" / "mine.tflite")[0] == 64
+    for folder in ("no", "x" * 300):
+        assert refusal(capfd, "personalize", clips, "--out", tmp_path / folder / "mine.tflite")[0] == 64
+    assert refusal(capfd, "personalize", tmp_path / ("x" * 300), "--out", tmp_path / "mine.tflite")[0] == 66
     assert refusal(capfd, "personalize", clips, "--model", made, "--out", made)[0] == 64
     ours = tmp_path / "mine.tflite"
     ours.write_bytes(made.read_bytes())

@@ -281,9 +281,11 @@ def test_a_disk_without_room_is_known_before_anyone_speaks(
         (["there.wav", "--seconds", "3"], "there.wav is there already, and a recording never replaces a file"),
         (["known.wav", "--seconds", "3"], "known.json is there already"),
         (["going.wav", "--seconds", "3"], "going.wav.part is there already"),
+        (["cut.wav", "--seconds", "3"], "cut.json.part is there already"),
         (["link.wav", "--seconds", "3"], "link.wav is there already"),
         (["nowhere/talk.wav", "--seconds", "3"], "nowhere is not a folder"),
         (["there.wav/talk.wav", "--seconds", "3"], "there.wav is not a folder"),
+        (["x" * 300 + "/talk.wav", "--seconds", "3"], "x is not a folder"),
         (["talk.wav", "--seconds", "3", "--label", " "], "1 to 64 characters"),
         (["talk.wav", "--seconds", "3", "--label", "a\x1b[31m"], "1 to 64 characters"),
         (["talk.wav", "--seconds", "3", "--label", "x" * 65], "1 to 64 characters"),
@@ -298,7 +300,8 @@ def test_what_cannot_be_is_refused_before_the_microphone_is_opened(
     sentence: str,
 ) -> None:
     microphone = plug(Microphone(TALK))
-    for name in ("there.wav", "known.json", "going.wav.part"):
+    mine = ("there.wav", "known.json", "going.wav.part", "cut.json.part")
+    for name in mine:
         (folder / name).write_text("mine")
     (folder / "link.wav").symlink_to("nowhere.wav")
     before = names(folder)
@@ -308,7 +311,7 @@ def test_what_cannot_be_is_refused_before_the_microphone_is_opened(
     assert err.count("\n") == 1
     assert "\x1b" not in err
     assert (names(folder), microphone.history) == (before, [])
-    assert all((folder / name).read_text() == "mine" for name in ("there.wav", "known.json", "going.wav.part"))
+    assert all((folder / name).read_text() == "mine" for name in mine)
 
 
 def test_without_a_terminal_someone_must_say_that_everyone_knows(
