@@ -19,8 +19,8 @@ from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.head import BaselineSpec, Head
+from affectd.recognition.layers import Layers
 from affectd.recognition.model_file import ModelFile, read_model
-from affectd.recognition.stranger import Stranger
 from affectd.recognition.voice import Voice, VoiceSpec
 
 DATA = Path(__file__).parent / "data"
@@ -129,10 +129,10 @@ def voice_model(
     return dataclasses.replace(draft, **{"golden": golden_vectors(pcm(), Classifier(draft)), **changes})
 
 
-def stranger() -> Stranger:
+def layers(seed: int) -> Layers:
     """Layers that say enough to change an answer."""
-    random = np.random.default_rng(13)
-    return Stranger(
+    random = np.random.default_rng(seed)
+    return Layers(
         hidden=random.normal(0, 0.3, (N_FUNCTIONALS, 5)).astype(np.float16),
         hidden_bias=random.normal(0, 0.3, 5).astype(np.float16),
         outer=random.normal(0, 0.3, (5, len(LABELS))).astype(np.float16),
@@ -140,11 +140,11 @@ def stranger() -> Stranger:
     )
 
 
-def stranger_model() -> ModelFile:
-    """As `voice_model`, with something to say of strangers, too."""
+def layered_model() -> ModelFile:
+    """As `voice_model`, with layers for a voice that is known, and for one that is not."""
     draft = draft_voice_model()
     assert draft.voice is not None
-    draft = dataclasses.replace(draft, voice=dataclasses.replace(draft.voice, stranger=stranger()))
+    draft = dataclasses.replace(draft, voice=dataclasses.replace(draft.voice, relative=layers(17), stranger=layers(13)))
     return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
 
 

@@ -144,8 +144,8 @@ def model_id(model: ModelFile) -> str:
         digest.update(head.weights.tobytes() + head.bias.tobytes() + head.baseline.tobytes())
     if model.voice is not None:
         digest.update(model.voice.directions.tobytes())
-        if (stranger := model.voice.stranger) is not None:
-            digest.update(b"".join(array.tobytes() for array in stranger.arrays().values()))
+        for prefix, layers in model.voice.layers().items():
+            digest.update(b"".join(array.tobytes() for array in layers.arrays(prefix).values()))
     return digest.hexdigest()[:12]
 
 

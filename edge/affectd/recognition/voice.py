@@ -10,10 +10,11 @@ context, minus their baseline at this place, and what tells whether that baselin
 - ``near`` falls from 1 to 0 where an utterance is from ``far_voice`` to twice that away: a passenger's voice is not
   measured by the driver's.
 - ``known = settled * trust * near``, and the logits are
-  ``network * (1 - known * (1 - network_share)) + known * head + (1 - known) * stranger``.
+  ``network * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
 
-The last is what a `Stranger` says of the functionals as they are, where the file has one: of a device that knows
-nothing it is the one thing that is added to the network.
+The last two are what `Layers` say, where the file has them: ``relative`` of the same functionals as the head, and
+``stranger`` of the functionals as they are. Of a device that knows nothing that is the one thing that is added to the
+network.
 
 Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
 """
@@ -31,8 +32,8 @@ from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.checks import MOST, Checks, describe, is_array, require, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
+from affectd.recognition.layers import RELATIVE, STRANGER, Layers, take_layers
 from affectd.recognition.model_checks import VOICE_KEYS
-from affectd.recognition.stranger import Stranger, take_stranger
 
 if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
@@ -86,14 +87,17 @@ class Voice:
         Those in which voices differ; times them, the utterances of one voice have a variance of 1.
     spec : VoiceSpec
         How far the head is believed.
-    stranger : Stranger, optional
+    relative : Layers, optional
+        What is said of a voice that is known, beside the head.
+    stranger : Layers, optional
         What is said of a voice that is not known.
     """
 
     head: Head
     directions: Float32
     spec: VoiceSpec
-    stranger: Stranger | None = None
+    relative: Layers | None = None
+    stranger: Layers | None = None
 
     def distance(self, functionals: Array, mean: Array) -> float:
         """Return how far an utterance is from the mean of a place, as ``scatter`` counts; both ``(N_FUNCTIONALS,)``."""
@@ -116,14 +120,20 @@ class Voice:
         """
         if not np.isfinite(functionals).all():
             return np.zeros(len(self.head.bias))
-        head = known * self.head.logits(functionals, baseline).astype(np.float64) if known else 0.0
-        return head + (1.0 - known) * self._of_stranger(functionals)
+        said = np.zeros(len(self.head.bias))
+        if known:
+            said += known * self._of_known(functionals, baseline)
+        if self.stranger is not None:
+            said += (1.0 - known) * self.stranger.logits(self._away(functionals, self.head.baseline))
+        return said
 
-    def _of_stranger(self, functionals: Float32) -> Float64:
-        if self.stranger is None:
-            return np.zeros(len(self.head.bias))
-        away = (functionals.astype(np.float64) - self.head.baseline) / self.head.spread
-        return self.stranger.logits(away).astype(np.float64)
+    def _of_known(self, functionals: Float32, baseline: Float32) -> Float64:
+        said = self.head.logits(functionals, baseline).astype(np.float64)
+        return said if self.relative is None else said + self.relative.logits(self._away(functionals, baseline))
+
+    def _away(self, functionals: Float32, baseline: Float32) -> Float64:
+        away: Float64 = (functionals.astype(np.float64) - baseline) / self.head.spread
+        return away
 
     def mixed(self, network: Float32, said: Float64, known: float) -> Float32:
         """Return the logits ``(n_labels,)`` of those of the network and of what is `said`, each of that shape."""
@@ -135,9 +145,10 @@ class Voice:
         return self.mixed(network, self.said(functionals, self.head.baseline, 0.0), 0.0)
 
     def golden(self, functionals: Float32) -> Float32:
-        """Return the golden vector ``logits``: what head and stranger say of functionals, both in full."""
-        head = self.head.logits(functionals, self.head.baseline)
-        return np.asarray(head + self._of_stranger(functionals), np.float32)
+        """Return the golden vector ``logits``: what is said of a known voice and of a stranger, in full."""
+        start = self.head.baseline
+        both = self.said(functionals, start, 1.0) + self.said(functionals, start, 0.0)
+        return np.asarray(both, np.float32)
 
     def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""
@@ -151,15 +162,22 @@ class Voice:
         yield "golden.directions", is_valid, expected, self.directions
         is_bounded = bool((np.abs(self.directions) <= MOST).all())
         yield "golden.directions", is_bounded, f"finite numbers up to {MOST:g}", self.directions.tolist()
-        if self.stranger is not None:
-            yield from self.stranger.checks(n_labels)
+        for prefix, layers in self.layers().items():
+            yield from layers.checks(n_labels, prefix)
         yield from self.spec.checks()
         yield from front_end_checks(spec)
 
     def arrays(self) -> dict[str, Array]:
         """Return what lies in ``golden.npz``."""
-        of_stranger = {} if self.stranger is None else self.stranger.arrays()
-        return {**self.head.arrays(), "directions": self.directions, **of_stranger}
+        found = {**self.head.arrays(), "directions": self.directions}
+        for prefix, layers in self.layers().items():
+            found |= layers.arrays(prefix)
+        return found
+
+    def layers(self) -> dict[str, Layers]:
+        """Return the layers that there are, by how the names of their arrays begin."""
+        both = {RELATIVE: self.relative, STRANGER: self.stranger}
+        return {prefix: layers for prefix, layers in both.items() if layers is not None}
 
 
 def front_end_checks(spec: FeatureSpec) -> Checks:
@@ -203,5 +221,6 @@ def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) 
     if "directions" not in arrays:
         raise ModelFileError("golden: expected the array directions of the voice; it is missing")
     directions = arrays.pop("directions")
-    stranger = take_stranger(arrays)
-    return Voice(head=take_head(arrays, baseline), directions=directions, spec=spec, stranger=stranger)
+    relative, stranger = (take_layers(arrays, prefix) for prefix in (RELATIVE, STRANGER))
+    head = take_head(arrays, baseline)
+    return Voice(head=head, directions=directions, spec=spec, relative=relative, stranger=stranger)

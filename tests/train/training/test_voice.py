@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from affectd.features.mfcc import Mfcc
 from affectd.recognition.baseline import Baseline
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
+from affectd.recognition.layers import Layers
 from affectd.recognition.offline import context_columns
+from affectd.recognition.voice import Voice
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_clips
 from affectd_train.data.days import PLAIN_SHARE, days, lived
+from affectd_train.training import voice as voices
+from affectd_train.training.layers import Draw
 from affectd_train.training.spoken import Spoken, load_spoken
 from affectd_train.training.voice import (
     BASELINE,
@@ -60,16 +65,16 @@ def people(
     return Spoken(tuple(clips), tuple(contexts), random.uniform(1.5, 3, len(clips)))
 
 
-def right_after(spoken: Spoken, voice: object, length: int, labels: Sequence[str] = EMOTIONS) -> float:
-    """The share of strangers' clips that the head is right about after so many seconds of the same voice."""
-    head, right = voice.head, []  # type: ignore[attr-defined]
+def right_after(spoken: Spoken, voice: Voice, length: int, labels: Sequence[str] = EMOTIONS) -> float:
+    """The share of strangers' clips that the voice is right about after so many seconds of the same one."""
+    right = []
     emotions = [one.emotion for one in spoken.clips]
     random = np.random.default_rng(1)
     for day in days([one.speaker for one in spoken.clips], emotions, 4, random):
-        baseline = Baseline(head)
+        baseline = Baseline(voice.head)
         for _ in lived(day, baseline, spoken.means(), spoken.seconds, [length], random):
             for i in day.asked:
-                answer = head.logits(spoken.contexts[i][-1], baseline.value)
+                answer = voice.said(spoken.contexts[i][-1], baseline.value, 1.0)
                 right.append(labels[int(answer.argmax())] == emotions[i])
     return float(np.mean(right))
 
@@ -82,6 +87,50 @@ def test_what_a_day_teaches_tells_strangers_emotions() -> None:
     assert (voice.head.spec, voice.spec) == (BASELINE, SPEC)
     again = fit_voice(people(), EMOTIONS)
     np.testing.assert_array_equal(again.head.weights, voice.head.weights)  # the days are seeded
+
+
+def of_corpora(*names: str, **how: Any) -> Spoken:
+    """As `people`, some of each corpus."""
+    parts = [people(seed=number, corpus=name, **how) for number, name in enumerate(names)]
+    clips = tuple(clip for part in parts for clip in part.clips)
+    contexts = tuple(rows for part in parts for rows in part.contexts)
+    return Spoken(clips, contexts, np.concatenate([part.seconds for part in parts]))
+
+
+def test_of_four_corpora_layers_say_it_all_and_of_three_the_head() -> None:
+    labels = ("calm", *EMOTIONS)
+    layered = fit_voice(of_corpora("nemo", "ased", "cremad", "emotale"), labels)
+    assert not layered.head.weights.any()
+    np.testing.assert_array_equal(layered.head.bias < -10, [label == "calm" for label in labels])  # which none has
+    strangers = people(seed=9)
+    assert right_after(strangers, layered, 200, labels) > 0.95
+    headed = fit_voice(of_corpora("nemo", "ased", "cremad"), labels)
+    assert not headed.layers()
+    assert headed.head.weights.any()
+    assert right_after(strangers, headed, 200, labels) > 0.95
+    again = fit_voice(of_corpora("nemo", "ased", "cremad", "emotale"), labels)
+    for name, array in layered.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array)
+
+
+def test_layers_learn_from_every_day_and_with_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    whole = voices.fit_layers
+
+    def fit(draw: Draw, *others: Any) -> Layers:
+        seen.extend(draw(np.random.default_rng(seed)) for seed in range(40))
+        return whole(draw, *others)
+
+    monkeypatch.setattr(voices, "fit_layers", fit)
+    spoken = of_corpora("nemo", "ased", "cremad", "emotale", n_speakers=3)
+    voice = fit_voice(spoken, EMOTIONS)
+    days_of = voices._relative(spoken, spoken.means(), voice.head)
+    drawn = np.stack(seen)  # (40, n_clips, N_FUNCTIONALS)
+    away = [np.abs(drawn - one).mean(2) for one in days_of]  # from each day, (40, n_clips)
+    expected = 0.3 * np.sqrt(2 / np.pi)
+    np.testing.assert_allclose(np.min(away, 0).mean(), expected, rtol=0.1)
+    nearest = np.argmin(away, 0)
+    assert [np.mean(nearest == day) > 0.2 for day in range(3)] == [True] * 3
 
 
 def test_a_label_that_no_corpus_has_never_wins_and_the_order_is_that_of_the_model() -> None:

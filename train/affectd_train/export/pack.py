@@ -122,7 +122,7 @@ def golden_samples(sample_rate: int) -> Int16:
 
     Returns
     -------
-    ``(sample_rate // 2,)`` int16, multiples of 32: the noise is no less noise, and packs into less.
+    ``(sample_rate // 2,)`` int16, multiples of 64: the noise is no less noise, and packs into less.
     """
     seconds = np.arange(sample_rate // 2) / sample_rate
     pitch = 140 + 40 * np.sin(2 * np.pi * 0.7 * seconds)
@@ -135,6 +135,6 @@ def golden_samples(sample_rate: int) -> Int16:
     )
     voice = (np.sin(np.outer(phase, harmonics)) * strength).sum(1) * syllables
     breath = np.random.default_rng(0).normal(0, 0.01, len(seconds))
-    steps = np.round(250 * (voice / np.abs(voice).max() + breath))
-    samples: Int16 = (32 * steps).astype(np.int16)
+    steps = np.round(125 * (voice / np.abs(voice).max() + breath))
+    samples: Int16 = (64 * steps).astype(np.int16)
     return samples

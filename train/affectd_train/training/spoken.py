@@ -54,6 +54,10 @@ class Spoken:
         """Return the mean of each clip, ``(n_clips, N_FUNCTIONALS)``."""
         return np.stack([rows.mean(0, dtype=np.float64) for rows in self.contexts])
 
+    def last(self) -> Float64:
+        """Return the functionals of the last context of each clip, ``(n_clips, N_FUNCTIONALS)``."""
+        return np.stack([rows[-1] for rows in self.contexts]).astype(np.float64)
+
 
 def load_spoken(clips: Sequence[Clip], model: ModelFile, cache: Path) -> Spoken:
     """Compute what clips say on all cores, or read it from an earlier call's cache; without those with no speech."""

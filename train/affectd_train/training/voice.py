@@ -1,8 +1,9 @@
-"""The voice of a model file: a linear layer on what differs from how the same voice usually sounds.
+"""The voice of a model file: what tells emotions by what differs from how the same voice usually sounds.
 
 Every clip is heard after simulated days (`affectd_train.data.days`) of its speaker, by which a baseline learns as on
-the device, and one logistic regression is fitted to the functionals minus these baselines. Voices differ in the
-directions in which speakers' means vary most for what varies within one speaker.
+the device, and two layers are fitted to the functionals minus these baselines; of few corpora, of which they would
+learn too much, one logistic regression. Voices differ in the directions in which speakers' means vary most for what
+varies within one speaker.
 
 Source of the directions: R. A. Fisher's discriminant, as in N. Dehak et al., "Front-End Factor Analysis for Speaker
 Verification", 2011, section III.B.
@@ -19,7 +20,7 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.linear_model import LogisticRegression
 
-from affectd.arrays import Float32, Float64
+from affectd.arrays import Array, Float32, Float64
 from affectd.errors import DataError, ModelFileError
 from affectd.features.functionals import N_FUNCTIONALS
 from affectd.personal.hearing import FIXED, with_golden
@@ -31,15 +32,19 @@ from affectd.recognition.model_file import ModelFile
 from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
+from affectd_train.training import stranger
+from affectd_train.training.layers import Fit, fit_layers
 from affectd_train.training.spoken import FEWEST_CLIPS, Spoken, heard_settings, load_spoken
-from affectd_train.training.stranger import POWER, fit_stranger, tell_of_strangers
-from affectd_train.training.stranger import settings as stranger_settings
 
 CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
 """Those whose labels tell how the same voice sounds with each: `emospeech` has weak ones, and none that is plain."""
 SPEC = VoiceSpec(network_share=0.5, same_scatter=1.1, other_scatter=1.6, far_voice=3.0)
 BASELINE = dataclasses.replace(FIXED, prior_seconds=6.0, least_seconds=0.3, near_distance=1.6, far_distance=8.0)
 N_DIRECTIONS = 8
+FIT = Fit(share=1.2, prior=0.25, epochs=20)
+FEWEST_CORPORA = 4
+"""For layers: fewer tell more of themselves than of other voices. Of two, layers for strangers name everyday speech
+five times as often, and are right about no more of it."""
 FEWEST_SPEAKERS = 3
 """Of one corpus, each with `FEWEST_CLIPS`: fewer do not tell in what voices differ."""
 
@@ -50,6 +55,8 @@ _PLAIN_SHARE = 0.7  # of what a voice is taken to say, where it is told from oth
 _RIDGE = 0.05  # of the variance of each functional, where few speakers tell little of it
 _NEVER = -20.0  # far below every logit
 _LEAST_SPREAD = 1e-3
+_POWER = 0.25  # of the speakers of a corpus, for its weight in layers: what they say should hold in all alike
+_NOISE = 0.3  # of what layers are given, in units of the spread: a day tells the usual voice no better
 
 
 def why_not(model: ModelFile) -> str:
@@ -77,8 +84,13 @@ def is_as_now(model: ModelFile) -> bool:
     note, voice = model.card.get("training", {}).get("voice", {}), model.voice
     corpora = note.get("clips", {})
     is_same = voice is not None and voice.spec == SPEC and voice.head.spec == BASELINE
-    is_whole = voice is not None and (voice.stranger is not None) == tell_of_strangers(corpora)
+    is_whole = voice is not None and len(voice.layers()) == 2 * has_layers(corpora)
     return is_same and is_whole and note.get("settings") == settings(model, corpora)
+
+
+def has_layers(corpora: Collection[str]) -> bool:
+    """Tell whether there are corpora enough for layers."""
+    return len(corpora) >= FEWEST_CORPORA
 
 
 def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFile:
@@ -116,7 +128,10 @@ def settings(model: ModelFile, corpora: Collection[str]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS}
     numbers |= {"directions": N_DIRECTIONS, "plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES}
     numbers["heard"] = heard_settings(model)
-    return numbers | ({"stranger": stranger_settings()} if tell_of_strangers(corpora) else {})
+    if has_layers(corpora):
+        layers = {"power": _POWER, "noise": _NOISE, "relative": FIT.settings(), "stranger": stranger.FIT.settings()}
+        return numbers | layers
+    return numbers
 
 
 def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
@@ -131,26 +146,42 @@ def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
         spread=spread.astype(np.float32),
         spec=BASELINE,
     )
-    emotions = [clip.emotion for clip in spoken.clips]
-    rows = np.concatenate([*_relative(spoken, means, blank)])
+    emotions = np.array([clip.emotion for clip in spoken.clips])
+    rows, voice = (
+        _relative(spoken, means, blank),
+        Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC),
+    )
+    if not has_layers({clip.corpus for clip in spoken.clips}):
+        _fit_head(blank, np.concatenate(rows), np.tile(emotions, len(LENGTHS)), np.tile(weights, len(LENGTHS)), labels)
+        return voice
+    blank.bias[[labels.index(label) for label in np.unique(emotions)]] = 0.0  # all is said by the layers
+    after, weights = np.stack(rows), weights_of(spoken.clips, _POWER)
+
+    def draw(generator: np.random.Generator) -> Float64:
+        drawn = after[generator.integers(len(after), size=len(emotions)), np.arange(len(emotions))]
+        noisy: Float64 = drawn + generator.normal(0, _NOISE, drawn.shape)
+        return noisy
+
+    relative = fit_layers(draw, emotions, weights, labels, FIT)
+    return dataclasses.replace(voice, relative=relative, stranger=stranger.fit_stranger(spoken, weights, blank, labels))
+
+
+def _fit_head(head: Head, rows: Float64, emotions: Array, weights: Float64, labels: Sequence[str]) -> None:
+    """Fit a logistic regression on rows ``(n, N_FUNCTIONALS)``, and put it into a head."""
     fitted = LogisticRegression(C=_STRENGTH, max_iter=300)
-    fitted.fit(rows, np.tile(emotions, len(LENGTHS)), sample_weight=np.tile(weights, len(LENGTHS)) / len(LENGTHS))
+    fitted.fit(rows, emotions, sample_weight=weights / len(LENGTHS))
     coefficients, bias = fitted.coef_, fitted.intercept_
     if len(bias) == 1:  # of two labels scikit-learn tells the difference alone
         coefficients, bias = np.concatenate([-coefficients, coefficients]) / 2, np.concatenate([-bias, bias]) / 2
     columns = [labels.index(label) for label in fitted.classes_]
-    blank.weights[:, columns] = coefficients.T / spread[:, None]
-    blank.bias[columns] = bias
-    stranger = None
-    if tell_of_strangers({clip.corpus for clip in spoken.clips}):
-        stranger = fit_stranger(spoken, weights_of(spoken.clips, POWER), blank, labels)
-    return Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC, stranger=stranger)
+    head.weights[:, columns] = coefficients.T / head.spread[:, None]
+    head.bias[columns] = bias
 
 
 def _relative(spoken: Spoken, means: Float64, head: Head) -> list[Float64]:
     """Return the last context of each clip minus the baselines of its days, in units of the spread, for each length."""
     generator = np.random.default_rng(0)
-    last = np.stack([rows[-1] for rows in spoken.contexts]).astype(np.float64)
+    last = spoken.last()
     found = [np.empty_like(last) for _ in LENGTHS]
     # Here a clip is what is said at a time, however short.
     learning = dataclasses.replace(head, spec=dataclasses.replace(head.spec, least_seconds=0.0))
