@@ -89,9 +89,9 @@ def test_what_a_day_teaches_tells_strangers_emotions() -> None:
     np.testing.assert_array_equal(again.head.weights, voice.head.weights)  # the days are seeded
 
 
-def of_corpora(*names: str, **how: Any) -> Spoken:
-    """As `people`, some of each corpus."""
-    parts = [people(seed=number, corpus=name, **how) for number, name in enumerate(names)]
+def of_corpora(*names: str) -> Spoken:
+    """As `people`, of each corpus two more than of the one before."""
+    parts = [people(4 + 2 * number, seed=number, corpus=name) for number, name in enumerate(names)]
     clips = tuple(clip for part in parts for clip in part.clips)
     contexts = tuple(rows for part in parts for rows in part.contexts)
     return Spoken(clips, contexts, np.concatenate([part.seconds for part in parts]))
@@ -113,16 +113,19 @@ def test_of_four_corpora_layers_say_it_all_and_of_three_the_head() -> None:
         np.testing.assert_array_equal(again.arrays()[name], array)
 
 
-def test_layers_learn_from_every_day_and_with_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_learn_from_every_day_with_noise_and_little_from_how_large_a_corpus_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[np.ndarray] = []
     whole = voices.fit_layers
+    spoken = of_corpora("nemo", "ased", "cremad", "emotale")
 
-    def fit(draw: Draw, *others: Any) -> Layers:
+    def fit(draw: Draw, emotions: np.ndarray, weights: np.ndarray, *others: Any) -> Layers:
+        np.testing.assert_array_equal(weights, weights_of(spoken.clips, 0.25))
         seen.extend(draw(np.random.default_rng(seed)) for seed in range(40))
-        return whole(draw, *others)
+        return whole(draw, emotions, weights, *others)
 
     monkeypatch.setattr(voices, "fit_layers", fit)
-    spoken = of_corpora("nemo", "ased", "cremad", "emotale", n_speakers=3)
     voice = fit_voice(spoken, EMOTIONS)
     days_of = voices._relative(spoken, spoken.means(), voice.head)
     drawn = np.stack(seen)  # (40, n_clips, N_FUNCTIONALS)
