@@ -150,16 +150,15 @@ def commercial() -> str:
 
 def personal() -> str:
     """Write what ``personalize`` gains on speakers of each corpus."""
-    lines = [
-        "| corpus | clips a label | speakers | before | before, these labels | after | gain of learning | refused |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    titles = "clips a label | speakers | before | these labels | voice known | after | gain of learning | refused"
+    lines = [f"| corpus | {titles} | at random | words at random |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     for corpus, rows in json.loads(PERSONAL.read_text())["corpora"].items():
         for n, row in rows.items():
-            before, asked = f"{row['before'][0]:.2f}", f"{row['asked'][0]:.2f}"
+            before = [f"{row[name][0]:.2f}" for name in ("before", "asked", "known")]
             after = "{:.2f} ({:.2f} to {:.2f})".format(*row["after"])
             gain = "{:+.2f} ({:+.2f} to {:+.2f})".format(*row["of_learning"])
-            cells = (NAMES[corpus], n, str(row["speakers"]), before, asked, after, gain, f"{row['refused'][0]:.0%}")
+            refused = [f"{row[name][0]:.0%}" for name in ("refused", "random_refused", "random_words_refused")]
+            cells = (NAMES[corpus], n, str(row["speakers"]), *before, after, gain, *refused)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,7 @@
-"""What the network makes of recordings: embeddings of the contexts that ``affectd classify`` would hear in each."""
+"""What the network makes of recordings: embeddings of the contexts that ``affectd classify`` would hear in each.
+
+Beside a voice they end in the functionals of the context.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,27 @@ def with_float_head(model: ModelFile) -> ModelFile:
     return changed
 
 
+def with_functionals(model: ModelFile, base: ModelFile) -> ModelFile:
+    """Return a model of format 5, whose head sees the functionals after the embedding of `model`, a `with_float_head`.
+
+    `base` has a voice. It gives the weights of the functionals, their mean and spread, and so the terms of all it was
+    trained on.
+    """
+    head, voice = model.head, base.voice
+    assert head is not None
+    assert voice is not None
+    weights = np.concatenate([head.weights, voice.weights()])
+    baseline, spread = (
+        np.concatenate([getattr(head, name), getattr(voice.head, name)]) for name in ("baseline", "spread")
+    )
+    head = Head(weights=weights, bias=head.bias + voice.head.bias, baseline=baseline, spread=spread, spec=FIXED)
+    golden = model.golden | {"functionals": base.golden["functionals"]}
+    # The terms of the network alone, which a note of the voice has, do not hold for it any more.
+    note = {key: value for key, value in base.card.get("training", {}).items() if key != "voice"}
+    card = base.card | ({"training": note} if note else {})
+    return with_golden(dataclasses.replace(model, head=head, golden=golden, card=card, sees_functionals=True))
+
+
 def with_golden(model: ModelFile) -> ModelFile:
     """Return a model whose golden vectors are made again from its clip, by the interpreter at hand."""
     return dataclasses.replace(model, golden=golden_vectors(model.golden["samples"], Classifier(model)))
@@ -73,22 +97,26 @@ def with_golden(model: ModelFile) -> ModelFile:
 def embeddings_of(blocks: Iterable[Float32], classifier: Classifier, config: Config) -> Float32:
     """Return the embedding of every context of a recording, ``(n_contexts, n_embedding)``; none without speech.
 
-    Blocks may be of any length, at the model's sample rate.
+    Blocks may be of any length, at the model's sample rate. The model has a head.
     """
     ears = _Ears(classifier)
     classify_recording(blocks, ears, config)
-    return np.stack(ears.heard) if ears.heard else np.empty((0, classifier.model.n_outputs), np.float32)
+    return np.stack(ears.heard) if ears.heard else np.empty((0, ears.head.n_embedding), np.float32)
 
 
 class _Ears:
     """A `Network` that keeps the embeddings of what it is given."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self.model = classifier.model
+        assert classifier.model.head is not None
+        self.model, self.head = classifier.model, classifier.model.head
         self._classifier = classifier
         self._nothing = np.zeros(len(self.model.labels), np.float32)
         self.heard: list[Float32] = []
 
     def __call__(self, cepstra: Float32) -> Float32:
-        self.heard.append(self._classifier.embed(cepstra))
+        output = self._classifier.embed(cepstra)
+        if self.model.sees_functionals:
+            output = self.head.seen(output, self._classifier.functionals(cepstra))
+        self.heard.append(output)
         return self._nothing

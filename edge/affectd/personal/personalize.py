@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from affectd.config.sections import Config
 from affectd.errors import AffectdError, DataError, ModelFileError, UsageError
 from affectd.folders import Skipped
 from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, learn, mean_probabilities
-from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_golden
+from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_functionals, with_golden
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
 from affectd.stdio import printable
+
+if TYPE_CHECKING:
+    from affectd.recognition.voice import Voice
 
 FEWEST_CLIPS = 5
 """Recordings that every label needs."""
@@ -107,14 +110,16 @@ def personalize(
         The last layer of the network is none that can be fitted.
     """
     labels = labels_of(base, [recording.label for recording in recordings])
-    model = with_float_head(base)
+    network = with_float_head(base)
+    # What a voice knows of emotions counts more than what the embedding does; it is fitted, too.
+    model = network if base.voice is None else with_functionals(network, base)
     classifier = Classifier(model)
     heard, truth = _hear(classifier, recordings, sound_of, config, skip)
     labels_of(base, truth)
     numbers = np.array([labels.index(label) for label in truth])
     old = old_weights(model, labels)
     chosen = choose(heard, numbers, old)
-    judged = judge(model, labels, heard, numbers, chosen)
+    judged = judge(answers_before(network, base.voice, labels, heard), labels, numbers, chosen)
     layer = learn(heard, numbers, old, chosen.strength)
     figures = {
         "model": model_id(base),
@@ -202,42 +207,48 @@ def old_weights(model: ModelFile, labels: Sequence[str]) -> Float64:
     return np.stack(columns, 1)
 
 
-def judge(
-    model: ModelFile, labels: Sequence[str], heard: Sequence[Float32], truth: Array, chosen: Chosen
-) -> dict[str, Any]:
-    """Compare what cross-validation answered with what the old head answers, and return the figures.
+def judge(before: Before, labels: Sequence[str], truth: Array, chosen: Chosen) -> dict[str, Any]:
+    """Compare what cross-validation answered with what the old model answers and with chance, and return the figures.
 
     Raises
     ------
     DataError
-        It does not help: not more are right, or what they are is not clearly more probable than before.
+        It does not help: not more are right, or what they are is not clearly more probable than before, or than if
+        each label were as probable as any other. The last is what tells labels at random, of words that are new to the
+        model above all: what it knew of these is nothing.
     """
-    before, of_these = answers_before(model, labels, heard)
     given = {
         "right": chosen.answers.argmax(1) == truth,
-        "right_before": np.array(before) == np.array(labels)[truth],
-        "right_before_of_these_labels": of_these.argmax(1) == truth,
+        "right_before": np.array(before.best) == np.array(labels)[truth],
+        "right_before_of_these_labels": before.of_these.argmax(1) == truth,
     }
     right = {name: int(np.count_nonzero(hits)) for name, hits in given.items()}
     rows = np.arange(len(truth))
-    surer, sure = (np.log(np.maximum(p[rows, truth], _LEAST_PROBABILITY)) for p in (chosen.answers, of_these))
-    gain = surer - sure
-    error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    surer, sure = (np.log(np.maximum(p[rows, truth], _LEAST_PROBABILITY)) for p in (chosen.answers, before.of_these))
+    gain, error = _mean_and_error(surer - sure)
+    over_chance, error_over_chance = _mean_and_error(surer + np.log(len(labels)))
     judged = {
         "folds": N_FOLDS,
         "clips": len(truth),
         **right,
         **{f"unweighted{name.removeprefix('right')}": _unweighted(hits, truth) for name, hits in given.items()},
-        "gain": round(float(gain.mean()), 4),
+        "gain": round(gain, 4),
         "gain_error": round(error, 4),
+        "gain_over_chance": round(over_chance, 4),
+        "gain_over_chance_error": round(error_over_chance, 4),
     }
     most_before = max(right["right_before"], right["right_before_of_these_labels"])
-    if right["right"] > most_before and gain.mean() > _MARGIN * error:
+    is_clear = gain > _MARGIN * error and over_chance > _MARGIN * error_over_chance
+    if right["right"] > most_before and is_clear:
         return judged
     raise DataError(
         f"Nothing was written: it would not clearly help. Right in cross-validation: {_right(judged)}. More recordings"
         " of each label may help."
     )
+
+
+def _mean_and_error(values: Float64) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _right(found: Mapping[str, Any]) -> str:
@@ -251,20 +262,36 @@ def _unweighted(hits: Array, truth: Array) -> float:
     return round(float(np.mean([hits[truth == label].mean() for label in np.unique(truth)])), 4)
 
 
-def answers_before(model: ModelFile, labels: Sequence[str], heard: Sequence[Float32]) -> tuple[list[str], Float64]:
-    """Return the label that the old head gives to each clip, and its probabilities ``(n, n_labels)`` of these alone."""
-    head = model.head
+class Before(NamedTuple):
+    """What a model answered before, to each clip."""
+
+    best: list[str]
+    """Its label."""
+    of_these: Float64
+    """The probabilities ``(n, n_labels)`` of the labels of the clips alone."""
+
+
+def answers_before(network: ModelFile, voice: Voice | None, labels: Sequence[str], heard: Sequence[Float32]) -> Before:
+    """Return what ``affectd classify`` answers by a model: its network, a `with_float_head`, and its voice.
+
+    With a voice, `heard` has the functionals after the embedding.
+    """
+    head = network.head
     assert head is not None
-    known = [label for label in labels if label in model.labels]
-    columns, places = [model.labels.index(label) for label in known], [labels.index(label) for label in known]
+    known = [label for label in labels if label in network.labels]
+    columns, places = [network.labels.index(label) for label in known], [labels.index(label) for label in known]
     best, of_these = [], np.zeros((len(heard), len(labels)))
     for row, contexts in zip(of_these, heard, strict=True):
-        centered = contexts.astype(np.float64) - head.baseline
-        logits = (centered @ head.weights + head.bias) / model.temperature
-        best.append(model.labels[int(mean_probabilities(logits).argmax())])
+        centered = contexts[:, : head.n_embedding].astype(np.float64) - head.baseline
+        logits = centered @ head.weights + head.bias
+        if voice is not None:
+            functionals = contexts[:, head.n_embedding :]
+            logits = np.stack([voice.cold(*both) for both in zip(logits, functionals, strict=True)]).astype(np.float64)
+        logits /= network.temperature
+        best.append(network.labels[int(mean_probabilities(logits).argmax())])
         if known:
             row[places] = mean_probabilities(logits[:, columns])
-    return best, of_these
+    return Before(best, of_these)
 
 
 def _changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, figures: dict[str, Any]) -> ModelFile:

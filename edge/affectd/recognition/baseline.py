@@ -211,11 +211,19 @@ class Placed:
     def answer(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
         """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
 
-        With a voice, `functionals` is asked for those of the context where they are needed.
+        With a voice, or a head that sees them, `functionals` is asked for those of the context where they are needed.
         """
-        logits = self._at_place(output) if self.model.voice is None else self._with_voice(output, functionals)
+        if self.model.voice is not None:
+            logits = self._with_voice(output, functionals)
+        else:
+            logits = self._at_place(self._seen(output, functionals) if self.model.sees_functionals else output)
         self._calls += 1
         return softmax(logits, self.model.temperature)
+
+    def _seen(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
+        if self._calls % _STRIDE == 0:
+            self._functionals = functionals()
+        return self._head.seen(output, self._functionals)
 
     def _at_place(self, embedding: Float32) -> Float32:
         self._hear(embedding)

@@ -82,7 +82,7 @@ class Classifier:
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._input_scale = _tensor("input", inputs, model.input_shape)
         self._output, self._output_scale = _tensor("output", outputs, (1, model.n_outputs))
-        if model.voice is not None:
+        if model.voice is not None or model.sees_functionals:
             from affectd.features.functionals import Functionals  # only here, as the voice
 
             self.functionals = Functionals(model.spec)
@@ -100,7 +100,8 @@ class Classifier:
         output = self.embed(cepstra)
         head, voice = self.model.head, self.model.voice
         if head is not None:
-            output = head.logits(output, head.baseline)
+            seen = head.seen(output, self.functionals(cepstra)) if self.model.sees_functionals else output
+            output = head.logits(seen, head.baseline)
         elif voice is not None and voice.stranger is not None:
             output = voice.cold(output, self.functionals(cepstra))
         return softmax(output, self.model.temperature)

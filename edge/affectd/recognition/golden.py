@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affectd.arrays import Array, Float32, Int8, Int16
+from affectd.arrays import Array, Float32, Int16
 from affectd.errors import ModelFileError
 from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
@@ -36,10 +36,11 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     quantized = classifier.quantize(cepstra)
     output = classifier.invoke(quantized)
     golden: dict[str, Array] = {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
-    if model.head is not None:
-        golden["logits"] = _golden_logits(output, classifier, model.head)
-    if model.voice is not None:
+    if model.voice is not None or model.sees_functionals:
         golden["functionals"] = classifier.functionals(cepstra)
+    if model.head is not None:
+        golden["logits"] = _golden_logits(golden, classifier, model.head)
+    if model.voice is not None:
         golden["logits"] = model.voice.golden(golden["functionals"])
     return golden
 
@@ -59,8 +60,10 @@ def _heard(samples: Float32, model: ModelFile) -> Float32:
     return mfcc.cepstra(context.view())
 
 
-def _golden_logits(output: Int8, classifier: Classifier, head: Head) -> Float32:
-    return head.logits(classifier.dequantize(output), head.baseline)
+def _golden_logits(golden: dict[str, Array], classifier: Classifier, head: Head) -> Float32:
+    output = classifier.dequantize(golden["output"])
+    seen = head.seen(output, golden["functionals"]) if classifier.model.sees_functionals else output
+    return head.logits(seen, head.baseline)
 
 
 def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
@@ -70,7 +73,8 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     -------
     dict
         ``cepstra_difference`` (largest absolute difference), ``input_steps`` and ``output_steps`` (largest
-        difference in int8 steps), with a head ``logits_difference``, and with a voice also ``functionals_difference``;
+        difference in int8 steps), with a head ``logits_difference``, and where a head or a voice sees functionals also
+        ``functionals_difference``;
         each stage gets the stored input, so it is tested alone.
 
     Raises
@@ -94,12 +98,13 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
         ("output_steps", "output", STEPS_LIMIT if model.head is None else EMBEDDING_LIMIT),
     ]
     if model.head is not None:
-        here["logits"] = _golden_logits(golden["output"], classifier, model.head)
+        here["logits"] = _golden_logits(golden, classifier, model.head)
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
-    if model.voice is not None:
+    if model.voice is not None or model.sees_functionals:
         here["functionals"] = classifier.functionals(golden["cepstra"])
-        here["logits"] = model.voice.golden(golden["functionals"])
         stages.append(("functionals_difference", "functionals", FUNCTIONALS_LIMIT))
+    if model.voice is not None:
+        here["logits"] = model.voice.golden(golden["functionals"])
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     differences = {}
     for key, field, limit in stages:

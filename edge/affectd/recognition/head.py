@@ -1,4 +1,4 @@
-"""The head of a model file of format 2: from the network's embedding, minus a baseline, to logits.
+"""The head of a model file of format 2 or 5: from the network's embedding, minus a baseline, to logits.
 
 Its arrays lie in ``golden.npz`` under the names of `ARRAYS`; its numbers are ``baseline`` in ``spec.json``.
 """
@@ -57,7 +57,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Head:
-    """A linear layer on the embedding minus the baseline.
+    """A linear layer on the embedding minus the baseline; in format 5 the embedding ends in functionals.
 
     Parameters
     ----------
@@ -87,6 +87,14 @@ class Head:
         # float64, so that they are the same to the last bits whatever NumPy computes products with.
         centered = embedding.astype(np.float64) - baseline
         return np.asarray(centered @ self.weights + self.bias, np.float32)
+
+    def seen(self, output: Float32, functionals: Float32) -> Float32:
+        """Return what a head that sees functionals is given: they after what the network gives, ``(n_embedding,)``.
+
+        Those of no sound, NaN, say nothing: they are as at the mean of the training.
+        """
+        known = functionals if np.isfinite(functionals).all() else self.baseline[len(output) :]
+        return np.concatenate([output, known])
 
     def distance(self, embedding: Array) -> float:
         """Return how far an embedding ``(n_embedding,)`` is from the mean of the training.

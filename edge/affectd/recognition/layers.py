@@ -8,6 +8,7 @@ without either.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import erf, sqrt
 
 import numpy as np
 
@@ -49,6 +50,16 @@ class Layers:
         # float64, as the head.
         units = np.maximum(bounded(away) @ self.hidden + self.hidden_bias, 0.0)
         return np.asarray(units @ self.outer + self.outer_bias, np.float32).astype(np.float64)
+
+    def slopes(self) -> Float64:
+        """Return how much each of the logits rises with what they are given, ``(N_FUNCTIONALS, n_labels)``.
+
+        On the average over what is normally distributed with a variance of 1, as functionals nearly are: there a
+        rectifier rises as often as it is above 0.
+        """
+        lengths = np.maximum(np.sqrt(np.sum(self.hidden.astype(np.float64) ** 2, axis=0)), 1e-6)
+        above = [0.5 + 0.5 * erf(ratio / sqrt(2.0)) for ratio in (self.hidden_bias / lengths).tolist()]
+        return np.asarray(self.hidden * above @ self.outer, np.float64)
 
     def checks(self, n_labels: int, prefix: str) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes."""

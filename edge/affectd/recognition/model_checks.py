@@ -65,11 +65,27 @@ def model_checks(model: ModelFile) -> Checks:
         is_alone = not (model.head or model.layout or model.hearing)
         yield "voice", is_alone, "none beside a head, a layout or a hearing", "both"
         yield from model.voice.checks(len(labels), model.spec)
+    if model.sees_functionals:
+        yield from _functionals_checks(model)
+
+
+def _functionals_checks(model: ModelFile) -> Checks:
+    from affectd.features.functionals import N_FUNCTIONALS  # only for such a file, as the voice
+    from affectd.recognition.voice import front_end_checks
+
+    is_plain = model.head is not None and not (model.voice or model.layout or model.hearing)
+    yield "head", is_plain, "one beside functionals, and no voice, layout or hearing", "another network"
+    n = 0 if model.head is None else model.head.n_embedding
+    yield "golden.weights", n > N_FUNCTIONALS, f"a head of an embedding and {N_FUNCTIONALS} functionals", n
+    found = model.golden.get("functionals")
+    yield "golden.functionals", is_array(found, np.float32, N_FUNCTIONALS), f"float32 ({N_FUNCTIONALS},)", found
+    yield from front_end_checks(model.spec)
 
 
 def golden_checks(model: ModelFile) -> Checks:
     """Check the golden vectors of a model that passed `model_checks`."""
-    further = VOICE_KEYS if model.voice is not None else () if model.head is None else ("logits",)
+    has_functionals = model.voice is not None or model.sees_functionals
+    further = VOICE_KEYS if has_functionals else () if model.head is None else ("logits",)
     keys, expected_keys = sorted(model.golden), (*GOLDEN_KEYS, *further)
     yield "golden", keys == sorted(expected_keys), f"the arrays {', '.join(expected_keys)}", keys
     samples, cepstra, quantized, output = (model.golden[key] for key in GOLDEN_KEYS)
@@ -85,7 +101,9 @@ def golden_checks(model: ModelFile) -> Checks:
     shape = model.input_shape[1:]
     yield "golden.input", is_array(quantized, np.int8, *shape), f"int8 {shape}", quantized
     yield "golden.output", is_array(output, np.int8, model.n_outputs), f"int8 ({model.n_outputs},)", output
-    lengths = {"logits": len(model.labels), "functionals": model.voice.head.n_embedding if model.voice else 0}
+    # Of a head that sees them they are checked above.
+    n_functionals = model.voice.head.n_embedding if model.voice else len(model.golden.get("functionals", ()))
+    lengths = {"logits": len(model.labels), "functionals": n_functionals}
     for key in further:
         array = model.golden[key]
         yield f"golden.{key}", is_array(array, np.float32, lengths[key]), f"float32 ({lengths[key]},)", array

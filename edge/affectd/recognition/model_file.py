@@ -3,14 +3,16 @@
 By TFLite's convention for associated files, the interpreter ignores the zip. In format 1 the network gives logits, in
 format 2 an embedding, which a `Head` turns into logits. Format 3 is of a network that hears in its own way
 (`affectd.recognition.hearing`), with or without a head. In format 4 the network gives logits, and beside it there is a
-`Voice` (`affectd.recognition.voice`). Which format a file has follows from what is in it.
+`Voice` (`affectd.recognition.voice`). In format 5 it gives an embedding, and the head sees the functionals of the
+context after it. Which format a file has follows from what is in it.
 
 =============== ==========================================================================
 ``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; with a head
                 also how the baseline learns; in format 3 also layout and hearing, in format 4 baseline and voice
 ``labels.txt``  the labels again, one per line, for generic TFLite tools
 ``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; with a head also its
-                logits, and the arrays of the head; with a voice also the functionals, and its arrays
+                logits, and the arrays of the head; with a voice, and in format 5, also the functionals; with a
+                voice its arrays
 ``card.json``   data and terms, split, metrics, training revision
 =============== ==========================================================================
 
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from affectd.recognition.hearing import Hearing, InputLayout
     from affectd.recognition.voice import Voice
 
-FORMATS = (1, 2, 3, 4)
+FORMATS = (1, 2, 3, 4, 5)
 _SPEC_KEYS = ("format", "features", "n_frames", "mean", "std", "labels", "temperature", "thresholds")
 _DIGEST_MARK = b"affectd model file, sha256 of all bytes before: "
 _DIGEST_LENGTH = 64
@@ -86,6 +88,8 @@ class ModelFile:
         How a network trained elsewhere hears, in format 3; without them as affectd's own.
     voice : Voice, optional
         What is heard relative to the voice of the place, in format 4, beside a network that gives logits.
+    sees_functionals : bool
+        Whether the head sees the embedding and after it the functionals of the context, in format 5.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class ModelFile:
     layout: InputLayout | None = None
     hearing: Hearing | None = None
     voice: Voice | None = None
+    sees_functionals: bool = False
 
     def __post_init__(self) -> None:
         require(model_checks(self))
@@ -126,7 +131,9 @@ class ModelFile:
     @property
     def n_outputs(self) -> int:
         """How many numbers the network gives: one logit for each label, or the embedding."""
-        return len(self.labels) if self.head is None else self.head.n_embedding
+        if self.head is None:
+            return len(self.labels)
+        return self.head.n_embedding - (len(self.golden["functionals"]) if self.sees_functionals else 0)
 
     @property
     def learning_head(self) -> Head | None:
@@ -223,7 +230,7 @@ def _encode(model: ModelFile) -> bytes:
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
     spec: dict[str, Any] = {
-        "format": 4 if model.voice else 3 if model.layout or model.hearing else 1 if model.head is None else 2,
+        "format": _format_of(model),
         "features": model.spec.to_dict(),
         "n_frames": model.n_frames,
         "mean": model.mean.tolist(),
@@ -235,7 +242,8 @@ def _encode(model: ModelFile) -> bytes:
     arrays = {key: model.golden[key] for key in GOLDEN_KEYS}
     if model.head is not None:
         spec["baseline"] = asdict(model.head.spec)
-        arrays |= {"logits": model.golden["logits"], **model.head.arrays()}
+        arrays |= {key: model.golden[key] for key in (VOICE_KEYS if model.sees_functionals else ("logits",))}
+        arrays |= model.head.arrays()
     if model.voice is not None:
         spec |= {"baseline": asdict(model.voice.head.spec), "voice": asdict(model.voice.spec)}
         arrays |= {key: model.golden[key] for key in VOICE_KEYS} | model.voice.arrays()
@@ -250,6 +258,16 @@ def _encode(model: ModelFile) -> bytes:
     comment = _DIGEST_MARK + b"0" * _DIGEST_LENGTH
     data = append_zip(model.tflite, members, comment, deflated=spec["format"] == 4)[:-_DIGEST_LENGTH]
     return data + sha256(data).hexdigest().encode()
+
+
+def _format_of(model: ModelFile) -> int:
+    if model.sees_functionals:
+        return 5
+    if model.voice is not None:
+        return 4
+    if model.layout is not None or model.hearing is not None:
+        return 3
+    return 1 if model.head is None else 2
 
 
 def _decode(data: bytes) -> ModelFile:
@@ -271,7 +289,7 @@ def _decode(data: bytes) -> ModelFile:
         known = f"{', '.join(map(str, others))} or {last}"
         raise ModelFileError(f"format: expected {known}, found {describe(spec.get('format'))}")
     hears = spec["format"] == 3
-    has_head = "baseline" in spec if hears else spec["format"] in (2, 4)
+    has_head = "baseline" in spec if hears else spec["format"] in (2, 4, 5)
     further = (*(["baseline"] if has_head else []), *(["layout", "hearing"] if hears else []))
     check_keys("spec.json", (*_SPEC_KEYS, *further, *(["voice"] if spec["format"] == 4 else [])), spec)
     golden = parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"]))
@@ -287,6 +305,7 @@ def _decode(data: bytes) -> ModelFile:
         golden=golden,
         card=parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
+        sees_functionals=spec["format"] == 5,
         **head,
         **(_take_parts(spec) if hears else {}),
     )

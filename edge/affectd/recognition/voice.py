@@ -131,6 +131,12 @@ class Voice:
         said = self.head.logits(functionals, baseline).astype(np.float64)
         return said if self.relative is None else said + self.relative.logits(self._away(functionals, baseline))
 
+    def weights(self) -> Float32:
+        """Return a linear layer ``(N_FUNCTIONALS, n_labels)`` that says nearly what is said of a voice that is known."""
+        if self.relative is None:
+            return self.head.weights
+        return np.asarray(self.head.weights + self.relative.slopes() / self.head.spread[:, None], np.float32)
+
     def _away(self, functionals: Float32, baseline: Float32) -> Float64:
         away: Float64 = (functionals.astype(np.float64) - baseline) / self.head.spread
         return away

@@ -170,3 +170,16 @@ def test_a_voice_may_have_either_or_none(tmp_path: Path) -> None:
         assert voice is not None
         assert [voice.relative is None, voice.stranger is None] == ["relative" in layers, "stranger" in layers]
         assert len(voice.arrays()) == 5 + 4 * (2 - len(layers))
+
+
+def test_a_linear_layer_says_on_the_average_how_the_layers_rise() -> None:
+    heard = np.random.default_rng(0).normal(0, 1, (100_000, N_FUNCTIONALS))
+    is_above = heard @ OF_KNOWN.hidden.astype(np.float64) + OF_KNOWN.hidden_bias > 0
+    mean = np.einsum("fu,u,ul->fl", OF_KNOWN.hidden.astype(np.float64), is_above.mean(0), OF_KNOWN.outer)
+    assert np.abs(mean).max() > 0.2
+    np.testing.assert_allclose(OF_KNOWN.slopes(), mean, atol=0.01)
+    expected = VOICE.head.weights + mean / VOICE.head.spread[:, None]
+    np.testing.assert_allclose(VOICE.weights(), expected, atol=0.02)
+    np.testing.assert_array_equal(dataclasses.replace(VOICE, relative=None).weights(), VOICE.head.weights)
+    still = dataclasses.replace(OF_KNOWN, hidden=np.zeros_like(OF_KNOWN.hidden))
+    np.testing.assert_array_equal(still.slopes(), np.zeros((N_FUNCTIONALS, len(LABELS))))

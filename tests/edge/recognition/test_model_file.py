@@ -192,7 +192,7 @@ def test_resealing_alone_changes_nothing(written: Path, scratch: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("format: expected 1, 2, 3 or 4, found 5", {"format": 5}),
+        ("format: expected 1, 2, 3, 4 or 5, found 6", {"format": 6}),
         ("spec.json: .*missing \\['baseline'\\]", {"format": 2}),
         ("spec.json: .*not known \\['baseline'\\]", {"baseline": {}}),
         ("format", {"format": "1"}),

@@ -1,0 +1,99 @@
+"""Format 5 of the model file: a head that sees the functionals of the context after the embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from affectd.errors import ModelFileError
+from affectd.features.functionals import N_FUNCTIONALS
+from affectd.recognition.baseline import Placed
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.golden import golden_vectors, self_test
+from affectd.recognition.model_file import ModelFile, read_model, write_model
+from tiny_model import LABELS, draft_place_model, pcm, voice_model
+
+
+def functionals_model() -> ModelFile:
+    """The tiny model of format 2, whose head sees functionals, too."""
+    base = draft_place_model()
+    assert base.head is not None
+    random = np.random.default_rng(3)
+    n_labels = len(base.labels)
+    weights = np.vstack([base.head.weights, random.normal(0, 0.05, (N_FUNCTIONALS, n_labels)).astype(np.float32)])
+    more = np.ones(N_FUNCTIONALS, np.float32)
+    head = dataclasses.replace(
+        base.head,
+        weights=weights,
+        baseline=np.concatenate([base.head.baseline, 0 * more]),
+        spread=np.concatenate([base.head.spread, more]),
+    )
+    golden = {**base.golden, "functionals": 0 * more}
+    draft = dataclasses.replace(base, head=head, golden=golden, sees_functionals=True)
+    return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
+
+
+MODEL = functionals_model()
+
+
+def test_it_is_read_as_it_was_written_and_replays_itself(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.tflite", MODEL)
+    back = read_model(tmp_path / "model.tflite")
+    assert back.sees_functionals
+    assert back.n_outputs == len(LABELS)
+    found = self_test(back, Classifier(back))
+    assert found["logits_difference"] == found["functionals_difference"] == 0
+
+
+def test_the_answer_is_of_both() -> None:
+    classifier, cepstra, head = Classifier(MODEL), MODEL.golden["cepstra"], MODEL.head
+    assert head is not None
+    both = np.concatenate([classifier.embed(cepstra), classifier.functionals(cepstra)])
+    logits = (both.astype(np.float64) - head.baseline) @ head.weights + head.bias
+    expected = np.exp(logits / MODEL.temperature)
+    expected /= expected.sum()
+    np.testing.assert_allclose(classifier(cepstra), expected, rtol=1e-4)
+    np.testing.assert_allclose(Placed(classifier)(cepstra), expected, rtol=1e-4)
+
+
+def test_a_live_device_computes_functionals_at_every_fourth_context_and_anew_in_each_utterance() -> None:
+    classifier, asked = Classifier(MODEL), []
+
+    def functionals() -> np.ndarray:
+        asked.append(True)
+        return MODEL.golden["functionals"]
+
+    placed = Placed(classifier)
+    for _ in range(6):
+        placed.answer(classifier.embed(MODEL.golden["cepstra"]), functionals)
+    assert len(asked) == 2
+    placed.reset()
+    placed.answer(classifier.embed(MODEL.golden["cepstra"]), functionals)
+    assert len(asked) == 3
+
+
+def test_functionals_of_no_sound_say_nothing() -> None:
+    assert MODEL.head is not None
+    output = np.zeros(len(LABELS), np.float32)
+    silent = MODEL.head.seen(output, np.full(N_FUNCTIONALS, np.nan, np.float32))
+    assert (silent == np.concatenate([output, MODEL.head.baseline[len(LABELS) :]])).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("head", {"head": None}),
+        ("voice", {"voice": voice_model().voice}),
+        ("golden.weights", {"head": draft_place_model().head}),
+        ("golden.functionals", {"golden": {**MODEL.golden, "functionals": np.zeros(61, np.float32)}}),
+        ("golden.functionals", {"golden": {k: v for k, v in MODEL.golden.items() if k != "functionals"}}),
+        ("features.log", {"spec": dataclasses.replace(MODEL.spec, log="natural", log_floor=1e-6)}),
+    ],
+)
+def test_what_cannot_be_is_refused(field: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelFileError, match=f"^{field}: expected"):
+        dataclasses.replace(MODEL, **changes)
