@@ -85,8 +85,11 @@ def _sort_in(entry: os.DirEntry[str], root: Path, found: Listing, folders: list[
 
 
 def _leads_back(link: Path, root: Path) -> bool:
-    target = os.path.realpath(link)
-    return any(os.path.commonpath([target, place]) == target for place in map(os.path.realpath, (root, link.parent)))
+    try:
+        target, *places = map(os.path.realpath, (link, root, link.parent))
+    except OSError:  # the working folder, to which they are relative, is gone
+        return False
+    return any(os.path.commonpath([target, place]) == target for place in places)
 
 
 def skipped_lines(what: object, skipped: Iterable[Skipped]) -> Iterator[str]:

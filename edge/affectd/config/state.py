@@ -83,8 +83,10 @@ def _lock(folder: Path, device: str, locks: ExitStack) -> None:
 
 def _tighten(base: Path) -> None:
     """Take the rights of other users from what earlier versions or people made in the state folder."""
-    inside = [base / "devices", *base.glob("devices/*"), *base.glob("devices/*/*"), *base.glob("outbox.*")]
-    for path in (*inside, base / "muted"):
+    inside = [base / "devices", base / "muted"]
+    with suppress(OSError):  # of a folder that cannot be read
+        inside += [*base.glob("devices/*"), *base.glob("devices/*/*"), *base.glob("outbox.*")]
+    for path in inside:
         with suppress(OSError):
             tightened(path)
     with suppress(OSError):

@@ -154,7 +154,10 @@ def trace_file(path: str, events: FileConfig) -> RotatingFile:
 
 def _names(file: FileConfig) -> set[str]:
     """Return all paths that a file has in its time."""
-    path = os.path.realpath(file.path)
+    try:
+        path = os.path.realpath(file.path)
+    except OSError:  # the folder that it is relative to is gone, so it is no file
+        return set()
     return {path, *(f"{path}.{number}" for number in range(1, file.keep + 1))}
 
 

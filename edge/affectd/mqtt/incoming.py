@@ -5,7 +5,9 @@ Source: OASIS, "MQTT Version 5.0", sections 2.1 (packet format), 3.3 (PUBLISH) a
 
 from __future__ import annotations
 
+import math
 import ssl
+import time
 from typing import Any
 
 from affectd.errors import UnavailableError
@@ -28,8 +30,8 @@ class Incoming:
 
     Attributes
     ----------
-    is_asked : bool
-        Whether the broker still has to answer a PINGREQ.
+    asked_at : float
+        When the PINGREQ was sent that the broker still has to answer, in monotonic seconds; infinite: there is none.
     refusals : dict
         Packet number to the reason code of a refusal in a PUBACK of MQTT 5, which paho 1.6 does not pass on.
 
@@ -40,7 +42,7 @@ class Incoming:
     """
 
     def __init__(self, connection: Any, protocol: str) -> None:
-        self.is_asked = False
+        self.asked_at = math.inf
         self.refusals: dict[int, int] = {}
         self._socket, self._is_5 = connection, protocol == "5"
         self._raw = bytearray()  # the beginning of a packet
@@ -61,7 +63,7 @@ class Incoming:
         the broker has said, which may be why.
         """
         if data == _PINGREQ:
-            self.is_asked = True
+            self.asked_at = min(self.asked_at, time.monotonic())
         try:
             return int(self._socket.send(data))
         except (ConnectionError, ssl.SSLEOFError):  # paho would not read any more
@@ -126,7 +128,7 @@ class Incoming:
             # The subscriptions are at QoS 1. Of QoS 2 paho keeps every message that the broker does not release.
             raise UnavailableError("the broker sends at QoS 2, which was not asked for")
         if kind == _PINGRESP:
-            self.is_asked = False
+            self.asked_at = math.inf
         if kind == _PUBACK and len(packet) > start + 2 and packet[start + 2] >= 128:
             self.refusals[int.from_bytes(packet[start : start + 2])] = packet[start + 2]
 

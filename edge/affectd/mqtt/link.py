@@ -77,7 +77,7 @@ class Link:
         self._acknowledged: list[tuple[int, str]] = []
         self._subscribed: list[tuple[str, str]] = []
         self._unanswered: dict[int, str] = {}  # packet number to topic, in the order in which they were sent
-        self._unanswered_since = self._asked_since = 0.0
+        self._unanswered_since = 0.0
         self._n_too_long = 0
         self._answer_by = float("inf")
         self._socket: Any = None
@@ -170,12 +170,10 @@ class Link:
     def _lose_if_unanswered(self) -> None:
         """End a connection whose broker owes an answer for too long, though it may send other things."""
         now, patience_seconds = time.monotonic(), self._config.keepalive_seconds
-        if not (self._socket and self._socket.is_asked):
-            self._asked_since = now
         if self._unanswered and now - self._unanswered_since > patience_seconds:
             topic = next(iter(self._unanswered.values()))
             self._lose(f"the broker has not answered on the topic {topic} for {patience_seconds} seconds")
-        if now - self._asked_since > patience_seconds:
+        if self._socket and now - self._socket.asked_at > patience_seconds:
             self._lose("the broker does not answer any more")
 
     def publish(self, publication: Publication) -> int:

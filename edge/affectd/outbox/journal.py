@@ -228,9 +228,13 @@ class Journal:
                 self.close()
                 return
             self._n_bad += 1
-            with suppress(OSError):  # what was half done is undone, or the next time all is written anew
+            try:  # what was half done is undone, or the next time all is written anew
                 os.truncate(self._path, self._end)
                 self._n_bad -= 1
+            except FileNotFoundError:  # it was deleted with all that was in it; the next `open` makes it anew
+                self.close()
+            except OSError:
+                pass
 
 
 def _sealed(body: bytes) -> bytes:

@@ -132,7 +132,7 @@ class Voice:
         return said if self.relative is None else said + self.relative.logits(self._away(functionals, baseline))
 
     def weights(self) -> Float32:
-        """Return a linear layer ``(N_FUNCTIONALS, n_labels)`` that says nearly what is said of a voice that is known."""
+        """Return a linear layer ``(N_FUNCTIONALS, n_labels)`` that says nearly what is said of a known voice."""
         if self.relative is None:
             return self.head.weights
         return np.asarray(self.head.weights + self.relative.slopes() / self.head.spread[:, None], np.float32)

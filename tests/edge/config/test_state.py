@@ -112,9 +112,14 @@ def test_what_cannot_be_moved_stays_in_force(base: Folders, monkeypatch: pytest.
         assert folders.state == base.state
 
 
-def test_folders_that_cannot_be_made_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# The last one as a disk that fails: not even whether there is something can be told.
+@pytest.mark.parametrize("inside", ["file/state", "loop/state", "x" * 300])
+def test_folders_that_cannot_be_made_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "file" / "state"))
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / inside))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with claimed_folders("one") as folders:

@@ -21,7 +21,7 @@ from affectd.config.sections import MqttConfig
 from affectd.mqtt.credentials import Login
 from affectd.mqtt.link import Link, Publication
 from broker import Certificates, free_port, packet, string, wait_until
-from fake_broker import CONNECT, FakeBroker, FakeConnection
+from fake_broker import CONNECT, PINGREQ, FakeBroker, FakeConnection
 
 NOBODY = Login(None, None)
 
@@ -219,6 +219,19 @@ def test_a_broker_that_owes_an_answer_is_given_up_though_it_sends_a_byte_now_and
         assert link.state == "lost"
         assert "answer" in link.reason
         assert time.monotonic() - began < (3.0 if sent == "ping" else 2.0)
+
+
+def test_a_broker_is_not_given_up_because_the_process_stood_still() -> None:
+    with FakeBroker() as broker:
+        link, client = connected(broker, 1)
+        time.sleep(1.5)  # as between SIGSTOP and SIGCONT, or while the board swaps
+        link.step()
+        assert link.state == "connected", link.reason
+        client.expect(PINGREQ)
+        client.send(packet(0xD0, b""))
+        time.sleep(1.5)
+        link.step()
+        assert link.state == "connected", link.reason
 
 
 def test_a_broker_that_acknowledges_slowly_but_in_order_is_not_given_up() -> None:

@@ -102,13 +102,25 @@ def test_a_home_that_is_none_is_no_error(home: str, tmp_path: Path) -> None:
     assert not (tmp_path / "relative").exists()
 
 
-def test_a_current_folder_that_was_deleted_is_no_error(tmp_path: Path) -> None:
-    line = f'mkdir "$0" && cd "$0" && rmdir "$0" && exec {sys.executable} -m affectd run --source {DEMO}'
-    for path, code in (("", 0), ("events.jsonl", 78)):
-        env = os.environ | {"AFFECTD_FILE_PATH": path, "TMPDIR": str(tmp_path / "none")}
-        done = subprocess.run(["sh", "-c", line, tmp_path / "gone"], capture_output=True, check=False, env=env)
-        assert done.returncode == code, done.stderr
-        assert done.stderr.count(b"\n") == (code != 0)
+@pytest.mark.parametrize(
+    ("words", "path", "code", "n_lines"),
+    [
+        (["run", "--source", DEMO], "", 0, 0),
+        (["run", "--source", DEMO], "events.jsonl", 78, 1),
+        (["run", "--source", DEMO, "--trace", "trace.jsonl"], "{}/events.jsonl", 78, 1),
+        (["classify", ".."], "", 0, 1),
+    ],
+)
+def test_a_current_folder_that_was_deleted_is_no_error(
+    words: list[str | Path], path: str, code: int, n_lines: int, tmp_path: Path
+) -> None:
+    (tmp_path / "demo.wav").symlink_to(DEMO)
+    (tmp_path / "back").symlink_to(tmp_path)
+    env = os.environ | {"AFFECTD_FILE_PATH": path.format(tmp_path), "TMPDIR": str(tmp_path / "none")}
+    line = f'mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m affectd "$@"'
+    done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, check=False, env=env, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count(b"\n") == n_lines, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ const HOUR_MS = 2000;
 const LOST = "Connection lost; what you see is old. Trying again …";
 let stream = null;
 let isOpen = false; // it has told something
+// Times are those of a clock that is never set: the browser of a kiosk is on the board, whose own clock jumps.
 let heard = 0;
 let wait = 1000;
 let timer = 0;
-let saidAt = 0;
+let saidAt = -Infinity;
 let isDrawing = false;
-let hourAt = 0;
+let hourAt = -Infinity;
 
 function link(words, isLost) {
   write($("link"), words);
@@ -36,22 +37,22 @@ function draw() {
     isDrawing = false;
     showTrace();
     drawMinute($("minute"));
-    if (Date.now() - hourAt < HOUR_MS) return;
-    hourAt = Date.now();
+    if (performance.now() - hourAt < HOUR_MS) return;
+    hourAt = performance.now();
     drawHour($("hour"));
     showSums();
   });
 }
 
 function drawAll() {
-  hourAt = 0;
+  hourAt = -Infinity;
   if (story.offset !== null) draw();
 }
 
 /** Tell a screen reader, but not more often than can be listened to. */
 function say(event) {
-  if (event.phase !== "end" || Date.now() - saidAt < SAY_MS) return;
-  saidAt = Date.now();
+  if (event.phase !== "end" || performance.now() - saidAt < SAY_MS) return;
+  saidAt = performance.now();
   $("said").textContent = `${named(event.label)}, ${percent(event.probability)}`;
 }
 
@@ -83,12 +84,12 @@ const HANDLERS = {
 function connect() {
   clearTimeout(timer);
   stream?.close();
-  heard = Date.now();
+  heard = performance.now();
   isOpen = false;
   stream = new EventSource("events");
   for (const [name, take] of Object.entries(HANDLERS)) {
     stream.addEventListener(name, (message) => {
-      heard = Date.now();
+      heard = performance.now();
       let data;
       try {
         data = JSON.parse(message.data);
@@ -147,7 +148,7 @@ $("token").addEventListener("submit", async (submitted) => {
 });
 
 setInterval(() => {
-  if (stream.readyState !== EventSource.CLOSED && Date.now() - heard > DEAF_MS) lost();
+  if (stream.readyState !== EventSource.CLOSED && performance.now() - heard > DEAF_MS) lost();
 }, 1000);
 document.addEventListener("visibilitychange", () => document.hidden || drawAll());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
