@@ -330,7 +330,7 @@ class Deliveries:
         try:
             write(self._folder, installed)
         except OSError as error:
-            _log.warning("what came of a delivered model cannot be saved: %s", error)
+            _log.warning("what came of a delivered model cannot be saved in %s: %s", self._folder, error.strerror)
             return False
         self._installed = installed
         return True

@@ -23,6 +23,7 @@ from affectd.delivery.probation import Probation
 from affectd.delivery.receive import Order, receive
 from affectd.files import sha256
 from affectd.recognition.model_file import read_model, write_model
+from faulty_disk import FULL, Step, faulty_disk
 from fleet import FLEET, Files, Signer
 from tiny_model import tiny_model
 
@@ -123,6 +124,19 @@ def test_a_power_cut_leaves_the_old_model_or_the_new_one(setting: Setting) -> No
     assert step > 15
     assert found[-1] == setting.new
     assert found == sorted(found, key=setting.digests.index), "the old one, and from some step on the new one"
+
+
+@pytest.mark.parametrize("failing", ["open", "sync", "replace"])
+def test_a_disk_that_fails_keeps_what_was_known_and_nothing_half_written(tmp_path: Path, failing: str) -> None:
+    write(tmp_path, Installed(sequence=1))
+
+    def refuse(step: Step) -> int | None:
+        return FULL if step.kind == failing else None
+
+    with faulty_disk(refuse), pytest.raises(OSError, match="space"):
+        write(tmp_path, Installed(sequence=2))
+    assert read(tmp_path) == Installed(sequence=1)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_damaged_file_is_not_used_and_comes_again(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
