@@ -214,6 +214,25 @@ def test_without_a_free_process_the_work_is_tried_again(
     assert (read(setting.folder).unfinished, read(setting.folder).current) == (0, setting.old)
 
 
+def test_a_model_that_a_full_disk_has_no_room_to_note_is_tried_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[object] = []
+    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    monkeypatch.setattr("affectd.delivery.deliveries.Worker", lambda: worker)
+
+    def refuse(step: Step) -> int | None:
+        has_come = file_of(setting.folder, setting.new).exists()
+        return FULL if has_come and step.path.endswith("installed.json") else None
+
+    with faulty_disk(refuse):
+        setting.take()
+    assert setting.current() == setting.old
+    assert len(later) == 1
+    setting.take()
+    assert setting.current() == setting.new
+
+
 def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(setting: Setting) -> None:
     setting.take()
     with pytest.MonkeyPatch.context() as patch:
