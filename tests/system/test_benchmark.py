@@ -53,6 +53,24 @@ def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_without_room_for_the_sound_of_the_service_it_is_one_sentence(tmp_path: Path) -> None:
+    limited = (  # by the system, as a full disk would
+        "import resource, numpy\n"
+        "from affectd.bench.service import _service; from affectd.program.guard import guarded\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "start = _service(numpy.zeros(50_000, numpy.int16), '').__enter__\n"
+        "raise SystemExit(guarded('affectd', start, is_program=True))"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == (
+        "affectd: The sound that the service is to hear, 0.1 MB, cannot be written to the folder for temporary files: "
+        "File too large. $TMPDIR names another one.\n"
+    )
+    assert done.returncode == 69
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     done = program("benchmark", "--json", "--seconds", "4", "--hours", "0.05")

@@ -19,6 +19,7 @@ import pytest
 
 from affectd.outbox import journal
 from affectd.outbox.outbox import Outbox
+from disks import fill, mounted, small_disk
 from faulty_disk import Step, after_a_power_cut, faulty_disk
 from outbox_life import Witness, live, open_outbox, what_is_left
 from outboxes import EVENT, Clock
@@ -45,28 +46,6 @@ def in_memory() -> Iterator[Path]:
 
 
 @contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """Mount something at a new folder, as only root may, and not everywhere."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder.mkdir()
-    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        # Lazily: a test that failed has left its files open.
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    with mounted(folder, "-t", "tmpfs", "-o", "size=256k", "tmpfs") as disk:
-        yield disk
-
-
-@contextmanager
 def real_disk(folder: Path) -> Iterator[Path]:
     """A file system as on a card: it keeps a journal, can be frozen, and becomes read-only after an error."""
     image = folder.with_suffix(".image")
@@ -75,17 +54,6 @@ def real_disk(folder: Path) -> Iterator[Path]:
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     with mounted(folder, "-o", "loop,errors=remount-ro", str(image)) as disk:
         yield disk
-
-
-def fill(disk: Path) -> Path:
-    """Take all the room that is left, and return the file that has it."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            return ballast
 
 
 def test_killed_at_every_step_it_loses_nothing_and_keeps_the_order(in_memory: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from affectd_train.files import in_parallel, write_arrays, write_json, written_whole
+from affectd_train.files import in_parallel, write_array, write_arrays, write_json, written_whole
 from affectd_train.folders import audio_files
 
 
@@ -34,6 +36,35 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert file.read_text() == '{\n "seed": 1\n}\n'
+
+
+def test_two_processes_that_write_it_at_once_do_not_tear_it(tmp_path: Path) -> None:
+    file = tmp_path / "fit.json"
+    other = "import sys, pathlib; from affectd_train.files import write_json; write_json(pathlib.Path(sys.argv[1]), 2)"
+    with written_whole(file) as beside:
+        beside.write_text("half")
+        subprocess.run([sys.executable, "-c", other, str(file)], check=True)
+        with beside.open("a") as rest:
+            rest.write(" and half")
+    assert file.read_text() == "half and half"
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.json"]
+
+
+@pytest.mark.parametrize("n_numbers", [612, 1000, 5000])
+def test_an_array_is_written_to_its_last_number_or_not_at_all(tmp_path: Path, n_numbers: int) -> None:
+    file = tmp_path / "a.npy"
+    # A limit of the system ends the file as a full disk does, in the middle of a piece.
+    limited = (
+        "import pathlib, resource, sys, numpy; from affectd_train.files import write_array\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "write_array(pathlib.Path(sys.argv[1]), numpy.zeros(int(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", limited, str(file), str(n_numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.endswith(f"OSError: {file}: cannot be written (File too large)\n")
+    assert not list(tmp_path.iterdir())
+    write_array(file, np.zeros(n_numbers))
+    assert len(np.load(file)) == n_numbers
 
 
 def test_arrays_are_written_into_a_new_folder(tmp_path: Path) -> None:

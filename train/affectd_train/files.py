@@ -5,6 +5,7 @@ Imports no other module of `affectd_train`.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import multiprocessing
@@ -53,18 +54,20 @@ def needed(path: Path, command: str) -> Path:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end.
 
+    Of processes that write it at the same time, the last one decides what it holds.
+
     Raises
     ------
     OSError
         If it cannot be written; nothing is left of it then.
     """
-    beside = path.with_name(f"{path.stem}.partial{path.suffix}")
+    beside = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield beside
         with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError as error:  # NumPy names no file, and for a full disk no reason but the number of bytes
+    except OSError as error:  # that of a full disk names no file, that of a library perhaps no reason but its words
         raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         beside.unlink(missing_ok=True)
@@ -74,6 +77,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file and its last newline, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_text(text + "\n", "utf-8")
+
+
+def write_array(path: Path, array: npt.ArrayLike) -> None:
+    """Write an ``.npy`` file, whole or not at all."""
+    # Not by NumPy itself, which does not look whether the last 4 kB of a file fit on the disk.
+    content = io.BytesIO()
+    np.save(content, array)
+    with written_whole(path) as beside:
+        beside.write_bytes(content.getbuffer())
 
 
 def write_arrays(path: Path, **arrays: npt.ArrayLike) -> None:

@@ -50,10 +50,10 @@ def make_keys(private: Path, public: Path) -> None:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
                 made.append(path)
                 file.write(content)
-    except OSError:
-        for path in made:  # one key without the other is of no use, and would be in the way
-            path.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        for one in made:  # one key without the other is of no use, and would be in the way
+            one.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error  # that of a full disk names no file
 
 
 def sign(model: Path, key: Path, fleet: str, url: str, sequence: int | None = None) -> bytes:

@@ -177,7 +177,7 @@ class Decoder:
             full_scale = next((scale for scale in _OTHER_SCALES if self._peak <= scale), self._peak)
             raise DataError(
                 f"{origin.name} holds floats such as {self._peak:.6g}, so their full scale is not 1; to divide them by "
-                f"{full_scale:.0f}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}"
+                f"{full_scale:.12g}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}"
             )
         if is_first:
             _log.warning("%s has samples beyond full scale, such as %.4g; they are clipped", origin.name, peak)

@@ -178,9 +178,15 @@ class _Service:
 def _service(samples: Int16, model_path: str) -> Iterator[_Service]:
     """Start the service, wait for READY, and stop it at the end."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="affectd-bench-")))
-        (folder / "sound").write_bytes(samples.astype("<i2").tobytes())
-        (folder / "empty.toml").touch()
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="affectd-bench-")))
+            (folder / "sound").write_bytes(samples.astype("<i2").tobytes())
+            (folder / "empty.toml").touch()
+        except OSError as error:
+            raise UnavailableError(
+                f"The sound that the service is to hear, {2e-6 * samples.size:.1f} MB, cannot be written to the folder"
+                f" for temporary files: {error.strerror}. $TMPDIR names another one."
+            ) from error
         manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         manager.bind(str(folder / "notify"))
         manager.settimeout(_LOOK_SECONDS)

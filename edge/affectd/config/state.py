@@ -67,18 +67,24 @@ def claimed_folders(device: str) -> Iterator[Folders]:
 
 
 def _lock(folder: Path, device: str, locks: ExitStack) -> None:
-    """Lock a folder until `locks` ends, unless it cannot be written, which is reported where it is written."""
-    with suppress(OSError):
+    """Lock a folder until `locks` ends, unless that cannot be done, which is said and stops nothing."""
+    try:
         private_folder(folder)
         lock = open_private(folder / "lock", os.O_RDWR)
         locks.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnavailableError(
-                f"Another affectd with the id {device} is running and uses {folder}: stop it, or give this one"
-                " another id ([device] id)."
-            ) from None
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UnavailableError(
+            f"Another affectd with the id {device} is running and uses {folder}: stop it, or give this one"
+            " another id ([device] id)."
+        ) from None
+    except OSError as error:
+        _log.warning(
+            "%s cannot be locked, so another affectd with the id %s would not be noticed: %s",
+            folder,
+            device,
+            error.strerror,
+        )
 
 
 def _tighten(base: Path) -> None:

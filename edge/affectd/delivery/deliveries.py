@@ -190,9 +190,8 @@ class Deliveries:
             self._is_judged = False
 
     def _go_back(self) -> None:
-        if self._installed.current == self._running and self._roll_back(
-            "silent", "there was much speech, but no event"
-        ):
+        sentence = "there was much speech, but no event"
+        if self._installed.current == self._running and self._roll_back("silent", sentence):
             self._take_up()
 
     def _prove(self) -> None:
@@ -261,12 +260,12 @@ class Deliveries:
             self._keep(replace(known, sequence=max(found.sequence, message.sequence)))
             self._say(verdict.why, verdict.sentence, **about)
         else:
-            self._install(found, digest, message, verdict.model)
+            self._install(replace(found, payload=digest), payload, message, verdict.model)
 
-    def _install(self, found: Installed, digest: str, message: Message, model: str) -> None:
+    def _install(self, found: Installed, payload: bytes, message: Message, model: str) -> None:
         is_new = message.sha256 != found.current
         told = {"state": "healthy", "reason": "installed", "model": model, "sequence": message.sequence}
-        known = replace(found, sequence=message.sequence, payload=digest, unfinished=0, verdict=told)
+        known = replace(found, sequence=message.sequence, unfinished=0, verdict=told)
         if is_new:
             previous = found.previous if found.on_trial else found.current
             usual = found.usual_seconds if found.on_trial else self._probation.usual_seconds()
@@ -274,6 +273,7 @@ class Deliveries:
                 known, current=message.sha256, previous=previous, on_trial=True, deaths=0, usual_seconds=usual
             )
         if not self._keep(known):
+            self._try_later(payload, "download", "it cannot be noted", sequence=message.sequence)
             return
         _log.info("the model %s of the fleet is installed (sequence %d)", model, message.sequence)
         self._take_up()
@@ -330,7 +330,7 @@ class Deliveries:
         try:
             write(self._folder, installed)
         except OSError as error:
-            _log.warning("what came of a delivered model cannot be saved: %s", error)
+            _log.warning("what came of a delivered model cannot be saved in %s: %s", self._folder, error.strerror)
             return False
         self._installed = installed
         return True

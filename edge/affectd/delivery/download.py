@@ -11,7 +11,8 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from affectd.delivery.message import RefusedError
@@ -34,7 +35,8 @@ def download(
     RefusedError
         The server has more or fewer bytes than were signed.
     UnavailableError
-        The server does not give them, or not in time; `part` keeps what came.
+        The server does not give them, or not in time; `part` keeps what came. Or the disk does not take them; then
+        `part` is removed, which would leave no room for the events that wait.
     """
     until = time.monotonic() + most_seconds
     waits = list(WAITS)
@@ -79,7 +81,8 @@ def _go_on(url: str, n_bytes: int, part: Path, had: int, until: float) -> None:
 
 
 def _save(answer: http.client.HTTPResponse, n_bytes: int, part: Path, had: int, until: float) -> None:
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if had else os.O_TRUNC), 0o600)
+    with _writing(part):
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if had else os.O_TRUNC), 0o600)
     try:
         os.lseek(file, had, os.SEEK_SET)
         while data := answer.read1(_STEP_BYTES):
@@ -87,11 +90,24 @@ def _save(answer: http.client.HTTPResponse, n_bytes: int, part: Path, had: int, 
             if had > n_bytes:
                 part.unlink()
                 raise _other_size(f"the server sends at least {had} bytes", n_bytes)
-            os.write(file, data)
+            with _writing(part):
+                while data:  # a disk that becomes full takes a part first
+                    data = data[os.write(file, data) :]
             if time.monotonic() > until:
                 raise OSError("it takes too long")
     finally:
         os.close(file)
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Tell a failure of the disk from those of the server, which are tried again."""
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise UnavailableError(f"{part.parent} cannot be written: {error.strerror}") from error
 
 
 def _other_size(found: str, n_bytes: int) -> RefusedError:

@@ -121,11 +121,16 @@ def write(folder: Path, installed: Installed) -> None:
     private_folder(folder)
     beside = folder / f".{_NAME}"
     content = json.dumps(asdict(installed), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    with open(open_private(beside, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / _NAME)
+    try:
+        with open(open_private(beside, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, folder / _NAME)
+    except OSError:
+        with suppress(OSError):  # a disk that is full has no room for half of it
+            beside.unlink()
+        raise
     sync(folder)
     kept = {file_of(folder, digest) for digest in (installed.current, installed.previous)}
     for path in folder.glob("*.tflite"):

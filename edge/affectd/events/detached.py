@@ -9,9 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
-from affectd.errors import AffectdError
+from affectd.errors import AffectdError, UnavailableError
 from affectd.events.sinks import AsLine, Several, Sink, as_line
 from affectd.stdio import write_when_ready, writing_results
 
@@ -197,9 +198,23 @@ class Descriptor:
         # Never closed: a thread that is blocked at the end may still hold it.
         self._descriptor = os.dup(descriptor)
         self._as_line = as_line
+        self._is_torn = False
 
     def write(self, event: Mapping[str, object]) -> None:
         """Write an event on one line; raises what `affectd.events.sinks.JsonLines` raises."""
         data = (self._as_line(event) + "\n").encode("utf-8", "backslashreplace")
-        with writing_results():
-            write_when_ready(self._descriptor, data)
+        if self._is_torn:  # end the half of a line that fitted on the disk, so that only that one is invalid
+            data = b"\n" + data
+        begin = self._position()
+        try:
+            with writing_results():
+                write_when_ready(self._descriptor, data)
+        except UnavailableError:
+            self._is_torn = self._is_torn or self._position() != begin
+            raise
+        self._is_torn = False
+
+    def _position(self) -> int:
+        with suppress(OSError):  # a pipe or terminal has none, and is never full
+            return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        return 0

@@ -43,6 +43,7 @@ class Mute:
         self._warned = False
         self._writes: deque[float] = deque(maxlen=_MOST_WRITES)  # when they were made
         self._later: threading.Timer | None = None
+        self._is_closing = False
         self._writer: threading.Thread | None = None
         self._next_log = -float("inf")
         self._kept: bool | None = None  # what the directory says; None: unknown
@@ -52,13 +53,14 @@ class Mute:
     def set(self, muted: bool) -> None:
         """Mute or not, now and after a restart; never fails. Any thread.
 
-        If it cannot be saved it holds until the end of the process, and a warning is logged.
+        If it cannot be saved it holds until the end of the process, a warning is logged, and it is tried every minute.
         """
         self.is_muted = muted
         self._keep(at_once=False)
 
     def close(self) -> None:
         """Write what was to be written later."""
+        self._is_closing = True
         self._keep(at_once=True)
 
     def _keep(self, *, at_once: bool) -> None:
@@ -85,10 +87,7 @@ class Mute:
         # The disk has not been told that it is closed: that cannot wait.
         must_be_now = wanted and self._kept is False
         if is_full and not at_once and not must_be_now:
-            if self._later is None:
-                self._later = threading.Timer(self._writes[0] + _WRITES_SECONDS - now, self._keep_now)
-                self._later.daemon = True
-                self._later.start()
+            self._keep_later(self._writes[0] + _WRITES_SECONDS - now)
             return
         self._writes.append(now)
         writer = threading.Thread(target=self._save, args=(wanted,), name="mute", daemon=True)
@@ -108,6 +107,14 @@ class Mute:
             self._writer = None
             if self.is_muted != wanted:  # changed meanwhile
                 self._decide(at_once=False)
+            elif self._warned and not self._is_closing:  # a disk that was full may have room then
+                self._keep_later(_WRITES_SECONDS)
+
+    def _keep_later(self, seconds: float) -> None:
+        if self._later is None:
+            self._later = threading.Timer(seconds, self._keep_now)
+            self._later.daemon = True
+            self._later.start()
 
     def _keep_now(self) -> None:
         self._later = None

@@ -15,6 +15,7 @@ discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ from affectd.mqtt.state import CurrentState
 from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.mqtt.topics import Topics
 from affectd.outbox.outbox import Outbox
+
+_log = logging.getLogger(__name__)
 
 # Limits what a client can cause that says all the time that Home Assistant has started.
 _GREETING_SECONDS = 1.0
@@ -218,7 +221,7 @@ class Publisher:
 def forget(config: Config, patience_seconds: float = 10.0) -> None:
     """Delete the retained messages of this device, which removes its entities from Home Assistant.
 
-    A device that is running publishes them again.
+    A device that is running publishes them again. Without a broker in the settings there is nothing to delete.
 
     Raises
     ------
@@ -227,6 +230,12 @@ def forget(config: Config, patience_seconds: float = 10.0) -> None:
     ConfigError
         As for `Publisher`.
     """
+    if not config.mqtt.enabled:  # what is set besides, such as localhost, is no broker of this device
+        _log.warning(
+            "no broker is configured, so none keeps anything of this device; for one that was before: "
+            "AFFECTD_MQTT_ENABLED=true affectd forget"
+        )
+        return
     # MQTT 3.1.1 acknowledges what the broker drops; MQTT 5 has the same permissions, and tells.
     protocols = dict.fromkeys(("5", config.mqtt.protocol))
     for protocol in protocols:

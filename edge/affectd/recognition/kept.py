@@ -130,15 +130,20 @@ def write_learned(folder: Path, model: ModelFile, content: bytes) -> None:
     path = path_of(folder, model)
     private_folder(folder)
     beside = folder / f".{path.name}"  # one process has the folder
-    file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     try:
-        written = 0
-        while written < len(content):
-            written += os.write(file, content[written:])
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.replace(beside, path)
+        file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(file, content[written:])
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(beside, path)
+    except OSError:
+        with suppress(OSError):  # a disk that is full has no room for half of it
+            beside.unlink()
+        raise
     with suppress(OSError):  # the file is there all the same
         for other in files_of(folder):
             if other != path:
@@ -214,18 +219,23 @@ class Keeper:
             with self._changed:
                 while not self._closing and (self._latest is None or self._clock() < self._due):
                     self._changed.wait(None if self._latest is None else max(0.0, self._due - self._clock()))
-                content, self._latest = self._latest, None
+                content, self._latest, is_last = self._latest, None, self._closing
                 self._due = self._clock() + self._period_seconds
             if content is None:  # it is closing
                 return
-            self._write(content)
+            if not self._write(content) and not is_last:
+                with self._changed:  # the disk may have room by then, though all is silent
+                    self._latest = self._latest or content
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, content: bytes) -> bool:
         try:
             write_learned(self._folder, self._model, content)
         except OSError as error:
             if not self._is_told:
-                _log.warning("the baseline cannot be saved and is lost at a restart: %s", error)
+                _log.warning(
+                    "the baseline cannot be saved in %s and is lost at a restart: %s", self._folder, error.strerror
+                )
             self._is_told = True
-        else:
-            self._is_told = False
+            return False
+        self._is_told = False
+        return True

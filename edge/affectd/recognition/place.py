@@ -184,7 +184,7 @@ def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Call
             write_learned(folders.state, model, encode(placed.baseline.learned, device, model, head))
             _hand_over(folders.state, path_of(folders.state, model))
         except OSError as error:
-            raise UnavailableError(f"What was learned cannot be saved: {error}") from error
+            raise UnavailableError(f"What was learned cannot be saved in {folders.state}: {error.strerror}.") from error
 
 
 def _hand_over(*paths: Path) -> None:

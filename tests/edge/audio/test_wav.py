@@ -529,6 +529,14 @@ def test_floats_of_another_full_scale_are_refused_with_the_line_that_mends_them(
         list(WavReader(path))
 
 
+def test_floats_without_bounds_are_refused_in_a_line_that_can_be_read(tmp_path: Path) -> None:
+    samples = (speech_like(9000) * 1e307).astype("<f8")
+    path = write(tmp_path, wav(fmt(FLOAT, 2, bits=64), chunk(b"data", samples.tobytes())))
+    with pytest.raises(DataError, match=r"divide them by \d[.\d]*e\+30\d: ffmpeg ") as raised:
+        list(WavReader(path))
+    assert len(str(raised.value).replace(str(path), "")) < 300
+
+
 def test_single_floats_beyond_full_scale_are_clipped_with_a_note(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

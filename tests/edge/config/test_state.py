@@ -13,6 +13,7 @@ import pytest
 from affectd.config.machine import machine_name
 from affectd.config.state import Folders, claimed_folders
 from affectd.errors import UnavailableError
+from faulty_disk import FULL, faulty_disk
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 
@@ -42,6 +43,15 @@ def test_a_second_process_of_the_same_device_is_refused_while_the_first_one_live
         pass
     with claimed_folders("one"):
         pass
+
+
+def test_a_lock_that_cannot_be_made_is_said_and_stops_nothing(base: Folders, caplog: pytest.LogCaptureFixture) -> None:
+    with faulty_disk(lambda step: FULL if step.path.endswith("lock") else None), claimed_folders("one") as folders:
+        assert folders.state.is_dir()
+    said = [
+        f"{folder} cannot be locked, so another affectd with the id one would not be noticed: " for folder in folders
+    ]
+    assert caplog.messages == [f"{sentence}No space left on device" for sentence in said]
 
 
 def test_a_second_process_that_shares_one_of_the_folders_is_refused_too(

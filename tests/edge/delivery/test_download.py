@@ -10,6 +10,7 @@ import pytest
 from affectd.delivery.download import WAITS, download
 from affectd.delivery.message import RefusedError
 from affectd.errors import UnavailableError
+from faulty_disk import FULL, PART, Step, faulty_disk
 from fleet import Files
 
 CONTENT = bytes(range(256)) * 2000
@@ -74,3 +75,26 @@ def test_a_server_that_does_not_answer_is_given_up(files: Files, tmp_path: Path)
     for other in ("http://127.0.0.1:1/m", "http://nowhere.invalid/m", "http://[/m", "http://127.0.0.1:99999/m"):
         with pytest.raises(UnavailableError, match="cannot be downloaded"):
             fetch(other, tmp_path / "part")
+
+
+def test_a_disk_that_is_full_gets_its_room_back_and_the_server_is_not_blamed(files: Files, tmp_path: Path) -> None:
+    waited: list[float] = []
+    for kind in ("open", "write"):
+        with (
+            faulty_disk(lambda step, kind=kind: FULL if step.kind == kind else None),
+            pytest.raises(UnavailableError, match=rf"^{tmp_path} cannot be written: No space left on device$"),
+        ):
+            download(files.put("m", CONTENT), len(CONTENT), tmp_path / "part", wait=waited.append)
+        assert not list(tmp_path.iterdir())
+    assert not waited, "it is full a second later, too"
+
+
+def test_what_a_disk_takes_in_parts_is_whole(files: Files, tmp_path: Path) -> None:
+    answers = iter([PART, None, PART])
+
+    def write_a_part(step: Step) -> int | None:
+        return next(answers, None) if step.kind == "write" else None
+
+    with faulty_disk(write_a_part):
+        assert fetch(files.put("m", CONTENT), tmp_path / "part") == []
+    assert (tmp_path / "part").read_bytes() == CONTENT

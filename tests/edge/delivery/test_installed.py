@@ -23,6 +23,7 @@ from affectd.delivery.probation import Probation
 from affectd.delivery.receive import Order, receive
 from affectd.files import sha256
 from affectd.recognition.model_file import read_model, write_model
+from faulty_disk import FULL, Step, faulty_disk
 from fleet import FLEET, Files, Signer
 from tiny_model import tiny_model
 
@@ -125,6 +126,19 @@ def test_a_power_cut_leaves_the_old_model_or_the_new_one(setting: Setting) -> No
     assert found == sorted(found, key=setting.digests.index), "the old one, and from some step on the new one"
 
 
+@pytest.mark.parametrize("failing", ["open", "sync", "replace"])
+def test_a_disk_that_fails_keeps_what_was_known_and_nothing_half_written(tmp_path: Path, failing: str) -> None:
+    write(tmp_path, Installed(sequence=1))
+
+    def refuse(step: Step) -> int | None:
+        return FULL if step.kind == failing else None
+
+    with faulty_disk(refuse), pytest.raises(OSError, match="space"):
+        write(tmp_path, Installed(sequence=2))
+    assert read(tmp_path) == Installed(sequence=1)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_damaged_file_is_not_used_and_comes_again(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
     setting.take()
     path = file_of(setting.folder, setting.new)
@@ -198,6 +212,25 @@ def test_without_a_free_process_the_work_is_tried_again(
     assert len(later) == 4
     assert "no process can be started: Resource temporarily unavailable" in caplog.text
     assert (read(setting.folder).unfinished, read(setting.folder).current) == (0, setting.old)
+
+
+def test_a_model_that_a_full_disk_has_no_room_to_note_is_tried_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[object] = []
+    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    monkeypatch.setattr("affectd.delivery.deliveries.Worker", lambda: worker)
+
+    def refuse(step: Step) -> int | None:
+        has_come = file_of(setting.folder, setting.new).exists()
+        return FULL if has_come and step.path.endswith("installed.json") else None
+
+    with faulty_disk(refuse):
+        setting.take()
+    assert setting.current() == setting.old
+    assert len(later) == 1
+    setting.take()
+    assert setting.current() == setting.new
 
 
 def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(setting: Setting) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,19 @@ def test_keys_are_made_both_or_not_at_all(tmp_path: Path) -> None:
     assert main(["keys", same, same]) == 64
     assert not list(tmp_path.iterdir())
     assert main(["keys", str(private), str(tmp_path / "public")]) == 0
+
+
+def test_a_key_that_does_not_fit_on_the_disk_is_named(tmp_path: Path) -> None:
+    limited = (  # by the system, as a full disk would
+        "import resource, sys; from affectd_train.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
+        "sys.exit(main(['keys', *sys.argv[1:]]))"
+    )
+    command = [sys.executable, "-c", limited, str(tmp_path / "private"), str(tmp_path / "public")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == f"affectd-train: {tmp_path}/private: File too large\n"
+    assert done.returncode == 74
+    assert not list(tmp_path.iterdir())
 
 
 def test_openssl_signs_what_is_accepted(signer: Signer, tmp_path: Path) -> None:

@@ -198,6 +198,27 @@ def test_a_pipe_takes_whole_lines_and_a_full_one_blocks_no_log() -> None:
     os.close(write_end)
 
 
+def test_of_a_full_disk_only_the_line_that_was_cut_off_is_invalid(tmp_path: Path) -> None:
+    limited = (  # by the system, as a full disk would, which has room again after the third event
+        "import os, resource, sys; from affectd.errors import UnavailableError\n"
+        "from affectd.events.detached import Descriptor\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))\n"
+        "printed = Descriptor(1)\n"
+        "for n in range(6):\n"
+        "    try: printed.write({'n': n, 'x': 'x' * 120})\n"
+        "    except UnavailableError: print(n, file=sys.stderr)\n"
+        "    if n == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
+    )
+    out = tmp_path / "events.jsonl"
+    with out.open("wb") as file:
+        command = [sys.executable, "-c", limited]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=True)
+    assert done.stderr.split() == ["2", "3"]
+    zero, one, cut, *later = out.read_text().splitlines()
+    assert [json.loads(line)["n"] for line in (zero, one, *later)] == [0, 1, 4, 5]
+    assert cut.startswith('{"n": 2, ')
+
+
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recording of many words: far more events than a pipe of one page and a queue hold."""

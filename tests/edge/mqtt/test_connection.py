@@ -531,9 +531,19 @@ REFUSALS = [
 
 
 def test_a_broker_that_stays_silent_is_said_to_have_not_answered(broker: FakeBroker) -> None:
-    config = Config(device=DeviceConfig(id="kitchen"), mqtt=MqttConfig(host="127.0.0.1", port=broker.port))
+    config = Config(
+        device=DeviceConfig(id="kitchen"), mqtt=MqttConfig(enabled=True, host="127.0.0.1", port=broker.port)
+    )
     with pytest.raises(UnavailableError, match=r"could not be told to forget this device: it has not answered\.$"):
         forget(config, patience_seconds=0.2)
+
+
+def test_without_a_broker_there_is_none_that_has_to_forget(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget(Config(mqtt=MqttConfig(host="127.0.0.1", port=broker.port)))
+    assert [message.partition(",")[0] for message in caplog.messages] == ["no broker is configured"]
+    assert not broker._connections
 
 
 @pytest.mark.parametrize(("protocol", "code", "words"), REFUSALS)

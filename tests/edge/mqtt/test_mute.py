@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from affectd.mqtt import mute as mute_module
 from affectd.mqtt.mute import Mute
 from broker import wait_until
+from faulty_disk import FULL, Step, faulty_disk
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -244,3 +245,30 @@ def test_a_disk_that_hangs_holds_up_no_command_and_gets_the_last_one(
     assert warnings(caplog)[0] == f"whether it is muted is not saved yet: {tmp_path} hangs"
     go_on.set()
     wait_until(lambda: not (tmp_path / "muted").exists())
+
+
+def test_what_a_full_disk_refused_is_kept_by_itself_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("affectd.mqtt.mute._WRITES_SECONDS", 0.2)
+    n_tried = 0
+
+    def refuse(step: Step) -> int:
+        nonlocal n_tried
+        n_tried += 1
+        return FULL
+
+    mute = Mute(tmp_path)
+    with faulty_disk(refuse):
+        mute.set(True)
+        wait_until(lambda: n_tried > 2)
+    wait_until(lambda: Mute(tmp_path).is_muted)
+    assert len(warnings(caplog)) == 1
+
+
+def test_after_the_end_nothing_is_written_any_more(tmp_path: Path) -> None:
+    mute = Mute(tmp_path)
+    with faulty_disk(lambda step: FULL):
+        mute.set(True)
+        mute.close()
+    assert mute._later is None  # the folder may be that of the next run

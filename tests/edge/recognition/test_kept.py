@@ -206,6 +206,7 @@ def test_a_failure_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: Path
 
             with faulty_disk(refuse), pytest.raises(OSError, match=r"space|error"):
                 write_learned(folder, MODEL, content(learned(2.0)))
+            assert len(list(folder.iterdir())) == 1, "half of it would take room that there is not"
             assert read(folder).seconds == 1.0  # type: ignore[union-attr]
             write_learned(folder, MODEL, content(learned(3.0)))
             assert read(folder).seconds == 3.0  # type: ignore[union-attr]
@@ -287,3 +288,31 @@ def test_a_disk_that_is_full_is_told_once_and_tried_again(tmp_path: Path, caplog
         keeper.close(10.0)
     assert read(tmp_path).seconds == 9.0  # type: ignore[union-attr]
     assert len([said for said in warnings(caplog) if "cannot be saved" in said]) == 1
+
+
+def test_what_a_full_disk_refused_is_written_when_there_is_room_though_all_is_silent(tmp_path: Path) -> None:
+    refused = threading.Event()
+
+    def refuse(step: Step) -> int:
+        refused.set()
+        return FULL
+
+    keepers = Keeper(tmp_path / "later", MODEL, period_seconds=0.2), Keeper(tmp_path / "at the end", MODEL)
+    for keeper, seconds in zip(keepers, (1.0, 2.0), strict=True):
+        refused.clear()
+        with faulty_disk(refuse):
+            keeper.keep(content(learned(seconds)))
+            assert refused.wait(10)
+            wait_until(lambda keeper=keeper: keeper._latest is not None, 10)
+    wait_until(lambda: read(tmp_path / "later") is not None, 10)
+    for keeper in keepers:
+        keeper.close(10.0)
+    assert [read(tmp_path / name).seconds for name in ("later", "at the end")] == [1.0, 2.0]  # type: ignore[union-attr]
+
+
+def test_the_end_tries_a_full_disk_once_more_and_no_longer(tmp_path: Path) -> None:
+    with faulty_disk(lambda step: FULL):
+        keeper = Keeper(tmp_path / "state", MODEL)
+        keeper.keep(content())
+        keeper.close(10.0)
+    assert not keeper._thread.is_alive()

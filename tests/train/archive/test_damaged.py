@@ -29,6 +29,33 @@ def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert [(one.path, one.location) for one in found] == [(name, str(tmp_path / name)) for name in ("a.wav", "b.wav")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_list_may_be_in_utf_16_as_powershell_writes_it(encoding: str, tmp_path: Path) -> None:
+    from affectd_train.archive.sources import recordings_of
+
+    (tmp_path / "list.txt").write_bytes("\ufeffgrün.wav\r\nb.wav\r\n".encode(encoding))
+    found = recordings_of(str(tmp_path / "list.txt"))
+    assert [(one.path, one.location) for one in found] == [
+        (name, str(tmp_path / name)) for name in ("grün.wav", "b.wav")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfea\0\n", "not UTF-16, as it says it is"),
+        ("a.wav\nb.wav\n".encode("utf-16-le"), "no text with a path on each line; save it as UTF-8"),
+    ],
+)
+def test_a_list_that_is_no_text_is_one_line(content: bytes, words: str, tmp_path: Path) -> None:
+    from affectd_train.archive.sources import recordings_of
+
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        recordings_of(str(tmp_path / "list.txt"))
+    assert str(raised.value) == f"{tmp_path}/list.txt: {words}"
+
+
 @pytest.mark.parametrize("names", [["Path"], ["path", "path"], ["a", "b"]])
 def test_parquet_without_one_column_path_is_one_line(names: list[str], tmp_path: Path) -> None:
     import pyarrow.parquet

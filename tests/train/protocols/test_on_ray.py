@@ -121,6 +121,14 @@ def test_what_a_task_refuses_is_said_as_without_it(folder: Path) -> None:
     assert many.stderr.splitlines()[-1].partition(": ")[2].startswith(str(folder / "one"))
 
 
+def test_what_a_disk_refuses_a_task_is_said_as_without_it(folder: Path) -> None:
+    (folder / "refused").mkdir()
+    (folder / "refused" / "fold-03").touch()  # where a folder has to be
+    one, many = run(command(folder, "refused")), run(command(folder, "refused", "--address"))
+    assert (many.returncode, many.stdout) == (one.returncode, one.stdout) == (74, "")
+    assert many.stderr.splitlines()[-1] == one.stderr.splitlines()[-1]
+
+
 def test_where_nothing_answers_a_sentence_says_so(folder: Path) -> None:
     done = run(command(folder, "nowhere", "--address", "127.0.0.1:1"))
     assert (done.returncode, done.stdout) == (69, "")

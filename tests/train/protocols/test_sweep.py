@@ -24,6 +24,7 @@ from affectd_train.cli import main
 from affectd_train.protocols.space import Space
 from affectd_train.protocols.sweep import COLUMNS, FINISHED, Sweep, Trial
 from affectd_train.training.recipe import Recipe
+from disks import mounted
 from documents import REPOSITORY, blocks, commands
 from ray_nodes import nodes
 
@@ -360,6 +361,19 @@ def test_a_trial_that_cannot_be_trained_ends_the_sweep_with_its_sentence(
     assert (done.returncode, done.stdout) == (64, "")
     assert "out/trial-001 holds a run with seed 1, now 0" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_trial_that_does_not_fit_on_the_disk_ends_the_sweep_with_its_sentence(
+    swept: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = copy(swept[0], tmp_path)
+    with mounted(folder / "out", "-t", "tmpfs", "-o", "size=600k", "tmpfs"):
+        done = run(folder, "sweep", "space.toml", "--out", "out/sweep", "--workers", "1")
+    assert (done.returncode, done.stdout) == (74, "")
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("affectd-train: out/sweep/")
+    assert said.endswith(": cannot be written (No space left on device)")
 
 
 @pytest.mark.slow

@@ -99,6 +99,14 @@ def test_a_run_without_a_log_is_one_sentence(tmp_path: Path, capfd: pytest.Captu
     assert f"{tmp_path}: no log of a training in it" in capfd.readouterr().err
 
 
+def test_what_became_of_a_trial_has_a_sign_of_its_own(matplotlib: None) -> None:
+    ends = ("finished", "stopped early", "diverged")
+    picture = pictures.trials({end: ([100, 200], [0.3, 0.4], end) for end in ends}, best="none of them")
+    signs = {line.get_label(): line.get_marker() for line in picture.axes[0].lines}
+    assert signs.keys() == set(ends)
+    assert len(set(signs.values())) == len(ends)
+
+
 def test_confusion_shows_shares_of_rows(matplotlib: None) -> None:
     network = {"unweighted": 0.5, "confusion": [[8, 2], [0, 1]]}
     picture = pictures.confusion({"labels": ["happy", "sad"], "int8": network, "float": network})

@@ -119,6 +119,15 @@ def _listed(name: str, file: Any) -> Iterable[str]:
     """Return the paths that a list names: a column of Parquet, or lines."""
     if _suffix(name) != ".parquet":
         content = file.read().removeprefix(codecs.BOM_UTF8)  # which some editors write
+        if content.startswith(
+            (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        ):  # as PowerShell writes what is sent to a file
+            try:
+                content = content.decode("utf-16").encode()
+            except UnicodeDecodeError:
+                raise DataError(f"{name}: not UTF-16, as it says it is") from None
+        if b"\0" in content:  # which no path has
+            raise DataError(f"{name}: no text with a path on each line; save it as UTF-8")
         return [os.fsdecode(line) for line in content.splitlines() if line.strip()]
     try:
         table = pyarrow.parquet.ParquetFile(file)

@@ -18,7 +18,7 @@ from affectd.recognition.classifier import softmax
 from affectd_train.data.labels import in_order
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
-from affectd_train.files import needed, write_arrays, write_json, written_whole
+from affectd_train.files import needed, write_array, write_arrays, write_json, written_whole
 from affectd_train.protocols.baseline_features import seed_features
 from affectd_train.stored import again, arrays, check, reading, sound
 
@@ -157,8 +157,7 @@ def train_and_predict(
     write_arrays(run / "normalization.npz", mean=mean, std=std, labels=np.array(labels))
     # What quantization has to see; see `affectd_train.protocols.baseline_files`.
     chosen = np.random.default_rng(system.seed).permutation(len(normalized))[:256]
-    with written_whole(run / "representative.npy") as beside:
-        np.save(beside, normalized[chosen])
+    write_array(run / "representative.npy", normalized[chosen])
     return SeedNetwork(network, mean, std, labels).probabilities(x_test)
 
 

@@ -28,7 +28,7 @@ def on_ray(address: str, jobs: Sequence[Job]) -> None:
 
     Raises
     ------
-    AffectdError
+    AffectdError, OSError
         What the first job that failed has raised, or that Ray does not answer or a process was killed too often.
     """
     if len(jobs) < 2:  # which the caller can do as well
@@ -46,7 +46,7 @@ def on_ray(address: str, jobs: Sequence[Job]) -> None:
                 bar.update(len(done))
 
 
-def _results(done: Sequence[object]) -> list[AffectdError | None]:
+def _results(done: Sequence[object]) -> list[AffectdError | OSError | None]:
     try:
         return list(ray.get(done))
     except ray.exceptions.RayTaskError:  # a mistake in the program, whose traceback it carries
@@ -55,12 +55,12 @@ def _results(done: Sequence[object]) -> list[AffectdError | None]:
         raise UnavailableError(f"no task can go on: {str(error).strip().splitlines()[-1]}") from error
 
 
-def _run(here: str, job: Job) -> AffectdError | None:
+def _run(here: str, job: Job) -> AffectdError | OSError | None:
     """Run a job in the folder of the caller."""
     work_in(here)
     compile_librosa()  # of its machine this may be the first
     try:
         job()
-    except AffectdError as error:
+    except (AffectdError, OSError) as error:  # such as of a full disk
         return error
     return None

@@ -120,7 +120,7 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
         factor = sweep.space.reduction
         self.asha = ASHAScheduler("step", "accuracy", "max", max_t=longest, grace_period=grace, reduction_factor=factor)
         self.sweep, self.bar = sweep, bar
-        self.refused: AffectdError | None = None
+        self.refused: AffectdError | OSError | None = None
         for trial in sweep.trials:
             self.asha.on_trial_add(None, _named(trial))
             for step, figures in trial.steps.items():
@@ -194,7 +194,7 @@ def _train(config: dict[str, int], work: _Work) -> None:
         _tell(trial, told, trial.run / "whole-log.csv")
     except DivergedError as error:
         tune.report({"trial": trial.number, "diverged": str(error)})
-    except AffectdError as error:
+    except (AffectdError, OSError) as error:  # such as of a full disk
         tune.report({"trial": trial.number, "refused": error})
 
 

@@ -226,6 +226,11 @@ def draw_learning(run: Path, out: Path | None) -> Path:
 
 
 def draw_sweep(curves: Mapping[str, tuple[Sequence[float], Sequence[float], str]], best: str | None, out: Path) -> Path:
+    """Save the picture of `trials`."""
+    return save(trials(curves, best), out)
+
+
+def trials(curves: Mapping[str, tuple[Sequence[float], Sequence[float], str]], best: str | None) -> Any:
     """Draw how right each trial of a sweep was about the speakers held back, the best one in color.
 
     Parameters
@@ -240,12 +245,12 @@ def draw_sweep(curves: Mapping[str, tuple[Sequence[float], Sequence[float], str]
             continue
         style = {"color": "C0", "linewidth": 2.5} if name == best else {"color": "gray", "linewidth": 1}
         label = f"{name}, the best" if name == best else state
-        end = "x" if state == "stopped early" else "o"
+        end = {"stopped early": "x", "diverged": "^"}.get(state, "o")
         axes.plot(steps, shares, **style, marker=end, markevery=[-1], label=None if label in known else label)
         known.add(label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return save(picture, out)
+    return picture
 
 
 def robustness_curves(figures: Mapping[str, Any]) -> Any:

@@ -29,7 +29,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.own import description
 from affectd_train.data.terms import check_may_train
-from affectd_train.files import write_json, written_whole
+from affectd_train.files import write_array, write_json, written_whole
 from affectd_train.folders import named_contents
 from affectd_train.stored import Fitted, again, cached, check, locked, read_fitted, reading, sound
 from affectd_train.training.bands import BandStore
@@ -137,8 +137,7 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     batches = batches_of(second, full_store, mean_std, dataset, teacher, recipe)
     # What quantization will need to see, so that it needs nothing but this folder. No noise: whatever the widest range
     # is that a tensor has here, its 256 steps are spread over it.
-    with written_whole(out / "representative.npy") as beside:
-        np.save(beside, batches.plain(256).astype(np.float16))  # (256, n_frames, n_columns)
+    write_array(out / "representative.npy", batches.plain(256).astype(np.float16))  # (256, n_frames, n_columns)
     if not result.exists():
         whole = out / "whole.keras"
         train(network, batches, objective, second, recipe, whole, dataset.held_out)
