@@ -151,14 +151,19 @@ def commercial() -> str:
 def personal() -> str:
     """Write what ``personalize`` gains on speakers of each corpus."""
     titles = "clips a label | speakers | before | these labels | voice known | after | gain of learning | refused"
-    lines = [f"| corpus | {titles} | at random | words at random |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"| corpus | {titles} | at random | words at random | named | everyday speech |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for corpus, rows in json.loads(PERSONAL.read_text())["corpora"].items():
         for n, row in rows.items():
             before = [f"{row[name][0]:.2f}" for name in ("before", "asked", "known")]
             after = "{:.2f} ({:.2f} to {:.2f})".format(*row["after"])
             gain = "{:+.2f} ({:+.2f} to {:+.2f})".format(*row["of_learning"])
             refused = [f"{row[name][0]:.0%}" for name in ("refused", "random_refused", "random_words_refused")]
-            cells = (NAMES[corpus], n, str(row["speakers"]), *before, after, gain, *refused)
+            named = f"{row['named'][0]:.2f} ({row['named_without_doubt'][0]:.2f})"
+            everyday = "{named_an_hour:.0f} ({without_doubt:.0f})".format(**row["everyday"])
+            cells = (NAMES[corpus], n, str(row["speakers"]), *before, after, gain, *refused, named, everyday)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

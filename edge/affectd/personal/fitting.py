@@ -21,9 +21,12 @@ from typing import NamedTuple
 import numpy as np
 
 from affectd.arrays import Array, Bool, Float32, Float64
+from affectd.recognition.head import functionals_distance
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 N_FOLDS = 5
+# Of the contexts of this voice so many are not to be doubted.
+_NEAR_SHARE = 0.95
 # Of the root mean square of all spreads: a number that hardly changes in a few clips would else count for much.
 _LEAST_SPREAD = 0.2
 _MOST_STEPS, _MOST_INNER_STEPS = 50, 200
@@ -47,6 +50,7 @@ class Chosen(NamedTuple):
 
     strength: float
     answers: Float64  # (n_clips, n_labels), to each clip without it
+    far: float  # what the functionals of most contexts are nearer than to the mean of the clips, theirs left out
 
 
 def learn(heard: Sequence[Float32], truth: Array, old: Float64, strength: float) -> Layer:
@@ -124,17 +128,19 @@ def _newton_step(x: Float64, weights: Float64, given: Float64, slope: Float64, s
 
 def choose(heard: Sequence[Float32], truth: Array, old: Float64) -> Chosen:
     """Choose the strength by cross-validation: each clip is answered to by what was fitted without its fold."""
-    best = Chosen(STRENGTHS[-1], np.empty(0))
+    best = Chosen(STRENGTHS[-1], np.empty(0), 0.0)
     least = np.inf
     for strength in reversed(STRENGTHS):
-        answers = np.empty((len(truth), old.shape[1]))
+        answers, distances = np.empty((len(truth), old.shape[1])), []
         for left_out in folds(truth):
             kept = np.flatnonzero(~left_out).tolist()
             layer = learn([heard[i] for i in kept], truth[kept], old, strength)
             for i in np.flatnonzero(left_out).tolist():
                 answers[i] = layer.answer(heard[i])
+                distances.append(functionals_distance(heard[i], layer.mean, layer.spread))
         if (surprise := surprise_of(answers, truth)) < least:
-            best, least = Chosen(strength, answers), surprise
+            far = float(np.quantile(np.concatenate(distances), _NEAR_SHARE))
+            best, least = Chosen(strength, answers, far), surprise
     return best
 
 

@@ -81,12 +81,14 @@ def with_functionals(model: ModelFile, base: ModelFile) -> ModelFile:
     baseline, spread = (
         np.concatenate([getattr(head, name), getattr(voice.head, name)]) for name in ("baseline", "spread")
     )
-    head = Head(weights=weights, bias=head.bias + voice.head.bias, baseline=baseline, spread=spread, spec=FIXED)
+    bias = head.bias + voice.head.bias
+    # Nothing is far until it is known what is heard.
+    head = Head(weights=weights, bias=bias, baseline=baseline, spread=spread, spec=FIXED, far_functionals=1e6)
     golden = model.golden | {"functionals": base.golden["functionals"]}
     # The terms of the network alone, which a note of the voice has, do not hold for it any more.
     note = {key: value for key, value in base.card.get("training", {}).items() if key != "voice"}
     card = base.card | ({"training": note} if note else {})
-    return with_golden(dataclasses.replace(model, head=head, golden=golden, card=card, sees_functionals=True))
+    return with_golden(dataclasses.replace(model, head=head, golden=golden, card=card))
 
 
 def with_golden(model: ModelFile) -> ModelFile:

@@ -128,7 +128,7 @@ def personalize(
         "strength": chosen.strength,
         "cross_validation": judged,
     }
-    return Personal(_changed(model, labels, layer, figures), figures)
+    return Personal(changed(model, labels, layer, chosen.far, {KEY: figures}), figures)
 
 
 def write(out: Path, personal: Personal) -> None:
@@ -283,7 +283,7 @@ def answers_before(network: ModelFile, voice: Voice | None, labels: Sequence[str
     best, of_these = [], np.zeros((len(heard), len(labels)))
     for row, contexts in zip(of_these, heard, strict=True):
         centered = contexts[:, : head.n_embedding].astype(np.float64) - head.baseline
-        logits = centered @ head.weights + head.bias
+        logits = head.doubted(centered @ head.weights + head.bias, contexts).astype(np.float64)
         if voice is not None:
             functionals = contexts[:, head.n_embedding :]
             logits = np.stack([voice.cold(*both) for both in zip(logits, functionals, strict=True)]).astype(np.float64)
@@ -294,8 +294,11 @@ def answers_before(network: ModelFile, voice: Voice | None, labels: Sequence[str
     return Before(best, of_these)
 
 
-def _changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, figures: dict[str, Any]) -> ModelFile:
-    """Return the model with another head; of its card what was measured of the old one is left out."""
+def changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, far: float, about: Mapping[str, Any]) -> ModelFile:
+    """Return the model with another head, and what the card says about it instead of what was measured of the old one.
+
+    Functionals farther than `far` are doubted, if it sees any.
+    """
     assert model.head is not None
     head = Head(
         weights=layer.weights.astype(np.float32),
@@ -304,14 +307,15 @@ def _changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, figures: d
         # Distances stay those of the training where it is known.
         spread=layer.spread.astype(np.float32) if model.head.spec == FIXED else model.head.spread,
         spec=model.head.spec,
+        far_functionals=far if model.sees_functionals else None,
     )
     kept = {key: value for key, value in model.card.items() if key not in ("evaluation", "measured")}
-    changed = dataclasses.replace(
+    draft = dataclasses.replace(
         model,
         labels=labels,
         temperature=1.0,
         head=head,
-        card=kept | {KEY: figures},
+        card={**kept, **about},
         golden=model.golden | {"logits": np.zeros(len(labels), np.float32)},
     )
-    return with_golden(changed)
+    return with_golden(draft)

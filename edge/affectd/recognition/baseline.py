@@ -227,7 +227,7 @@ class Placed:
 
     def _at_place(self, embedding: Float32) -> Float32:
         self._hear(embedding)
-        return self._head.logits(embedding, self.baseline.value)
+        return self._head.doubted(self._head.logits(embedding, self.baseline.value), embedding)
 
     def _with_voice(self, logits: Float32, functionals: Callable[[], Float32]) -> Float32:
         baseline = self.baseline

@@ -101,7 +101,7 @@ class Classifier:
         head, voice = self.model.head, self.model.voice
         if head is not None:
             seen = head.seen(output, self.functionals(cepstra)) if self.model.sees_functionals else output
-            output = head.logits(seen, head.baseline)
+            output = head.doubted(head.logits(seen, head.baseline), seen)
         elif voice is not None and voice.stranger is not None:
             output = voice.cold(output, self.functionals(cepstra))
         return softmax(output, self.model.temperature)

@@ -1,6 +1,7 @@
 """The head of a model file of format 2 or 5: from the network's embedding, minus a baseline, to logits.
 
-Its arrays lie in ``golden.npz`` under the names of `ARRAYS`; its numbers are ``baseline`` in ``spec.json``.
+Its arrays lie in ``golden.npz`` under the names of `ARRAYS`; its numbers are ``baseline`` in ``spec.json``, and in
+format 5 ``far_functionals``.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from affectd.arrays import Array, Float32
+from affectd.arrays import Array, Float32, Float64
 from affectd.errors import ModelFileError
-from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, require, within
+from affectd.features.functionals import N_FUNCTIONALS
+from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, is_number, require, within
 
 ARRAYS = ("weights", "bias", "baseline", "spread")
 # 64 to 256 are meant; more would cost time and memory at each classification.
 _MOST_NUMBERS = 1024
+# Twice as far, 1/256 of the logits is left. Not nothing: the best label stays the best.
+_FALL = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,9 @@ class Head:
         The standard deviation of each number in the training, above 0: the unit of distances.
     spec : BaselineSpec
         How the baseline of a place learns.
+    far_functionals : float, optional
+        What is heard is doubted where its functionals are farther than this from the baseline above; None where the
+        head sees none.
     """
 
     weights: Float32
@@ -76,6 +83,7 @@ class Head:
     baseline: Float32
     spread: Float32
     spec: BaselineSpec
+    far_functionals: float | None = None
 
     @property
     def n_embedding(self) -> int:
@@ -95,6 +103,17 @@ class Head:
         """
         known = functionals if np.isfinite(functionals).all() else self.baseline[len(output) :]
         return np.concatenate([output, known])
+
+    def doubted(self, logits: Array, seen: Array) -> Float32:
+        """Return logits ``(..., n_labels)`` of what is `seen` ``(..., n_embedding)``, smaller where that is far.
+
+        So speech unlike all that the head was fitted to is ``uncertain``, as that of other people and microphones is.
+        """
+        if self.far_functionals is None:
+            return np.asarray(logits, np.float32)
+        distance = functionals_distance(seen, self.baseline, self.spread)
+        share = (self.far_functionals / np.maximum(distance, self.far_functionals)) ** _FALL
+        return np.asarray(logits * share[..., np.newaxis], np.float32)
 
     def distance(self, embedding: Array) -> float:
         """Return how far an embedding ``(n_embedding,)`` is from the mean of the training.
@@ -127,11 +146,23 @@ class Head:
             yield f"golden.{name}", is_bounded, f"finite numbers up to {MOST:g}", array.tolist()
         least = float(self.spread.min())
         yield "golden.spread", least >= LEAST, f"numbers of at least {LEAST:g}", least
+        far = self.far_functionals
+        is_valid = far is None or (is_number(far) and 1e-3 <= far <= 1e6)
+        yield "far_functionals", is_valid, "a number from 0.001 to 1e+06", far
         yield from self.spec.checks()
 
     def arrays(self) -> dict[str, Array]:
         """Return what lies in ``golden.npz``."""
         return {name: getattr(self, name) for name in ARRAYS}
+
+
+def functionals_distance(seen: Array, mean: Array, spread: Array) -> Float64:
+    """Return how far the functionals at the end of what is seen, ``(..., n_embedding)``, are from a mean of these.
+
+    In units of the spread, the root of the mean square.
+    """
+    steps = (np.asarray(seen, np.float64) - mean)[..., -N_FUNCTIONALS:] / spread[-N_FUNCTIONALS:]
+    return np.asarray(np.sqrt(np.mean(steps * steps, -1)))
 
 
 def read_spec(found: object) -> BaselineSpec:
@@ -150,7 +181,7 @@ def read_spec(found: object) -> BaselineSpec:
     return spec
 
 
-def take_head(arrays: dict[str, Array], spec: BaselineSpec) -> Head:
+def take_head(arrays: dict[str, Array], spec: BaselineSpec, far_functionals: float | None = None) -> Head:
     """Take the arrays of the head out of those of ``golden.npz``.
 
     Raises
@@ -161,4 +192,4 @@ def take_head(arrays: dict[str, Array], spec: BaselineSpec) -> Head:
     missing = [name for name in ARRAYS if name not in arrays]
     if missing:
         raise ModelFileError(f"golden: expected the arrays {', '.join(ARRAYS)} of the head; missing {missing}")
-    return Head(spec=spec, **{name: arrays.pop(name) for name in ARRAYS})
+    return Head(spec=spec, far_functionals=far_functionals, **{name: arrays.pop(name) for name in ARRAYS})

@@ -73,8 +73,8 @@ def _functionals_checks(model: ModelFile) -> Checks:
     from affectd.features.functionals import N_FUNCTIONALS  # only for such a file, as the voice
     from affectd.recognition.voice import front_end_checks
 
-    is_plain = model.head is not None and not (model.voice or model.layout or model.hearing)
-    yield "head", is_plain, "one beside functionals, and no voice, layout or hearing", "another network"
+    is_plain = not (model.voice or model.layout or model.hearing)
+    yield "head", is_plain, "no voice, layout or hearing beside functionals", "another network"
     n = 0 if model.head is None else model.head.n_embedding
     yield "golden.weights", n > N_FUNCTIONALS, f"a head of an embedding and {N_FUNCTIONALS} functionals", n
     found = model.golden.get("functionals")

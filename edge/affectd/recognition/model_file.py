@@ -8,7 +8,8 @@ context after it. Which format a file has follows from what is in it.
 
 =============== ==========================================================================
 ``spec.json``   format version, `FeatureSpec`, n_frames, mean, std, labels, temperature, thresholds; with a head
-                also how the baseline learns; in format 3 also layout and hearing, in format 4 baseline and voice
+                also how the baseline learns; in format 3 also layout and hearing, in format 4 baseline and
+                voice, in format 5 ``far_functionals``
 ``labels.txt``  the labels again, one per line, for generic TFLite tools
 ``golden.npz``  samples, cepstra, int8 input and int8 output of one clip, for the self-test; with a head also its
                 logits, and the arrays of the head; with a voice, and in format 5, also the functionals; with a
@@ -88,8 +89,6 @@ class ModelFile:
         How a network trained elsewhere hears, in format 3; without them as affectd's own.
     voice : Voice, optional
         What is heard relative to the voice of the place, in format 4, beside a network that gives logits.
-    sees_functionals : bool
-        Whether the head sees the embedding and after it the functionals of the context, in format 5.
 
     Raises
     ------
@@ -117,7 +116,6 @@ class ModelFile:
     layout: InputLayout | None = None
     hearing: Hearing | None = None
     voice: Voice | None = None
-    sees_functionals: bool = False
 
     def __post_init__(self) -> None:
         require(model_checks(self))
@@ -127,6 +125,11 @@ class ModelFile:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of the network's input, whose first number is 1."""
         return (1, self.n_frames, self.spec.n_columns) if self.layout is None else self.layout.shape
+
+    @property
+    def sees_functionals(self) -> bool:
+        """Whether the head sees the embedding and after it the functionals of the context, in format 5."""
+        return self.head is not None and self.head.far_functionals is not None
 
     @property
     def n_outputs(self) -> int:
@@ -242,6 +245,7 @@ def _encode(model: ModelFile) -> bytes:
     arrays = {key: model.golden[key] for key in GOLDEN_KEYS}
     if model.head is not None:
         spec["baseline"] = asdict(model.head.spec)
+        spec |= {"far_functionals": model.head.far_functionals} if model.sees_functionals else {}
         arrays |= {key: model.golden[key] for key in (VOICE_KEYS if model.sees_functionals else ("logits",))}
         arrays |= model.head.arrays()
     if model.voice is not None:
@@ -290,8 +294,8 @@ def _decode(data: bytes) -> ModelFile:
         raise ModelFileError(f"format: expected {known}, found {describe(spec.get('format'))}")
     hears = spec["format"] == 3
     has_head = "baseline" in spec if hears else spec["format"] in (2, 4, 5)
-    further = (*(["baseline"] if has_head else []), *(["layout", "hearing"] if hears else []))
-    check_keys("spec.json", (*_SPEC_KEYS, *further, *(["voice"] if spec["format"] == 4 else [])), spec)
+    further = {3: ("layout", "hearing"), 4: ("voice",), 5: ("far_functionals",)}.get(spec["format"], ())
+    check_keys("spec.json", (*_SPEC_KEYS, *(["baseline"] if has_head else []), *further), spec)
     golden = parse("golden", lambda: read_npz(members["golden.npz"], _MOST_BYTES["golden.npz"]))
     head = _take_head(golden, spec) if has_head else {}
     model = ModelFile(
@@ -305,7 +309,6 @@ def _decode(data: bytes) -> ModelFile:
         golden=golden,
         card=parse("card", lambda: json.loads(members["card.json"])),
         tflite=data[:start],
-        sees_functionals=spec["format"] == 5,
         **head,
         **(_take_parts(spec) if hears else {}),
     )
@@ -320,7 +323,7 @@ def _take_head(golden: dict[str, Array], spec: dict[str, Any]) -> dict[str, Any]
 
     baseline = read_spec(spec["baseline"])
     if "voice" not in spec:
-        return {"head": take_head(golden, baseline)}
+        return {"head": take_head(golden, baseline, spec.get("far_functionals"))}
     from affectd.recognition.voice import read_voice
 
     return {"voice": read_voice(golden, baseline, spec["voice"])}

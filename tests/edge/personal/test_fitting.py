@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.linear_model import LogisticRegression
 
+from affectd.features.functionals import N_FUNCTIONALS
 from affectd.personal import fitting
 from affectd.personal.fitting import STRENGTHS, choose, folds, learn, minimize, surprise_of
+from affectd.recognition.head import functionals_distance
 
 
 def clips(
@@ -97,6 +99,17 @@ def test_an_answer_is_made_without_its_clip(monkeypatch: pytest.MonkeyPatch) -> 
     left_out = [{id(clip) for clip in heard} - kept for kept in seen[:5]]
     assert sorted(map(len, left_out)) == [3] * 5
     assert set().union(*left_out) == {id(clip) for clip in heard}
+
+
+def test_the_same_voice_is_near_also_in_clips_that_it_was_not_fitted_to_and_another_is_far() -> None:
+    heard, truth = clips(8, n_embedding=N_FUNCTIONALS)
+    half = np.arange(len(truth)) % 8 < 5
+    kept = [clip for clip, is_kept in zip(heard, half, strict=True) if is_kept]
+    far = choose(kept, truth[half], np.zeros((N_FUNCTIONALS, 3))).far
+    layer = learn(kept, truth[half], np.zeros((N_FUNCTIONALS, 3)), 1.0)
+    others = np.concatenate([clip for clip, is_kept in zip(heard, half, strict=True) if not is_kept])
+    assert (functionals_distance(others, layer.mean, layer.spread) < 1.1 * far).all()
+    assert (functionals_distance(others + 10, layer.mean, layer.spread) > 2 * far).all()
 
 
 @settings(max_examples=30)

@@ -18,6 +18,7 @@ from affectd.config.sections import Config
 from affectd.personal.hearing import FIXED, with_float_head, with_functionals
 from affectd.personal.last_layer import without_last_layer
 from affectd.recognition.classifier import Classifier
+from affectd.recognition.description import describe
 from affectd.recognition.golden import self_test
 from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
@@ -35,6 +36,11 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int = 16000) -> None
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, sample_rate, 0, "NONE", ""))
         file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+def read_wav(path: Path) -> np.ndarray:
+    with wave.open(str(path)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
 
 
 def make_clips(folder: Path, labels: dict[str, float] = PITCHES, n_each: int = N_EACH) -> Path:
@@ -98,6 +104,26 @@ def test_the_new_file_knows_the_labels_of_the_clips_and_the_voice(clips: Path, m
         assert found.label == label
 
 
+def test_it_is_sure_of_the_voice_that_it_was_fitted_to_and_doubts_all_others(made: Path) -> None:
+    network = Classifier(read_model(made))
+    assert network.model.head is not None
+    shown = describe(made, network)["far_functionals"]
+    assert shown == network.model.head.far_functionals
+
+    def sure(sound: np.ndarray) -> float:
+        found = classify_recording([sound.astype(np.float32)], network, Config()).probability
+        assert found is not None
+        return found
+
+    mine = [sure(voice(1.07 * hz, 1.3, seed=99)) for hz in PITCHES.values()]
+    assert min(mine) >= network.model.thresholds["uncertain"]
+    demo = read_wav(Path(__file__).parents[2] / "data" / "demo.wav")
+    second = network.model.spec.sample_rate
+    others = [sure(demo[start : start + 3 * second]) for start in range(0, len(demo) - 3 * second, 3 * second)]
+    assert len(others) > 4
+    assert max(others) < 0.4
+
+
 def test_its_card_says_what_it_was_fitted_on_and_keeps_the_terms(made: Path) -> None:
     base, card = read_model(find_model()), read_model(made).card
     # Of the voice, too: what is fitted begins with it.
@@ -138,8 +164,7 @@ def test_another_rate_is_heard_alike(clips: Path, made: Path, tmp_path: Path) ->
     from scipy.signal import resample_poly
 
     for path in clips.glob("*.wav"):
-        with wave.open(str(path)) as file:
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+        samples = read_wav(path)
         write_wav(tmp_path / path.stem.split("-")[0] / path.name, resample_poly(samples, 3, 1), 48000)
     assert cli.main(["personalize", str(tmp_path), "--out", str(tmp_path / "48.tflite")]) == 0
     found, wanted = (Classifier(read_model(path)) for path in (tmp_path / "48.tflite", made))

@@ -18,8 +18,8 @@ from affectd.recognition.model_file import ModelFile, read_model, write_model
 from tiny_model import LABELS, draft_place_model, pcm, voice_model
 
 
-def functionals_model() -> ModelFile:
-    """The tiny model of format 2, whose head sees functionals, too."""
+def functionals_model(far: float = 1e6) -> ModelFile:
+    """The tiny model of format 2, whose head sees functionals, too, and doubts those that are farther than this."""
     base = draft_place_model()
     assert base.head is not None
     random = np.random.default_rng(3)
@@ -31,9 +31,10 @@ def functionals_model() -> ModelFile:
         weights=weights,
         baseline=np.concatenate([base.head.baseline, 0 * more]),
         spread=np.concatenate([base.head.spread, more]),
+        far_functionals=far,
     )
     golden = {**base.golden, "functionals": 0 * more}
-    draft = dataclasses.replace(base, head=head, golden=golden, sees_functionals=True)
+    draft = dataclasses.replace(base, head=head, golden=golden)
     return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
 
 
@@ -44,6 +45,9 @@ def test_it_is_read_as_it_was_written_and_replays_itself(tmp_path: Path) -> None
     write_model(tmp_path / "model.tflite", MODEL)
     back = read_model(tmp_path / "model.tflite")
     assert back.sees_functionals
+    assert back.head is not None
+    assert MODEL.head is not None
+    assert back.head.far_functionals == MODEL.head.far_functionals
     assert back.n_outputs == len(LABELS)
     found = self_test(back, Classifier(back))
     assert found["logits_difference"] == found["functionals_difference"] == 0
@@ -76,6 +80,26 @@ def test_a_live_device_computes_functionals_at_every_fourth_context_and_anew_in_
     assert len(asked) == 3
 
 
+def test_what_is_far_from_all_that_was_fitted_is_doubted_and_what_is_near_is_not() -> None:
+    cepstra, functionals = MODEL.golden["cepstra"], MODEL.golden["functionals"]
+    distance = float(np.sqrt(np.mean(functionals.astype(np.float64) ** 2)))  # from 0, in units of 1
+    plain = Classifier(MODEL)(cepstra)
+    for far, share in ((1.01 * distance, 1.0), (distance / 1.5, 1.5**-8), (distance / 8, 8.0**-8)):
+        classifier = Classifier(functionals_model(far))
+        probabilities = classifier(cepstra)
+        expected = plain**share / (plain**share).sum()
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-3)
+        np.testing.assert_array_equal(Placed(classifier)(cepstra), probabilities)
+        assert probabilities.argmax() == plain.argmax()
+    assert probabilities.max() < 1 / len(LABELS) + 1e-3
+
+
+def test_the_self_test_is_of_all_that_the_layer_says_however_far_the_clip_is() -> None:
+    model = functionals_model(1e-3)
+    np.testing.assert_array_equal(model.golden["logits"], MODEL.golden["logits"])
+    assert self_test(model, Classifier(model))["logits_difference"] == 0
+
+
 def test_functionals_of_no_sound_say_nothing() -> None:
     assert MODEL.head is not None
     output = np.zeros(len(LABELS), np.float32)
@@ -86,9 +110,12 @@ def test_functionals_of_no_sound_say_nothing() -> None:
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("head", {"head": None}),
         ("voice", {"voice": voice_model().voice}),
-        ("golden.weights", {"head": draft_place_model().head}),
+        ("golden.weights", {"head": dataclasses.replace(draft_place_model().head, far_functionals=1.0)}),
+        *[
+            ("far_functionals", {"head": dataclasses.replace(MODEL.head, far_functionals=far)})
+            for far in (0, -1.0, 1e7, float("nan"), float("inf"), "1", True, [1.0])
+        ],
         ("golden.functionals", {"golden": {**MODEL.golden, "functionals": np.zeros(61, np.float32)}}),
         ("golden.functionals", {"golden": {k: v for k, v in MODEL.golden.items() if k != "functionals"}}),
         ("features.log", {"spec": dataclasses.replace(MODEL.spec, log="natural", log_floor=1e-6)}),
