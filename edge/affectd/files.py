@@ -24,7 +24,7 @@ else:
         except ImportError:  # a Python that was built without them
             from hashlib import sha256
 
-__all__ = ["check_regular", "open_private", "private_folder", "read_file", "sha256", "tightened"]
+__all__ = ["check_regular", "open_private", "private_folder", "read_file", "replace_private", "sha256", "tightened"]
 
 
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
@@ -102,6 +102,31 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
     with suppress(OSError):  # that of another user, or a file system without rights
         os.fchmod(file, 0o600)
     return file
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all; one process at a time, for it is written beside.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; what was there before is still there, and nothing beside it.
+    """
+    private_folder(path.parent)
+    beside = path.with_name(f".{path.name}")
+    try:
+        file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+        try:
+            while content:  # a disk that becomes full takes a part first
+                content = content[os.write(file, content) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(beside, path)
+    except OSError:
+        with suppress(OSError):  # a disk that is full has no room for half of it
+            beside.unlink()
+        raise
 
 
 def _check_regular(found: os.stat_result) -> None:

@@ -44,7 +44,18 @@ READERS = {"audio/containers.py", "audio/wav.py"}
 
 FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC"}
 CALLS = {
-    *("open_private", "write_bytes", "write_text", "tofile", "save", "savez", "savez_compressed", "savetxt", "memmap"),
+    *(
+        "open_private",
+        "replace_private",
+        "write_bytes",
+        "write_text",
+        "tofile",
+        "save",
+        "savez",
+        "savez_compressed",
+        "savetxt",
+        "memmap",
+    ),
     *("mkstemp", "NamedTemporaryFile", "TemporaryFile", "pwrite", "pwritev", "sendfile", "copyfile", "copy2"),
 }
 MODULES = {"wave", "aifc", "sunau", "shelve", "mmap", "tempfile"}

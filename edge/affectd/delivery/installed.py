@@ -16,7 +16,7 @@ from typing import Any
 
 from affectd.config.sections import Config
 from affectd.config.state import state_of
-from affectd.files import open_private, private_folder, read_file, sha256
+from affectd.files import read_file, replace_private, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -118,19 +118,8 @@ def write(folder: Path, installed: Installed) -> None:
     OSError
         It cannot be written; what was known before holds.
     """
-    private_folder(folder)
-    beside = folder / f".{_NAME}"
     content = json.dumps(asdict(installed), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    try:
-        with open(open_private(beside, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, folder / _NAME)
-    except OSError:
-        with suppress(OSError):  # a disk that is full has no room for half of it
-            beside.unlink()
-        raise
+    replace_private(folder / _NAME, content)
     sync(folder)
     kept = {file_of(folder, digest) for digest in (installed.current, installed.previous)}
     for path in folder.glob("*.tflite"):

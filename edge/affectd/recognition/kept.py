@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from affectd.arrays import Float64
-from affectd.files import open_private, private_folder, read_file
+from affectd.files import read_file, replace_private
 from affectd.recognition.baseline import Learned
 from affectd.recognition.checks import is_number
 from affectd.recognition.head import Head
@@ -128,22 +128,7 @@ def write_learned(folder: Path, model: ModelFile, content: bytes) -> None:
         It cannot be written.
     """
     path = path_of(folder, model)
-    private_folder(folder)
-    beside = folder / f".{path.name}"  # one process has the folder
-    try:
-        file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-        try:
-            written = 0
-            while written < len(content):
-                written += os.write(file, content[written:])
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(beside, path)
-    except OSError:
-        with suppress(OSError):  # a disk that is full has no room for half of it
-            beside.unlink()
-        raise
+    replace_private(path, content)
     with suppress(OSError):  # the file is there all the same
         for other in files_of(folder):
             if other != path:

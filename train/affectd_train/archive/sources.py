@@ -119,9 +119,8 @@ def _listed(name: str, file: Any) -> Iterable[str]:
     """Return the paths that a list names: a column of Parquet, or lines."""
     if _suffix(name) != ".parquet":
         content = file.read().removeprefix(codecs.BOM_UTF8)  # which some editors write
-        if content.startswith(
-            (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        ):  # as PowerShell writes what is sent to a file
+        # As PowerShell writes what is sent to a file.
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             try:
                 content = content.decode("utf-16").encode()
             except UnicodeDecodeError:
