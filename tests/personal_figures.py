@@ -33,7 +33,7 @@ import numpy as np
 from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.errors import DataError
-from affectd.personal.fitting import choose, learn, mean_probabilities
+from affectd.personal.fitting import choose, far_of, learn, mean_probabilities
 from affectd.personal.hearing import embeddings_of, with_float_head, with_functionals
 from affectd.personal.personalize import answers_before, changed, judge, old_weights
 from affectd.recognition.baseline import Baseline, Placed
@@ -154,7 +154,9 @@ def fitted(old: Old, labels: list[str], train: Drawn) -> ModelFile:
     weights = old_weights(old.model, labels)
     chosen = choose(heard, truth, weights)
     layer = learn(heard, truth, weights, chosen.strength)
-    return dataclasses.replace(changed(old.model, tuple(labels), layer, chosen.far, {}), thresholds=THRESHOLDS)
+    return dataclasses.replace(
+        changed(old.model, tuple(labels), layer, far_of(heard, truth), {}), thresholds=THRESHOLDS
+    )
 
 
 def without_doubt(model: ModelFile) -> ModelFile:

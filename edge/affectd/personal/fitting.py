@@ -50,7 +50,6 @@ class Chosen(NamedTuple):
 
     strength: float
     answers: Float64  # (n_clips, n_labels), to each clip without it
-    far: float  # what the functionals of most contexts are nearer than to the mean of the clips, theirs left out
 
 
 def learn(heard: Sequence[Float32], truth: Array, old: Float64, strength: float) -> Layer:
@@ -67,16 +66,22 @@ def learn(heard: Sequence[Float32], truth: Array, old: Float64, strength: float)
     strength
         How much they are.
     """
-    embeddings = np.stack([contexts.mean(0, dtype=np.float64) for contexts in heard])
-    counts = np.bincount(truth, minlength=old.shape[1])
-    shares = (1.0 / np.maximum(counts, 1))[truth] / np.count_nonzero(counts)  # sum to 1
-    mean = shares @ embeddings
-    spread = np.sqrt(shares @ (embeddings - mean) ** 2)
-    spread = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt(np.mean(spread**2))), 1e-6))
+    embeddings, shares, mean, spread = _usual(heard, truth)
     known = np.hstack([(embeddings - mean) / spread, np.ones((len(embeddings), 1))])
     start = np.vstack([spread[:, None] * old, np.zeros(old.shape[1])])
     fitted = minimize(known, truth, len(truth) * shares, start, strength)
     return Layer(fitted[:-1] / spread[:, None], fitted[-1], mean, spread)
+
+
+def _usual(heard: Sequence[Float32], truth: Array) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return the embedding of each clip, its share, which sum to 1, and the mean and the spread of all embeddings."""
+    embeddings = np.stack([contexts.mean(0, dtype=np.float64) for contexts in heard])
+    counts = np.bincount(truth)
+    shares = (1.0 / np.maximum(counts, 1))[truth] / np.count_nonzero(counts)
+    mean = shares @ embeddings
+    spread = np.sqrt(shares @ (embeddings - mean) ** 2)
+    spread = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt(np.mean(spread**2))), 1e-6))
+    return embeddings, shares, mean, spread
 
 
 def minimize(x: Float64, truth: Array, weights: Float64, start: Float64, strength: float) -> Float64:
@@ -128,20 +133,31 @@ def _newton_step(x: Float64, weights: Float64, given: Float64, slope: Float64, s
 
 def choose(heard: Sequence[Float32], truth: Array, old: Float64) -> Chosen:
     """Choose the strength by cross-validation: each clip is answered to by what was fitted without its fold."""
-    best = Chosen(STRENGTHS[-1], np.empty(0), 0.0)
+    best = Chosen(STRENGTHS[-1], np.empty(0))
     least = np.inf
     for strength in reversed(STRENGTHS):
-        answers, distances = np.empty((len(truth), old.shape[1])), []
+        answers = np.empty((len(truth), old.shape[1]))
         for left_out in folds(truth):
             kept = np.flatnonzero(~left_out).tolist()
             layer = learn([heard[i] for i in kept], truth[kept], old, strength)
             for i in np.flatnonzero(left_out).tolist():
                 answers[i] = layer.answer(heard[i])
-                distances.append(functionals_distance(heard[i], layer.mean, layer.spread))
         if (surprise := surprise_of(answers, truth)) < least:
-            far = float(np.quantile(np.concatenate(distances), _NEAR_SHARE))
-            best, least = Chosen(strength, answers, far), surprise
+            best, least = Chosen(strength, answers), surprise
     return best
+
+
+def far_of(heard: Sequence[Float32], truth: Array) -> float:
+    """Return what the functionals of most contexts are nearer than to the mean of the clips, their own fold left out.
+
+    They are the end of each embedding.
+    """
+    distances = []
+    for left_out in folds(truth):
+        kept = np.flatnonzero(~left_out).tolist()
+        _, _, mean, spread = _usual([heard[i] for i in kept], truth[kept])
+        distances += [functionals_distance(heard[i], mean, spread) for i in np.flatnonzero(left_out).tolist()]
+    return float(np.quantile(np.concatenate(distances), _NEAR_SHARE))
 
 
 def folds(truth: Array) -> Iterator[Bool]:

@@ -15,7 +15,7 @@ from affectd.arrays import Array, Float32, Float64
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, DataError, ModelFileError, UsageError
 from affectd.folders import Skipped
-from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, learn, mean_probabilities
+from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, far_of, learn, mean_probabilities
 from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_functionals, with_golden
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
@@ -128,7 +128,8 @@ def personalize(
         "strength": chosen.strength,
         "cross_validation": judged,
     }
-    return Personal(changed(model, labels, layer, chosen.far, {KEY: figures}), figures)
+    far = far_of(heard, numbers) if model.sees_functionals else None
+    return Personal(changed(model, labels, layer, far, {KEY: figures}), figures)
 
 
 def write(out: Path, personal: Personal) -> None:
@@ -294,10 +295,12 @@ def answers_before(network: ModelFile, voice: Voice | None, labels: Sequence[str
     return Before(best, of_these)
 
 
-def changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, far: float, about: Mapping[str, Any]) -> ModelFile:
+def changed(
+    model: ModelFile, labels: tuple[str, ...], layer: Layer, far: float | None, about: Mapping[str, Any]
+) -> ModelFile:
     """Return the model with another head, and what the card says about it instead of what was measured of the old one.
 
-    Functionals farther than `far` are doubted, if it sees any.
+    Functionals farther than `far` are doubted; None for a head that sees none.
     """
     assert model.head is not None
     head = Head(
@@ -307,7 +310,7 @@ def changed(model: ModelFile, labels: tuple[str, ...], layer: Layer, far: float,
         # Distances stay those of the training where it is known.
         spread=layer.spread.astype(np.float32) if model.head.spec == FIXED else model.head.spread,
         spec=model.head.spec,
-        far_functionals=far if model.sees_functionals else None,
+        far_functionals=far,
     )
     kept = {key: value for key, value in model.card.items() if key not in ("evaluation", "measured")}
     draft = dataclasses.replace(

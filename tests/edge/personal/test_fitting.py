@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from affectd.features.functionals import N_FUNCTIONALS
 from affectd.personal import fitting
-from affectd.personal.fitting import STRENGTHS, choose, folds, learn, minimize, surprise_of
+from affectd.personal.fitting import STRENGTHS, choose, far_of, folds, learn, minimize, surprise_of
 from affectd.recognition.head import functionals_distance
 
 
@@ -105,7 +105,7 @@ def test_the_same_voice_is_near_also_in_clips_that_it_was_not_fitted_to_and_anot
     heard, truth = clips(8, n_embedding=N_FUNCTIONALS)
     half = np.arange(len(truth)) % 8 < 5
     kept = [clip for clip, is_kept in zip(heard, half, strict=True) if is_kept]
-    far = choose(kept, truth[half], np.zeros((N_FUNCTIONALS, 3))).far
+    far = far_of(kept, truth[half])
     layer = learn(kept, truth[half], np.zeros((N_FUNCTIONALS, 3)), 1.0)
     others = np.concatenate([clip for clip, is_kept in zip(heard, half, strict=True) if not is_kept])
     assert (functionals_distance(others, layer.mean, layer.spread) < 1.1 * far).all()
