@@ -36,7 +36,7 @@ from affectd.errors import DataError
 from affectd.personal.fitting import choose, far_of, learn, mean_probabilities
 from affectd.personal.hearing import embeddings_of, with_float_head, with_functionals
 from affectd.personal.personalize import answers_before, changed, judge, old_weights
-from affectd.recognition.baseline import Baseline, Placed
+from affectd.recognition.baseline import STRIDE, Baseline, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, find_model, read_model
 from affectd_train.data.clips import Clip
@@ -93,7 +93,12 @@ class Old:
         parts = generator.permutation(len(test)) % 4
         clips, asked = [*train, *test], np.concatenate([np.full(len(train), -1), parts])
         is_plain = np.isin([labels[number] for _, number in clips], PLAIN)
-        means = np.stack([clip.contexts[::4, n:].mean(0, dtype=np.float64) for clip, _ in clips])
+
+        def mean(contexts: np.ndarray) -> np.ndarray:
+            noted = [voice.noted(head.logits(row[:n], head.baseline), row[n:]) for row in contexts[::STRIDE]]
+            return np.mean(noted, axis=0, dtype=np.float64)
+
+        means = np.stack([mean(clip.contexts) for clip, _ in clips])
         seconds = np.array([clip.seconds for clip, _ in clips])
         columns, best = [self.base.labels.index(label) for label in labels], [""] * len(test)
         for part in range(4):

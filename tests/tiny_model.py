@@ -141,10 +141,12 @@ def layers(seed: int) -> Layers:
 
 
 def layered_model() -> ModelFile:
-    """As `voice_model`, with layers for a voice that is known, and for one that is not."""
+    """As `voice_model`, with layers for a voice that is known, and for one that is not, and with what is usual."""
     draft = draft_voice_model()
     assert draft.voice is not None
-    draft = dataclasses.replace(draft, voice=dataclasses.replace(draft.voice, relative=layers(17), stranger=layers(13)))
+    usual = np.array([0.5, -0.25, 1.0], np.float32)
+    voice = dataclasses.replace(draft.voice, relative=layers(17), stranger=layers(13), usual=usual)
+    draft = dataclasses.replace(draft, voice=voice)
     return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
 
 

@@ -9,7 +9,8 @@ with ``e`` the mean of its embeddings and the numbers of `BaselineSpec`:
 4. ``baseline = start + (mean - start) * seconds / (prior_seconds + seconds)``
 
 With a `Voice` the embedding are functionals, and their scatter around the mean of the place is learned, too, with the
-same weights: how far the place is one voice (`affectd.recognition.voice`).
+same weights: how far the place is one voice. So is the mean of what is answered, where the file tells what is usual
+(`affectd.recognition.voice`).
 
 So one long utterance counts no more than a short one, and an outburst, far from the baseline, less: the mean tends to
 what is usual. Time is that of the stream: no clock that jumps can make it forget, and a device that is off forgets
@@ -38,7 +39,7 @@ from affectd.recognition.model_file import ModelFile
 if TYPE_CHECKING:
     from affectd.recognition.voice import Voice
 
-_STRIDE = 4
+STRIDE = 4
 """Functionals are computed of every fourth context of an utterance: neighbors share nearly all frames, and they cost
 as much as the network."""
 
@@ -61,7 +62,7 @@ class Learned:
     seconds: float
     """Of speech, those long ago counted less."""
     offset: Float64
-    """``(n_embedding,)``: the mean of the speech, minus the mean of the training."""
+    """``(n_embedding,)``: the mean of the speech, minus the mean of the training; with a voice as `Voice.noted`."""
     since: float | None = None
     """When it began, in seconds since the epoch; None where the clock was not set."""
     scatter: float = 0.0
@@ -86,9 +87,9 @@ class Baseline:
 
     def __init__(self, head: Head, learned: Learned | None = None, voice: Voice | None = None) -> None:
         self.head, self.voice = head, voice
-        self.learned = Learned(0.0, np.zeros(head.n_embedding)) if learned is None else learned
+        self.start: Float32 = head.baseline if voice is None else voice.start
+        self.learned = Learned(0.0, np.zeros(len(self.start))) if learned is None else learned
         self._at_hours = 0.0
-        self.value: Float32 = head.baseline
         self._move()
 
     @property
@@ -127,7 +128,7 @@ class Baseline:
         Parameters
         ----------
         embedding : (n_embedding,)
-            The mean over the utterance.
+            The mean over the utterance; with a voice of what it has `noted`.
         speech_seconds, speech_ratio
             How long speech was heard in it, and the share of its time that was speech.
         at_hours
@@ -138,20 +139,21 @@ class Baseline:
         spec = self.head.spec
         if speech_seconds < spec.least_seconds or speech_ratio < spec.least_speech_ratio or speech_seconds <= 0:
             return False
-        if not self.head.distance(embedding) <= spec.far_distance:
+        heard = embedding[: self.head.n_embedding]
+        if not self.head.distance(heard) <= spec.far_distance:
             return False
         weight = min(speech_seconds, spec.utterance_seconds)
-        distance = self.head.distance_between(embedding, self.value)
+        distance = self.head.distance_between(heard, self.value)
         if distance > spec.near_distance:
             weight *= spec.near_distance / distance
         before = self.learned
         kept = before.seconds * 2.0 ** (-max(0.0, at_hours - self._at_hours) / spec.half_life_hours)
         share = weight / (kept + weight)
-        step = (embedding - self.head.baseline.astype(np.float64) - before.offset) * share
+        step = (embedding - self.start.astype(np.float64) - before.offset) * share
         scatter = before.scatter
         if self.voice is not None:
             # An utterance tells the less of how voices differ the more it changes the mean that it is compared with.
-            differs = (1 - share) * self.voice.distance(embedding, self._mean)
+            differs = (1 - share) * self.voice.distance(heard, self._mean)
             scatter += share * ((1 - share) * differs + share * self.voice.spec.middle_scatter - scatter)
         self.learned = Learned(kept + weight, before.offset + step, before.since if before.seconds else now, scatter)
         self._at_hours = at_hours
@@ -160,10 +162,12 @@ class Baseline:
 
     @property
     def _mean(self) -> Float64:
-        return self.head.baseline + self.learned.offset
+        return self.head.baseline + self.learned.offset[: self.head.n_embedding]
 
     def _move(self) -> None:
-        self.value = (self.head.baseline + self.settled * self.learned.offset).astype(np.float32)
+        n, moved = self.head.n_embedding, self.settled * self.learned.offset
+        self.value: Float32 = (self.head.baseline + moved[:n]).astype(np.float32)
+        self.off: Float64 | float = moved[n:] if len(moved) > n else 0.0
 
 
 def head_of(model: ModelFile) -> Head:
@@ -201,7 +205,7 @@ class Placed:
 
     def reset(self) -> None:
         """Begin an utterance; what was heard of one that did not end is not learned from."""
-        self._sum = np.zeros(self._head.n_embedding)
+        self._sum = np.zeros(len(self.baseline.start))
         self._count = self._calls = 0
 
     def __call__(self, cepstra: Float32) -> Float32:
@@ -221,7 +225,7 @@ class Placed:
         return softmax(logits, self.model.temperature)
 
     def _seen(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
-        if self._calls % _STRIDE == 0:
+        if self._calls % STRIDE == 0:
             self._functionals = functionals()
         return self._head.seen(output, self._functionals)
 
@@ -230,14 +234,15 @@ class Placed:
         return self._head.doubted(self._head.logits(embedding, self.baseline.value), embedding)
 
     def _with_voice(self, logits: Float32, functionals: Callable[[], Float32]) -> Float32:
-        baseline = self.baseline
-        assert baseline.voice is not None
-        if self._calls % _STRIDE == 0:
+        baseline, voice = self.baseline, self.baseline.voice
+        assert voice is not None
+        if self._calls % STRIDE == 0:
             heard = functionals()
-            self._hear(heard)
-            self._known = baseline.settled * baseline.trust * baseline.near(self._sum / self._count)
-            self._said = baseline.voice.said(heard, baseline.value, self._known)
-        return baseline.voice.mixed(logits, self._said, self._known)
+            self._hear(voice.noted(logits, heard))
+            near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
+            self._known = baseline.settled * baseline.trust * near
+            self._said = voice.said(heard, baseline.value, self._known)
+        return voice.mixed(logits - baseline.off, self._said, self._known)
 
     def _hear(self, embedding: Float32) -> None:
         self._sum += embedding

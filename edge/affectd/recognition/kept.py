@@ -1,8 +1,8 @@
 """The baseline of a place kept over restarts: one small file for each model, in the state folder of the device.
 
 It is one JSON object of a few hundred bytes, with a checksum: how much was heard, since when, and the mean of the
-speech minus that of the training, in units of the spread, as float16. No sound and nothing of single utterances is in
-it.
+speech minus that of the training, in units of the spread, as float16; with a voice that tells what is usually answered
+that of the answers, too. No sound and nothing of single utterances is in it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def path_of(folder: Path, model: ModelFile) -> Path:
 
 def encode(learned: Learned, device: str, model: ModelFile, head: Head) -> bytes:
     """Return the content of the file."""
-    steps = np.clip(learned.offset / head.spread, -_FLOAT16_MOST, _FLOAT16_MOST).astype("<f2")
+    steps = np.clip(learned.offset / _units(model, head), -_FLOAT16_MOST, _FLOAT16_MOST).astype("<f2")
     body = {
         "device": device,
         "model": model_id(model),
@@ -83,11 +83,17 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
     seconds, since, scatter = body["seconds"], body["since"], body.get("scatter", 0.0)
     is_time = since is None or (isinstance(since, int) and 0 <= since <= _LAST_SECOND)
     steps = _steps(body["offset"])
-    is_mean = len(steps) == head.n_embedding and bool(np.isfinite(steps).all())
+    units = _units(model, head)
+    is_mean = len(steps) == len(units) and bool(np.isfinite(steps).all())
     is_amount = all(is_number(number) and number >= 0 for number in (seconds, scatter))
     if not (is_amount and is_time and is_mean):
         raise ValueError("its numbers are impossible")
-    return Learned(float(seconds), steps * head.spread, since, float(scatter))
+    return Learned(float(seconds), steps * units, since, float(scatter))
+
+
+def _units(model: ModelFile, head: Head) -> Float64:
+    n_answers = 0 if model.voice is None else len(model.voice.start) - head.n_embedding
+    return np.concatenate([head.spread.astype(np.float64), np.ones(n_answers)])
 
 
 def _id(head: Head) -> int:

@@ -152,10 +152,9 @@ def model_id(model: ModelFile) -> str:
     digest = sha256(model.tflite)
     if (head := model.learning_head) is not None:
         digest.update(head.weights.tobytes() + head.bias.tobytes() + head.baseline.tobytes())
-    if model.voice is not None:
-        digest.update(model.voice.directions.tobytes())
-        for prefix, layers in model.voice.layers().items():
-            digest.update(b"".join(array.tobytes() for array in layers.arrays(prefix).values()))
+    if (voice := model.voice) is not None:
+        beside = [array for name, array in voice.arrays().items() if name not in voice.head.arrays()]
+        digest.update(b"".join(array.tobytes() for array in beside))
     return digest.hexdigest()[:12]
 
 

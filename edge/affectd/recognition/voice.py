@@ -9,12 +9,14 @@ context, minus their baseline at this place, and what tells whether that baselin
 - ``trust`` falls from 1 at ``same_scatter`` to 0 at ``other_scatter``: at a kiosk the head says nothing.
 - ``near`` falls from 1 to 0 where an utterance is from ``far_voice`` to twice that away: a passenger's voice is not
   measured by the driver's.
+- ``off`` is how far what is answered here, of whatever voice, is from what is ``usual``: ``settled`` times what
+  ``mean(network + stranger)`` of the place has more. A place where all sound sad to the network is not a sad place.
 - ``known = settled * trust * near``, and the logits are
-  ``network * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
+  ``(network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
 
 The last two are what `Layers` say, where the file has them: ``relative`` of the same functionals as the head, and
 ``stranger`` of the functionals as they are. Of a device that knows nothing that is the one thing that is added to the
-network.
+network. A file without ``usual`` has no ``off``.
 
 Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
 """
@@ -91,6 +93,8 @@ class Voice:
         What is said of a voice that is known, beside the head.
     stranger : Layers, optional
         What is said of a voice that is not known.
+    usual : (n_labels,) float32, optional
+        The mean of the logits of an ordinary day, of a voice that is not known.
     """
 
     head: Head
@@ -98,6 +102,19 @@ class Voice:
     spec: VoiceSpec
     relative: Layers | None = None
     stranger: Layers | None = None
+    usual: Float32 | None = None
+
+    @property
+    def start(self) -> Float32:
+        """What the baseline of a place is before anything is heard, in the order of `noted`."""
+        return self.head.baseline if self.usual is None else np.concatenate([self.head.baseline, self.usual])
+
+    def noted(self, network: Float32, functionals: Float32) -> Float32:
+        """Return what a baseline learns of a context: its functionals and, where that is `usual`, the logits of both.
+
+        ``(N_FUNCTIONALS,)`` or ``(N_FUNCTIONALS + n_labels,)``, of the logits of the network ``(n_labels,)``.
+        """
+        return functionals if self.usual is None else np.concatenate([functionals, self.cold(network, functionals)])
 
     def distance(self, functionals: Array, mean: Array) -> float:
         """Return how far an utterance is from the mean of a place, as ``scatter`` counts; both ``(N_FUNCTIONALS,)``."""
@@ -141,7 +158,7 @@ class Voice:
         away: Float64 = (functionals.astype(np.float64) - baseline) / self.head.spread
         return away
 
-    def mixed(self, network: Float32, said: Float64, known: float) -> Float32:
+    def mixed(self, network: Float32 | Float64, said: Float64, known: float) -> Float32:
         """Return the logits ``(n_labels,)`` of those of the network and of what is `said`, each of that shape."""
         share = 1.0 - known * (1.0 - self.spec.network_share)
         return np.asarray(network.astype(np.float64) * share + said, np.float32)
@@ -170,12 +187,18 @@ class Voice:
         yield "golden.directions", is_bounded, f"finite numbers up to {MOST:g}", self.directions.tolist()
         for prefix, layers in self.layers().items():
             yield from layers.checks(n_labels, prefix)
+        if self.usual is not None:
+            yield "golden.usual", is_array(self.usual, np.float32, n_labels), f"float32 ({n_labels},)", self.usual
+            is_bounded = bool((np.abs(self.usual) <= MOST).all())
+            yield "golden.usual", is_bounded, f"finite numbers up to {MOST:g}", self.usual.tolist()
         yield from self.spec.checks()
         yield from front_end_checks(spec)
 
     def arrays(self) -> dict[str, Array]:
         """Return what lies in ``golden.npz``."""
-        found = {**self.head.arrays(), "directions": self.directions}
+        found: dict[str, Array] = {**self.head.arrays(), "directions": self.directions}
+        if self.usual is not None:
+            found["usual"] = self.usual
         for prefix, layers in self.layers().items():
             found |= layers.arrays(prefix)
         return found
@@ -226,7 +249,7 @@ def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) 
     require(spec.checks())
     if "directions" not in arrays:
         raise ModelFileError("golden: expected the array directions of the voice; it is missing")
-    directions = arrays.pop("directions")
+    directions, usual = arrays.pop("directions"), arrays.pop("usual", None)
     relative, stranger = (take_layers(arrays, prefix) for prefix in (RELATIVE, STRANGER))
     head = take_head(arrays, baseline)
-    return Voice(head=head, directions=directions, spec=spec, relative=relative, stranger=stranger)
+    return Voice(head=head, directions=directions, spec=spec, relative=relative, stranger=stranger, usual=usual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from affectd.features.functionals import N_FUNCTIONALS, Functionals
 from affectd.recognition.baseline import Baseline, Learned, Placed
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.golden import self_test
+from affectd.recognition.head import Head
+from affectd.recognition.kept import decode, encode
 from affectd.recognition.layers import RELATIVE, STRANGER, Layers
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
@@ -97,7 +100,8 @@ def test_each_says_as_much_as_the_voice_is_known_or_is_not() -> None:
             expected = known * of_known + (1 - known) * by_hand(OF_STRANGER, functionals)  # as it is, not relative
             np.testing.assert_allclose(VOICE.said(functionals, baseline, known), expected, atol=1e-4)
     # So also at a place.
-    learned = Learned(VOICE.head.spec.prior_seconds, 0.6 * VOICE.head.spread.astype(np.float64))
+    off = np.array([0.4, -2.0, 1.0])
+    learned = Learned(VOICE.head.spec.prior_seconds, np.append(0.6 * VOICE.head.spread, 2 * off))
     sure = dataclasses.replace(
         VOICE, spec=dataclasses.replace(VOICE.spec, same_scatter=1e4, other_scatter=1e5, far_voice=1e6)
     )
@@ -108,8 +112,36 @@ def test_each_says_as_much_as_the_voice_is_known_or_is_not() -> None:
     assert 0.3 < known < 0.5
     of_known = VOICE.head.logits(functionals, usual) + by_hand(OF_KNOWN, functionals, usual)
     said = known * of_known + (1 - known) * by_hand(OF_STRANGER, functionals)
-    logits = classifier.embed(CEPSTRA) * (1 - 0.5 * known) + said
+    logits = (classifier.embed(CEPSTRA) - off) * (1 - 0.5 * known) + said
     np.testing.assert_allclose(placed(CEPSTRA), softmax(logits.astype(np.float32), MODEL.temperature), rtol=1e-4)
+
+
+def test_a_place_learns_what_is_usually_answered_there() -> None:
+    silent = Head(**{**vars(VOICE.head), "weights": VOICE.head.weights * 0, "bias": VOICE.head.bias * 0})
+    spec = dataclasses.replace(VOICE.spec, network_share=1.0)
+    voice = dataclasses.replace(VOICE, head=silent, spec=spec, relative=None, stranger=None)
+    classifier = Classifier(MODEL)
+    placed, usual = Placed(classifier, Baseline(voice.head, voice=voice)), np.asarray(VOICE.usual)
+    differences = []
+    for _ in range(100):
+        differences.append(np.abs(placed(CEPSTRA) - softmax(usual, MODEL.temperature)).max())
+        assert placed.ended(SimpleNamespace(end_seconds=9.0, speech_frames=500, speech_ratio=1.0))
+    assert (np.diff(differences) < 0).all()  # the one thing that is ever said there comes to be what is usual
+    assert differences[-1] < 0.02 < 0.4 < differences[0]
+    expected = placed.baseline.settled * (classifier.embed(CEPSTRA) - usual)
+    np.testing.assert_allclose(placed.baseline.off, expected, atol=1e-4)
+
+
+def test_what_was_learned_of_answers_is_kept() -> None:
+    known = Learned(9.0, np.append(VOICE.head.spread, [0.5, -1.25, 3.0]), scatter=1.0)
+    content = encode(known, "kitchen", MODEL, VOICE.head)
+    np.testing.assert_allclose(decode(content, "kitchen", MODEL, VOICE.head).offset, known.offset, rtol=1e-3)
+    without = dataclasses.replace(MODEL, voice=dataclasses.replace(VOICE, usual=None))
+    for one, other in ((MODEL, without), (without, MODEL)):
+        offset = known.offset[: len(Baseline(VOICE.head, voice=one.voice).start)]
+        with pytest.raises(ValueError, match="of another model"):
+            decode(encode(Learned(9.0, offset), "kitchen", one, VOICE.head), "kitchen", other, VOICE.head)
+    assert len(encode(known, "k" * 40, MODEL, VOICE.head)) < 1000
 
 
 def test_no_sound_and_far_sound_do_not_decide() -> None:
@@ -148,6 +180,20 @@ def test_impossible_arrays_are_named(message: str, change: dict[str, np.ndarray]
         replaced("relative", **change)
 
 
+@pytest.mark.parametrize(
+    ("message", "usual"),
+    [
+        (r"expected float32 \(3,\)", np.zeros(2, np.float32)),
+        (r"expected float32 \(3,\)", np.zeros(3)),
+        ("expected finite numbers up to", np.full(3, np.nan, np.float32)),
+    ],
+    ids=["labels", "float64", "no number"],
+)
+def test_what_is_usual_is_a_number_for_each_label(message: str, usual: np.ndarray) -> None:
+    with pytest.raises(ModelFileError, match=rf"^golden\.usual: {message}"):
+        dataclasses.replace(MODEL, voice=dataclasses.replace(VOICE, usual=usual))
+
+
 @pytest.mark.parametrize("prefix", [STRANGER, RELATIVE])
 def test_some_of_the_arrays_are_too_few(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Voice.arrays
@@ -169,7 +215,7 @@ def test_a_voice_may_have_either_or_none(tmp_path: Path) -> None:
         voice = read_model(path).voice
         assert voice is not None
         assert [voice.relative is None, voice.stranger is None] == ["relative" in layers, "stranger" in layers]
-        assert len(voice.arrays()) == 5 + 4 * (2 - len(layers))
+        assert len(voice.arrays()) == 6 + 4 * (2 - len(layers))
 
 
 def test_a_linear_layer_says_on_the_average_how_the_layers_rise() -> None:

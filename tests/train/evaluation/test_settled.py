@@ -72,7 +72,7 @@ def test_what_was_heard_once_is_answered_again_as_the_device_does(model: ModelFi
         sound = 0.0 if clip.is_logmel else len(load_audio(clip, 16000)) / 16000
         assert clip.is_logmel or 0 < one.frames / model.spec.frame_rate < sound
         for placed in (real, again):
-            placed.baseline.learn(one.mean(), speech_seconds=8.0, speech_ratio=1.0, at_hours=0.0)
+            placed.baseline.learn(one.mean(model.voice), speech_seconds=8.0, speech_ratio=1.0, at_hours=0.0)
     assert answers[0] == hear(clips[0], classifier)  # cold, the network alone
     assert answers[1] != hear(clips[1], classifier)
     assert again.baseline.settled > 0.7
@@ -87,7 +87,7 @@ def test_what_is_learned_of_a_clip_is_what_the_device_learns(model: ModelFile, c
     for clip in clips[:3]:
         one = heard_of(recorder, clip)
         seconds = one.frames / model.spec.frame_rate
-        baseline.learn(one.mean(), speech_seconds=seconds, speech_ratio=1.0, at_hours=0.0)
+        baseline.learn(one.mean(model.voice), speech_seconds=seconds, speech_ratio=1.0, at_hours=0.0)
     np.testing.assert_array_equal(baseline.value, placed.baseline.value)
     assert baseline.trust == placed.baseline.trust
     assert baseline.settled > 0.1

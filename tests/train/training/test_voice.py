@@ -33,6 +33,7 @@ from affectd_train.training.voice import (
     directions,
     fit_voice,
     is_as_now,
+    usual,
     weights_of,
     why_not,
     with_voice,
@@ -104,13 +105,23 @@ def test_of_four_corpora_layers_say_it_all_and_of_three_the_head() -> None:
     np.testing.assert_array_equal(layered.head.bias < -10, [label == "calm" for label in labels])  # which none has
     strangers = people(seed=9)
     assert right_after(strangers, layered, 200, labels) > 0.95
+    np.testing.assert_array_equal(layered.usual, usual(labels))
     headed = fit_voice(of_corpora("nemo", "ased", "cremad"), labels)
     assert not headed.layers()
+    assert headed.usual is None
     assert headed.head.weights.any()
     assert right_after(strangers, headed, 200, labels) > 0.95
     again = fit_voice(of_corpora("nemo", "ased", "cremad", "emotale"), labels)
     for name, array in layered.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], array)
+
+
+def test_what_is_usual_is_known_of_the_eight_labels_in_any_order_and_of_no_other() -> None:
+    found = usual(("sad", "neutral"))
+    assert found is not None
+    assert found.dtype == np.float32
+    assert found[1] > found[0] > 0  # an ordinary day is neutral
+    assert usual(("sad", "neutral", "bored")) is None
 
 
 def test_layers_learn_from_every_day_with_noise_and_little_from_how_large_a_corpus_is(

@@ -57,7 +57,7 @@ def days(voices: Sequence[str], labels: Sequence[str], n_parts: int, generator: 
 def lived(
     day: Day,
     baseline: Baseline,
-    functionals: Float64,
+    noted: Float64,
     seconds: Float64,
     lengths: Sequence[int],
     generator: np.random.Generator,
@@ -66,8 +66,8 @@ def lived(
 
     Parameters
     ----------
-    functionals : (n_clips, n_functionals)
-        The mean of each clip.
+    noted : (n_clips, n)
+        The mean of each clip, as `Baseline.learn` takes it.
     seconds : (n_clips,)
         How long each speaks, above 0.
     """
@@ -75,6 +75,6 @@ def lived(
     for length in lengths:
         while heard < length and len(day.plain) + len(day.others):
             number = day.draw(generator)
-            baseline.learn(functionals[number], speech_seconds=seconds[number], speech_ratio=1.0, at_hours=0.0)
+            baseline.learn(noted[number], speech_seconds=seconds[number], speech_ratio=1.0, at_hours=0.0)
             heard += seconds[number]
         yield length

@@ -18,9 +18,10 @@ from tqdm import tqdm
 from affectd.arrays import Float32, Float64
 from affectd.errors import DataError
 from affectd.features.functionals import N_FUNCTIONALS
-from affectd.recognition.baseline import Baseline, Placed
+from affectd.recognition.baseline import STRIDE, Baseline, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
+from affectd.recognition.voice import Voice
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, days, lived
 from affectd_train.evaluation.on_device import open_seconds
@@ -46,9 +47,11 @@ class Heard(NamedTuple):
     functionals: Float32
     frames: int
 
-    def mean(self) -> Float64:
-        """Return the mean of the functionals, as `Placed` computes it."""
-        mean: Float64 = self.functionals.astype(np.float64).sum(0) / len(self.functionals)
+    def mean(self, voice: Voice) -> Float64:
+        """Return the mean of what a voice has noted of it, as `Placed` computes it."""
+        pairs = zip(self.logits[::STRIDE], self.functionals, strict=True)
+        noted = np.array([voice.noted(*pair) for pair in pairs], np.float64)
+        mean: Float64 = noted.sum(0) / len(noted)
         return mean
 
 
@@ -110,12 +113,12 @@ def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, 
     model = read_model(model_path)
     if model.voice is None:
         raise DataError(f"{model_path} has no voice; affectd-train voice gives it one")
-    heard = _load(model_path, clips, folder)
+    heard = load_heard(model_path, clips, folder)
     found: dict[str, list[Prediction]] = {kind: [about(clip) | {"int8": {}} for clip in clips] for kind in KINDS}
     spoken = [i for i, one in enumerate(heard) if len(one.logits)]
     if not spoken:
         return found
-    means = np.stack([heard[i].mean() for i in spoken])
+    means = np.stack([heard[i].mean(model.voice) for i in spoken])
     seconds = np.array([heard[i].frames for i in spoken]) / model.spec.frame_rate
     labels, speakers = [clips[i].emotion for i in spoken], [clips[i].speaker for i in spoken]
     placed = Placed(Classifier(model))
@@ -133,7 +136,8 @@ def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, 
     return found
 
 
-def _load(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Heard]:
+def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Heard]:
+    """Let a model file hear clips of one corpus, or read from a folder what it heard."""
     names = np.array([about(clip)["path"] for clip in clips])
 
     def read(file: Path) -> list[Heard]:

@@ -213,12 +213,14 @@ def _data(content: Card, any_use: bool) -> list[str]:
 def _of_voice(training: Training) -> str:
     heard = ", ".join(terms_of(corpus)[0] for corpus in sorted(training.get("clips", {})))
     voice = training["voice"]
-    has_layers = "stranger" in voice.get("settings", {})
+    settings = voice.get("settings", {})
+    has_layers = "stranger" in settings
     what = "two small layers" if has_layers else "a linear layer"
     return (
         f"Of these corpora the network heard {heard}. The voice beside it, {what} on 62 numbers relative to how the voice of the place usually sounds, "
         f"was fitted on {', '.join(terms_of(corpus)[0] for corpus in sorted(voice['clips']))} ({voice['speakers']} speakers). "
         + "Two more on the same numbers as they are say something of a voice that is not known. " * has_layers
+        + "What is usually answered at a place is taken from all answers there. " * ("usual" in settings)
         + "All figures below but those of a voice that is known are those of a device that knows nothing yet."
     )
 

@@ -54,6 +54,18 @@ _N_PARTS = 3
 _PLAIN_SHARE = 0.7  # of what a voice is taken to say, where it is told from others
 _RIDGE = 0.05  # of the variance of each functional, where few speakers tell little of it
 _NEVER = -20.0  # far below every logit
+# Logits of the mean of an ordinary day (`affectd_train.data.days`) of voices that a network of this recipe never heard,
+# with `stranger`, by tests/usual_answers.py. Of those that it was trained on it is far surer.
+_USUAL = {
+    "neutral": 0.7,
+    "calm": -1.0,
+    "happy": 0.05,
+    "sad": 0.3,
+    "angry": -0.05,
+    "fearful": -0.3,
+    "disgust": -0.95,
+    "surprised": -1.55,
+}
 _LEAST_SPREAD = 1e-3
 _POWER = 0.25  # of the speakers of a corpus, for its weight in layers: what they say should hold in all alike
 _NOISE = 0.3  # of what layers are given, in units of the spread: a day tells the usual voice no better
@@ -130,7 +142,7 @@ def settings(model: ModelFile, corpora: Collection[str]) -> dict[str, Any]:
     numbers["heard"] = heard_settings(model)
     if has_layers(corpora):
         layers = {"power": _POWER, "noise": _NOISE, "relative": FIT.settings(), "stranger": stranger.FIT.settings()}
-        return numbers | layers
+        return numbers | layers | {"usual": _USUAL}
     return numbers
 
 
@@ -162,8 +174,17 @@ def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
         noisy: Float64 = drawn + generator.normal(0, _NOISE, drawn.shape)
         return noisy
 
-    relative = fit_layers(draw, emotions, weights, labels, FIT)
-    return dataclasses.replace(voice, relative=relative, stranger=stranger.fit_stranger(spoken, weights, blank, labels))
+    return dataclasses.replace(
+        voice,
+        relative=fit_layers(draw, emotions, weights, labels, FIT),
+        stranger=stranger.fit_stranger(spoken, weights, blank, labels),
+        usual=usual(labels),
+    )
+
+
+def usual(labels: Sequence[str]) -> Float32 | None:
+    """Return the logits ``(n_labels,)`` of an ordinary day; None where a label is of one's own."""
+    return np.array([_USUAL[label] for label in labels], np.float32) if _USUAL.keys() >= {*labels} else None
 
 
 def _fit_head(head: Head, rows: Float64, emotions: Array, weights: Float64, labels: Sequence[str]) -> None:
