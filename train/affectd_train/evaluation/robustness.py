@@ -110,8 +110,13 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
             for degraded in table:
                 degraded.hear(samples, about(clip)["path"], network)
     rows = [degraded.row(truth, table[0]) for degraded in table]
-    counts = {"every": every, "recordings": len(truth)}
-    figures: Robustness = {**counts, "corpora": sorted(corpora), "conditions": rows, "bars": bars(rows)}
+    figures: Robustness = {
+        "every": every,
+        "recordings": len(truth),
+        "corpora": sorted(corpora),
+        "conditions": rows,
+        "bars": bars(rows),
+    }
     write_json(evaluation / "robustness.json", figures)
     return figures
 
