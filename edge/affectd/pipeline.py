@@ -78,9 +78,7 @@ def run(
     model = classifier.model
     spec = model.spec
     stride_frames = config.model.stride_frames
-    # The time of a frame is that of its center.
-    first_center = (spec.first_sample + spec.window_length / 2) / spec.sample_rate
-
+    first_center = spec.first_center_seconds  # the time of a frame is that of its center
     mfcc = Mfcc(spec)
     context = _context(model, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
@@ -95,12 +93,13 @@ def run(
     def stride_length() -> int:
         return (stride_frames if utterance is None else due - n_seen) * spec.hop_length
 
-    def end() -> None:
-        answer = smoother.overall()
-        if utterance is not None and last_label is not None and answer is not None:
-            sink.write(events.emotion("end", answer, utterance))
+    def end(at: int) -> None:
+        nonlocal utterance, closed_at
         if utterance is not None:
+            if last_label is not None and (answer := smoother.overall()) is not None:
+                sink.write(events.emotion("end", answer, utterance))
             ended(utterance)
+            utterance, closed_at = None, at
 
     for frames in frame_strides(blocks, Framer(spec), stride_length):
         level = band_level(frames, spec.sample_rate)
@@ -115,9 +114,8 @@ def run(
                 context.push(mfcc.bands(recent.take(n_seen + part.start - first)))
                 smoother.reset()
                 due = n_seen + part.start + stride_frames
-            elif not is_open and utterance is not None:
-                end()
-                utterance, closed_at = None, n_seen + part.start
+            elif not is_open:
+                end(n_seen + part.start)
             recent.push(frames[part])  # while closed: the pre-roll of the next utterance
             if utterance is not None:
                 utterance.push(frames[part], gate.active[part])
@@ -134,11 +132,9 @@ def run(
         if tracer is not None:
             tracer.stride(level, stretches(opened), probabilities, answer)
         if (changed := reloaded()) is not None:
-            end()
-            closed_at = closed_at if utterance is None else n_seen
-            utterance = None
+            end(n_seen)
             gate, preroll, smoother = _thresholds(changed, model)
-    end()
+    end(n_seen)
 
 
 def _context(model: ModelFile, mfcc: Mfcc) -> CepstralContext:

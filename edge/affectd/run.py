@@ -99,8 +99,7 @@ def serve(
                 realtime=realtime,
                 config=config.audio,
                 report=told.microphone,
-                # A service waits for its microphone; at a terminal a missing one is an error at once.
-                patient=config.audio.wait or manager.is_present,
+                patient=config.audio.wait or manager.is_present,  # at a terminal a missing one is an error at once
                 muted=lambda: mute is not None and mute.is_muted,
                 losses=losses,
             )
@@ -113,10 +112,10 @@ def serve(
             sinks = {"standard output": printed} if printed else {}
             if config.file.path:
                 sinks["file"] = start("file", RotatingFile(config.file))
-            traced = list(listeners)
-            if trace is not None:
-                traced.append(printed if trace == "-" and printed else start("trace", _trace_file(trace, config)))
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
+            if trace is not None:  # the other listeners take events besides
+                traced = printed if trace == "-" and printed else start("trace", _trace_file(trace, config))
+                listeners = (*listeners, traced)
             publisher = None
             if folders is not None:
                 parts = (meter, losses, mute, folders, blocks, sinks, told, settled, deliveries)
@@ -126,7 +125,7 @@ def serve(
             reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
-            tracer = _tracer(events, classifier, traced) if traced else None
+            tracer = _tracer(events, classifier, listeners)
             plain = (heard, sink, meter.push)
             fed, taken, measure = deliveries.begin(*plain, partial(reports.part, "model")) if deliveries else plain
             run(fed, meter.timed(network), taken, config, reloaded, measure, ended, events, tracer)
@@ -266,7 +265,9 @@ def _trace_file(path: str, config: Config) -> Sink:
     return trace_file(path, config.file)
 
 
-def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -> Tracer:
+def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -> Tracer | None:
+    if not sinks:
+        return None
     # Imported only here: a service that is not looked at must not cost memory for it.
     from affectd.events.trace import Tracer
 

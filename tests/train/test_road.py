@@ -1,7 +1,8 @@
-"""The whole road of the desktop side as programs: evaluate, fit, quantize, pack, report, and then the device."""
+"""The whole road of the desktop side: evaluate, as a program, fit, quantize, pack, report, and then the device."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from affectd.recognition.model_file import find_model, read_model
+from affectd_train.cli import main
 from affectd_train.reports.model_card import markdown
 
 SETTINGS = {"pretrain_steps": 4, "finetune_steps": 30, "batch_size": 16, "augmented_copies": 1}
@@ -23,6 +25,12 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done
+
+
+def step(*words: str, folder: Path) -> int:
+    """Run a command of the desktop in a folder; return its exit code."""
+    with contextlib.chdir(folder):
+        return main(list(words))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +48,11 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 sound = np.sin(2 * np.pi * 3 * seconds) ** 2 * np.sin(2 * np.pi * pitch * seconds)
                 soundfile.write(path, 0.3 * sound + rng.normal(0, 1e-3, len(seconds)), 16000)
     training = ["--data", "data", *(word for k, v in SETTINGS.items() for word in ("--set", f"{k}={v}"))]
-    program = "affectd_train.cli"
-    figures = run(program, "evaluate", "--protocol", "ravdess-emobox", *training, cwd=folder)
+    figures = run("affectd_train", "evaluate", "--protocol", "ravdess-emobox", *training, cwd=folder)
     (folder / "printed.json").write_text(figures.stdout)
-    run(program, "fit", *training, cwd=folder)
-    run(program, "quantize", "runs/final", cwd=folder)
-    run(program, "pack", "runs/final", "--out", "packed.tflite", cwd=folder)
-    run(program, "report", "packed.tflite", "--out", "card.md", cwd=folder)
+    fitted, packed = ["fit", *training], ["pack", "runs/final", "--out", "packed.tflite"]
+    for words in (fitted, ["quantize", "runs/final"], packed, ["report", "packed.tflite", "--out", "card.md"]):
+        assert step(*words, folder=folder) == 0
     return folder
 
 
@@ -60,40 +66,43 @@ def test_evaluation_prints_what_it_stores_and_tests_no_speaker_it_trained_on(roa
     assert trained_on == ["ravdess-02"]
 
 
-def test_a_finished_evaluation_is_not_repeated(road: Path) -> None:
+def test_a_finished_evaluation_is_not_repeated(road: Path, capfd: pytest.CaptureFixture[str]) -> None:
     network = road / "runs/ravdess-emobox/fold-1/float.keras"
     before = network.stat().st_mtime_ns
     training = ["--data", "data", *(word for k, v in SETTINGS.items() for word in ("--set", f"{k}={v}"))]
-    again = run("affectd_train.cli", "evaluate", "--protocol", "ravdess-emobox", *training, cwd=road)
-    assert again.stdout == (road / "printed.json").read_text()
+    assert step("evaluate", "--protocol", "ravdess-emobox", *training, folder=road) == 0
+    assert capfd.readouterr().out == (road / "printed.json").read_text()
     assert network.stat().st_mtime_ns == before
 
 
-def test_figures_of_another_recipe_are_not_printed_again(road: Path) -> None:
-    program = [sys.executable, "-m", "affectd_train.cli", "evaluate", "--protocol", "ravdess-emobox", "--data", "data"]
+def test_figures_of_another_recipe_are_not_printed_again(road: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = (word for k, v in (SETTINGS | {"seed": 1}).items() for word in ("--set", f"{k}={v}"))
-    done = subprocess.run([*program, *settings], capture_output=True, text=True, check=False, cwd=road)
-    assert done.returncode == 64, done.stderr
-    assert done.stdout == ""
-    assert "fold-1 holds a run with seed 0, now 1" in done.stderr
+    code = step("evaluate", "--protocol", "ravdess-emobox", "--data", "data", *settings, folder=road)
+    done = capfd.readouterr()
+    assert (code, done.out) == (64, ""), done.err
+    assert "fold-1 holds a run with seed 0, now 1" in done.err
 
 
-def test_packing_says_when_the_figures_are_of_another_recipe(road: Path, tmp_path: Path) -> None:
+def test_packing_says_when_the_figures_are_of_another_recipe(
+    road: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(road / "runs/final", tmp_path / "other")
     details = json.loads((tmp_path / "other/fit.json").read_text())
     details["recipe"]["seed"] = 1
     (tmp_path / "other/fit.json").write_text(json.dumps(details))
     words = ["pack", str(tmp_path / "other"), "--out", str(tmp_path / "other.tflite")]
-    done = run("affectd_train.cli", *words, cwd=road)
-    assert "fold-1 has another recipe" in done.stderr
+    assert step(*words, folder=road) == 0
+    assert "fold-1 has another recipe" in capfd.readouterr().err
 
 
-def test_packing_leaves_what_holds_another_network_alone(road: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "affectd_train.cli", "pack", str(road / "runs/final"), "--out"]
+def test_packing_leaves_what_holds_another_network_alone(
+    road: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pack", str(road / "runs/final"), "--out"]
     new = tmp_path / "new/mine.tflite"
-    run("affectd_train.cli", *words[3:], str(new), cwd=road)
+    assert step(*words, str(new), folder=road) == 0
     once = new.read_bytes()
-    run("affectd_train.cli", *words[3:], str(new), cwd=road)  # the network of the same run
+    assert step(*words, str(new), folder=road) == 0  # the network of the same run
     assert new.read_bytes() == once
     other = tmp_path / "other.tflite"
     notes = tmp_path / "notes.txt"
@@ -101,20 +110,17 @@ def test_packing_leaves_what_holds_another_network_alone(road: Path, tmp_path: P
     notes.write_text("no model file")
     for path in (other, notes):
         before = path.read_bytes()
-        done = subprocess.run([*words, str(path)], capture_output=True, text=True, check=False, cwd=road)
-        assert done.returncode == 64, done.stderr
-        assert f"{path} is there and does not hold the network of {road / 'runs/final'}" in done.stderr
+        assert step(*words, str(path), folder=road) == 64
+        assert f"{path} is there and does not hold the network of {road / 'runs/final'}" in capfd.readouterr().err
         assert path.read_bytes() == before
-    run("affectd_train.cli", *words[3:], str(other), "--replace", cwd=road)
+    assert step(*words, str(other), "--replace", folder=road) == 0
     assert other.read_bytes() == once
 
 
-def test_a_file_without_figures_has_no_card(road: Path) -> None:
+def test_a_file_without_figures_has_no_card(road: Path, capfd: pytest.CaptureFixture[str]) -> None:
     fold = "runs/ravdess-emobox/fold-1/affectd.tflite"
-    program = [sys.executable, "-m", "affectd_train.cli", "report", fold, "--out", "none.md"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=road)
-    assert done.returncode == 65, done.stderr
-    assert "has no evaluation" in done.stderr
+    assert step("report", fold, "--out", "none.md", folder=road) == 65
+    assert "has no evaluation" in capfd.readouterr().err
     assert not (road / "none.md").exists()
 
 

@@ -101,24 +101,7 @@ class Publisher:
             settled=settled,
             model=model,
         )
-        # Empty without discovery, which deletes an earlier one.
-        announcement = ""
-        if mqtt.discovery:
-            announcement = discovery(
-                device,
-                labels,
-                topics,
-                listen=mute is not None,
-                period_seconds=config.telemetry.period_seconds,
-                version=__version__,
-                settles=settled is not None,
-                page=page_url(
-                    enabled=config.web.enabled,
-                    bind=config.web.bind,
-                    port=config.web.port,
-                    machine=os.uname().nodename,
-                ),
-            )
+        announcement = _announcement(config, labels, topics, listen=mute is not None, settles=settled is not None)
         self._announcement = Publication(topics.discovery, announcement, retain=True)
         subscriptions = dict(also or {})
         if mqtt.discovery:
@@ -272,3 +255,20 @@ def _forget(config: Config, protocol: str, patience_seconds: float) -> Connectio
     connection.start()
     connection.close(patience_seconds)
     return connection
+
+
+def _announcement(config: Config, labels: tuple[str, ...], topics: Topics, *, listen: bool, settles: bool) -> str:
+    """Describe the device to Home Assistant; empty without discovery, which deletes an earlier description."""
+    if not config.mqtt.discovery:
+        return ""
+    web = config.web
+    return discovery(
+        config.device.id,
+        labels,
+        topics,
+        listen=listen,
+        period_seconds=config.telemetry.period_seconds,
+        version=__version__,
+        settles=settles,
+        page=page_url(enabled=web.enabled, bind=web.bind, port=web.port, machine=os.uname().nodename),
+    )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from affectd import pipeline
 from affectd.audio.liveness import FIRST_RETRY_SECONDS, Liveness
-from affectd.audio.microphone import Losses, open_microphone
+from affectd.audio.microphone import PIECE_SECONDS, Losses, open_microphone
 from affectd.audio.supervisor import Supervisor, microphone_blocks
 from affectd.config.sections import AudioConfig, Config
 from affectd.errors import MicrophoneError
@@ -518,8 +518,8 @@ def test_after_a_stall_of_the_consumer_the_times_of_events_are_right(
         for until in (*np.arange(0.5, stall_at + 0.1, 0.5), *np.arange(stall_at + stalled_seconds, total + 0.1, 0.5)):
             fake.play(pcm[n_played : round(until * rate)])
             n_played = round(until * rate)
-            # All but what waits in the resampler, whose batches are of up to 0.1 s.
-            while n_heard < (until - 0.2) * SAMPLE_RATE:
+            # All but what is no whole piece yet, and what waits in the resampler, whose batches are of up to 0.1 s.
+            while n_heard < (until - PIECE_SECONDS - 0.1) * SAMPLE_RATE:
                 block = next(source)
                 n_heard += len(block)
                 yield block

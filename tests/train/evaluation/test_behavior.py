@@ -155,7 +155,7 @@ def test_robustness_of_a_network(evaluation: Path) -> None:
     clips = read_corpus("ravdess", evaluation / "ravdess").clips
     figures = robustness(evaluation / "run", clips, evaluation, every=2)
     assert figures == json.loads((evaluation / "run/robustness.json").read_text())
-    assert (figures["every"], figures["recordings"]) == (2, 8)
+    assert (figures["every"], figures["recordings"], figures["corpora"]) == (2, 8, ["ravdess"])
     rows = {(row["group"], row["name"]): row for row in figures["conditions"]}
     clean = rows["clean", "clean"]
     for front_end in FRONT_ENDS:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from affectd.config.sections import Config
+from affectd.recognition.baseline import Placed
 from affectd.recognition.model_file import write_model
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd_train.cli import main
 from affectd_train.data.corpora import read_corpus
+from affectd_train.evaluation import first_answers
 from affectd_train.evaluation.event_rates import listen
 from affectd_train.evaluation.first_answers import Answered, Stream, answered, figures, in_turn
 from fake_network import FakeNetwork
 from tiny_corpora import ravdess
-from tiny_model import tiny_model
+from tiny_model import tiny_model, voice_model
 
 
 def event(phase: str, start: float, end: float, label: str) -> dict[str, Any]:
@@ -80,3 +82,22 @@ def test_the_command_prints_the_figures_and_draws_them(tmp_path: Path, capsys: p
     delays = [row["delay_seconds"] for row in printed["ravdess"][:4]]
     assert delays == sorted(delays), "the more classifications, the later"
     assert (tmp_path / "out/answers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_speaker_is_heard_by_a_device_that_learns_from_nothing_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ravdess(tmp_path, actors=(1, 2))
+    write_model(tmp_path / "voice.tflite", voice_model())
+    devices = []
+
+    def heard(samples: Any, device: Placed, config: Config) -> Any:
+        assert device.baseline.settled == 0
+        devices.append(device)
+        return listen(samples, device, config)
+
+    monkeypatch.setattr(first_answers, "listen", heard)
+    clips = read_corpus("ravdess", tmp_path / "ravdess").clips
+    first_answers.first_answers(tmp_path / "voice.tflite", clips, tmp_path)
+    assert len(devices) == 2 * len(first_answers.COUNTS)
+    assert all(device.baseline.settled > 0 for device in devices)

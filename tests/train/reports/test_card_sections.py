@@ -17,6 +17,7 @@ ROW = {"unweighted": 0.61239, "share of clean": 0.9, "same_label": 0.87654, "unh
 ROBUSTNESS = {
     "every": 2,
     "recordings": 100,
+    "corpora": ["emodb"],
     "conditions": [
         {"group": "noise car", "name": "10 dB"} | dict.fromkeys(FRONT_ENDS, ROW),
         {"group": "gain", "name": "+10 dB"}
@@ -65,6 +66,7 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     page = "\n\n".join(sections(json.loads(json.dumps(short))))
     assert "error on strangers, int8, each speaker at the temperature fitted on all the others: 0.035" in page
     assert "| 80% | 0.600 | 0.500 |" in page
+    assert "on 100 recordings of strangers in EmoDB, int8" in page
     assert "| noise car | 10 dB | 0.612 | 87.7% | 0.612 | 0.612 |" in page
     assert "- labels that a gain changes: 1.2%." in page
     assert "| +10 dB | 87.7% | 7 | 50.0% | – |" in page

@@ -38,7 +38,7 @@ def test_every_figure_has_its_line() -> None:
     found = lines(
         card(
             strangers=strangers,
-            robustness={"bars": bars},
+            robustness={"bars": bars, "corpora": ["emodb"]},
             behavior={"everyday": everyday},
             calibration={"coverage": [(0.2, 0.9, 0.95), (0.4, 0.8, 0.83)]},
         ),
@@ -49,7 +49,7 @@ def test_every_figure_has_its_line() -> None:
     assert "a minute of that voice" in found[1]
     assert "names 7 times" in found[2]
     assert "the surest 40% of such recordings 83% are right" in found[3]
-    assert "leaves 87% of what is right without noise" in found[4]
+    assert "voice in EmoDB leaves 87% of what is right without noise" in found[4]
     assert "1.2% of the labels" in found[4]
     assert "2 times an hour" in found[4]
 

@@ -1,4 +1,4 @@
-"""Training as a program: it writes what the next step reads, resumes after a kill, and leaves speakers out."""
+"""Training: it writes what the next step reads, resumes after a kill, and leaves speakers out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ import soundfile
 
 from affectd.errors import UsageError
 from affectd_train.augmentation.waveform import Augmenter
+from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.data.everyday_speech import trained_on
 from affectd_train.evaluation.predictions import write_predictions
+from affectd_train.training import network
 from affectd_train.training.fit import claim
 from affectd_train.training.recipe import Recipe, options_of, swap_phases
 from affectd_train.training.variants import versions
@@ -64,14 +67,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(data: Path, folder: Path, *more: str) -> list[str]:
     settings = [word for key, value in LENGTHS.items() for word in ("--set", f"{key}={value}")]
     paths = ["--data", str(data), "--out", str(folder / "run"), "--cache", str(folder / "cache")]
-    return [sys.executable, "-m", "affectd_train.cli", "fit", *paths, *settings, *more]
+    return ["fit", *paths, *settings, *more]
+
+
+Run = Callable[[list[str]], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """What calls the program in this process, which has Keras already."""
+
+    def call(words: list[str]) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        return subprocess.CompletedProcess(words, main(words), *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="module")
 def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run nobody interrupted, and what it said."""
     folder = tmp_path_factory.mktemp("straight")
-    done = subprocess.run(command(data, folder), capture_output=True, text=True, check=False)
+    program = [sys.executable, "-m", "affectd_train", *command(data, folder)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "run", done.stdout + done.stderr
 
@@ -83,18 +101,22 @@ def test_damaged_files_are_listed_and_progress_shows_the_time_left(straight: tup
     assert "it/s" in said or "s/it" in said or "step/s" in said or "s/step" in said
 
 
-def test_a_finished_run_is_not_trained_again(data: Path, straight: tuple[Path, str]) -> None:
+def test_a_finished_run_is_not_trained_again(data: Path, straight: tuple[Path, str], run: Run) -> None:
     result = straight[0] / "float.keras"
     before = result.stat().st_mtime_ns
-    done = subprocess.run(command(data, straight[0].parent), capture_output=True, text=True, check=False)
+    done = run(command(data, straight[0].parent))
     assert done.returncode == 0, done.stderr
     assert result.stat().st_mtime_ns == before
 
 
 def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
-    data: Path, straight: tuple[Path, str], tmp_path: Path
+    data: Path, straight: tuple[Path, str], tmp_path: Path, run: Run
 ) -> None:
-    killed = subprocess.Popen(command(data, tmp_path), stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"})
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "affectd_train", *command(data, tmp_path)],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"COLUMNS": "80"},
+    )
     assert killed.stderr is not None
     seen = b""
     while not list(tmp_path.glob("run/whole-checkpoint.keras")):  # each read waits for the next sign of progress
@@ -106,7 +128,7 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
     killed.stderr.close()
     assert not (tmp_path / "run" / "float.keras").exists()
 
-    done = subprocess.run(command(data, tmp_path), capture_output=True, text=True, check=False)
+    done = run(command(data, tmp_path))
     assert done.returncode == 0, done.stderr
     assert "pretraining" not in done.stderr  # that phase was over
     resumed = keras.models.load_model(tmp_path / "run" / "float.keras", compile=False).get_weights()
@@ -115,40 +137,37 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
         np.testing.assert_allclose(a, b, atol=2e-3)
 
 
-def test_held_out_speakers_are_not_trained_on(data: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(data, tmp_path, "--hold-out", "ravdess-02"), capture_output=True, text=True, check=False
-    )
+def test_held_out_speakers_are_not_trained_on(data: Path, tmp_path: Path, run: Run) -> None:
+    done = run(command(data, tmp_path, "--hold-out", "ravdess-02"))
     assert done.returncode == 0, done.stderr
     details = json.loads((tmp_path / "run" / "fit.json").read_text())
     assert details["speakers"] == ["emodb-03", "ravdess-01", "ravdess-03"]
     assert details["clips"] == {"ravdess": 16, "emodb": 6}
 
 
-def test_another_fine_tuning_shares_the_pretraining(data: Path, straight: tuple[Path, str], tmp_path: Path) -> None:
+def test_another_fine_tuning_shares_the_pretraining(
+    data: Path, straight: tuple[Path, str], tmp_path: Path, run: Run
+) -> None:
     (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
-    done = subprocess.run(
-        command(data, tmp_path, "--set", "finetune_steps=2"), capture_output=True, text=True, check=False
-    )
+    done = run(command(data, tmp_path, "--set", "finetune_steps=2"))
     assert done.returncode == 0, done.stderr
     assert "fine-tuning" in done.stderr
     assert "pretraining" not in done.stderr
 
 
-def test_a_changed_network_is_pretrained_anew(data: Path, straight: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_changed_network_is_pretrained_anew(
+    data: Path, straight: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
     (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
-    changed = (
-        "import affectd_train.training.network as n; n.DILATIONS = (1, 2); from affectd_train.cli import main; main()"
-    )
-    words = command(data, tmp_path)
-    done = subprocess.run([words[0], "-c", changed, *words[3:]], capture_output=True, text=True, check=False)
+    monkeypatch.setattr(network, "DILATIONS", (1, 2))
+    done = run(command(data, tmp_path))
     assert done.returncode == 0, done.stderr
     assert "pretraining" in done.stderr  # although its weights have the same shapes
 
 
 @pytest.mark.parametrize("folder", ["noise", "speech"])
 def test_with_another_noise_or_everyday_recording_it_is_pretrained_anew(
-    folder: str, data: Path, straight: tuple[Path, str], tmp_path: Path
+    folder: str, data: Path, straight: tuple[Path, str], tmp_path: Path, run: Run
 ) -> None:
     (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
     more = tmp_path / "data"
@@ -157,19 +176,19 @@ def test_with_another_noise_or_everyday_recording_it_is_pretrained_anew(
     hiss = np.random.default_rng(0).normal(0, 0.1, 48000)
     assert trained_on(Path("street.wav"))  # half of the everyday recordings are left for tests
     soundfile.write(more / folder / "street.wav", hiss, 16000)
-    done = subprocess.run(command(more, tmp_path), capture_output=True, text=True, check=False)
+    done = run(command(more, tmp_path))
     assert done.returncode == 0, done.stderr
     assert "pretraining" in done.stderr
 
 
-def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path: Path) -> None:
-    done = subprocess.run(command(data, tmp_path, "--corpora", "emodb"), capture_output=True, text=True, check=False)
+def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path: Path, run: Run) -> None:
+    done = run(command(data, tmp_path, "--corpora", "emodb"))
     assert done.returncode == 0, done.stderr
     details = json.loads((tmp_path / "run" / "fit.json").read_text())
     assert details["labels"] == ["neutral", "happy", "sad", "angry", "fearful", "disgust"]
     assert details["clips"] == {"emodb": 6}
-    network = keras.models.load_model(tmp_path / "run" / "float.keras", compile=False)
-    assert network.output_shape == (None, 6)
+    trained = keras.models.load_model(tmp_path / "run" / "float.keras", compile=False)
+    assert trained.output_shape == (None, 6)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +204,10 @@ def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path:
         (["--corpora", "emodb", "--hold-out", "emodb-03"], "no speaker is left to train on"),
     ],
 )
-def test_a_mistyped_option_is_one_sentence(data: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    done = subprocess.run(command(data, tmp_path, *arguments), capture_output=True, text=True, check=False)
+def test_a_mistyped_option_is_one_sentence(
+    data: Path, tmp_path: Path, arguments: list[str], sentence: str, run: Run
+) -> None:
+    done = run(command(data, tmp_path, *arguments))
     assert done.returncode == 64
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -203,10 +224,10 @@ def test_a_mistyped_option_is_one_sentence(data: Path, tmp_path: Path, arguments
     ],
 )
 def test_training_that_diverges_says_so_and_leaves_no_network(
-    data: Path, tmp_path: Path, settings: list[str], sentence: str
+    data: Path, tmp_path: Path, settings: list[str], sentence: str, run: Run
 ) -> None:
     words = [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(command(data, tmp_path, *words), capture_output=True, text=True, check=False)
+    done = run(command(data, tmp_path, *words))
     assert done.returncode == 65, done.stderr
     last = done.stderr.splitlines()[-1]
     assert re.sub(r"\d+:", "{}:", last) == f"affectd-train: {sentence}"
@@ -215,22 +236,22 @@ def test_training_that_diverges_says_so_and_leaves_no_network(
     assert len(list((tmp_path / "cache").glob("pretrained-*.keras"))) == len(settings) - 1
 
 
-def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    done = subprocess.run(command(tmp_path / "nowhere", tmp_path), capture_output=True, text=True, check=False)
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path, run: Run) -> None:
+    done = run(command(tmp_path / "nowhere", tmp_path))
     assert done.returncode == 66
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_without_the_corpora_is_one_sentence(data: Path, tmp_path: Path) -> None:
-    done = subprocess.run(command(data, tmp_path, "--corpora", "savee"), capture_output=True, text=True, check=False)
+def test_a_folder_without_the_corpora_is_one_sentence(data: Path, tmp_path: Path, run: Run) -> None:
+    done = run(command(data, tmp_path, "--corpora", "savee"))
     assert done.returncode == 66
     assert done.stderr.endswith(f"affectd-train: {data}: none of savee in it\n")
 
 
-def test_a_result_that_cannot_be_written_is_one_sentence(data: Path, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_is_one_sentence(data: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "run").write_text("a file where a folder should be made")
-    done = subprocess.run(command(data, tmp_path), capture_output=True, text=True, check=False)
+    done = run(command(data, tmp_path))
     assert done.returncode == 74
     assert str(tmp_path / "run") in done.stderr
     assert "Traceback" not in done.stderr
@@ -245,10 +266,10 @@ def test_a_result_that_cannot_be_written_is_one_sentence(data: Path, tmp_path: P
     ],
 )
 def test_a_run_that_was_asked_for_something_else_is_not_taken_for_the_answer(
-    data: Path, straight: tuple[Path, str], arguments: list[str], change: str
+    data: Path, straight: tuple[Path, str], arguments: list[str], change: str, run: Run
 ) -> None:
     again = command(data, straight[0].parent, *arguments)
-    done = subprocess.run(again, capture_output=True, text=True, check=False)
+    done = run(again)
     assert done.returncode == 64, done.stderr
     assert change in done.stderr
     assert "Traceback" not in done.stderr
@@ -275,13 +296,12 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> N
     ],
 )
 def test_a_step_without_the_one_before_is_one_sentence(
-    data: Path, tmp_path: Path, words: list[str], sentence: str
+    data: Path, tmp_path: Path, words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "done").mkdir()
     write_predictions(tmp_path / "done" / "predictions.jsonl", PREDICTIONS)
-    words = [word.format(data=data) for word in words]
-    program = [sys.executable, "-m", "affectd_train.cli", *words]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run([word.format(data=data) for word in words])
     assert done.returncode in {66, 78}
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr

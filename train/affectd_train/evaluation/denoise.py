@@ -27,6 +27,8 @@ BIAS_DB = 3.0
 FLOOR_DB = -12.0
 """How far a band is lowered at most; more would carve holes where the noise is misjudged."""
 
+TARGET_DBFS = -20.0
+
 
 def denoise(bands: Float32, frame_rate: float) -> Float32:
     """Subtract what is always there from each band.
@@ -47,9 +49,9 @@ def denoise(bands: Float32, frame_rate: float) -> Float32:
     return np.asarray(bands + 10.0 * np.log10(gain), np.float32)
 
 
-def normalize_level(level: Float32, bands: Float32, target_dbfs: float = -20.0) -> tuple[Float32, Float32]:
-    """Raise or lower a whole recording to this level of its loudest frame: the best that a slow gain control can do."""
-    change = np.float32(target_dbfs) - level.max()
+def normalize_level(level: Float32, bands: Float32) -> tuple[Float32, Float32]:
+    """Bring the loudest frame of a whole recording to `TARGET_DBFS`: the best that a slow gain control can do."""
+    change = np.float32(TARGET_DBFS) - level.max()
     return level + change, bands + change
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from affectd.arrays import Array, Float32
 from affectd.config.sections import Config
 from affectd.events.event import Event
+from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import read_model
 from affectd.recognition.smoothing import UNCERTAIN
@@ -150,6 +151,7 @@ def _share(rows: Sequence[Answered], given: Array) -> Share:
 def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, list[Answers]]:
     """Measure every corpus at the default settings and each of `COUNTS`; also written to ``out/answers.json``.
 
+    Each speaker is heard by a device of its own, which knows nothing at first and learns as it does in a place.
     ``calm`` counts as neutral in a corpus without it. Log-mel clips are left out: they are no sound.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -167,7 +169,8 @@ def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, li
             stream = in_turn(mine, network.model.spec.sample_rate, network)
             for count, found in rows.items():
                 config: Config = configured(minimum_count=count)
-                found += answered(speaker, stream, listen(stream.samples, network, config), same)
+                device = network if network.model.learning_head is None else Placed(network)
+                found += answered(speaker, stream, listen(stream.samples, device, config), same)
         result[corpus] = [figures(found, count) for count, found in rows.items()]
     write_json(out / "answers.json", result)
     return result

@@ -42,10 +42,11 @@ class Row(_Heard, total=False):
 
 
 class Robustness(TypedDict):
-    """What ``robustness.json`` holds."""
+    """What ``robustness.json`` holds; ``corpora`` are those of the recordings, without any that is mel bands alone."""
 
     every: int
     recordings: int
+    corpora: list[str]
     conditions: list[Row]
     bars: dict[str, float]
 
@@ -98,16 +99,24 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
     noise = find_folders(data, ["noise"]).get("noise", data / "noise")
     table: list[Degraded] = []
     truth: list[str] = []
+    corpora: set[str] = set()
     for model, tested in folds(evaluation, clips):
         network = Classifier(model)
         table = table or [Degraded(condition) for condition in conditions(noise, model.spec.sample_rate)]
         for clip in tqdm(tested[::every], "degraded recordings"):
             truth.append(clip.emotion)
+            corpora.add(clip.corpus)
             samples = load_audio(clip, model.spec.sample_rate)
             for degraded in table:
                 degraded.hear(samples, about(clip)["path"], network)
     rows = [degraded.row(truth, table[0]) for degraded in table]
-    figures: Robustness = {"every": every, "recordings": len(truth), "conditions": rows, "bars": bars(rows)}
+    figures: Robustness = {
+        "every": every,
+        "recordings": len(truth),
+        "corpora": sorted(corpora),
+        "conditions": rows,
+        "bars": bars(rows),
+    }
     write_json(evaluation / "robustness.json", figures)
     return figures
 

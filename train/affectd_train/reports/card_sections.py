@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
+from affectd_train.data.terms import TERMS
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.reports.records import Behavior, Calibration, Measured, Repeat, Robustness, Seeds, Strangers
 from affectd_train.reports.settled_figures import settled_part
@@ -74,6 +75,7 @@ def _robustness(figures: Any) -> Robustness:
     return {
         "every": figures["every"],
         "recordings": figures["recordings"],
+        "corpora": [str(corpus) for corpus in figures.get("corpora", [])],
         "bars": figures["bars"],
         "rows": [(*row, *(c[k]["unweighted"] for k in others)) for row, c in zip(heard, conditions, strict=True)],
         "gain": [(c["name"], c[shipped]["same_label"], *map(c.get, clipped)) for c in conditions if "clipped" in c],
@@ -185,13 +187,20 @@ def _calibration_section(calibration: Calibration) -> list[str]:
     ]
 
 
+def where_degraded(robustness: Robustness) -> str:
+    """Name the corpora whose recordings were degraded: where others are mel bands alone, not all that were tested."""
+    names = [TERMS[corpus][0] for corpus in robustness.get("corpora", []) if corpus in TERMS]
+    return f" in {', '.join(names)}" if names else ""
+
+
 def _robustness_section(robustness: Robustness) -> list[str]:
     columns = {"sound": "", "": "", "accuracy": ".3f", "labels as in clean sound": ".1%"}
     parts = [
         "## Noise, rooms, gain and codecs",
-        f"Unweighted accuracy on {robustness['recordings']} recordings of strangers, int8. The noises, except for "
-        "the pink one, are of the recordings that were also mixed into training; ratios are of whole recordings. "
-        "Denoising and level normalization are not in the device; their columns say what they would change.",
+        f"Unweighted accuracy on {robustness['recordings']} recordings of strangers{where_degraded(robustness)}, int8. "
+        "The noises, except for the pink one, are of the recordings that were also mixed into training; ratios are of "
+        "whole recordings. Denoising and level normalization are not in the device; their columns say what they would "
+        "change.",
         table(columns | dict.fromkeys(FRONT_ENDS[1:], ".3f"), robustness["rows"]),
         "\n".join(f"- {name}: {value:.1%}." for name, value in robustness["bars"].items()),
     ]

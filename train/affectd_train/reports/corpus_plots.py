@@ -90,12 +90,12 @@ def counts(clips: Sequence[Clip], n_skipped: int) -> Any:
     return picture
 
 
-def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
+def examples(clips: Sequence[Clip]) -> Any:
     """Draw one recording per emotion, of one speaker where one has them all: a row each, from waveform to MFCC.
 
     A corpus of log-mel spectrograms has neither waveform nor spectrogram to draw.
     """
-    spec = spec or FeatureSpec()
+    spec = FeatureSpec()
     mfcc = Mfcc(spec)
     chosen = one_of_each(clips)
     columns = [] if chosen[0].is_logmel else ["waveform", "spectrogram, dB"]
@@ -127,9 +127,9 @@ def examples(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
     return picture
 
 
-def voices(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
+def voices(clips: Sequence[Clip]) -> Any:
     """Draw the mel bands of several recordings per emotion, a row each: by as many speakers as there are."""
-    spec = spec or FeatureSpec()
+    spec = FeatureSpec()
     mfcc = Mfcc(spec)
     chosen = several_of_each(clips)
     picture = figure(3 * _VOICES, 1.5 * len(chosen) + 0.5)
@@ -147,7 +147,7 @@ def voices(clips: Sequence[Clip], spec: FeatureSpec | None = None) -> Any:
     return picture
 
 
-def several_of_each(clips: Sequence[Clip], most: int = _VOICES) -> dict[str, list[Clip]]:
+def several_of_each(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     """Choose recordings of every emotion, by women and men in turn, a second one by a speaker only if there are few."""
     speakers = sorted({(clip.gender, clip.speaker) for clip in clips})
     genders = {gender: [name for other, name in speakers if other == gender] for gender, _ in speakers}
@@ -159,7 +159,7 @@ def several_of_each(clips: Sequence[Clip], most: int = _VOICES) -> dict[str, lis
         key = (clip.emotion, clip.speaker)
         chosen.setdefault(clip.emotion, []).append((takes[key], rank[clip.speaker], clip))
         takes[key] += 1
-    return {label: [clip for *_, clip in sorted(chosen[label])[:most]] for label in in_order(chosen)}
+    return {label: [clip for *_, clip in sorted(chosen[label])[:_VOICES]] for label in in_order(chosen)}
 
 
 def one_of_each(clips: Sequence[Clip]) -> list[Clip]:

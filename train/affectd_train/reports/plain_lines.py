@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from affectd_train.data.everyday_speech import SOURCES, TRAINED
+from affectd_train.reports.card_sections import where_degraded
 from affectd_train.reports.records import Card, Measured
 
 _GAIN = "labels that a gain of -20 to +10 dB changes, worst gain"
@@ -84,12 +85,15 @@ def _sure(found: Measured) -> list[str]:
 
 
 def _noise(found: Measured) -> list[str]:
-    kept = found.get("robustness", {}).get("bars", {}).get("share of clean accuracy at 10 dB, worst noise")
-    loud = found.get("robustness", {}).get("bars", {}).get(f"{_GAIN}, without what clips")
+    robustness = found.get("robustness")
+    bars = robustness["bars"] if robustness else {}
+    kept = bars.get("share of clean accuracy at 10 dB, worst noise")
+    loud = bars.get(f"{_GAIN}, without what clips")
     noise = found.get("behavior", {}).get("everyday", {}).get("noise")
-    if kept is None or loud is None or noise is None:
+    if robustness is None or kept is None or loud is None or noise is None:
         return []
     return [
-        f"Noise 10 dB below the voice leaves {kept:.0%} of what is right without noise, loudness changes {loud:.1%} of "
-        f"the labels at most where nothing clips, and noise alone is named {noise['named_per_hour']:.0f} times an hour."
+        f"Noise 10 dB below the voice{where_degraded(robustness)} leaves {kept:.0%} of what is right without noise, "
+        f"loudness changes {loud:.1%} of the labels at most where nothing clips, and noise alone is named "
+        f"{noise['named_per_hour']:.0f} times an hour."
     ]

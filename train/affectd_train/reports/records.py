@@ -50,7 +50,7 @@ class Calibration(TypedDict):
 
 
 class Robustness(TypedDict):
-    """Accuracy under every condition, of one in ``every`` recordings.
+    """Accuracy under every condition, of one in ``every`` recordings of ``corpora``, which earlier files do not name.
 
     ``rows``: group, name, unweighted accuracy, share of labels as in clean sound, accuracy with the other front ends.
     ``gain``: name, share of labels as in clean sound, recordings that clip, the share among these and among the others.
@@ -58,6 +58,7 @@ class Robustness(TypedDict):
 
     every: int
     recordings: int
+    corpora: NotRequired[list[str]]
     bars: Shares
     rows: list[tuple[str, str, *tuple[float, ...]]]
     gain: list[tuple[str, float, int, float | None, float | None]]

@@ -24,6 +24,7 @@ from affectd_train.training.teacher import SoftTargets
 FLOOR_DB = (20.0, 40.0)
 NOISE_SHARE = 0.08  # of every batch is noise alone
 EVERYDAY_SHARE = 0.1  # of every batch is everyday speech
+HELD_OUT_CLIPS = 256  # are looked at for the log
 
 
 @dataclass(kw_only=True, eq=False)
@@ -213,17 +214,17 @@ def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32
             yield batch
 
 
-def held_out_contexts(stores: Sequence[BandStore], batches: Batches, most: int = 256) -> tuple[Float32, Float32] | None:
+def held_out_contexts(stores: Sequence[BandStore], batches: Batches) -> tuple[Float32, Float32] | None:
     """Make a context, ``(n_frames, n_mfcc)``, and the right label, ``(n_labels,)``, of clips that are not trained on.
 
     Returns
     -------
-    Both of at most so many clips, chosen at random but always the same; None where there is no clip.
+    Both of at most `HELD_OUT_CLIPS`, chosen at random but always the same; None where there is no clip.
     """
     entries = [(store, i) for store in stores for i in range(len(store))]
     if not entries:
         return None
-    chosen = np.random.default_rng(batches.seed).permutation(len(entries))[:most]
+    chosen = np.random.default_rng(batches.seed).permutation(len(entries))[:HELD_OUT_CLIPS]
     contexts = [padded(entries[n][0][entries[n][1]], batches.mfcc, batches.n_frames) for n in chosen]
     labels = [batches.labels.index(entries[n][0].clips[entries[n][1]].emotion) for n in chosen]
     return batches.cepstra(np.stack(contexts)), np.eye(len(batches.labels), dtype=np.float32)[labels]

@@ -269,6 +269,7 @@ def train(
         network = resume(checkpoint)
     else:
         network.compile(optimizer(phase.steps, phase.rate, recipe.weight_decay), loss=objective, jit_compile=False)
+        network.optimizer.build(network.trainable_variables)  # in the first step, it would have that step traced twice
     first = int(network.optimizer.iterations)
     reseed(network, first)
     validation = held_out_contexts([held_out[name] for name in phase.shares if name in held_out], batches)

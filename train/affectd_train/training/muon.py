@@ -29,6 +29,12 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
         step = self.zeropower_via_newtonschulz5(ops.reshape(ahead, (-1, ahead.shape[-1])), self.ns_steps)
         self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * step), variable.shape))
 
+    def _apply_weight_decay(self, variables: Any) -> None:
+        rate = self.learning_rate  # looked up once: each time, the whole schedule is traced anew
+        for variable in filter(self._use_weight_decay, variables):
+            decay = self.adam_weight_decay if self._should_use_adamw(variable) else self.weight_decay
+            variable.assign(variable - variable * decay * rate)
+
 
 def optimizer(steps: int, rate: float, weight_decay: float) -> Muon:
     """Let the rate rise over the first steps and fall as a cosine over the others."""
