@@ -149,13 +149,19 @@ def _share(rows: Sequence[Answered], given: Array) -> Share:
 
 
 def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, list[Answers]]:
-    """Measure every corpus at the default settings and each of `COUNTS`; also written to ``out/answers.json``.
+    """Measure every corpus at the default settings and each of `COUNTS`; also written to ``out/answers.json``."""
+    out.mkdir(parents=True, exist_ok=True)
+    result = answers_of(Classifier(read_model(model)), clips, COUNTS)
+    write_json(out / "answers.json", result)
+    return result
+
+
+def answers_of(network: Classifier, clips: Sequence[Clip], counts: Sequence[int]) -> dict[str, list[Answers]]:
+    """Measure every corpus at the default settings and each of these values of ``minimum_count``.
 
     Each speaker is heard by a device of its own, which knows nothing at first and learns as it does in a place.
     ``calm`` counts as neutral in a corpus without it. Log-mel clips are left out: they are no sound.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    network = Classifier(read_model(model))
     speakers: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
         if not clip.is_logmel:
@@ -164,7 +170,7 @@ def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, li
     for corpus, theirs in speakers.items():
         labels = {clip.emotion for mine in theirs.values() for clip in mine}
         same = {} if "calm" in labels else {"calm": "neutral"}
-        rows: dict[int, list[Answered]] = {count: [] for count in COUNTS}
+        rows: dict[int, list[Answered]] = {count: [] for count in counts}
         for speaker, mine in tqdm(theirs.items(), f"first answers, {corpus}"):
             stream = in_turn(mine, network.model.spec.sample_rate, network)
             for count, found in rows.items():
@@ -172,5 +178,4 @@ def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, li
                 device = network if network.model.learning_head is None else Placed(network)
                 found += answered(speaker, stream, listen(stream.samples, device, config), same)
         result[corpus] = [figures(found, count) for count, found in rows.items()]
-    write_json(out / "answers.json", result)
     return result

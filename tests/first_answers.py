@@ -1,0 +1,48 @@
+"""Measure how soon and how right the running device answers on corpora that it never heard; takes a few minutes.
+
+    python tests/first_answers.py DATA runs/leave-one-corpus-out
+
+prints the table of docs/accuracy.md: each corpus by the network and voice that heard nothing of it, with temperature
+and threshold of the shipped file, and the Korean recordings by that file itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from accuracy_documents import NAMES
+from affectd.config.sections import SmoothingConfig
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
+from affectd_train.data.corpora import read_clips
+from affectd_train.evaluation.first_answers import Answers, answers_of
+
+OF_SHIPPED = "kor_emotiontts"
+
+
+def row(name: str, found: Answers) -> str:
+    first = found["first"]
+    n_named = round(first["named"] * found["utterances"])
+    right = ""
+    if first["precision"] is not None and first["precision_interval"] is not None:
+        low, high = first["precision_interval"]
+        right = f"{first['precision']:.2f} ({low:.2f} to {high:.2f})"
+    cells = [name, found["utterances"], f"{found['delay_seconds']:.2f} s", f"{found['named_seconds']:.2f} s", n_named]
+    return "| " + " | ".join(map(str, [*cells, right])) + " |"
+
+
+def main() -> None:
+    data, runs = map(Path, sys.argv[1:])
+    shipped = read_model(find_model())
+    models = {fold.name.removeprefix("fold-"): read_model(fold / "affectd.tflite") for fold in runs.glob("fold-*")}
+    for corpus, model in {**dict(sorted(models.items())), OF_SHIPPED: shipped}.items():
+        alike = replace(model, temperature=shipped.temperature, thresholds=shipped.thresholds)
+        found = answers_of(Classifier(alike), read_clips(data, [corpus]), [SmoothingConfig().minimum_count])
+        for (figures,) in found.values():  # none where a corpus is spectrograms alone
+            print(row(NAMES[corpus], figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()
