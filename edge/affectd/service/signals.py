@@ -1,4 +1,4 @@
-"""Stopping on SIGTERM and SIGINT between two blocks, not in the middle of an event."""
+"""Stopping on SIGTERM, SIGINT and SIGHUP between two blocks, not in the middle of an event."""
 
 from __future__ import annotations
 
@@ -91,13 +91,17 @@ class StoppableBlocks:
 def stop_on_signals() -> Iterator[StoppableBlocks]:
     """Give blocks that SIGTERM and SIGINT end; restore the previous handlers at the end, unless one of them came.
 
+    SIGHUP, of a terminal that is lost, too, but not where it is ignored, as by ``nohup``, or has another meaning.
+
     What follows a signal is the end of the program, which a second one must not cut off: `affectd.program.guard`
     restores them where it is none.
 
     Before the first block is requested, a signal ends the ``with`` block itself.
     """
     blocks = StoppableBlocks()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, blocks.stop) for number in numbers}
     try:
         blocks.starting()
