@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -63,6 +63,11 @@ class StoppableBlocks:
             self._failure = None if self.was_stopped else error
             raise StopIteration from None
 
+    def close(self) -> None:
+        """Close the source; later, while Python ends, a thread that does it would not run any more."""
+        if isinstance(self._blocks, Generator):
+            self._blocks.close()
+
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; after a second another one has its default action, in case something hangs."""
         if self.was_stopped:
@@ -112,6 +117,7 @@ def stop_on_signals() -> Iterator[StoppableBlocks]:
         if not blocks.was_stopped_early:  # else it is what was interrupted, as an import of C may report it
             raise
     finally:
+        blocks.close()
         for number, handler in before.items():
             if not blocks.was_stopped:
                 signal.signal(number, handler)
