@@ -18,7 +18,7 @@ from affectd.stdio import quiet
 
 # At the end of the program, which is to end within a second.
 _BRIEF_SECONDS = 0.2
-_last: threading.Thread | None = None
+_last = threading.Lock()  # held until the last call has ended
 _Result = TypeVar("_Result")
 
 
@@ -77,22 +77,26 @@ def apart(function: Callable[[], _Result]) -> _Result:
         It did; or it was left behind.
     """
     global _last
-    before = _last
+    before, done = _last, threading.Lock()
+    done.acquire()
     results: list[_Result] = []
     failures: list[Exception] = [TimeoutError("PortAudio does not answer")]
 
     def call() -> None:
-        if before is not None:
-            before.join()
         try:
-            results.append(function())
+            with before:
+                results.append(function())
         except Exception as error:
             failures[0] = error
+        finally:
+            done.release()
 
     is_ending = not issubclass(sys.exc_info()[0] or Exception, Exception)
-    _last = threading.Thread(target=call, name="sound card", daemon=True)
-    _last.start()
-    _last.join(_BRIEF_SECONDS if is_ending else None)
+    _last = done
+    threading.Thread(target=call, name="sound card", daemon=True).start()
+    # A plain lock: `Thread.join` takes a thread for ended if a handler of a signal raises meanwhile.
+    if done.acquire(timeout=_BRIEF_SECONDS if is_ending else -1):
+        done.release()
     if not results:
         raise failures[0]
     return results[0]

@@ -123,7 +123,8 @@ def hanging() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-    portaudio._last.join(10)  # type: ignore[union-attr]
+    assert portaudio._last.acquire(timeout=10)
+    portaudio._last.release()
 
 
 def test_a_signal_does_not_wait_for_a_sound_server_that_hangs_while_the_microphone_is_closed(
