@@ -60,7 +60,7 @@ def _page(command: str) -> tuple[str | None, str | None]:
 
 
 def _run(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.run import serve
+    from affectd.run import serve_each_model
 
     began = None
     if options.began is not None:
@@ -73,9 +73,7 @@ def _run(options: argparse.Namespace, out: JsonLines) -> int:
         raise UsageError("--trace - prints JSON among the events; with another --format, name a file.")
     words = None if options.trace == "-" else _words(_format(options, out), out)
     printed = JsonLines(out.stream, words.of) if words else out
-    # Again with each model that the fleet is sent.
-    while serve(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace):
-        pass
+    serve_each_model(lambda: _config(options), printed, realtime=options.realtime, began=began, trace=options.trace)
     if words and (rest := words.rest()):
         out.write_text(rest)
     return 0

@@ -38,7 +38,7 @@ class NoInputError(AffectdError):
 
 
 class UnavailableError(AffectdError):
-    """A dependency is not installed, or a server does not answer."""
+    """A dependency, a server or disk space is missing."""
 
     exit_code = 69
 

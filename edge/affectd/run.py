@@ -15,7 +15,7 @@ from affectd.audio.microphone import Losses
 from affectd.audio.source import is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
-from affectd.events.detached import Descriptor, Detached
+from affectd.events.detached import Descriptor, Detached, Outputs
 from affectd.events.event import EventMaker, Utterance
 from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
@@ -41,6 +41,15 @@ _SLOW_SECONDS = 5.0
 _BRIEF_SECONDS, _END_SECONDS = 0.3, 0.8
 
 
+def serve_each_model(
+    read_config: Callable[[], Config], out: JsonLines, *, realtime: bool, began: float | None, trace: str | None
+) -> None:
+    """Do what `serve` does, again with each model that the fleet is sent; SIGHUP of a service manager is a reload."""
+    with reload_on_hangup(read_config) as reload:
+        while serve(reload.read, out, realtime=realtime, began=began, trace=trace, reloaded=reload):
+            pass
+
+
 def serve(
     read_config: Callable[[], Config],
     out: JsonLines | None,
@@ -50,13 +59,14 @@ def serve(
     trace: str | None = None,
     listeners: Sequence[Sink] = (),
     is_guest: bool = False,
+    reloaded: Callable[[], Config | None] = lambda: None,
 ) -> bool:
     """Run the service until the source ends or a signal stops it; return whether to run it again, with another model.
 
     Parameters
     ----------
     read_config : callable
-        Returns the settings; called again on SIGHUP.
+        Returns the settings.
     out : JsonLines, optional
         Where events are printed, and in which form.
     realtime : bool
@@ -69,13 +79,14 @@ def serve(
         Each takes every event and every line of the trace, in the thread of the sound, so it must return at once.
     is_guest : bool
         Leave the baseline of this place, which is the service's, as it is; what is learned is forgotten at the end.
+    reloaded : callable
+        As of `affectd.pipeline.run`.
 
     Raises
     ------
     AffectdError
         The start failed, or the source did.
     """
-    is_swapping = False
     with stop_on_signals() as blocks, ExitStack() as claims:
         config = read_config()
         folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
@@ -86,9 +97,9 @@ def serve(
         live = is_live(config.audio.source) and not is_guest and began is None
         network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
         events = EventMaker(config.device.id, classifier.model, began=began)
-        reports = Reports(events.status)
         manager, meter, losses = ServiceManager(), Meter(), Losses()
         mute = Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
+        reports = Reports(events.status)
         told = _Told(reports, Conditions(manager.status), losses)
         view = _View(config, classifier, meter.branch(), losses, mute, settled, manager) if config.web.enabled else None
         listeners = (*listeners, view.page.hub) if view else listeners
@@ -106,12 +117,13 @@ def serve(
         )
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
-            start = _starter(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
+            outputs = _outputs(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
+            start = outputs.start
             lines = out and out.lines(classifier.model.labels)
             printed = out and lines and start("standard output", Descriptor(out.stream.fileno(), lines))
             sinks = {"standard output": printed} if printed else {}
             if config.file.path:
-                sinks["file"] = start("file", RotatingFile(config.file))
+                sinks["file"] = start("file", RotatingFile(config.file), config.file.path)
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
             if trace is not None:  # the other listeners take events besides
                 traced = printed if trace == "-" and printed else start("trace", _trace_file(trace, config))
@@ -122,7 +134,6 @@ def serve(
                 publisher = _publisher(config, classifier, *parts)
                 also.append(("the outbox", stack.enter_context(publisher)))
             sink = printed if printed and is_alone else Several([*sinks.items(), *also])
-            reloaded = stack.enter_context(reload_on_hangup(read_config, config, manager))
             heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
             tracer = _tracer(events, classifier, listeners)
@@ -132,9 +143,11 @@ def serve(
             if is_swapping := deliveries is not None and deliveries.is_swapping:
                 blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
+    if not blocks.was_stopped:  # after a signal it has been said in time, and the end is in good order
+        outputs.raise_losses()
     if not (blocks.was_stopped or is_live(config.audio.source) or events.has_heard):
         _log.warning("no speech was heard, or none that is long enough for an event")
-    return is_swapping and not blocks.was_stopped
+    return not blocks.was_stopped and is_swapping
 
 
 class _Told:
@@ -236,29 +249,6 @@ def _dropped(sinks: Mapping[str, Detached]) -> dict[str, int]:
     return {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()}
 
 
-def _starter(
-    config: Config, stack: ExitStack, blocks: StoppableBlocks, told: _Told, *, is_alone: bool, realtime: bool
-) -> Callable[[str, Sink], Detached]:
-    """Return what starts a sink in a thread of its own, by its name in telemetry; `stack` ends it."""
-
-    def start(name: str, sink: Sink) -> Detached:
-        is_printed = name == "standard output"
-        detached = Detached(
-            config.file.path if name == "file" else name,
-            sink,
-            patience_seconds=_room_seconds(config, is_alone=is_alone, realtime=realtime),
-            # The first one ends last, so that a slow reader is waited for when the other sinks have ended.
-            end_seconds=math.inf if is_printed else 2.0,
-            is_alone=is_alone and is_printed,
-            stopped_at=lambda: blocks.stopped_at,
-            # When something is told, the sink has dropped something, and so is there.
-            report=lambda reason, sentence: told.sink(name, detached.n_dropped, reason, sentence),
-        )
-        return stack.enter_context(detached)
-
-    return start
-
-
 def _trace_file(path: str, config: Config) -> Sink:
     from affectd.events.trace import trace_file
 
@@ -342,9 +332,10 @@ def _patience_seconds(blocks: StoppableBlocks) -> float:
     return min(_BRIEF_SECONDS, max(0.05, blocks.stopped_at + _END_SECONDS - time.monotonic()))
 
 
-def _room_seconds(config: Config, *, is_alone: bool, realtime: bool) -> float:
-    """Return how long to wait for a sink that has no room: not at all if the sound goes on meanwhile."""
-    if realtime or is_live(config.audio.source):
-        return 0.0
+def _outputs(
+    config: Config, stack: ExitStack, blocks: StoppableBlocks, told: _Told, *, is_alone: bool, realtime: bool
+) -> Outputs:
+    """Return what starts the sinks, and waits for one that has no room: not at all if the sound goes on meanwhile."""
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
-    return math.inf if is_alone else _SLOW_SECONDS
+    seconds = 0.0 if realtime or is_live(config.audio.source) else math.inf if is_alone else _SLOW_SECONDS
+    return Outputs(stack, told.sink, lambda: blocks.stopped_at, seconds, is_alone=is_alone)

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import math
 import os
+import re
+import resource
 import signal
 import struct
 import subprocess
@@ -25,6 +27,7 @@ from tiny_model import tiny_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 PATIENCE_SECONDS = 60
+STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 @pytest.fixture(scope="session")
@@ -357,7 +360,7 @@ def start(running: list[subprocess.Popen[bytes]], *arguments: object) -> subproc
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_while_waiting_for_sound_closes_the_last_event(
     model: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
@@ -378,7 +381,7 @@ def test_a_signal_while_waiting_for_sound_closes_the_last_event(
     assert lines(process.stdout.read())[-1]["phase"] == "end"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOPS)
 def test_another_signal_does_not_cut_off_the_end(
     model: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
@@ -420,7 +423,7 @@ def test_a_file_that_never_ends_is_refused_at_once(tmp_path: Path, option: str) 
         fails(affectd("run", option, path), 78, "cannot be read" if option == "--model" else "cannot read")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_ends_a_start_that_waits_for_its_settings(
     tmp_path: Path, running: list[subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
@@ -438,6 +441,24 @@ def test_a_signal_ends_a_start_that_waits_for_its_settings(
     assert process.stdout is not None
     assert process.stderr is not None
     assert (process.returncode, process.stdout.read(), process.stderr.read()) == (0, b"", b"")
+
+
+def test_a_lost_terminal_ends_nothing_that_was_told_to_ignore_it(
+    model: Path, running: list[subprocess.Popen[bytes]]
+) -> None:
+    raw = (SPEECH * 32767).astype("<i2").tobytes()
+    words = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command("run", "--source", "-", "--model", model)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.append(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(raw)
+    process.stdin.flush()
+    process.stdout.readline()  # it listens
+    process.send_signal(signal.SIGHUP)
+    out, log = process.communicate(raw, PATIENCE_SECONDS)
+    assert (process.returncode, log) == (0, b"")
+    assert [event["phase"] for event in lines(out)].count("end") == 2, "it heard all of both"
 
 
 def test_a_signal_in_the_pause_of_a_file_in_real_time_closes_the_last_event(
@@ -480,6 +501,34 @@ def test_a_full_disk_is_a_sentence(model: Path, speech: Path) -> None:
         )
     assert result.returncode == 69
     assert result.stderr == b"affectd: Standard output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("key", ["AFFECTD_FILE_PATH", "--trace"])
+def test_a_recording_whose_events_do_not_all_reach_their_file_is_no_success(
+    model: Path, speech: Path, tmp_path: Path, key: str
+) -> None:
+    path = tmp_path / "events.jsonl"
+    words = command("run", "--source", speech, "--model", model, *([key, path] if key == "--trace" else []))
+    environment = os.environ | ({} if key == "--trace" else {key: str(path)})
+    whole = subprocess.run(words, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=True)
+    n_all = len(path.read_text().splitlines())
+    path.unlink()
+    cut = subprocess.run(
+        words,
+        env=environment,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700)),  # as full as a disk
+    )
+    n_kept = len(lines(path.read_bytes()))
+    assert 0 < n_kept < n_all
+    assert re.search(
+        r"\naffectd: Events are lost: [1-9][0-9]* did not reach (trace|/.*/events.jsonl)\.\n$", cut.stderr.decode()
+    )
+    assert cut.returncode == 69
+    printed = [[event["type"] for event in lines(done.stdout)].count("emotion") for done in (whole, cut)]
+    assert printed[0] == printed[1], "an output that fails does not stop another"
 
 
 def test_standard_output_that_is_closed_is_a_sentence(model: Path, speech: Path) -> None:

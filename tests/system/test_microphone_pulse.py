@@ -6,6 +6,7 @@ Stopping the server is pulling the plug.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -166,6 +167,46 @@ def test_a_sound_server_that_hangs_is_reported_and_heard_again_when_it_goes_on(r
         assert program.wait_for_state("alarmed", 15)["reason"] == "stalled"
         room.signal(signal.SIGCONT)
         program.wait_for_state("healthy", 15)
+
+
+@pytest.mark.parametrize("is_stalled", [False, True], ids=["at once", "stalled"])
+def test_a_sound_server_that_hangs_holds_up_neither_the_end_nor_the_last_event(
+    room: Room, program: Program, is_stalled: bool
+) -> None:
+    """Once it is found to have stalled, the microphone is being closed in vain."""
+    demo = Path(__file__).parents[1] / "data" / "demo.wav"
+    player = subprocess.Popen(["paplay", str(demo)], env=room.environment)
+    try:
+        program.wait_for(lambda event: event.get("phase") == "start", BUSY_SECONDS)
+        room.signal(signal.SIGSTOP)
+        if is_stalled:
+            program.wait_for_state("alarmed", BUSY_SECONDS)
+        began = time.monotonic()
+        left = program.stop()
+        assert time.monotonic() - began < 2.0
+        assert program.process.returncode == 0, program.log.read_text()
+        phases = [event["phase"] for event in left if event["type"] == "emotion"]
+        assert is_stalled or phases[-1] == "end"
+    finally:
+        player.kill()
+        player.wait()
+
+
+@pytest.mark.parametrize(("words", "code"), [(["run"], 0), (["devices"], 130)], ids=["run", "devices"])
+def test_a_sound_server_that_hangs_from_the_beginning_holds_up_no_end(room: Room, words: list[str], code: int) -> None:
+    room.signal(signal.SIGSTOP)
+    command = [sys.executable, "-m", "affectd", *words]
+    with subprocess.Popen(command, env=room.environment, stderr=subprocess.PIPE) as process:
+        try:
+            opened, until = Path(f"/proc/{process.pid}/fd"), time.monotonic() + BUSY_SECONDS
+            while not any("socket:" in os.path.realpath(file) for file in opened.iterdir()):  # to the server
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5.0) == code
+        finally:
+            process.kill()
 
 
 def test_a_silent_sink_is_a_constant_signal_until_something_sounds(room: Room, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from affectd.arrays import Block
 from affectd.audio.cards import card_number, find_card, read_cards
-from affectd.audio.portaudio import Microphone, default_microphone, microphones, port_audio
+from affectd.audio.portaudio import Microphone, apart, close, default_microphone, microphones, port_audio
 from affectd.audio.ring_buffer import SampleRing
 from affectd.errors import MicrophoneError
 from affectd.stdio import quiet
@@ -191,7 +192,8 @@ def open_stream(
             ring = SampleRing(round(_RING_SECONDS * rate), n_channels, piece)
             try:
                 with quiet():
-                    stream = audio.open(
+                    open_it = partial(
+                        audio.open,
                         format=module.paInt16,
                         rate=rate,
                         channels=n_channels,
@@ -200,6 +202,7 @@ def open_stream(
                         frames_per_buffer=piece,
                         stream_callback=_writer(ring, n_channels, module),
                     )
+                    stream = apart(open_it)
             except (OSError, ValueError) as error:
                 reason = "busy" if _DEVICE_UNAVAILABLE in error.args else "refused"
                 message = " ".join(str(argument) for argument in error.args)
@@ -207,8 +210,7 @@ def open_stream(
             try:
                 yield Stream(microphone.name, rate, channel, ring, stream, losses)
             finally:
-                with suppress(OSError):  # the card was unplugged
-                    stream.close()
+                close(stream.close)
             return
     what = "is in use" if reason == "busy" else "refuses every format"
     raise MicrophoneError(reason, f"The microphone {microphone.name} {what}: {message}.")

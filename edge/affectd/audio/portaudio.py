@@ -5,14 +5,21 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from affectd.errors import MicrophoneError, UnavailableError
 from affectd.stdio import quiet
+
+# At the end of the program, which is to end within a second.
+_BRIEF_SECONDS = 0.2
+_last = threading.Lock()  # held until the last call has ended
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +49,57 @@ def port_audio() -> Iterator[tuple[Any, Any]]:
         if os.path.expanduser("~") == "~":  # neither the environment nor the system knows one: libraries of C crash
             os.environ["HOME"] = "/"
         try:
-            audio = module.PyAudio()
+            audio = apart(module.PyAudio)
         except OSError as error:
             raise MicrophoneError("refused", f"PortAudio does not start: {error}.") from error
     try:
         yield module, audio
     finally:
-        audio.terminate()
+        close(audio.terminate)
         _keep_loaded()
+
+
+def close(function: Callable[[], object]) -> None:
+    """Call a function of PortAudio that closes something, as `apart`; it may fail, as after an unplugging."""
+    with suppress(OSError):
+        apart(function)
+
+
+def apart(function: Callable[[], _Result]) -> _Result:
+    """Call a function of PortAudio in a thread of its own: it may hang in a sound server, where no signal ends it.
+
+    A handler of a signal that raises leaves the thread behind. In a ``finally`` after that, or of a generator that is
+    closed, it is waited for only briefly, because events wait to be written. The next call waits for its end.
+
+    Raises
+    ------
+    OSError, ValueError
+        It did; or it was left behind.
+    """
+    global _last
+    before, done = _last, threading.Lock()
+    done.acquire()
+    results: list[_Result] = []
+    failures: list[Exception] = [TimeoutError("PortAudio does not answer")]
+
+    def call() -> None:
+        try:
+            with before:
+                results.append(function())
+        except Exception as error:
+            failures[0] = error
+        finally:
+            done.release()
+
+    is_ending = not issubclass(sys.exc_info()[0] or Exception, Exception)
+    _last = done
+    threading.Thread(target=call, name="sound card", daemon=True).start()
+    # A plain lock: `Thread.join` takes a thread for ended if a handler of a signal raises meanwhile.
+    if done.acquire(timeout=_BRIEF_SECONDS if is_ending else -1):
+        done.release()
+    if not results:
+        raise failures[0]
+    return results[0]
 
 
 @cache

@@ -56,7 +56,7 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     folders = Folders(state_directory(), runtime)
     own = Folders(state_of(device), None if runtime is None else _own(runtime, device))
     with ExitStack() as locks:
-        for folder in {os.path.realpath(folder): folder for folder in filter(None, own)}.values():
+        for folder in {_real(folder): folder for folder in filter(None, own)}.values():
             _lock(folder, device, locks)
         for base in filter(None, folders):
             _tighten(base)
@@ -64,6 +64,13 @@ def claimed_folders(device: str) -> Iterator[Folders]:
             _taken_over(folders.state, own.state, device),
             None if runtime is None or own.runtime is None else _taken_over(runtime, own.runtime, device),
         )
+
+
+def _real(folder: Path) -> str:
+    try:
+        return os.path.realpath(folder)
+    except OSError:  # the folder that it is relative to is gone
+        return str(folder)
 
 
 def _lock(folder: Path, device: str, locks: ExitStack) -> None:

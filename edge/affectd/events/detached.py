@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from affectd.errors import AffectdError, UnavailableError
@@ -105,6 +105,7 @@ class Detached:
             self._thread.join(_POLL_SECONDS)
         with self._changed:
             left = len(self._waiting)
+            self._n_dropped += left
         if left:
             _log.warning("%d events did not reach %s before the end", left, self._name)
         if kind is None and self._is_alone:
@@ -186,6 +187,50 @@ class Detached:
                     self._tell("refused", f"events do not reach {self._name}")
                 elif not fails and self._reported != "heard":
                     self._tell("heard", "")
+
+
+class Outputs:
+    """The sinks of a run, each of them `Detached` until `stack` ends; standard output, if it is one, is the first.
+
+    `patience_seconds`, `is_alone`, of standard output, and `stopped_at` are as of `Detached`; `report` gets the
+    name of a sink, its `n_dropped`, and what `Detached` reports.
+    """
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        report: Callable[[str, int, str, str], None],
+        stopped_at: Callable[[], float],
+        patience_seconds: float,
+        *,
+        is_alone: bool,
+    ) -> None:
+        self._stack, self._report, self._stopped_at = stack, report, stopped_at
+        self._patience_seconds, self._is_alone = patience_seconds, is_alone
+        self._shown: dict[str, Detached] = {}
+
+    def start(self, name: str, sink: Sink, shown: str = "") -> Detached:
+        """Start a sink by its name in telemetry, and how it is `shown` in the log if that is another."""
+        is_printed = name == "standard output"
+        detached = Detached(
+            shown or name,
+            sink,
+            patience_seconds=self._patience_seconds,
+            # The first one ends last, so that a slow reader is waited for when the other sinks have ended.
+            end_seconds=math.inf if is_printed else 2.0,
+            is_alone=self._is_alone and is_printed,
+            stopped_at=self._stopped_at,
+            # When something is told, the sink has dropped something, and so is there.
+            report=lambda reason, sentence: self._report(name, detached.n_dropped, reason, sentence),
+        )
+        self._shown[shown or name] = detached
+        return self._stack.enter_context(detached)
+
+    def raise_losses(self) -> None:
+        """Raise `UnavailableError` if a sink did not get all events; after their end."""
+        lost = [f"{sink.n_dropped} did not reach {shown}" for shown, sink in self._shown.items() if sink.n_dropped]
+        if lost:
+            raise UnavailableError(f"Events are lost: {', '.join(lost)}.")
 
 
 class Descriptor:

@@ -28,11 +28,11 @@ _INSTALL = {"affectd": "pip install affectd", "affectd-train": 'pip install ".[t
 def guarded(name: str, command: Callable[[], int], *, is_program: bool) -> int:
     """Run the command of a program and return its exit code.
 
-    If it `is_program`, the process ends afterwards, and failures of its threads end it too; else SIGTERM and SIGINT
-    have the handlers that they had.
+    If it `is_program`, the process ends afterwards, and failures of its threads end it too; else SIGTERM, SIGINT and
+    SIGHUP have the handlers that they had.
     """
     ending = _Ending(name)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         if is_program:
             ending.take_over()

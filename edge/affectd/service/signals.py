@@ -1,4 +1,4 @@
-"""Stopping on SIGTERM and SIGINT between two blocks, not in the middle of an event."""
+"""Stopping on SIGTERM, SIGINT and SIGHUP between two blocks, not in the middle of an event."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -63,6 +63,11 @@ class StoppableBlocks:
             self._failure = None if self.was_stopped else error
             raise StopIteration from None
 
+    def close(self) -> None:
+        """Close the source; later, while Python ends, a thread that does it would not run any more."""
+        if isinstance(self._blocks, Generator):
+            self._blocks.close()
+
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; after a second another one has its default action, in case something hangs."""
         if self.was_stopped:
@@ -91,13 +96,17 @@ class StoppableBlocks:
 def stop_on_signals() -> Iterator[StoppableBlocks]:
     """Give blocks that SIGTERM and SIGINT end; restore the previous handlers at the end, unless one of them came.
 
+    SIGHUP, of a terminal that is lost, too, but not where it is ignored, as by ``nohup``, or has another meaning.
+
     What follows a signal is the end of the program, which a second one must not cut off: `affectd.program.guard`
     restores them where it is none.
 
     Before the first block is requested, a signal ends the ``with`` block itself.
     """
     blocks = StoppableBlocks()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, blocks.stop) for number in numbers}
     try:
         blocks.starting()
@@ -108,6 +117,7 @@ def stop_on_signals() -> Iterator[StoppableBlocks]:
         if not blocks.was_stopped_early:  # else it is what was interrupted, as an import of C may report it
             raise
     finally:
+        blocks.close()
         for number, handler in before.items():
             if not blocks.was_stopped:
                 signal.signal(number, handler)

@@ -136,16 +136,21 @@ def watched(blocks: Iterable[Float32], manager: ServiceManager) -> Iterator[Floa
 
 
 class Reload:
-    """The thresholds, read again after SIGHUP by `read`, which may raise `ConfigError`; `manager` is notified."""
+    """The thresholds, read again after SIGHUP by `read_config`, which may raise ConfigError; `manager` is notified."""
 
-    def __init__(self, read: Callable[[], Config], config: Config, manager: ServiceManager) -> None:
-        self._read = read
-        self._config = config
+    def __init__(self, read_config: Callable[[], Config], manager: ServiceManager) -> None:
+        self._read_config = read_config
         self._manager = manager
+        self._config = Config()
         self._asked = False
 
+    def read(self) -> Config:
+        """Read the settings of a run, which begins with all of them."""
+        self._config = self._read_config()
+        return self._config
+
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGHUP: only note it, because the pipeline is in the middle of a block."""
+        """Handle SIGHUP: only note it, because the pipeline is in the middle of a block, or a run only begins."""
         self._asked = True
 
     def __call__(self) -> Config | None:
@@ -164,7 +169,7 @@ class Reload:
 
     def _reloaded(self) -> Config | None:
         try:
-            wanted = self._read()
+            wanted = self._read_config()
         except ConfigError as error:
             _log.error("keeping the old settings: %s", error)
             return None
@@ -177,11 +182,10 @@ class Reload:
 
 
 @contextmanager
-def reload_on_hangup(
-    read: Callable[[], Config], config: Config, manager: ServiceManager
-) -> Iterator[Callable[[], Config | None]]:
+def reload_on_hangup(read_config: Callable[[], Config]) -> Iterator[Reload]:
     """Give a `Reload` for SIGHUP; without a service manager SIGHUP keeps its meaning of a lost terminal."""
-    reload = Reload(read, config, manager)
+    manager = ServiceManager()
+    reload = Reload(read_config, manager)
     if not manager.is_present:
         yield reload
         return

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from affectd.audio import portaudio
 from affectd.audio.devices import list_microphones
 from affectd.audio.microphone import PIECE_SECONDS, Losses, open_microphone
 from affectd.audio.source import open_source
@@ -107,6 +111,57 @@ def test_card_and_pipeline_are_woken_for_pieces_of_one_duration_and_get_what_is_
         began = time.monotonic()
         assert len(stream.read(10)[1]) == piece
         assert time.monotonic() - began < 5
+
+
+class _Signalled(BaseException):
+    """As the handler of `affectd.service.signals` raises it."""
+
+
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """A call that hangs until the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+    assert portaudio._last.acquire(timeout=10)
+    portaudio._last.release()
+
+
+def test_a_signal_does_not_wait_for_a_sound_server_that_hangs_while_the_microphone_is_closed(
+    monkeypatch: pytest.MonkeyPatch, hanging: threading.Event
+) -> None:
+    fake = use(monkeypatch, FakePyAudio(FakeDevice()))
+    opened = open_microphone(16000)
+    monkeypatch.setattr(opened.__enter__()._stream, "close", hanging.wait)
+    began = time.monotonic()
+    try:
+        raise _Signalled
+    except _Signalled as error:
+        opened.__exit__(_Signalled, error, None)
+    assert time.monotonic() - began < 1.0, "the whole program ends within a second"
+    assert fake.history == ["started", "opened 1"], "what holds the stream is not disturbed"
+
+
+@pytest.mark.parametrize("call", ["PyAudio", "open"])
+def test_a_signal_ends_the_opening_of_a_microphone_in_a_sound_server_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, hanging: threading.Event, call: str
+) -> None:
+    fake = use(monkeypatch, FakePyAudio(FakeDevice()))
+
+    def hang(**_: object) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        hanging.wait()
+
+    def handle(number: int, frame: object) -> None:
+        raise _Signalled
+
+    monkeypatch.setattr(fake, call, hang)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(_Signalled), open_microphone(16000):
+            pass
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_channel_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,17 @@ def test_a_current_folder_that_was_deleted_is_no_error(
     assert done.stderr.count(b"\n") == n_lines, done.stderr
 
 
+def test_a_state_folder_relative_to_one_that_was_deleted_is_said(tmp_path: Path) -> None:
+    """As one that cannot be made: events go to the broker, and are only as safe as memory."""
+    mqtt = {"AFFECTD_MQTT_ENABLED": "true", "AFFECTD_MQTT_HOST": "127.0.0.1", "AFFECTD_MQTT_PORT": "1"}
+    env = os.environ | mqtt | {"STATE_DIRECTORY": "state", "RUNTIME_DIRECTORY": "run", "AFFECTD_DEVICE_ID": "a"}
+    line = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m affectd run --source {DEMO}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b'"phase": "end"' in done.stdout
+    assert b"affectd: state/devices/a cannot be locked" in done.stderr
+
+
 @pytest.mark.parametrize(
     "locale",
     [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}],

@@ -206,7 +206,8 @@ def settings(*answers: Config | ConfigError) -> Callable[[], Config]:
 def test_thresholds_are_read_again_once_for_each_time_they_were_asked_for(
     systemd: Systemd, manager: ServiceManager
 ) -> None:
-    reload = Reload(settings(NEW), OLD, manager)
+    reload = Reload(settings(OLD, NEW), manager)
+    assert reload.read() == OLD
     assert reload() is None
     assert systemd.heard() == []
     reload.ask(signal.SIGHUP, None)
@@ -220,7 +221,8 @@ def test_other_sections_wait_for_a_restart_and_are_named(
 ) -> None:
     caplog.set_level(logging.INFO)
     other = replace(NEW, audio=AudioConfig(source="x.wav"), device=DeviceConfig(id="car"))
-    reload = Reload(settings(other), OLD, manager)
+    reload = Reload(settings(OLD, other), manager)
+    reload.read()
     reload.ask(signal.SIGHUP, None)
     assert reload() == NEW
     assert caplog.messages == ["[gate] and [smoothing] read again; restart for [device], [audio]"]
@@ -229,7 +231,8 @@ def test_other_sections_wait_for_a_restart_and_are_named(
 def test_a_broken_file_is_refused_with_one_line_and_the_old_settings_stay(
     systemd: Systemd, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reload = Reload(settings(ConfigError("unknown key margn_db"), NEW), OLD, manager)
+    reload = Reload(settings(OLD, ConfigError("unknown key margn_db"), NEW), manager)
+    reload.read()
     reload.ask(signal.SIGHUP, None)
     assert reload() is None
     assert caplog.messages == ["keeping the old settings: unknown key margn_db"]
@@ -238,14 +241,37 @@ def test_a_broken_file_is_refused_with_one_line_and_the_old_settings_stay(
     assert reload() == NEW
 
 
-def test_without_a_service_manager_hanging_up_keeps_its_meaning(manager: ServiceManager) -> None:
+def test_without_a_service_manager_hanging_up_keeps_its_meaning() -> None:
     before = signal.getsignal(signal.SIGHUP)
-    with reload_on_hangup(settings(), OLD, ServiceManager({})):
+    with reload_on_hangup(settings()):
         assert signal.getsignal(signal.SIGHUP) == before
-    with reload_on_hangup(settings(NEW), OLD, manager) as reloaded:
-        signal.raise_signal(signal.SIGHUP)
-        assert reloaded() == NEW
-    assert signal.getsignal(signal.SIGHUP) == before
+
+
+@pytest.mark.parametrize("systemd", ["path"], indirect=True)
+def test_a_reload_between_two_models_of_a_fleet_is_one_of_the_second_run(systemd: Systemd, tmp_path: Path) -> None:
+    model = tmp_path / "tiny.tflite"
+    write_model(model, tiny_model())
+    program = """
+import signal, sys
+import affectd.run
+from affectd.__main__ import main
+serve, runs = affectd.run.serve, []
+def served(*arguments, **options):
+    serve(*arguments, **options)
+    runs.append(signal.raise_signal(signal.SIGHUP))
+    return len(runs) < 2
+affectd.run.serve = served
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", program, "run", "--source", DEMO, "--model", model]
+    environment = os.environ | systemd.environment
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=WAIT_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    said = [message.partition("\n")[0] for message in systemd.heard()]
+    assert [word for word in said if word.partition("=")[0] in ("READY", "RELOADING", "STOPPING")] == [
+        *("READY=1", "STOPPING=1"),
+        *("RELOADING=1", "READY=1", "READY=1", "STOPPING=1"),
+    ]
 
 
 def test_the_program_tells_its_whole_life(systemd: Systemd, tmp_path: Path) -> None:
