@@ -5,6 +5,7 @@ Imports no other module of `affectd_train`.
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import json
@@ -61,7 +62,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     OSError
         If it cannot be written; nothing is left of it then.
     """
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    beside = _beside(path, str(os.getpid()))
     try:
         yield beside
         with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
@@ -71,6 +72,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what processes that were killed left of a file that they had begun; only while no other writes it."""
+    for left in path.parent.glob(_beside(path.with_name(glob.escape(path.name)), "*").name):
+        left.unlink(missing_ok=True)
+
+
+def _beside(path: Path, process: str) -> Path:
+    return path.with_name(f"{path.stem}.{process}.partial{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:
