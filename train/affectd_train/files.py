@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -60,7 +60,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be written; nothing is left of it then.
+        If it cannot be written; nothing is left of it then, unless the disk may only be read since it was begun.
     """
     beside = _beside(path, str(os.getpid()))
     try:
@@ -71,7 +71,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     except OSError as error:  # that of a full disk names no file, that of a library perhaps no reason but its words
         raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that may only be read, even where it is not there
+            beside.unlink()
 
 
 def remove_partial(path: Path) -> None:
