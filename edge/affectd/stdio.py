@@ -41,7 +41,12 @@ def quiet() -> Iterator[None]:
         with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
-            yield
+            try:
+                yield
+            finally:  # a handler that a library has made meanwhile would fail at each later message
+                for handler in [*logging.root.handlers]:
+                    if getattr(handler, "stream", None) is nothing:
+                        logging.root.removeHandler(handler)
     finally:
         for number, copy in enumerate(saved, start=1):
             os.dup2(copy, number)

@@ -75,3 +75,15 @@ def test_a_terminal_with_too_little_room_for_a_line_holds_up_no_log() -> None:
             process.kill()
             os.close(terminal)
             os.close(screen)
+
+
+def test_a_log_that_a_library_sets_up_while_it_is_quiet_does_not_fail_later() -> None:
+    code = """if True:
+        import logging
+        from affectd.stdio import quiet
+        with quiet():
+            logging.basicConfig()
+        logging.getLogger("later").warning("heard")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "heard\n"

@@ -13,6 +13,7 @@ import pytest
 
 from affectd_train.files import in_parallel, write_array, write_arrays, write_json, written_whole
 from affectd_train.folders import audio_files
+from disks import mounted
 
 
 def test_recordings_are_listed_at_any_depth_and_in_any_case(tmp_path: Path) -> None:
@@ -48,6 +49,19 @@ def test_two_processes_that_write_it_at_once_do_not_tear_it(tmp_path: Path) -> N
             rest.write(" and half")
     assert file.read_text() == "half and half"
     assert [path.name for path in tmp_path.iterdir()] == ["fit.json"]
+
+
+def test_a_disk_that_may_only_be_read_from_then_on_is_said_of_the_file_itself(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=256k", "tmpfs") as disk:
+
+        def write() -> None:
+            with written_whole(disk / "card.md") as beside:
+                beside.write_text("half")
+                subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"/card\.md: cannot be written \(Read-only file system\)"):
+                write()
 
 
 @pytest.mark.parametrize("n_numbers", [612, 1000, 5000])

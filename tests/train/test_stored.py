@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
+from affectd_train.files import write_text
 from affectd_train.stored import cached, locked
 
 MAKER = """
@@ -84,6 +85,18 @@ def test_where_there_are_no_locks_that_is_said(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path / "a"):
         assert "knows no locks" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    path, others = tmp_path / "a[1].json", ("a1.7.partial.json", "b.7.partial.json")
+    begun = "import os, sys, pathlib, affectd_train.files as files; path = pathlib.Path(sys.argv[1])\n"
+    begun += "with files.written_whole(path) as beside: beside.write_text('ha'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", begun, str(path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    for name in others:
+        (tmp_path / name).touch()
+    assert cached(path, Path.read_text, lambda path: write_text(path, "whole")) == "whole\n"
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, *others}
 
 
 def test_what_is_there_is_read_from_a_folder_that_cannot_be_written(

@@ -5,6 +5,7 @@ Imports no other module of `affectd_train`.
 
 from __future__ import annotations
 
+import glob
 import io
 import itertools
 import json
@@ -17,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -59,9 +60,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be written; nothing is left of it then.
+        If it cannot be written; nothing is left of it then, unless the disk may only be read since it was begun.
     """
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    beside = _beside(path, str(os.getpid()))
     try:
         yield beside
         with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
@@ -70,7 +71,18 @@ def written_whole(path: Path) -> Iterator[Path]:
     except OSError as error:  # that of a full disk names no file, that of a library perhaps no reason but its words
         raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that may only be read, even where it is not there
+            beside.unlink()
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what processes that were killed left of a file that they had begun; only while no other writes it."""
+    for left in path.parent.glob(_beside(path.with_name(glob.escape(path.name)), "*").name):
+        left.unlink(missing_ok=True)
+
+
+def _beside(path: Path, process: str) -> Path:
+    return path.with_name(f"{path.stem}.{process}.partial{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from affectd.arrays import Array
 from affectd.errors import AffectdError, DataError, NoInputError
 from affectd.features.spec import FeatureSpec
-from affectd_train.files import needed, say
+from affectd_train.files import needed, remove_partial, say
 
 T = TypeVar("T")
 _REMEDY = "remove it, and the same command makes it again"
@@ -79,6 +79,7 @@ def cached(path: Path, read: Callable[[Path], T], make: Callable[[Path], None]) 
             pass  # another process may be making it again
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
+        remove_partial(path)
         if not (path.exists() and sound(path, read)):
             make(path)
     with reading(path, _REMEDY):

@@ -8,7 +8,7 @@ from pathlib import Path
 from affectd.arrays import Float32
 from affectd.audio.source import wav_sound
 from affectd.config.sections import Config
-from affectd.errors import UnavailableError
+from affectd.errors import NoInputError, UnavailableError
 from affectd.folders import Skipped, skipped_lines
 from affectd.personal.personalize import check_place, personalize, write
 from affectd.personal.recordings import find_recordings
@@ -31,6 +31,10 @@ def run(folder_name: str, out_name: str, config: Config, show: Callable[[str], o
     base = load_classifier(config.model).model
     recordings, skipped = find_recordings(folder, base.labels)
     say_skipped(folder, skipped)
+    if not recordings:
+        raise NoInputError(
+            f"{folder} holds no labeled recording: affectd record --label makes some, or folders named by label."
+        )
     late: list[Skipped] = []
     with Progress() as progress:
 

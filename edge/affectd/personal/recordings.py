@@ -27,7 +27,7 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
     Raises
     ------
     NoInputError
-        It is no folder, or there is none.
+        It is no folder.
     """
     if not os.path.isdir(folder):  # unlike `Path.is_dir`, false for a name that cannot be
         raise NoInputError(f"{folder} is not a folder of recordings.")
@@ -41,10 +41,6 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
             labeled.append(Labeled(path, _as_known(label, known)))
         else:
             skipped.append(Skipped(path, "without a label: neither beside it, nor as the name of its folder"))
-    if not labeled:
-        raise NoInputError(
-            f"{folder} holds no labeled recording: affectd record --label makes some, or folders named by label."
-        )
     return labeled, skipped
 
 

@@ -254,6 +254,15 @@ def test_labels_that_cannot_be_are_refused(
     assert said in found[1] or (not labels and "no recording with a label in it" in found[1])
 
 
+def test_where_no_recording_is_left_it_is_said_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy/a.mp3").write_text("x")
+    assert cli.main(["personalize", str(tmp_path), "--out", str(tmp_path / "mine.tflite")]) == 66
+    skipped, refused = capfd.readouterr().err.splitlines()
+    assert skipped == f"affectd: {tmp_path}: skipped a.mp3: not a WAV file (in {tmp_path / 'happy'})"
+    assert "holds no labeled recording" in refused
+
+
 def test_both_programs_start_from_the_model_that_comes_with_affectd_in_any_folder(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from archives import answers, clips, rows, run
+from disks import small_disk
 from sounds import silence
 
 for _name in ("ray", "pyarrow", "pandas", "duckdb"):
@@ -174,6 +175,27 @@ def test_what_lies_elsewhere_is_heard_alike(archive: Path) -> None:
     assert [row["probabilities"] for row in found[:4]] == 2 * [here["0000.wav"], here["0001.wav"]]
     assert "FileNotFoundError" in found[4]["broken"]
     memory.rm("/calls", recursive=True)
+
+
+def test_what_a_full_disk_of_copies_refuses_is_heard_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = clips(tmp_path / "calls", 4)
+    soundfile.write(calls / "long.wav", silence(10), 16000)  # 320 kB
+    paths = sorted(calls.iterdir())
+    (tmp_path / "list.txt").write_text("".join(f"{path.as_uri()}\n" for path in paths))
+    words = (tmp_path / "list.txt", "--out", tmp_path / "table", "--workers", "1")
+    with small_disk(tmp_path / "small") as disk, monkeypatch.context() as patch:
+        patch.setenv("TMPDIR", str(disk))
+        done = run(*words)
+        assert done.returncode == 74
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("affectd-train: 1 of 5 recordings are not heard: ")
+        assert last.endswith("no room for a temporary file (No space left on device); the same command hears them")
+        assert [row["path"] for row in answers(tmp_path / "table")] == [path.as_uri() for path in paths[:4]]
+        assert not list(disk.iterdir())
+    assert run(*words).returncode == 0
+    assert [row["path"] for row in answers(tmp_path / "table")] == [path.as_uri() for path in paths]
 
 
 def test_a_table_without_rows_can_be_read(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_folder_that_is_not_there_is_said_to_personalize(
 def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) -> None:
     sound(tmp_path / "sad/good.wav")
     sound(tmp_path / "sad/short.wav", 0.003)
-    for name, value in (("nan", np.nan), ("inf", np.inf)):
+    for name, value in (("nan", np.nan), ("inf", np.inf), ("far", -1e30), ("undivided", 2.0**31)):
         samples = np.full(RATE, 0.1, np.float32)
         samples[-1] = value
         soundfile.write(tmp_path / f"sad/{name}.wav", samples, RATE, "FLOAT")
@@ -264,8 +264,9 @@ def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) 
         )
         file.truncate(44 + size)
     (tmp_path / "sad/text.wav").write_text("no sound")
-    assert labels_of(tmp_path) == {"sad/good.wav": "sad"}
+    assert labels_of(tmp_path) == {"sad/good.wav": "sad", "sad/undivided.wav": "sad"}
     found = reasons(tmp_path)
+    assert found["sad/far.wav"] == "holds samples such as 1e+30, beyond any full scale"
     assert found["sad/short.wav"] == "3 ms long, less than 100"
     assert found["sad/nan.wav"] == found["sad/inf.wav"] == "holds samples that are not finite"
     assert found["sad/long.wav"] == "600 minutes long, more than 10: start and end name its parts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from affectd.config.sections import Config
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.hearing import Hearing
+from affectd.recognition.model_file import write_model
 from affectd.recognition.recording import classify_recording
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.evaluation.on_device import hear, hear_bands, level_and_bands
+from affectd_train.evaluation.predictions import predict_packed
 from sounds import silence, syllables
-from tiny_corpora import cremad, voice, write
+from tiny_corpora import cremad, emodb, voice, write
 from tiny_model import tiny_model
 
 
@@ -55,3 +58,26 @@ def test_a_log_mel_clip_is_heard_as_its_sound(tmp_path: Path) -> None:
         assert list(heard) == list(expected)
         # 80 dB in 64 steps leave an error of 0.6 dB in each band.
         np.testing.assert_allclose(list(heard.values()), list(expected.values()), atol=0.05)
+
+
+def test_answers_to_recordings_that_were_replaced_or_labeled_anew_are_not_read_back(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    emodb(tmp_path, ("03",))
+    write_model(tmp_path / "tiny.tflite", tiny_model())
+    network = Classifier(tiny_model())
+    clips = read_corpus("emodb", tmp_path / "emodb").clips
+
+    def predicted(clips: list[Clip]) -> list[tuple[str, dict[str, float]]]:
+        return [(p["truth"], p["int8"]) for p in predict_packed(tmp_path / "tiny.tflite", clips, tmp_path / "kept")]
+
+    before = predicted(clips)
+    assert predicted(clips) == before == [(clip.emotion, hear(clip, network)) for clip in clips]
+    assert "made again" not in capfd.readouterr().err
+    write(clips[0].path, voice(900, seed=5))
+    after = predicted(clips)
+    assert after[0] == (clips[0].emotion, hear(clips[0], network)) != before[0]
+    assert after[1:] == before[1:]
+    corrected = [replace(clips[0], emotion="calm"), *clips[1:]]
+    assert predicted(corrected) == [("calm", after[0][1]), *after[1:]]
+    assert capfd.readouterr().err.count("of other recordings); it is made again") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from affectd.recognition.classifier import dequantize
 from affectd.recognition.classifier import quantize as quantize_values
 from affectd_train.export.quantize import COARSER, NotInteger, check_int8, convert_int8, quantize
 from affectd_train.training.network import build_network
+from disks import small_disk
 
 SHAPE = (60, 13)
 
@@ -94,3 +96,14 @@ def test_nothing_is_written_when_an_operator_has_no_int8_form(tmp_path: Path) ->
     with pytest.raises((NotInteger, RuntimeError)):
         quantize(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["float.keras", "representative.npy"]
+
+
+def test_without_room_for_temporary_files_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = build_network(*SHAPE, 4), np.random.default_rng(0).normal(0, 1, (4, *SHAPE)).astype(np.float32)
+    with small_disk(tmp_path / "small") as disk, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(
+            OSError, match=r"temporary files cannot be written \(No space left on device\); TMPDIR names"
+        ):
+            convert_int8(network, x)
+    assert convert_int8(network, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from affectd.recognition.model_file import read_model
 from affectd.recognition.recording import classify_recording
 from affectd_train.foreign.importing import Wanted, imported
 from affectd_train.foreign.librosa_call import spec_of_call
+from disks import small_disk
 
 K = keras.layers
 N_FRAMES, N_MFCC, RATE = 30, 13, 16000
@@ -181,6 +183,17 @@ def write(path: Path, content: bytes) -> Path:
 def saved_model(folder: Path, net: keras.Model, x: np.ndarray) -> Path:
     net.export(folder / "saved", verbose=False)
     return folder / "saved"
+
+
+def test_without_room_for_temporary_files_that_is_said(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network((N_FRAMES, N_MFCC), K.Flatten(), K.Dense(200))  # of 300 kB
+    net.save(tmp_path / "mine.keras")
+    with small_disk(tmp_path / "small") as disk, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(OSError, match=r"temporary files cannot be written \(No space left on device\)"):
+            imported(wanted(tmp_path / "mine.keras", clips))
 
 
 FORMS: dict[str, Callable[[Path, keras.Model, np.ndarray], Path]] = {

@@ -245,6 +245,15 @@ def test_a_seed_system_leaves_the_same_whatever_was_trained_before_it(clips: lis
     assert left[0] == left[1]
 
 
+def test_a_seed_system_of_labels_that_were_corrected_is_trained_anew(clips: list[Clip], tmp_path: Path) -> None:
+    split = random_split_sharing_speakers([clip for clip in clips if clip.corpus == "emodb"], 0.25, 0)
+    first, *others = split.test
+    corrected = replace(split, test=[replace(first, emotion=others[0].emotion), *others])
+    assert first.emotion != others[0].emotion
+    told = [run_seed_system(QUICK["three"], s, tmp_path / "run", tmp_path / "cache") for s in (split, corrected)]
+    assert [predictions[0]["truth"] for predictions in told] == [first.emotion, others[0].emotion]
+
+
 def test_a_seed_system_becomes_a_file_that_answers_as_its_float_network(clips: list[Clip], tmp_path: Path) -> None:
     mine = [clip for clip in clips if clip.corpus == "ravdess"]
     split = random_split_sharing_speakers(mine, 0.25, 0)
@@ -290,3 +299,8 @@ def test_ours_trains_on_neither_side_of_a_random_split_what_it_is_tested_on(
     assert all(p["int8"] and p["float"] for p in predictions)
     again = run_split(split, TINY, data, tmp_path / "run", tmp_path / "cache")
     assert again == predictions
+    file = tmp_path / "run/predictions.jsonl"
+    content = str(predictions[0].get("content"))
+    file.write_text(file.read_text().replace(content, "another"))  # as if the recordings were replaced since then
+    assert run_split(split, TINY, data, tmp_path / "run", tmp_path / "cache") == predictions
+    assert content in file.read_text()

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 
+import tiny_corpora
 from affectd.errors import UsageError
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.cli import main
 from affectd_train.data.clips import Clip
+from affectd_train.data.corpora import read_clips
 from affectd_train.data.everyday_speech import trained_on
 from affectd_train.evaluation.predictions import write_predictions
 from affectd_train.training import network
@@ -282,6 +284,17 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> N
     claim(tmp_path / "run", [], Recipe(), {"ravdess-01"})
     with pytest.raises(UsageError, match=r"seed 0, now 1"):
         claim(tmp_path / "run", [], Recipe(seed=1), {"ravdess-01"})
+
+
+def test_a_run_of_a_corpus_of_which_a_recording_was_replaced_is_not_taken_for_the_answer(tmp_path: Path) -> None:
+    tiny_corpora.emodb(tmp_path / "data", ("03",))
+    clips = read_clips(tmp_path / "data", ["emodb"])
+    claim(tmp_path / "run", clips, Recipe(), set())
+    (tmp_path / "run/float.keras").touch()
+    claim(tmp_path / "run", clips, Recipe(), set())
+    tiny_corpora.write(clips[0].path, tiny_corpora.voice(333, seed=99))
+    with pytest.raises(UsageError, match="holds a run with content of recordings"):
+        claim(tmp_path / "run", clips, Recipe(), set())
 
 
 @pytest.mark.parametrize(

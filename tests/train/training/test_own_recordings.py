@@ -45,15 +45,16 @@ def test_a_network_of_ones_own_labels(data: Path, tmp_path: Path) -> None:
     assert set(np.argmax(targets, axis=1)) == {0, 1, 2}
 
 
-def test_corrected_labels_are_trained_on(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("corpus", "recipe"), [("own", RECIPE), ("emodb", Recipe(augmented_copies=0))])
+def test_corrected_labels_are_trained_on(data: Path, tmp_path: Path, corpus: str, recipe: Recipe) -> None:
     network = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, name="logits")])
-    clips = read_own(data, tmp_path / "words.txt").clips
+    clips = [replace(clip, corpus=corpus) for clip in read_own(data, tmp_path / "words.txt").clips]
     other = {"tired": "stressed", "stressed": "tired", "happy": "happy"}
     corrected = [replace(clip, emotion=other[clip.emotion]) for clip in clips]  # as many of each, of the same files
 
     def key(clips: list[Clip]) -> str:
-        dataset = load_dataset(clips, RECIPE, data, tmp_path / "cache", frozenset())
-        return pretraining_key(RECIPE, dataset, dataset.stores["own"], network)
+        dataset = load_dataset(clips, recipe, data, tmp_path / "cache", frozenset())
+        return pretraining_key(recipe, dataset, dataset.stores[corpus], network)
 
     assert key(clips) == key(clips) != key(corrected)
 

@@ -24,7 +24,7 @@ from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd_train.archive.sources import Found, recordings_of
 from affectd_train.archive.table import Table, opened
-from affectd_train.archive.worker import Worker, batch_length, batch_of, schema, unanswered
+from affectd_train.archive.worker import UNHEARD, Worker, batch_length, batch_of, schema, unanswered
 
 
 def archive(
@@ -51,6 +51,8 @@ def archive(
     ------
     AffectdError
         The model cannot be run, there are no recordings, the table is another one, or the cluster does not answer.
+    OSError
+        The table cannot be written, or a worker has no room for copies of recordings; the others are in the table.
     """
     model = load_classifier(ModelConfig(path=str(model_path or ""))).model
     recordings = recordings_of(source)
@@ -68,10 +70,13 @@ def archive(
 
 def _answer(todo: Sequence[Found], table: Table, model: ModelFile, is_timed: bool, n_workers: int, n_all: int) -> None:
     waiting = {one.path: one for one in todo}
+    unheard: dict[str, str] = {}  # path -> what the machine lacks that should have heard it
     size = batch_length(len(todo), n_workers)
     with tqdm(desc="archive", total=n_all, initial=n_all - len(todo), unit="file", smoothing=0.1) as bar:
 
         def take(rows: pyarrow.Table) -> None:
+            reasons = zip(*(rows[name].to_pylist() for name in ("path", UNHEARD)), strict=True)
+            unheard.update({path: reason for path, reason in reasons if reason and waiting.pop(path, None)})
             paths = waiting.keys() & set(rows["path"].to_pylist())
             table.add(rows.filter(pyarrow.compute.is_in(rows["path"], pyarrow.array(paths, pyarrow.string()))))
             for path in paths:
@@ -84,6 +89,9 @@ def _answer(todo: Sequence[Found], table: Table, model: ModelFile, is_timed: boo
                 take(rows)
         if waiting:
             take(unanswered([*waiting], "the worker died at it", model.labels, is_timed=is_timed))
+    if unheard:
+        reason = next(iter(unheard.values()))
+        raise OSError(f"{len(unheard)} of {n_all} recordings are not heard: {reason}; the same command hears them")
 
 
 def _answers(

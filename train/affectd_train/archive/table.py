@@ -21,7 +21,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from affectd.errors import DataError, UnavailableError, UsageError
-from affectd_train.archive.worker import BROKEN
+from affectd_train.archive.worker import BROKEN, UNHEARD
 from affectd_train.files import write_json, written_whole
 from affectd_train.stored import check
 
@@ -46,7 +46,7 @@ class Table:
         """Take all rows of some recordings, as a worker returned them."""
         is_broken = pyarrow.compute.is_valid(rows[BROKEN])
         broken = rows.filter(is_broken).select(["path", BROKEN]).rename_columns(["path", "reason"])
-        self._answers.add(rows.filter(pyarrow.compute.invert(is_broken)).drop_columns([BROKEN]))
+        self._answers.add(rows.filter(pyarrow.compute.invert(is_broken)).drop_columns([BROKEN, UNHEARD]))
         self._broken.add(broken)
         self.n_broken += len(broken)
         if time.monotonic() >= self._due or self._answers.n_rows + self._broken.n_rows >= _PART_ROWS:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import fsspec
 import pyarrow
 
 from affectd.config.sections import Config
-from affectd.errors import AffectdError
+from affectd.errors import AffectdError, UnavailableError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.recording import classify_recording
@@ -25,6 +27,9 @@ from affectd_train.data.recordings import stream_audio
 
 BROKEN = "broken"
 """The column that says why there is no answer."""
+
+UNHEARD = "unheard"
+"""The column that says what a machine lacks to hear it; the recording is none the worse for that."""
 
 _BATCH = pyarrow.schema([("path", pyarrow.string()), ("location", pyarrow.binary()), ("content", pyarrow.binary())])
 _NUMBERS = ("valence", "arousal", "seconds", "speech_seconds")
@@ -65,7 +70,8 @@ def unanswered(paths: Sequence[str], reason: str, labels: tuple[str, ...], *, is
 
 
 def _answer_schema(labels: tuple[str, ...], is_timed: bool) -> pyarrow.Schema:
-    return schema(labels, is_timed=is_timed).append(pyarrow.field(BROKEN, pyarrow.string()))
+    reasons = [pyarrow.field(name, pyarrow.string()) for name in (BROKEN, UNHEARD)]
+    return pyarrow.schema([*schema(labels, is_timed=is_timed), *reasons])
 
 
 class Worker:
@@ -86,7 +92,7 @@ class Worker:
         self._schema = _answer_schema(model.labels, is_timed)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
-        """Return the rows of a batch from `batch_of`; `BROKEN` is not null where a recording has no answer."""
+        """Return the rows of a batch from `batch_of`; `BROKEN` or `UNHEARD` is not null where one has no answer."""
         rows: list[dict[str, Any]] = []
         for one in batch.to_pylist():
             rows += self._rows(one["path"], os.fsdecode(one["location"]), one["content"])
@@ -97,6 +103,8 @@ class Worker:
         try:
             with _lying_here(location, content) as path:
                 found = self._timed(path) if self._is_timed else self._classified(path)
+        except UnavailableError as error:
+            return [{"path": name, UNHEARD: str(error)}]
         except AffectdError as error:
             return [{"path": name, BROKEN: str(error).removeprefix(f"{path}: ")}]
         except Exception as error:  # one recording, or the network on the way to it, must not stop a million others
@@ -120,15 +128,33 @@ class Worker:
 
 @contextmanager
 def _lying_here(location: str, content: bytes | None) -> Iterator[Path]:
-    """Give a file of this machine; what lies elsewhere is copied for as long as it is heard."""
+    """Give a file of this machine; what lies elsewhere is copied for as long as it is heard.
+
+    Raises
+    ------
+    UnavailableError
+        If there is no room for the copy.
+    """
     if content is None and "://" not in location:
         yield Path(location)
         return
-    with tempfile.NamedTemporaryFile(prefix="affectd-") as file:
-        if content is not None:
-            file.write(content)
-            file.flush()
-        else:
-            system, path = fsspec.core.url_to_fs(location)
-            system.get_file(path, file.name)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="affectd-"))
+        except OSError as error:  # whatever it is: the recording has no part in it
+            raise _without_room(error) from error
+        try:
+            if content is not None:
+                Path(file.name).write_bytes(content)
+            else:
+                system, path = fsspec.core.url_to_fs(location)
+                system.get_file(path, file.name)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _without_room(error) from error
         yield Path(file.name)
+
+
+def _without_room(error: OSError) -> UnavailableError:
+    return UnavailableError(f"{platform.node()} has no room for a temporary file ({error.strerror})")

@@ -126,14 +126,17 @@ def what_is_lacking(clips: Sequence[Clip]) -> Iterator[str]:
 
 
 def description(clips: Sequence[Clip]) -> dict[str, object]:
-    """Describe recordings of one's own, which may be replaced, and their labels corrected, unlike those of a corpus."""
-    mine = sorted(clip for clip in clips if clip.corpus not in CORPORA)
-    if not mine:
+    """Describe recordings and their labels: either may be mended after something was trained on them."""
+    if not clips:
         return {}
-    table = [[clip.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)] for clip in mine]
-    contents = named_contents(sorted({clip.path for clip in mine}))
+    clips = sorted(clips)
+    table = [
+        [clip.name or clip.path.name, clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)]
+        for clip in clips
+    ]
+    contents = named_contents(sorted({clip.path for clip in clips}))
     return {
-        "labels": in_order(clip.emotion for clip in mine),
+        "labels": in_order(clip.emotion for clip in clips),
         "table of labels": _digest(table),
         "content of recordings": _digest(contents),
     }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
 
 LOWEST_RATE = 4000
+_LARGEST = 2.0**31
+"""The full scale of the longest integers, which some programs write as floats without dividing by it."""
 _BLOCK_SAMPLES = 1 << 18
 
 
@@ -76,15 +78,15 @@ def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = mat
 def find_damage(path: Path) -> str | None:
     """Return why an audio file is of no use, as far as its header tells, or None.
 
-    Only files of floating-point samples are decoded, for only they can hold values that are not finite.
+    Only files of floating-point samples are decoded, for only they can hold values that are no sound.
     """
     try:
         with _opened(path) as file:
             if file.frames == 0:
                 return "no samples in it"
             is_float = _is_float(file)
-        if is_float and not all(np.isfinite(block).all() for block in read_blocks(path)):
-            return "holds samples that are not finite"
+        if is_float:
+            return next(filter(None, map(_no_sound, read_blocks(path))), None)
     except (DataError, NoInputError) as error:
         return str(error).removeprefix(f"{path}: ")
     return None
@@ -117,7 +119,7 @@ def read_audio(
     NoInputError
         If the file is not there.
     DataError
-        If it cannot be decoded to its end, is empty or holds values that are not finite.
+        If it cannot be decoded to its end, is empty or holds values that are not finite or far beyond full scale.
     """
     blocks = stream_audio(Path(path), sample_rate, start_seconds, end_seconds)
     return np.concatenate([np.zeros(0, np.float32), *blocks])
@@ -131,9 +133,9 @@ def stream_audio(
     resampler = None if rate == sample_rate else Resampler(rate, sample_rate)
     n_samples = 0
     for block in read_blocks(path, start_seconds, end_seconds):
+        if reason := _no_sound(block):
+            raise DataError(f"{path}: {reason}")
         samples = block.mean(axis=1, dtype=np.float32)
-        if not np.isfinite(samples).all():
-            raise DataError(f"{path}: holds samples that are not finite")
         n_samples += len(samples)
         yield samples if resampler is None else resampler.push(samples)
     if n_samples == 0:
@@ -175,6 +177,14 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise DataError(f"{path}: cannot be read as audio ({why})") from error
     finally:
         os.close(number)
+
+
+def _no_sound(samples: Float32) -> str | None:
+    """Return why samples are none, or None; one that is far too large would make a number of none of all training."""
+    if not np.isfinite(samples).all():
+        return "holds samples that are not finite"
+    peak = float(np.abs(samples).max(initial=0))
+    return f"holds samples such as {peak:.3g}, beyond any full scale" if peak > _LARGEST else None
 
 
 def _is_float(file: soundfile.SoundFile) -> bool:

@@ -38,6 +38,7 @@ class Prediction(TypedDict):
     speaker: str
     gender: str
     truth: str
+    content: NotRequired[str]  # `fingerprint` of the recording; earlier versions did not write it
     int8: NotRequired[Probabilities]
     float: NotRequired[Probabilities]
 
@@ -72,7 +73,7 @@ def predict_packed(model_path: Path, clips: Sequence[Clip], folder: Path) -> lis
 
     def read(file: Path) -> list[Prediction]:
         predictions = read_predictions(file)
-        check([p["path"] for p in predictions] == [about(clip)["path"] for clip in clips], "of other recordings")
+        check(are_about(predictions, clips), "of other recordings")
         return predictions
 
     def make(file: Path) -> None:
@@ -92,7 +93,15 @@ def about(clip: Clip) -> Prediction:
         "speaker": clip.speaker,
         "gender": clip.gender,
         "truth": clip.emotion,
+        "content": fingerprint(clip.path),
     }
+
+
+def are_about(predictions: Sequence[Prediction], clips: Sequence[Clip]) -> bool:
+    """Tell whether predictions are of these clips as they are now: of the same labels and recordings."""
+    now = [about(clip) for clip in clips]
+    of_now = (one.items() <= prediction.items() for one, prediction in zip(now, predictions, strict=True))
+    return len(now) == len(predictions) and all(of_now)
 
 
 def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,11 @@ Rounding inside of the network moves the output by more than the shortest steps:
 that round differently here and there do not agree on them."""
 
 
+_FLOAT_BYTES = 4
+_GRAPH_BYTES = 4 << 20
+"""At most, of the temporary files beside the weights."""
+
+
 class NotInteger(DataError):
     """The converted network is not int8 throughout; nothing was written."""
 
@@ -42,6 +49,8 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     ------
     NotInteger
         If any operator works on something else than int8; the message names it.
+    OSError
+        If there is no room for temporary files.
     """
     import tensorflow as tf  # not at the top: only conversion needs it, training runs on any Keras backend
 
@@ -59,10 +68,31 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     with warnings.catch_warnings():
         # "Statistics for quantized inputs were expected": they come from the representative data.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
-        with quiet():  # the converter prints the signature of the network and its own settings
-            content: bytes = converter.convert()
+        content = converted(converter, _FLOAT_BYTES * network.count_params())
     check_int8(content)
     return finished(content, coarser)
+
+
+def converted(converter: Any, n_bytes: int) -> bytes:
+    """Return what a TFLite converter makes of a network that takes so many bytes.
+
+    Raises
+    ------
+    OSError
+        If there is no room for its temporary files, which it hides behind a failure of another kind.
+    """
+    try:
+        with quiet():  # it prints the signature of the network and its own settings
+            content: bytes = converter.convert()
+    except Exception:
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(bytes(2 * n_bytes + _GRAPH_BYTES))
+        except OSError as error:
+            why = f"temporary files cannot be written ({error.strerror}); TMPDIR names a folder for them"
+            raise OSError(why) from error
+        raise
+    return content
 
 
 def finished(content: bytes, coarser: int) -> bytes:

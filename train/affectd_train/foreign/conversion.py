@@ -28,6 +28,8 @@ def read_tflite(path: Path, kind: str, n_frames: int | None) -> bytes:
     ------
     DataError
         If it cannot be read or converted; the message says why.
+    OSError
+        If there is no room for temporary files.
     """
     try:
         if kind == KERAS:
@@ -100,7 +102,7 @@ def _from_keras(path: Path, n_frames: int | None) -> bytes:
     if None in shape:
         raise DataError("the network takes any number of frames; --frames N says how many the device gives it")
     one = keras.Input(shape, batch_size=1)
-    return _converted(lambda tf: tf.lite.TFLiteConverter.from_keras_model(_called(keras, network, one)))
+    return _converted(path, lambda tf: tf.lite.TFLiteConverter.from_keras_model(_called(keras, network, one)))
 
 
 def _called(keras: Any, network: Any, one: Any) -> Any:
@@ -108,12 +110,14 @@ def _called(keras: Any, network: Any, one: Any) -> Any:
 
 
 def _from_saved_model(path: Path) -> bytes:
-    return _converted(lambda tf: tf.lite.TFLiteConverter.from_saved_model(str(path)))
+    return _converted(path, lambda tf: tf.lite.TFLiteConverter.from_saved_model(str(path)))
 
 
-def _converted(converter: Any) -> bytes:
+def _converted(path: Path, converter: Any) -> bytes:
     import tensorflow as tf
 
+    from affectd_train.export.quantize import converted
+
     with quiet():
-        content: bytes = converter(tf).convert()
-    return content
+        its = converter(tf)
+    return converted(its, path.stat().st_size)

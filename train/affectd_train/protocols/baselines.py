@@ -16,6 +16,7 @@ from tqdm import tqdm
 from affectd.arrays import Array, Float32
 from affectd.recognition.classifier import softmax
 from affectd_train.data.labels import in_order
+from affectd_train.data.own import description
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about, read_predictions, write_predictions
 from affectd_train.files import needed, write_array, write_arrays, write_json, written_whole
@@ -100,14 +101,14 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
     Predictions with ``float`` probabilities; with `SeedSystem.leak` of tested copies too.
     """
     file, note = run / "predictions.jsonl", run / "system.json"
-    asked = asdict(system) | {"split": split.name, "clips": len(split.train)}
+    clips = [*split.train, *split.test]
+    asked = asdict(system) | {"split": split.name, "clips": len(split.train)} | description(clips)
 
     def as_asked(note: Path) -> None:
-        check(json.loads(note.read_text()) == asked, "of another system or split")
+        check(json.loads(note.read_text()) == asked, "of another system, split or recording")
 
     if file.exists() and note.exists() and sound(note, as_asked) and sound(file, read_predictions):
         return read_predictions(file)
-    clips = [*split.train, *split.test]
     features = seed_features(clips, system.features, system.n_copies, cache)
     rows = features.reshape(-1, *features.shape[2:])
     owners = np.tile(np.arange(len(clips)), len(features))

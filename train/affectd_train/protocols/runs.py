@@ -15,7 +15,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
 from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
-from affectd_train.evaluation.predictions import Prediction, about, predict, read_predictions, write_predictions
+from affectd_train.evaluation.predictions import Prediction, are_about, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
@@ -81,8 +81,7 @@ def run_split(
     def read(file: Path) -> list[Prediction]:
         predictions = read_predictions(file)
         check(is_voice_as_now(run / "affectd.tflite", split), "of another voice")
-        asked = [(prediction["path"], prediction["truth"]) for prediction in map(about, split.test)]
-        check([(p["path"], p["truth"]) for p in predictions] == asked, "of other recordings")
+        check(are_about(predictions, split.test), "of other recordings")
         return predictions
 
     return cached(run / "predictions.jsonl", read, make)

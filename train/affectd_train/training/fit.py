@@ -26,7 +26,6 @@ from affectd.arrays import Float32
 from affectd.errors import UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
-from affectd_train.data.labels import CORPORA
 from affectd_train.data.own import description
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import write_array, write_json, written_whole
@@ -234,8 +233,8 @@ def pretraining_key(recipe: Recipe, dataset: Dataset, store: BandStore, network:
     talk = named_contents(dataset.talk)
     clips = named_contents([clip.path for clip in store.clips])
     surroundings = [dataset.augmenter.settings(), talk]  # a noise that is added is meant to be heard
-    own = [clip.emotion for clip in store.clips if clip.corpus not in CORPORA]  # may be corrected, unlike a corpus
-    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json(), *own]
+    emotions = [clip.emotion for clip in store.clips]  # which may be corrected
+    depends = [numbers, speakers, dataset.labels, clips, surroundings, network.to_json(), *emotions]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
