@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from affectd.recognition.classifier import dequantize
 from affectd.recognition.classifier import quantize as quantize_values
+from affectd_train.export import quantize as quantizing
 from affectd_train.export.quantize import COARSER, NotInteger, check_int8, convert_int8, quantize
 from affectd_train.training.network import build_network
 from disks import small_disk
@@ -84,6 +86,22 @@ def test_a_dynamic_range_file_is_refused_though_its_weights_are_int8() -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     with pytest.raises(NotInteger, match="float32"):
         check_int8(converter.convert())
+
+
+def test_a_recurrent_network_is_converted_until_it_is_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    network, x = build_network(*SHAPE, 4), np.random.default_rng(0).normal(0, 1, (4, *SHAPE)).astype(np.float32)
+    in_float, whole = tf.lite.TFLiteConverter.from_keras_model(network).convert(), convert_int8(network, x)
+    tries = []
+
+    def at_random(converter: Any, n_bytes: int) -> bytes:
+        tries.append(in_float if len(tries) < 2 else converter.convert())
+        return tries[-1]
+
+    monkeypatch.setattr(quantizing, "converted", at_random)
+    assert convert_int8(network, x) == whole
+    assert len(tries) == 3
 
 
 def test_nothing_is_written_when_an_operator_has_no_int8_form(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ _GRAPH_BYTES = 4 << 20
 """At most, of the temporary files beside the weights."""
 
 
+_ATTEMPTS = 10
+"""Of a recurrent network the converter leaves some operators in float once in four times, at random."""
+
+
 class NotInteger(DataError):
     """The converted network is not int8 throughout; nothing was written."""
 
@@ -68,8 +72,14 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     with warnings.catch_warnings():
         # "Statistics for quantized inputs were expected": they come from the representative data.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
-        content = converted(converter, _FLOAT_BYTES * network.count_params())
-    check_int8(content)
+        for left in reversed(range(_ATTEMPTS)):
+            content = converted(converter, _FLOAT_BYTES * network.count_params())
+            try:
+                check_int8(content)
+                break
+            except NotInteger:
+                if not left:
+                    raise
     return finished(content, coarser)
 
 
