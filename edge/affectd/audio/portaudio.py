@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from affectd.errors import MicrophoneError, UnavailableError
@@ -18,7 +19,6 @@ from affectd.stdio import quiet
 
 # At the end of the program, which is to end within a second.
 _BRIEF_SECONDS = 0.2
-_last = threading.Lock()  # held until the last call has ended
 _Result = TypeVar("_Result")
 
 
@@ -66,9 +66,9 @@ def close(function: Callable[[], object]) -> None:
 
 
 def apart(function: Callable[[], _Result]) -> _Result:
-    """Call a function of PortAudio in a thread of its own: it may hang in a sound server, where no signal ends it.
+    """Call a function of PortAudio in the thread for that: it may hang in a sound server, where no signal ends it.
 
-    A handler of a signal that raises leaves the thread behind. In a ``finally`` after that, or of a generator that is
+    A handler of a signal that raises leaves the call behind. In a ``finally`` after that, or of a generator that is
     closed, it is waited for only briefly, because events wait to be written. The next call waits for its end.
 
     Raises
@@ -76,30 +76,42 @@ def apart(function: Callable[[], _Result]) -> _Result:
     OSError, ValueError
         It did; or it was left behind.
     """
-    global _last
-    before, done = _last, threading.Lock()
+    done = threading.Lock()
     done.acquire()
     results: list[_Result] = []
     failures: list[Exception] = [TimeoutError("PortAudio does not answer")]
 
     def call() -> None:
         try:
-            with before:
-                results.append(function())
+            results.append(function())
         except Exception as error:
             failures[0] = error
         finally:
             done.release()
 
     is_ending = not issubclass(sys.exc_info()[0] or Exception, Exception)
-    _last = done
-    threading.Thread(target=call, name="sound card", daemon=True).start()
-    # A plain lock: `Thread.join` takes a thread for ended if a handler of a signal raises meanwhile.
+    _calls().put(call)
     if done.acquire(timeout=_BRIEF_SECONDS if is_ending else -1):
         done.release()
     if not results:
         raise failures[0]
     return results[0]
+
+
+@cache
+def _calls() -> SimpleQueue[Callable[[], None]]:
+    """Return what one thread calls, one after the other.
+
+    A thread for each call would take more memory each time that two overlap: what a library keeps is kept for each.
+    """
+    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            calls.get()()
+
+    threading.Thread(target=work, name="sound card", daemon=True).start()
+    return calls
 
 
 @cache
