@@ -91,8 +91,9 @@ def apart(function: Callable[[], _Result]) -> _Result:
 
     is_ending = not issubclass(sys.exc_info()[0] or Exception, Exception)
     _calls().put(call)
-    if done.acquire(timeout=_BRIEF_SECONDS if is_ending else -1):
-        done.release()
+    # In turns: a signal that comes just before a wait does not end it, and its handler runs after that turn.
+    while not done.acquire(timeout=_BRIEF_SECONDS) and not is_ending:
+        pass
     if not results:
         raise failures[0]
     return results[0]
