@@ -95,7 +95,10 @@ class Old:
         is_plain = np.isin([labels[number] for _, number in clips], PLAIN)
 
         def mean(contexts: np.ndarray) -> np.ndarray:
-            noted = [voice.noted(head.logits(row[:n], head.baseline), row[n:]) for row in contexts[::STRIDE]]
+            noted = [
+                voice.noted(head.logits(row[:n], head.baseline), row[n:], voice.of_stranger(row[n:]))
+                for row in contexts[::STRIDE]
+            ]
             return np.mean(noted, axis=0, dtype=np.float64)
 
         means = np.stack([mean(clip.contexts) for clip, _ in clips])

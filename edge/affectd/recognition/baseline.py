@@ -238,10 +238,11 @@ class Placed:
         assert voice is not None
         if self._calls % STRIDE == 0:
             heard = functionals()
-            self._hear(voice.noted(logits, heard))
+            stranger = voice.of_stranger(heard)
+            self._hear(voice.noted(logits, heard, stranger))
             near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
             self._known = baseline.settled * baseline.trust * near
-            self._said = voice.said(heard, baseline.value, self._known)
+            self._said = voice.said(heard, baseline.value, self._known, stranger)
         return voice.mixed(logits - baseline.off, self._said, self._known)
 
     def _hear(self, embedding: Float32) -> None:

@@ -109,12 +109,13 @@ class Voice:
         """What the baseline of a place is before anything is heard, in the order of `noted`."""
         return self.head.baseline if self.usual is None else np.concatenate([self.head.baseline, self.usual])
 
-    def noted(self, network: Float32, functionals: Float32) -> Float32:
-        """Return what a baseline learns of a context: its functionals and, where that is `usual`, the logits of both.
+    def noted(self, network: Float32, functionals: Float32, stranger: Float64) -> Float32:
+        """Return what a baseline learns of a context: its functionals and, where it is told what is `usual`, logits.
 
-        ``(N_FUNCTIONALS,)`` or ``(N_FUNCTIONALS + n_labels,)``, of the logits of the network ``(n_labels,)``.
+        ``(N_FUNCTIONALS,)`` or ``(N_FUNCTIONALS + n_labels,)``; of the logits of the network and those `of_stranger`,
+        ``(n_labels,)`` each.
         """
-        return functionals if self.usual is None else np.concatenate([functionals, self.cold(network, functionals)])
+        return functionals if self.usual is None else np.concatenate([functionals, self.mixed(network, stranger, 0.0)])
 
     def distance(self, functionals: Array, mean: Array) -> float:
         """Return how far an utterance is from the mean of a place, as ``scatter`` counts; both ``(N_FUNCTIONALS,)``."""
@@ -130,19 +131,21 @@ class Voice:
         """Return how far an utterance at this `distance` is of the voice of the place, 0 to 1."""
         return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
 
-    def said(self, functionals: Float32, baseline: Float32, known: float) -> Float64:
+    def of_stranger(self, functionals: Float32) -> Float64:
+        """Return what is said of a voice that is not known ``(n_labels,)``; those of no sound, NaN, say nothing."""
+        if self.stranger is None or not np.isfinite(functionals).all():
+            return np.zeros(len(self.head.bias))
+        return self.stranger.logits(self._away(functionals, self.head.baseline))
+
+    def said(self, functionals: Float32, baseline: Float32, known: float, stranger: Float64) -> Float64:
         """Return what is added to the network's logits ``(n_labels,)``, as far as the voice is `known`, 0 to 1.
 
-        Functionals and baseline are ``(N_FUNCTIONALS,)``; those of no sound, NaN, say nothing.
+        Functionals and baseline are ``(N_FUNCTIONALS,)``, `stranger` is what is said `of_stranger`; functionals of no
+        sound, NaN, say nothing.
         """
-        if not np.isfinite(functionals).all():
-            return np.zeros(len(self.head.bias))
-        said = np.zeros(len(self.head.bias))
-        if known:
-            said += known * self._of_known(functionals, baseline)
-        if self.stranger is not None:
-            said += (1.0 - known) * self.stranger.logits(self._away(functionals, self.head.baseline))
-        return said
+        if not known or not np.isfinite(functionals).all():
+            return (1.0 - known) * stranger
+        return known * self._of_known(functionals, baseline) + (1.0 - known) * stranger
 
     def _of_known(self, functionals: Float32, baseline: Float32) -> Float64:
         said = self.head.logits(functionals, baseline).astype(np.float64)
@@ -165,13 +168,12 @@ class Voice:
 
     def cold(self, network: Float32, functionals: Float32) -> Float32:
         """Return the logits ``(n_labels,)`` of a device that knows nothing, of those of the network."""
-        return self.mixed(network, self.said(functionals, self.head.baseline, 0.0), 0.0)
+        return self.mixed(network, self.of_stranger(functionals), 0.0)
 
     def golden(self, functionals: Float32) -> Float32:
         """Return the golden vector ``logits``: what is said of a known voice and of a stranger, in full."""
-        start = self.head.baseline
-        both = self.said(functionals, start, 1.0) + self.said(functionals, start, 0.0)
-        return np.asarray(both, np.float32)
+        stranger = self.of_stranger(functionals)
+        return np.asarray(self.said(functionals, self.head.baseline, 1.0, stranger) + stranger, np.float32)
 
     def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""

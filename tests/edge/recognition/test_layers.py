@@ -43,6 +43,10 @@ def by_hand(layers: Layers, functionals: np.ndarray, baseline: np.ndarray = STAR
     return units @ layers.outer.astype(np.float64) + layers.outer_bias
 
 
+def says(voice: Voice, functionals: np.ndarray, baseline: np.ndarray, known: float) -> np.ndarray:
+    return voice.said(functionals, baseline, known, voice.of_stranger(functionals))
+
+
 def replaced(which: str = "stranger", **changes: Any) -> ModelFile:
     layers = dataclasses.replace(getattr(VOICE, which), **changes)
     return dataclasses.replace(MODEL, voice=dataclasses.replace(VOICE, **{which: layers}))
@@ -98,7 +102,7 @@ def test_each_says_as_much_as_the_voice_is_known_or_is_not() -> None:
         of_known = VOICE.head.logits(functionals, baseline) + by_hand(OF_KNOWN, functionals, baseline)
         for known in (0.0, 0.25, 1.0):
             expected = known * of_known + (1 - known) * by_hand(OF_STRANGER, functionals)  # as it is, not relative
-            np.testing.assert_allclose(VOICE.said(functionals, baseline, known), expected, atol=1e-4)
+            np.testing.assert_allclose(says(VOICE, functionals, baseline, known), expected, atol=1e-4)
     # So also at a place.
     off = np.array([0.4, -2.0, 1.0])
     learned = Learned(VOICE.head.spec.prior_seconds, np.append(0.6 * VOICE.head.spread, 2 * off))
@@ -146,12 +150,12 @@ def test_what_was_learned_of_answers_is_kept() -> None:
 
 def test_no_sound_and_far_sound_do_not_decide() -> None:
     nan = np.full(N_FUNCTIONALS, np.nan, np.float32)
-    np.testing.assert_array_equal(VOICE.said(nan, START, 0.5), np.zeros(len(LABELS)))
+    np.testing.assert_array_equal(says(VOICE, nan, START, 0.5), np.zeros(len(LABELS)))
     far, farther = (START + VOICE.head.spread * np.float32(steps) for steps in (5, 5000))
-    np.testing.assert_array_equal(VOICE.said(far, START, 0.0), VOICE.said(farther, START, 0.0))
+    np.testing.assert_array_equal(says(VOICE, far, START, 0.0), says(VOICE, farther, START, 0.0))
     silent = dataclasses.replace(VOICE.head, weights=np.zeros_like(VOICE.head.weights))
     voice = dataclasses.replace(VOICE, head=silent)
-    np.testing.assert_array_equal(voice.said(far, START, 1.0), voice.said(farther, START, 1.0))
+    np.testing.assert_array_equal(says(voice, far, START, 1.0), says(voice, farther, START, 1.0))
 
 
 @pytest.mark.parametrize("which", ["stranger", "relative"])

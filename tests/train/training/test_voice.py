@@ -75,7 +75,8 @@ def right_after(spoken: Spoken, voice: Voice, length: int, labels: Sequence[str]
         baseline = Baseline(voice.head)
         for _ in lived(day, baseline, spoken.means(), spoken.seconds, [length], random):
             for i in day.asked:
-                answer = voice.said(spoken.contexts[i][-1], baseline.value, 1.0)
+                heard = spoken.contexts[i][-1]
+                answer = voice.said(heard, baseline.value, 1.0, voice.of_stranger(heard))
                 right.append(labels[int(answer.argmax())] == emotions[i])
     return float(np.mean(right))
 

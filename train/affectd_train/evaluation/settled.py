@@ -50,7 +50,7 @@ class Heard(NamedTuple):
     def mean(self, voice: Voice) -> Float64:
         """Return the mean of what a voice has noted of it, as `Placed` computes it."""
         pairs = zip(self.logits[::STRIDE], self.functionals, strict=True)
-        noted = np.array([voice.noted(*pair) for pair in pairs], np.float64)
+        noted = np.array([voice.noted(*pair, voice.of_stranger(pair[1])) for pair in pairs], np.float64)
         mean: Float64 = noted.sum(0) / len(noted)
         return mean
 
