@@ -107,7 +107,7 @@ def test_a_voice_is_enrolled_from_a_pipe(model: Path, state: Path) -> None:
     options = ("baseline", "--json", "--enroll", "--source", "-", "--model", model)
     done = affectd(*options, stdin=SPEECH)
     assert json.loads(done.stdout)["seconds"] > 0
-    assert decode(path_of(state, MODEL).read_bytes(), "kitchen", MODEL, MODEL.voice.head).scatter > 0
+    assert decode(path_of(state, MODEL).read_bytes(), "kitchen", MODEL).scatter > 0
 
 
 def test_recordings_of_one_voice_are_classified_together(model: Path, state: Path, tmp_path: Path) -> None:
