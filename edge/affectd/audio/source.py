@@ -33,28 +33,26 @@ _RAW_BYTES = 4096
 
 
 def open_source(
-    name: str,
+    config: AudioConfig,
     sample_rate: int,
     *,
     realtime: bool = False,
-    config: AudioConfig | None = None,
     report: Report = lambda state, reason: None,
     patient: bool = False,
     muted: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
-    """Open a source by the name it has on the command line.
+    """Open the configured source.
 
     Parameters
     ----------
-    name : str
-        ``mic``, the path of a WAV file, or ``-`` for standard input: WAV, or raw s16le mono PCM at `sample_rate`.
+    config : AudioConfig
+        Its ``source`` is ``mic``, the path of a WAV file, or ``-`` for standard input: WAV, or raw s16le mono PCM at
+        `sample_rate`. Besides, which microphone, its time limits, and which channel of any source.
     sample_rate : int
         Output rate, Hz.
     realtime : bool
         Deliver no block before its last sample would have been recorded.
-    config : AudioConfig, optional
-        Which microphone, its time limits, and which channel of any source.
     report : callable
         Called with the state of the microphone and the reason at each change of state.
     patient : bool
@@ -72,19 +70,17 @@ def open_source(
 
     Examples
     --------
-    >>> sum(map(len, open_source("clip.wav", 16000)))  # half a second at 8000 Hz
+    >>> sum(map(len, open_source(AudioConfig(source="clip.wav"), 16000)))  # half a second at 8000 Hz
     8000
     """
-    if name == "mic":
-        return microphone_blocks(
-            sample_rate, config or AudioConfig(), report, patient=patient, muted=muted, losses=losses
-        )
-    if name != "-":
-        blocks = wav_blocks(name, sample_rate, config.channel if config else "mix")
+    if config.source == "mic":
+        return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, losses=losses)
+    if config.source != "-":
+        blocks = wav_blocks(config.source, sample_rate, config.channel)
     else:
-        blocks = stdin_blocks(sample_rate, config.channel if config else "mix")
-        if is_live(name):
-            blocks = silenced(attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses), muted)
+        blocks = stdin_blocks(sample_rate, config.channel)
+        if is_live(config.source):
+            blocks = silenced(attended(blocks, sample_rate, config, report, losses=losses), muted)
     return paced(blocks, sample_rate) if realtime else blocks
 
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd.audio.source import open_source, paced, raw_blocks, wav_blocks
+from affectd.config.sections import AudioConfig
 from affectd.errors import DataError, NoInputError
 
 
@@ -68,7 +69,7 @@ def test_a_slow_sender_is_heard_at_once() -> None:
 
 def test_a_wav_at_the_wanted_rate_is_yielded_unchanged(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-(2**15), 2**15, (10_001, 1))
-    blocks = list(open_source(str(write_wav(tmp_path / "a.wav", samples, 16000)), 16000))
+    blocks = list(open_source(AudioConfig(source=str(write_wav(tmp_path / "a.wav", samples, 16000))), 16000))
     assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
     np.testing.assert_array_equal(np.concatenate(blocks) * 2**15, samples[:, 0])
 
@@ -84,7 +85,7 @@ def test_a_wav_of_another_rate_is_resampled_and_its_channels_averaged(tmp_path: 
 
 def test_a_bad_file_is_refused_when_it_is_opened_not_when_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match="does not exist"):
-        open_source(str(tmp_path / "missing.wav"), 16000)
+        open_source(AudioConfig(source=str(tmp_path / "missing.wav")), 16000)
 
 
 @given(data=st.binary(min_size=1, max_size=10_000), cuts=st.lists(st.integers(0, 10_000), max_size=6))
@@ -113,9 +114,10 @@ def test_everything_complete_is_delivered_before_an_odd_byte_is_reported() -> No
 PROGRAM = """
 import sys
 from affectd.audio.source import open_source
+from affectd.config.sections import AudioConfig
 from affectd.errors import AffectdError
 try:
-    n = sum(map(len, open_source("-", 16000)))
+    n = sum(map(len, open_source(AudioConfig(source="-"), 16000)))
 except AffectdError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -154,7 +156,7 @@ def test_standard_input_that_does_not_block_is_read_to_its_end(monkeypatch: pyte
     os.set_blocking(read_end, False)
     with open(read_end, "rb") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        blocks = open_source("-", 16000)
+        blocks = open_source(AudioConfig(source="-"), 16000)
         assert os.get_blocking(read_end)
         os.write(write_end, b"\0" * 6)
         os.close(write_end)
@@ -206,7 +208,7 @@ def test_realtime_paces_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     now, waits = [0.0], list[float]()
     monkeypatch.setitem(paced.__kwdefaults__, "clock", lambda: now[0])
     monkeypatch.setitem(paced.__kwdefaults__, "sleep", waits.append)
-    list(open_source(str(path), 16000))
+    list(open_source(AudioConfig(source=str(path)), 16000))
     assert waits == []
-    list(open_source(str(path), 16000, realtime=True))
+    list(open_source(AudioConfig(source=str(path)), 16000, realtime=True))
     assert waits[0] == 0.1

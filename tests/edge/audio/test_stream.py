@@ -35,7 +35,7 @@ def test_a_pipe_that_is_muted_is_read_and_counts_as_silence(monkeypatch: pytest.
         monkeypatch.setattr(sys, "stdin", stdin)
         sound = (speech * 32767).astype("<i2").tobytes()
         muted = False
-        blocks = open_source("-", RATE, muted=lambda: muted)
+        blocks = open_source(AudioConfig(source="-"), RATE, muted=lambda: muted)
 
         def heard() -> np.ndarray:
             recorder.write(sound)

@@ -24,7 +24,7 @@ from affectd.audio import supervisor
 from affectd.audio.liveness import Liveness
 from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source, wav_blocks
-from affectd.config.sections import SECTIONS, Config
+from affectd.config.sections import SECTIONS, AudioConfig, Config
 from affectd.config.state import Folders
 from affectd.delivery.message import RefusedError
 from affectd.errors import AffectdError, NoInputError
@@ -103,8 +103,8 @@ def served(config: Config, folder: Path) -> object:
     """What `affectd run` opens."""
     asked: list[object] = []
 
-    def opened(name: str, rate: int, *, patient: bool, **_: object) -> None:
-        asked.append((name, patient))
+    def opened(audio: AudioConfig, rate: int, *, patient: bool, **_: object) -> None:
+        asked.append((audio.source, patient))
         raise NoInputError("That is enough.")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -117,11 +117,11 @@ def served(config: Config, folder: Path) -> object:
 def channel_heard(config: Config, folder: Path) -> object:
     """Of a microphone, a file, and standard input."""
     path = wav(folder / "stereo.wav", np.full(1600, 0.25), np.full(1600, 0.75))
-    heard = [next(open_source(str(path), 16000, config=config.audio))[0]]
+    heard = [next(open_source(replace(config.audio, source=str(path)), 16000))[0]]
     heard.append(next(wav_blocks(path, 16000, config.audio.channel))[0])
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
         patch.setattr(sys, "stdin", SimpleNamespace(buffer=file, fileno=file.fileno))
-        heard.append(next(open_source("-", 16000, config=config.audio))[0])
+        heard.append(next(open_source(replace(config.audio, source="-"), 16000))[0])
     assert np.ptp(heard) == 0
     return heard
 
