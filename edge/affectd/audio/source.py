@@ -12,7 +12,6 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from affectd.audio.wav import WavReader
 
 _RAW_BYTES = 4096
+_READER = "affectd run --source -"
 
 
 def open_source(
@@ -106,7 +106,7 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
             return
 
 
-def stdin_blocks(sample_rate: int, channel: int | str = "mix", reader: str | None = None) -> Iterator[Block]:
+def stdin_blocks(sample_rate: int, channel: int | str, reader: str = _READER) -> Iterator[Block]:
     """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
 
     Raises
@@ -149,9 +149,7 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
     return wav_sound(path, sample_rate, channel)[0]
 
 
-def wav_sound(
-    path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix"
-) -> tuple[Iterator[Block], float]:
+def wav_sound(path: str | os.PathLike[str], sample_rate: int, channel: int | str) -> tuple[Iterator[Block], float]:
     """Open a WAV file as `wav_blocks` does, and return also its length in seconds."""
     # Imported here and below: a microphone needs nothing of it, and it costs memory.
     from affectd.audio.wav import WavReader
@@ -161,21 +159,22 @@ def wav_sound(
 
 
 def stream_blocks(
-    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str | None = None
+    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str = _READER
 ) -> Iterator[Block]:
     """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
 
-    `reader` is the command that messages tell to pipe sound into; by default ``affectd run``.
+    `reader` is the command that messages tell to pipe sound into.
 
     Raises
     ------
     NoInputError, DataError, ConfigError
         As these do, or if it is something else.
     """
+    from affectd.audio.containers import Origin
     from affectd.audio.mixing import check_channel
-    from affectd.audio.piped import ORIGIN, Piped, WavStream
+    from affectd.audio.piped import Piped, WavStream
 
-    piped = Piped(stream, ORIGIN if reader is None else replace(ORIGIN, reader=reader))
+    piped = Piped(stream, Origin("Standard input", reader=reader))
     if piped.is_wav:
         yield from _resampled(WavStream(piped), sample_rate, channel)
     else:
