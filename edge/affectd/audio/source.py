@@ -75,12 +75,9 @@ def open_source(
     """
     if config.source == "mic":
         return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, losses=losses)
-    if config.source != "-":
-        blocks = wav_blocks(config.source, sample_rate, config.channel)
-    else:
-        blocks = stdin_blocks(sample_rate, config.channel)
-        if is_live(config.source):
-            blocks = silenced(attended(blocks, sample_rate, config, report, losses=losses), muted)
+    blocks, _ = recording(config.source, sample_rate, config.channel)
+    if is_live(config.source):
+        blocks = silenced(attended(blocks, sample_rate, config, report, losses=losses), muted)
     return paced(blocks, sample_rate) if realtime else blocks
 
 
@@ -106,17 +103,23 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
             return
 
 
-def stdin_blocks(sample_rate: int, channel: int | str, reader: str = _READER) -> Iterator[Block]:
-    """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
+def recording(
+    path: str, sample_rate: int, channel: int | str, reader: str = _READER
+) -> tuple[Iterator[Block], float | None]:
+    """Open a WAV file, or standard input by the path ``-``; return its blocks, and its length in seconds if known.
+
+    They are those of `wav_sound` or of `stream_blocks`, with nothing in the pauses of standard input.
 
     Raises
     ------
     NoInputError
-        It is closed.
+        Standard input is closed.
     """
+    if path != "-":
+        return wav_sound(path, sample_rate, channel)
     if sys.stdin is None:
         raise NoInputError("Standard input is closed.")
-    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader)
+    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader), None
 
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
