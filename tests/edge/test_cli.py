@@ -548,9 +548,8 @@ def test_a_password_that_every_user_can_read_is_warned_of_once(model: Path, spee
     assert b"sesame" not in result.stderr
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31m.wav", "a\n.wav", "a\u202e.wav", "a\x9b.wav", "a\udcff.wav"])
-def test_a_file_name_is_printed_so_that_no_terminal_obeys_it(model: Path, tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
+def test_a_file_name_is_printed_so_that_no_terminal_obeys_it(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\n\u202e\x9b\udcff.wav"
     for words in (["classify", path], ["run", "--source", path], ["run", "--config", path], ["model", "--model", path]):
         said = affectd(*words).stderr.decode()
         assert said[:-1].isprintable(), "one line"
