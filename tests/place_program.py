@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from affectd.config.state import state_of
@@ -21,11 +20,6 @@ def kitchen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     return state_of("kitchen")
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    """Return samples as raw sound."""
-    return (samples * 32767).astype("<i2").tobytes()
 
 
 def program(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

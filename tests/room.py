@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 from affectd.recognition.model_file import find_model
-from sounds import SAMPLE_RATE, gain, noise
+from sounds import gain, noise, write_wav
 
 ALSA = Path("/usr/share/alsa/alsa.conf")
 REPOSITORY = Path(__file__).parents[1]
@@ -41,15 +40,6 @@ needs_room = [
     ),
     pytest.mark.skipif(not find_model().exists(), reason="no model file"),
 ]
-
-
-def write_wav(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((samples * 32767).round().astype("<i2").tobytes())
-    return path
 
 
 def file_card(folder: Path, samples: np.ndarray) -> dict[str, str]:

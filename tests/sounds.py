@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def gain(samples: np.ndarray, decibel: float) -> np.ndarray:
 def as_int16(samples: np.ndarray) -> np.ndarray:
     """What a 16-bit sound card delivers, still float32."""
     return (np.round(samples * 32767).clip(-32768, 32767) / 32768).astype(np.float32)
+
+
+def raw_sound(samples: np.ndarray) -> bytes:
+    """Samples in [-1, 1] of any shape as raw 16-bit PCM."""
+    return (samples * 32767).round().astype("<i2").tobytes()
+
+
+def write_wav(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Path:
+    """Write samples in [-1, 1], ``(n,)`` or ``(n, n_channels)``, as 16 bits; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, sample_rate, 0, "NONE", ""))
+        file.writeframes(raw_sound(samples))
+    return path
 
 
 def recording(path: Path) -> np.ndarray:

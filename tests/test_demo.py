@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.audio.source import open_source
+from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config, ModelConfig
 from affectd.pipeline import run
 from affectd.recognition.classifier import Network, load_classifier
@@ -32,7 +32,7 @@ def test_every_voice_is_named_rightly_and_no_other_emotion_is_named(
     classifier: Network, gain_db: float, lead_seconds: float
 ) -> None:
     rate = classifier.model.spec.sample_rate
-    sound = np.concatenate(list(open_source(str(DEMO), rate)))
+    sound = np.concatenate(list(wav_blocks(DEMO, rate)))
     lead = np.zeros(round(lead_seconds * rate), np.float32)
     loud = (np.concatenate([lead, sound]) * 10 ** (gain_db / 20)).astype(np.float32)
     events = Kept()
@@ -45,6 +45,6 @@ def test_every_voice_is_named_rightly_and_no_other_emotion_is_named(
 
 def test_arousal_tells_the_calm_voices_from_the_others(classifier: Network) -> None:
     events = Kept()
-    run(open_source(str(DEMO), classifier.model.spec.sample_rate), classifier, events, Config())
+    run(wav_blocks(DEMO, classifier.model.spec.sample_rate), classifier, events, Config())
     arousal = {event["label"]: event["arousal"] for event in events if event["phase"] == "end"}
     assert max(arousal["neutral"], arousal["sad"]) < min(arousal[label] for label in ("happy", "angry", "fearful"))

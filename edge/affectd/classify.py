@@ -10,7 +10,7 @@ from typing import Any
 
 from affectd.arrays import Float32
 from affectd.audio.containers import Origin
-from affectd.audio.source import stdin_blocks, wav_sound
+from affectd.audio.source import recording
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, NoInputError, UsageError
 from affectd.folders import Skipped, skipped_lines, walk
@@ -113,10 +113,7 @@ class _Sound:
     def of(self, path: str) -> Iterator[Float32]:
         """Return the sound of the next recording."""
         self._n += 1
-        if path == STDIN:
-            blocks, seconds = stdin_blocks(self._sample_rate, self._config.audio.channel, _READER), None
-        else:
-            blocks, seconds = wav_sound(path, self._sample_rate, self._config.audio.channel)
+        blocks, seconds = recording(path, self._sample_rate, self._config.audio.channel, _READER)
         count = f"{self._n} of {len(self._paths)}, " if len(self._paths) > 1 else ""
         return self._progress.through(blocks, self._sample_rate, seconds, path, count)
 

@@ -28,9 +28,9 @@ def enroll(config: Config, classifier: Classifier) -> None:
     """
 
     def listen(network: Network, ended: Callable[[Utterance], None]) -> None:
-        rate, source = classifier.model.spec.sample_rate, config.audio.source
-        blocks = open_source(source, rate, config=config.audio)
-        if is_live(source):
+        rate = classifier.model.spec.sample_rate
+        blocks = open_source(config.audio, rate)
+        if is_live(config.audio.source):
             _log.info("learning from %d s of sound: speak as usual", _ENROLL_SECONDS)
             blocks = first_samples(blocks, _ENROLL_SECONDS * rate)
         run(blocks, network, Several([]), config, ended=ended)

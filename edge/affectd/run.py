@@ -105,10 +105,9 @@ def serve(
         listeners = (*listeners, view.page.hub) if view else listeners
         blocks.open(
             lambda: open_source(
-                config.audio.source,
+                config.audio,
                 classifier.model.spec.sample_rate,
                 realtime=realtime,
-                config=config.audio,
                 report=told.microphone,
                 patient=config.audio.wait or manager.is_present,  # at a terminal a missing one is an error at once
                 muted=lambda: mute is not None and mute.is_muted,
@@ -118,23 +117,20 @@ def serve(
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
             outputs = _outputs(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
-            start = outputs.start
-            lines = out and out.lines(classifier.model.labels)
-            printed = out and lines and start("standard output", Descriptor(out.stream.fileno(), lines))
-            sinks = {"standard output": printed} if printed else {}
-            if config.file.path:
-                sinks["file"] = start("file", RotatingFile(config.file), config.file.path)
+            sinks = _sinks(config, classifier.model.labels, out, outputs)
+            printed = sinks.get("standard output")
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
             if trace is not None:  # the other listeners take events besides
-                traced = printed if trace == "-" and printed else start("trace", _trace_file(trace, config))
+                traced = printed if trace == "-" and printed else outputs.start("trace", _trace_file(trace, config))
                 listeners = (*listeners, traced)
             publisher = None
             if folders is not None:
                 parts = (meter, losses, mute, folders, blocks, sinks, told, settled, deliveries)
                 publisher = _publisher(config, classifier, *parts)
                 also.append(("the outbox", stack.enter_context(publisher)))
-            sink = printed if printed and is_alone else Several([*sinks.items(), *also])
-            heard = watched(reports.between(printed.between(blocks) if printed and is_alone else blocks, sink), manager)
+            alone = printed if is_alone else None
+            sink = alone or Several([*sinks.items(), *also])
+            heard = watched(reports.between(alone.between(blocks) if alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
             tracer = _tracer(events, classifier, listeners)
             plain = (heard, sink, meter.push)
@@ -237,6 +233,16 @@ class _View:
             "broker": None if self._publisher is None else self._publisher.condition(),
             "baseline": None if self._settled is None else {"settled": round(self._settled(), 3)},
         }
+
+
+def _sinks(config: Config, labels: Sequence[str], out: JsonLines | None, outputs: Outputs) -> dict[str, Detached]:
+    """Start standard output and the file, where events go there; by their names in telemetry."""
+    sinks = {}
+    if out is not None:
+        sinks["standard output"] = outputs.start("standard output", Descriptor(out.stream.fileno(), out.lines(labels)))
+    if config.file.path:
+        sinks["file"] = outputs.start("file", RotatingFile(config.file), config.file.path)
+    return sinks
 
 
 class _Nothing(tuple[()]):

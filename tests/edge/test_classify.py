@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 from affectd.recognition.model_file import write_model
-from room import write_wav
-from sounds import as_int16, gain, silence, syllables
+from sounds import as_int16, gain, raw_sound, silence, syllables, write_wav
 from terminals import at_terminal
 from tiny_model import tiny_model
 
@@ -196,7 +195,7 @@ def test_standard_input_that_is_no_sound_is_a_sentence(model: Path, content: byt
 def test_long_work_says_how_far_it_is_in_a_line_that_goes_away(model: Path, command: str) -> None:
     screen, terminal = pty.openpty()
     words = [sys.executable, "-m", "affectd", command, "-", "--format", "json", "--model", str(model)]
-    second = (gain(syllables(1), -12) * 32767).astype("<i2").tobytes()
+    second = raw_sound(gain(syllables(1), -12))
     shown, until = b"", time.monotonic() + PATIENCE_SECONDS
     environment = {**os.environ, "TERM": "xterm"}
     with subprocess.Popen(

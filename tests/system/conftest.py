@@ -1,13 +1,16 @@
-"""Fixtures for what is tested with a real browser."""
+"""Fixtures for what is tested with a real browser, and with a real sound server."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from browser import Browser
 from page_device import Device
+from room import Room
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,12 @@ def device() -> Iterator[Device]:
     device = Device()
     yield device
     device.stop()
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    """Return a room without speech."""
+    room = Room(tmp_path)
+    room.start()
+    yield room
+    room.stop(signal.SIGKILL)

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import wave
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,15 +30,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
 def content(folder: Path, **changes: object) -> bytes:
     write_model(folder / "made.tflite", tiny_model(**changes))
     return (folder / "made.tflite").read_bytes()
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    """A room where nobody speaks."""
-    room = Room(tmp_path)
-    room.start()
-    yield room
-    room.stop()
 
 
 @needs_mosquitto

@@ -14,11 +14,11 @@ import pytest
 from affectd.recognition.model_file import model_id, write_model
 from broker import free_port, wait_until
 from disks import fill, small_disk
-from place_program import PATIENCE_SECONDS, kitchen, pcm
-from sounds import as_int16, gain, silence, syllables
+from place_program import PATIENCE_SECONDS, kitchen
+from sounds import as_int16, gain, raw_sound, silence, syllables
 from tiny_model import place_model
 
-SPEECH = pcm(as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)])))
+SPEECH = raw_sound(as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)])))
 MODEL = place_model({"far_distance": 1e6, "prior_seconds": 4.0})
 LOST = ("events do not reach", "the outbox cannot use", "the baseline cannot be saved")
 

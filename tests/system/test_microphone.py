@@ -25,10 +25,11 @@ LISTEN = """
 import logging, sys
 import numpy as np
 from affectd.audio.source import open_source
+from affectd.config.sections import AudioConfig
 from affectd.errors import AffectdError
 logging.basicConfig(level="INFO", format="%(message)s")
 try:
-    source = open_source("mic", 16000)
+    source = open_source(AudioConfig(), 16000)
 except AffectdError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)

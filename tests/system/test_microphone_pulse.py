@@ -25,8 +25,8 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.vad import Gate, band_level
-from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room, write_wav
-from sounds import SAMPLE_RATE, gain, noise, recording
+from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room
+from sounds import SAMPLE_RATE, gain, noise, recording, write_wav
 
 PAUSE_SECONDS = 2.0
 
@@ -34,14 +34,6 @@ pytestmark = needs_room
 
 BUSY_SECONDS = 30.0
 """On an idle machine it takes 2.5 s, or 4.5 where the noise of the room misses the first piece of two seconds."""
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    room = Room(tmp_path)
-    room.start()
-    yield room
-    room.stop(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from broker import (
     wait_until,
 )
 from publisher import EVENT, STATUS, open_connection
-from room import Program, Room, needs_room, write_wav
-from sounds import gain, syllables
+from room import Program, Room, needs_room
+from sounds import gain, syllables, write_wav
 
 pytestmark = needs_mosquitto
 
@@ -242,13 +242,6 @@ class TestHearing:
     """A program that hears, and a broker that does not."""
 
     pytestmark: ClassVar = [*needs_room, pytest.mark.slow]
-
-    @pytest.fixture
-    def room(self, tmp_path: Path) -> Iterator[Room]:
-        room = Room(tmp_path)
-        room.start()
-        yield room
-        room.stop()
 
     def test_no_sound_is_lost_and_no_memory_grows_while_the_broker_stands_still(
         self, room: Room, tmp_path: Path

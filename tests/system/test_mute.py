@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 
 from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
-from room import Program, Room, needs_room, write_wav
-from sounds import gain, syllables
+from room import Program, Room, needs_room
+from sounds import gain, syllables, write_wav
 
 pytest.importorskip("paho.mqtt.client")
 pytestmark = [*needs_room, needs_mosquitto]
@@ -22,14 +21,6 @@ START_SECONDS = 30.0
 SOON_SECONDS = 10.0  # what takes half a second, on a busy machine
 
 Start = Callable[[], Program]
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    room = Room(tmp_path)
-    room.start()
-    yield room
-    room.stop(signal.SIGKILL)
 
 
 @pytest.fixture

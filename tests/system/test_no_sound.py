@@ -21,8 +21,8 @@ import pytest
 
 from affectd.recognition.model_file import write_model
 from broker import Broker, free_port, needs_mosquitto, wait_until
-from room import file_card, needs_card, write_wav
-from sounds import SAMPLE_RATE, as_int16
+from room import file_card, needs_card
+from sounds import SAMPLE_RATE, as_int16, write_wav
 from tiny_model import place_model
 
 CALLS = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,copy_file_range,openat"

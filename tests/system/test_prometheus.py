@@ -15,8 +15,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from broker import PATIENCE_SECONDS, Broker, free_port, needs_mosquitto, wait_until
 from prometheus import Prometheus, needs_prometheus, promtool, queries
-from room import Program, Room, needs_room, write_wav
-from sounds import gain, syllables
+from room import Program, Room, needs_room
+from sounds import gain, syllables, write_wav
 
 TOKEN = "0123456789abcdef"
 RANGE_SECONDS = 120

@@ -23,7 +23,7 @@ from affectd.events.event import event_schema
 from affectd.recognition.model_file import find_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, free_port, needs_mosquitto, wait_until
 from fake_broker import FakeBroker
-from sounds import gain, silence, syllables
+from sounds import gain, raw_sound, silence, syllables
 
 pytestmark = [needs_mosquitto, pytest.mark.skipif(not find_model().exists(), reason="no model file")]
 
@@ -411,7 +411,7 @@ def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen
     word = np.concatenate([silence(1), gain(syllables(1), -12)])
     with Subscriber(broker.port, f"{DEVICE}/event", f"{DEVICE}/telemetry") as client, device.listening() as program:
         assert program.stdin is not None
-        program.stdin.write((np.concatenate([word] * 900) * 32767).astype("<i2").tobytes())
+        program.stdin.write(raw_sound(np.concatenate([word] * 900)))
         program.stdin.flush()
 
         def n_dropped() -> int:
@@ -460,7 +460,7 @@ def test_a_second_signal_cuts_nothing_off(tmp_path: Path) -> None:
             assert program.stdout is not None
             broker.welcome()  # and acknowledges nothing
             word = np.concatenate([silence(1), gain(syllables(2), -12), silence(2)])
-            program.stdin.write((word * 32767).astype("<i2").tobytes())
+            program.stdin.write(raw_sound(word))
             program.stdin.flush()
             events = [json.loads(program.stdout.readline())]
             while events[-1]["phase"] != "end":

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,12 @@ import pytest
 import soundfile
 
 from broker import wait_until
-from room import Room, needs_room, write_wav
-from sounds import SAMPLE_RATE, gain, silence, syllables
+from room import Room, needs_room
+from sounds import SAMPLE_RATE, gain, silence, syllables, write_wav
 
 PATIENCE_SECONDS = 120
 
 pytestmark = needs_room
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    room = Room(tmp_path)
-    room.start()
-    yield room
-    room.stop(signal.SIGKILL)
 
 
 @contextmanager

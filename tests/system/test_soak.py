@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from affectd.recognition.model_file import find_model, write_model
-from sounds import SAMPLE_RATE, gain, noise, silence, syllables
+from sounds import SAMPLE_RATE, gain, noise, raw_sound, silence, syllables
 from tiny_model import tiny_model
 
 HOURS = 8
@@ -121,7 +121,7 @@ def minute(random: np.random.Generator) -> bytes:
         gain(noise(kind, 20, seed=int(random.integers(1 << 30))), random.uniform(-60, -10)),
     ]
     samples = np.concatenate([parts[i] for i in random.permutation(3)])
-    return (samples * 32767).astype("<i2").tobytes()
+    return raw_sound(samples)
 
 
 def test_eight_hours_leave_no_trace(

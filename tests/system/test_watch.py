@@ -21,8 +21,8 @@ from affectd.recognition.kept import files_of
 from affectd.recognition.model_file import write_model
 from affectd.stdio import width_of
 from own_labels import SIXTEEN, TWO
-from room import Room, needs_room, write_wav
-from sounds import as_int16, gain, silence, syllables
+from room import Room, needs_room
+from sounds import as_int16, gain, raw_sound, silence, syllables, write_wav
 from terminals import PATIENCE_SECONDS, Tmux, tmux
 from tiny_model import LABELS, place_model, tiny_model
 
@@ -147,7 +147,7 @@ def test_it_is_a_guest_of_the_service(tmp_path: Path, monkeypatch: pytest.Monkey
             f'[file]\npath = "{tmp_path}/events.jsonl"\n'
         )
         command = [*WATCH, "--source", "-", "--config", str(settings), "--model", str(model)]
-        samples = (TALK * 32767).astype("<i2").tobytes()
+        samples = raw_sound(TALK)
         with claimed_folders("kitchen"):  # as the service has it
             done = subprocess.run(command, input=samples, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
             assert done.returncode == 0, done.stderr

@@ -167,7 +167,7 @@ def _is_card(path: Path, model: ModelFile) -> bool:
 
 
 def write_report(
-    file: Path, out: Path | None, html: Path | None, evaluation: Path | None, data: Path | None, replace: bool = False
+    file: Path, out: Path | None, html: Path | None, evaluation: Path | None, data: Path | None, replace: bool
 ) -> list[Path]:
     """Write the card of a model file as Markdown, as HTML or as both; their folders are made.
 

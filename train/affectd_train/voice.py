@@ -18,7 +18,7 @@ from affectd_train.reports.model_card import with_voice_terms
 from affectd_train.training.voice import CORPORA, why_not, with_voice
 
 
-def add_voice(file: Path, data: Path, asked: Sequence[str], out: Path, cache: Path, replace: bool = False) -> str:
+def add_voice(file: Path, data: Path, asked: Sequence[str], out: Path, cache: Path, replace: bool) -> str:
     """Write the network of a model file with a voice that is fitted on corpora; return what to say.
 
     Parameters

@@ -39,7 +39,7 @@ class Card:
     """Every stable name that fits it, the most specific first."""
 
 
-def read_cards(root: Path = Path("/")) -> list[Card]:
+def read_cards(root: Path) -> list[Card]:
     """Return the sound cards present now, in the kernel's order; none without ALSA."""
     try:
         text = (root / "proc/asound/cards").read_text("utf-8", "replace")

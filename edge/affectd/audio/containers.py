@@ -129,7 +129,7 @@ class Origin:
 
     name: str
     path: str | None = None
-    reader: str = "affectd run --source -"
+    reader: str = ""
 
     def conversion(self, target: str = "out.wav", options: str = "", output: str = "") -> str:
         """Return the ffmpeg line that makes a readable WAV of it; options of ffmpeg end with a space."""

@@ -18,8 +18,6 @@ _FIRST_BYTES = 4096
 _STREAM_BYTES = 1 << 15
 _MOST_CHUNK_BYTES = 1 << 16  # that are waited for, in case it is sound
 
-ORIGIN = Origin("Standard input")
-
 
 class Piped:
     """A stream whose first bytes have been looked at.
@@ -32,7 +30,7 @@ class Piped:
         It cannot be read, here or later.
     """
 
-    def __init__(self, stream: io.BufferedIOBase, origin: Origin = ORIGIN) -> None:
+    def __init__(self, stream: io.BufferedIOBase, origin: Origin) -> None:
         self._stream, self.origin = stream, origin
         self._ahead = b""
         is_all = False

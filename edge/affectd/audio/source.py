@@ -12,7 +12,6 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,31 +29,30 @@ if TYPE_CHECKING:
     from affectd.audio.wav import WavReader
 
 _RAW_BYTES = 4096
+_READER = "affectd run --source -"
 
 
 def open_source(
-    name: str,
+    config: AudioConfig,
     sample_rate: int,
     *,
     realtime: bool = False,
-    config: AudioConfig | None = None,
     report: Report = lambda state, reason: None,
     patient: bool = False,
     muted: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
-    """Open a source by the name it has on the command line.
+    """Open the configured source.
 
     Parameters
     ----------
-    name : str
-        ``mic``, the path of a WAV file, or ``-`` for standard input: WAV, or raw s16le mono PCM at `sample_rate`.
+    config : AudioConfig
+        Its ``source`` is ``mic``, the path of a WAV file, or ``-`` for standard input: WAV, or raw s16le mono PCM at
+        `sample_rate`. Besides, which microphone, its time limits, and which channel of any source.
     sample_rate : int
         Output rate, Hz.
     realtime : bool
         Deliver no block before its last sample would have been recorded.
-    config : AudioConfig, optional
-        Which microphone, its time limits, and which channel of any source.
     report : callable
         Called with the state of the microphone and the reason at each change of state.
     patient : bool
@@ -72,19 +70,14 @@ def open_source(
 
     Examples
     --------
-    >>> sum(map(len, open_source("clip.wav", 16000)))  # half a second at 8000 Hz
+    >>> sum(map(len, open_source(AudioConfig(source="clip.wav"), 16000)))  # half a second at 8000 Hz
     8000
     """
-    if name == "mic":
-        return microphone_blocks(
-            sample_rate, config or AudioConfig(), report, patient=patient, muted=muted, losses=losses
-        )
-    if name != "-":
-        blocks = wav_blocks(name, sample_rate, config.channel if config else "mix")
-    else:
-        blocks = stdin_blocks(sample_rate, config.channel if config else "mix")
-        if is_live(name):
-            blocks = silenced(attended(blocks, sample_rate, config or AudioConfig(), report, losses=losses), muted)
+    if config.source == "mic":
+        return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, losses=losses)
+    blocks, _ = recording(config.source, sample_rate, config.channel)
+    if is_live(config.source):
+        blocks = silenced(attended(blocks, sample_rate, config, report, losses=losses), muted)
     return paced(blocks, sample_rate) if realtime else blocks
 
 
@@ -110,17 +103,23 @@ def first_samples(blocks: Iterator[Block], n_samples: int) -> Iterator[Block]:
             return
 
 
-def stdin_blocks(sample_rate: int, channel: int | str = "mix", reader: str | None = None) -> Iterator[Block]:
-    """Open standard input and yield its sound as `stream_blocks` does, with nothing in its pauses.
+def recording(
+    path: str, sample_rate: int, channel: int | str, reader: str = _READER
+) -> tuple[Iterator[Block], float | None]:
+    """Open a WAV file, or standard input by the path ``-``; return its blocks, and its length in seconds if known.
+
+    They are those of `wav_sound` or of `stream_blocks`, with nothing in the pauses of standard input.
 
     Raises
     ------
     NoInputError
-        It is closed.
+        Standard input is closed.
     """
+    if path != "-":
+        return wav_sound(path, sample_rate, channel)
     if sys.stdin is None:
         raise NoInputError("Standard input is closed.")
-    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader)
+    return stream_blocks(_standard_input(sys.stdin.fileno()), sample_rate, channel, reader), None
 
 
 def _standard_input(descriptor: int) -> io.BufferedReader:
@@ -153,9 +152,7 @@ def wav_blocks(path: str | os.PathLike[str], sample_rate: int, channel: int | st
     return wav_sound(path, sample_rate, channel)[0]
 
 
-def wav_sound(
-    path: str | os.PathLike[str], sample_rate: int, channel: int | str = "mix"
-) -> tuple[Iterator[Block], float]:
+def wav_sound(path: str | os.PathLike[str], sample_rate: int, channel: int | str) -> tuple[Iterator[Block], float]:
     """Open a WAV file as `wav_blocks` does, and return also its length in seconds."""
     # Imported here and below: a microphone needs nothing of it, and it costs memory.
     from affectd.audio.wav import WavReader
@@ -165,21 +162,22 @@ def wav_sound(
 
 
 def stream_blocks(
-    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str | None = None
+    stream: io.BufferedIOBase, sample_rate: int, channel: int | str = "mix", reader: str = _READER
 ) -> Iterator[Block]:
     """Yield the sound of standard input as it arrives: of a WAV file as `wav_blocks` does, else of `raw_blocks`.
 
-    `reader` is the command that messages tell to pipe sound into; by default ``affectd run``.
+    `reader` is the command that messages tell to pipe sound into.
 
     Raises
     ------
     NoInputError, DataError, ConfigError
         As these do, or if it is something else.
     """
+    from affectd.audio.containers import Origin
     from affectd.audio.mixing import check_channel
-    from affectd.audio.piped import ORIGIN, Piped, WavStream
+    from affectd.audio.piped import Piped, WavStream
 
-    piped = Piped(stream, ORIGIN if reader is None else replace(ORIGIN, reader=reader))
+    piped = Piped(stream, Origin("Standard input", reader=reader))
     if piped.is_wav:
         yield from _resampled(WavStream(piped), sample_rate, channel)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -14,10 +13,8 @@ from affectd.arrays import Block
 from affectd.audio.condition import Condition
 from affectd.audio.liveness import Liveness
 from affectd.audio.microphone import Losses
-from affectd.audio.supervisor import FAULTS, Report, silence
+from affectd.audio.supervisor import FAULTS, Report, Reporter, silence
 from affectd.config.sections import AudioConfig
-
-_log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 # Blocks that are read ahead; more would only cost memory.
@@ -96,8 +93,7 @@ class _Faults:
 
     def __init__(self, liveness: Liveness, condition: Condition, report: Report, losses: Losses) -> None:
         self._liveness, self._condition = liveness, condition
-        self._report, self._losses = report, losses
-        self._reported = ("", "")
+        self._reporter, self._losses = Reporter("standard input", liveness, report), losses
         self._is_stalled = False
 
     def found(self, fault: str) -> None:
@@ -105,13 +101,13 @@ class _Faults:
         self._liveness.failed(fault)
         self._condition.interrupted()
         self._losses.degraded = {}
-        self._tell(f"it {FAULTS[fault]}")
+        self._reporter.tell(f"it {FAULTS[fault]}")
 
     def heard(self, block: Block, seconds: float, *, is_live: bool) -> None:
         if self._is_stalled:
             self._is_stalled = False
             self._liveness.opened()
-            self._tell("it goes on")
+            self._reporter.tell("it goes on")
         fault = self._liveness.heard(block, seconds)
         if fault is not None and is_live:
             self._liveness.opened()
@@ -120,14 +116,5 @@ class _Faults:
         if self._liveness.is_heard:
             self._losses.degraded = self._condition.figures
             self._liveness.judged(self._condition.reason)
-        if self._condition.figures or self._reported[0]:
-            self._tell(f"it {self._condition.sentence() or 'delivers sound'}")
-
-    def _tell(self, sentence: str) -> None:
-        state, reason = self._liveness.state, self._liveness.reason
-        known = (state or "", reason if state == "degraded" else "")
-        if state is not None and known != self._reported:
-            self._reported = known
-            level = logging.INFO if state in ("healthy", "recovering") else logging.WARNING
-            _log.log(level, "standard input %s (%s): %s", state, reason, sentence)
-            self._report(state, reason)
+        if self._condition.figures or self._reporter.has_told:
+            self._reporter.tell(f"it {self._condition.sentence() or 'delivers sound'}")

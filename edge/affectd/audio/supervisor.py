@@ -68,6 +68,25 @@ def microphone_blocks(
     return blocks
 
 
+class Reporter:
+    """Tells the state of a source, and why its sound is degraded, when that has changed: to the log and to `report`."""
+
+    def __init__(self, source: str, liveness: Liveness, report: Report) -> None:
+        self._source, self._liveness, self._report = source, liveness, report
+        self._told = ("", "")
+        self.has_told = False
+
+    def tell(self, sentence: str) -> None:
+        """Tell it, if it has changed; the sentence says more, for the log."""
+        state, reason = self._liveness.state, self._liveness.reason
+        now = (state or "", reason if state == "degraded" else "")
+        if state is not None and now != self._told:
+            self._told, self.has_told = now, True
+            level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
+            _log.log(level, "%s %s (%s): %s", self._source, state, reason, sentence)
+            self._report(state, reason)
+
+
 class Supervisor:
     """Yields the sound of a microphone, mono at `sample_rate`, and reopens it whenever it fails.
 
@@ -103,11 +122,10 @@ class Supervisor:
         losses: Losses | None = None,
     ) -> None:
         self._open_stream, self._sample_rate = open_stream, sample_rate
-        self._liveness, self._report = liveness, report
+        self._liveness, self._reporter = liveness, Reporter("microphone", liveness, report)
         self._patient, self._muted = patient, muted
         self._clock, self._wait = clock, wait
         self._losses = losses or Losses()
-        self._reported: tuple[str, str] | None = None
         self._began: float | None = None  # when the first sample was recorded
         self._n_yielded = 0
 
@@ -123,7 +141,7 @@ class Supervisor:
             while self._muted():
                 self._liveness.muted()
                 self._patient = True
-                self._report_state("it is closed")
+                self._reporter.tell("it is closed")
                 yield from self._outage()
                 self._wait(_POLL_SECONDS)
             try:
@@ -140,7 +158,7 @@ class Supervisor:
         """Yield the sound of an open stream until it fails or is muted; return the seconds to wait then."""
         self._liveness.opened()
         self._patient = True
-        self._report_state(f"{stream.name} is open again")
+        self._reporter.tell(f"{stream.name} is open again")
         yield from self._outage()
         resampler = Resampler(stream.sample_rate, self._sample_rate)
         condition = Condition(stream.sample_rate)
@@ -169,7 +187,7 @@ class Supervisor:
             condition.push(samples)
             self._losses.degraded = condition.figures
             self._liveness.judged(condition.reason)
-        self._report_state(
+        self._reporter.tell(
             f"{stream.name} {condition.sentence()}" if condition.figures else f"listening to {stream.name} at {rate} Hz"
         )
         if self._began is None and len(samples):
@@ -179,18 +197,9 @@ class Supervisor:
         if len(samples):
             yield resampler.push(samples)
 
-    def _report_state(self, sentence: str) -> None:
-        state, reason = self._liveness.state, self._liveness.reason
-        known = (state or "", reason if state == "degraded" else "")
-        if state is not None and known != self._reported:
-            self._reported = known
-            level = logging.INFO if state in ("healthy", "recovering", "muted") else logging.WARNING
-            _log.log(level, "microphone %s (%s): %s", state, reason, sentence)
-            self._report(state, reason)
-
     def _failed(self, error: MicrophoneError) -> float:
         seconds = self._liveness.failed(error.reason)
-        self._report_state(str(error))
+        self._reporter.tell(str(error))
         return seconds
 
     def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:

@@ -25,16 +25,17 @@ _INSTALLED = {
     "ai-edge-litert": "ai_edge_litert",
     "tflite-runtime": "tflite_runtime",
 }
-_CLOCK = "sys/devices/system/cpu/cpu0/cpufreq"
+_ROOT = Path("/")
+_CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
-def board(root: Path = Path("/")) -> dict[str, Any]:
+def board() -> dict[str, Any]:
     """Describe the machine."""
     return {
-        "machine": _text(root / "proc/device-tree/model") or _processor(root) or platform.machine(),
+        "machine": _text(Path("/proc/device-tree/model")) or _processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME") if (root / "etc/os-release").exists() else None,
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME") if Path("/etc/os-release").exists() else None,
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
@@ -81,14 +82,14 @@ def _installed_bytes(name: str, module: str) -> int | None:
     return total
 
 
-def condition(root: Path = Path("/")) -> dict[str, Any]:
+def condition() -> dict[str, Any]:
     """Return temperature, clock and load now; None for what is unknown."""
-    clock = _text(root / _CLOCK / "scaling_cur_freq")
+    clock = _text(_CLOCK / "scaling_cur_freq")
     return {
-        "temperature_celsius": hottest_celsius(root),
+        "temperature_celsius": hottest_celsius(_ROOT),
         "clock_mhz": round(int(clock) / 1000) if clock else None,
-        "governor": _text(root / _CLOCK / "scaling_governor") or None,
-        "throttling": throttling(root, run_program).found,
+        "governor": _text(_CLOCK / "scaling_governor") or None,
+        "throttling": throttling(_ROOT, run_program).found,
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -100,8 +101,8 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _processor(root: Path) -> str:
-    for line in _text(root / "proc/cpuinfo").splitlines():
+def _processor() -> str:
+    for line in _text(Path("/proc/cpuinfo")).splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return ""

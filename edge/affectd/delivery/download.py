@@ -20,14 +20,13 @@ from affectd.errors import UnavailableError
 
 _STEP_BYTES = 65536
 _QUIET_SECONDS = 20.0
+_MOST_SECONDS = 600.0
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further attempt that brings nothing."""
 
 
-def download(
-    url: str, n_bytes: int, part: Path, most_seconds: float = 600.0, wait: Callable[[float], None] = time.sleep
-) -> None:
+def download(url: str, n_bytes: int, part: Path, wait: Callable[[float], None] = time.sleep) -> None:
     """Bring the file `part` to its whole length; what it has already is not fetched again.
 
     Raises
@@ -38,7 +37,7 @@ def download(
         The server does not give them, or not in time; `part` keeps what came. Or the disk does not take them; then
         `part` is removed, which would leave no room for the events that wait.
     """
-    until = time.monotonic() + most_seconds
+    until = time.monotonic() + _MOST_SECONDS
     waits = list(WAITS)
     while (had := _size(part)) < n_bytes:
         try:

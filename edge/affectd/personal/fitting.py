@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from affectd.arrays import Array, Bool, Float32, Float64
+from affectd.recognition.classifier import softmax
 from affectd.recognition.head import functionals_distance
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -100,7 +101,7 @@ def minimize(x: Float64, truth: Array, weights: Float64, start: Float64, strengt
 
     w, least = start, loss(start)
     for _ in range(_MOST_STEPS):
-        given = _softmax(x @ w)
+        given = softmax(x @ w)
         slope = x.T @ (weights[:, None] * (given - is_truth)) + strength * (w - start)
         if np.abs(slope).max() < 1e-6 * len(x):
             break
@@ -178,11 +179,5 @@ def surprise_of(answers: Float64, truth: Array) -> float:
 
 def mean_probabilities(logits: Float64) -> Float64:
     """Return the mean of the softmax of logits ``(n_contexts, n_labels)``, as ``affectd classify`` answers."""
-    mean: Float64 = _softmax(logits).mean(0)
+    mean: Float64 = softmax(logits).mean(0)
     return mean
-
-
-def _softmax(logits: Float64) -> Float64:
-    exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities: Float64 = exponentials / exponentials.sum(1, keepdims=True)
-    return probabilities

@@ -101,7 +101,7 @@ class Archive:
         return content
 
 
-def append_zip(front: bytes, members: Mapping[str, bytes], comment: bytes = b"", *, deflated: bool = False) -> bytes:
+def append_zip(front: bytes, members: Mapping[str, bytes], comment: bytes = b"", *, deflated: bool) -> bytes:
     """Append a zip with offsets that count from the first byte of `front`."""
     import zipfile  # only to write
 

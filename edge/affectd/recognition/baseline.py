@@ -196,11 +196,10 @@ class Placed:
         The model has no head.
     """
 
-    def __init__(self, classifier: Classifier, baseline: Baseline | None = None) -> None:
-        head = head_of(classifier.model)
+    def __init__(self, classifier: Classifier, learned: Learned | None = None) -> None:
         self.model: ModelFile = classifier.model
-        self.baseline = Baseline(head, voice=self.model.voice) if baseline is None else baseline
-        self._classifier, self._head = classifier, head
+        self._classifier, self._head = classifier, head_of(self.model)
+        self.baseline = Baseline(self._head, learned, self.model.voice)
         self.reset()
 
     def reset(self) -> None:

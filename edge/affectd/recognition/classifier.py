@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from affectd.arrays import Float32, Int8
+from affectd.arrays import Float32, Float64, Int8
 from affectd.config.sections import ModelConfig
 from affectd.errors import ModelFileError, UnavailableError
 from affectd.recognition.model_file import ModelFile, find_model, read_model
@@ -19,6 +19,8 @@ RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtim
 _MOST_MESSAGE = 300
 # Of the network's input and output; beyond them float32 overflows.
 _SCALES = (1e-9, 1e9)
+
+Floats = TypeVar("Floats", Float32, Float64)
 
 
 class Network(Protocol):
@@ -172,8 +174,8 @@ def dequantize(q: Int8, scale: float, zero_point: int) -> Float32:
     return (q.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
-def softmax(logits: Float32, temperature: float = 1.0) -> Float32:
-    """Return the probabilities of logits ``(..., n_labels)`` divided by a temperature.
+def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
+    """Return the probabilities of logits ``(..., n_labels)`` divided by a temperature, in the precision of these.
 
     Examples
     --------
@@ -183,7 +185,7 @@ def softmax(logits: Float32, temperature: float = 1.0) -> Float32:
     scaled = logits / np.float32(temperature)
     # The largest becomes exp(0): no overflow, whatever the logits.
     exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
-    probabilities: Float32 = exponentials / exponentials.sum(-1, keepdims=True)
+    probabilities: Floats = exponentials / exponentials.sum(-1, keepdims=True)
     return probabilities
 
 

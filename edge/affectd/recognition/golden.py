@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from affectd.arrays import Array, Float32, Int16
@@ -12,9 +10,6 @@ from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile
-
-if TYPE_CHECKING:
-    from affectd.recognition.head import Head
 
 # Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
@@ -38,10 +33,8 @@ def golden_vectors(samples: Int16, classifier: Classifier) -> dict[str, Array]:
     golden: dict[str, Array] = {"samples": samples, "cepstra": cepstra, "input": quantized, "output": output}
     if model.voice is not None or model.sees_functionals:
         golden["functionals"] = classifier.functionals(cepstra)
-    if model.head is not None:
-        golden["logits"] = _golden_logits(golden, classifier, model.head)
-    if model.voice is not None:
-        golden["logits"] = model.voice.golden(golden["functionals"])
+    if model.learning_head is not None:
+        golden["logits"] = _golden_logits(golden, model, classifier)
     return golden
 
 
@@ -60,10 +53,13 @@ def _heard(samples: Float32, model: ModelFile) -> Float32:
     return mfcc.cepstra(context.view())
 
 
-def _golden_logits(golden: dict[str, Array], classifier: Classifier, head: Head) -> Float32:
+def _golden_logits(golden: dict[str, Array], model: ModelFile, classifier: Classifier) -> Float32:
+    if model.voice is not None:
+        return model.voice.golden(golden["functionals"])
+    assert model.head is not None
     output = classifier.dequantize(golden["output"])
-    seen = head.seen(output, golden["functionals"]) if classifier.model.sees_functionals else output
-    return head.logits(seen, head.baseline)
+    seen = model.head.seen(output, golden["functionals"]) if model.sees_functionals else output
+    return model.head.logits(seen, model.head.baseline)
 
 
 def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
@@ -73,9 +69,8 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
     -------
     dict
         ``cepstra_difference`` (largest absolute difference), ``input_steps`` and ``output_steps`` (largest
-        difference in int8 steps), with a head ``logits_difference``, and where a head or a voice sees functionals also
-        ``functionals_difference``;
-        each stage gets the stored input, so it is tested alone.
+        difference in int8 steps), where a head or a voice sees functionals ``functionals_difference``, and with
+        either ``logits_difference``; each stage gets the stored input, so it is tested alone.
 
     Raises
     ------
@@ -97,14 +92,11 @@ def self_test(model: ModelFile, classifier: Classifier) -> dict[str, float]:
         ("input_steps", "input", STEPS_LIMIT),
         ("output_steps", "output", STEPS_LIMIT if model.head is None else EMBEDDING_LIMIT),
     ]
-    if model.head is not None:
-        here["logits"] = _golden_logits(golden, classifier, model.head)
-        stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     if model.voice is not None or model.sees_functionals:
         here["functionals"] = classifier.functionals(golden["cepstra"])
         stages.append(("functionals_difference", "functionals", FUNCTIONALS_LIMIT))
-    if model.voice is not None:
-        here["logits"] = model.voice.golden(golden["functionals"])
+    if model.learning_head is not None:
+        here["logits"] = _golden_logits(golden, model, classifier)
         stages.append(("logits_difference", "logits", LOGITS_LIMIT))
     differences = {}
     for key, field, limit in stages:

@@ -24,9 +24,8 @@ import numpy as np
 
 from affectd.arrays import Float64
 from affectd.files import read_file, replace_private
-from affectd.recognition.baseline import Learned
+from affectd.recognition.baseline import Learned, head_of
 from affectd.recognition.checks import is_number
-from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile, model_id
 
 _log = logging.getLogger(__name__)
@@ -45,13 +44,13 @@ def path_of(folder: Path, model: ModelFile) -> Path:
     return folder / f"baseline-{model_id(model)}.json"
 
 
-def encode(learned: Learned, device: str, model: ModelFile, head: Head) -> bytes:
+def encode(learned: Learned, device: str, model: ModelFile) -> bytes:
     """Return the content of the file."""
-    steps = np.clip(learned.offset / _units(model, head), -_FLOAT16_MOST, _FLOAT16_MOST).astype("<f2")
+    steps = np.clip(learned.offset / _units(model), -_FLOAT16_MOST, _FLOAT16_MOST).astype("<f2")
     body = {
         "device": device,
         "model": model_id(model),
-        "head": _id(head),
+        "head": _id(model),
         "seconds": round(learned.seconds, 3),
         "since": None if learned.since is None else round(learned.since),
         "offset": binascii.b2a_base64(steps.tobytes(), newline=False).decode(),
@@ -61,7 +60,7 @@ def encode(learned: Learned, device: str, model: ModelFile, head: Head) -> bytes
     return (json.dumps(body | {"crc32": _checksum(body)}) + "\n").encode()
 
 
-def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned:
+def decode(content: bytes, device: str, model: ModelFile) -> Learned:
     """Read the content of the file.
 
     Raises
@@ -78,12 +77,12 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
         raise ValueError("it is damaged")
     if body["device"] != device:
         raise ValueError("it is of a device with another id")
-    if (body["model"], body["head"]) != (model_id(model), _id(head)):
+    if (body["model"], body["head"]) != (model_id(model), _id(model)):
         raise ValueError("it is of another model")
     seconds, since, scatter = body["seconds"], body["since"], body.get("scatter", 0.0)
     is_time = since is None or (isinstance(since, int) and 0 <= since <= _LAST_SECOND)
     steps = _steps(body["offset"])
-    units = _units(model, head)
+    units = _units(model)
     is_mean = len(steps) == len(units) and bool(np.isfinite(steps).all())
     is_amount = all(is_number(number) and number >= 0 for number in (seconds, scatter))
     if not (is_amount and is_time and is_mean):
@@ -91,13 +90,15 @@ def decode(content: bytes, device: str, model: ModelFile, head: Head) -> Learned
     return Learned(float(seconds), steps * units, since, float(scatter))
 
 
-def _units(model: ModelFile, head: Head) -> Float64:
+def _units(model: ModelFile) -> Float64:
+    head = head_of(model)
     n_answers = 0 if model.voice is None else len(model.voice.start) - head.n_embedding
     return np.concatenate([head.spread.astype(np.float64), np.ones(n_answers)])
 
 
-def _id(head: Head) -> int:
+def _id(model: ModelFile) -> int:
     """Name what the numbers in the file are relative to: the same network may be packed with another head."""
+    head = head_of(model)
     return zlib.crc32(head.baseline.tobytes() + head.spread.tobytes())
 
 
@@ -109,11 +110,11 @@ def _steps(text: object) -> Float64:
         raise ValueError("it is damaged") from None
 
 
-def read_learned(folder: Path, device: str, model: ModelFile, head: Head) -> Learned | None:
+def read_learned(folder: Path, device: str, model: ModelFile) -> Learned | None:
     """Read what was learned; None if there is nothing, or a file that cannot be used, which is logged."""
     path = path_of(folder, model)
     try:
-        return decode(read_file(path, _MOST_BYTES), device, model, head)
+        return decode(read_file(path, _MOST_BYTES), device, model)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -40,19 +40,16 @@ class Place:
     """
 
     def __init__(self, classifier: Classifier, device: str, folder: Path | None) -> None:
-        self.network = Placed(classifier)
-        self._device, self._keeper = device, None
+        self._device, self._keeper, learned = device, None, None
         if folder is not None:
-            head = self.network.baseline.head
-            learned = read_learned(folder, device, classifier.model, head)
-            self.network.baseline = Baseline(head, learned, classifier.model.voice)
+            learned = read_learned(folder, device, classifier.model)
             self._keeper = Keeper(folder, classifier.model)
+        self.network = Placed(classifier, learned)
 
     def ended(self, utterance: Heard) -> None:
         """Learn from an utterance."""
         if self.network.ended(utterance, time.time()) and self._keeper is not None:
-            baseline = self.network.baseline
-            self._keeper.keep(encode(baseline.learned, self._device, self.network.model, baseline.head))
+            self._keeper.keep(encode(self.network.baseline.learned, self._device, self.network.model))
 
     def settled(self) -> float:
         """Return how far it knows its place, 0 to 1, and where that asks for one voice, how far it is one."""
@@ -103,7 +100,7 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     path = path_of(state_of(device), model)
     if path in _files(path.parent) and not os.access(path, os.R_OK):
         raise UnavailableError(f"What was learned of this place cannot be read: {path}: {os.strerror(errno.EACCES)}.")
-    baseline = Baseline(head, read_learned(path.parent, device, model, head), model.voice)
+    baseline = Baseline(head, read_learned(path.parent, device, model), model.voice)
     since = baseline.learned.since
     return {
         "device": device,
@@ -167,10 +164,8 @@ def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Call
         There was no speech in it.
     """
     model, device = classifier.model, config.device.id
-    head = head_of(model)
     with claimed_folders(device) as folders:
-        learned = read_learned(folders.state, device, model, head)
-        placed = Placed(classifier, Baseline(head, learned, model.voice))
+        placed = Placed(classifier, read_learned(folders.state, device, model))
         learned_from = 0
 
         def ended(utterance: Heard) -> None:
@@ -181,7 +176,7 @@ def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Call
         if not learned_from:
             raise DataError("There is no speech in it to learn from; nothing was changed.")
         try:
-            write_learned(folders.state, model, encode(placed.baseline.learned, device, model, head))
+            write_learned(folders.state, model, encode(placed.baseline.learned, device, model))
             _hand_over(folders.state, path_of(folders.state, model))
         except OSError as error:
             raise UnavailableError(f"What was learned cannot be saved in {folders.state}: {error.strerror}.") from error

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from affectd.arrays import Float32
-from affectd.audio.source import stdin_blocks, wav_sound
+from affectd.audio.source import recording
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, UsageError
 from affectd.events.sinks import JsonLines
 from affectd.events.trace import began_at
-from affectd.recognition.classifier import Network, load_classifier
+from affectd.recognition.classifier import load_classifier
 from affectd.recognition.offline import Counted
 from affectd.stdio import print_error, writing_results
 from affectd.timeline import texts
@@ -33,6 +33,7 @@ Hear = Callable[[Iterator[Float32], int, float | None, str], Iterator[Float32]]
 """What gets the sound of a recording, its rate in Hz, its length in seconds if that is known, and its path."""
 
 _WITH_PERIODS = ("table", "csv", "json", "svg", "html")
+_READER = "affectd timeline -"
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 1.0, 86400.0
 
 
@@ -72,13 +73,13 @@ def run(
     code, is_first = 0, True
     for path in paths:
         try:
+            rate = network.model.spec.sample_rate
+            blocks, seconds = recording(path, rate, config.audio.channel, _READER)
             if form == "trace":
-                blocks, _ = _sound(path, network, config)
                 for line in trace(Counted(blocks), network, config, when.timestamp() if when else 0.0):
                     out.write(line)
                 continue
-            blocks, seconds = _sound(path, network, config)
-            heard = hear(blocks, network.model.spec.sample_rate, seconds, path)
+            heard = hear(blocks, rate, seconds, path)
             timeline = listen(heard, network, config, path, period_seconds=period_seconds, began=when)
         except AffectdError as error:
             print_error("affectd", str(error))
@@ -94,14 +95,6 @@ def _write(timeline: Timeline, render: Callable[..., str], out: JsonLines, *, is
     with writing_results():
         out.stream.write(text)
         out.stream.flush()
-
-
-def _sound(path: str, network: Network, config: Config) -> tuple[Iterator[Float32], float | None]:
-    """Open a recording; return its blocks, and its length in seconds if that is known."""
-    rate, channel = network.model.spec.sample_rate, config.audio.channel
-    if path == "-":
-        return stdin_blocks(rate, channel, "affectd timeline -"), None
-    return wav_sound(path, rate, channel)
 
 
 def _checked(paths: Sequence[str], form: str, period_seconds: float | None, began: str | None) -> datetime | None:

@@ -62,7 +62,7 @@ def test_a_microphone_is_taken_as_it_is_and_resampled(
     asked: list[tuple[int, int]] | None,
 ) -> None:
     fake = use(monkeypatch, FakePyAudio(FakeDevice(n_channels=n_channels, rate=default, accepts=accepts)))
-    source = open_source("mic", 16000)
+    source = open_source(AudioConfig(), 16000)
     fake.play(tone(fake.asked[-1][0]))
     samples = np.zeros(0, np.float32)
     while len(samples) < 15000:
@@ -207,7 +207,7 @@ def test_a_named_microphone_is_missing_busy_or_refused(
 def test_a_microphone_that_refuses_everything_is_an_audio_error(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = use(monkeypatch, FakePyAudio(FakeDevice(accepts=lambda rate, n: False)))
     with pytest.raises(AudioError, match=r"USB thing.*refuses every format.*Invalid sample rate"):
-        open_source("mic", 16000)
+        open_source(AudioConfig(), 16000)
     assert fake.history == ["started", "terminated"]
 
 
@@ -273,7 +273,7 @@ def test_microphones_are_surveyed_with_names_rates_and_level(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("call", [list_microphones, lambda: open_source("mic", 16000)])
+@pytest.mark.parametrize("call", [list_microphones, lambda: open_source(AudioConfig(), 16000)])
 def test_without_pyaudio_the_microphone_is_unavailable_and_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]
 ) -> None:
@@ -285,4 +285,4 @@ def test_without_pyaudio_the_microphone_is_unavailable_and_says_how_to_install_i
 def test_without_pyaudio_nobody_waits_for_it_to_be_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     with pytest.raises(UnavailableError):
-        next(open_source("mic", 16000, config=AudioConfig(), patient=True))
+        next(open_source(AudioConfig(), 16000, patient=True))

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,30 +19,9 @@ from hypothesis import strategies as st
 
 from affectd.audio.source import stream_blocks, wav_blocks
 from affectd.errors import AffectdError, ConfigError, DataError, NoInputError
+from pipe import Pipe
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
-
-
-class Pipe(io.RawIOBase):
-    """A stream that delivers pieces of its own choice and counts how often it was asked."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = [piece for piece in pieces if piece]
-        self.n_reads = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self.n_reads += 1
-        if not self._pieces:
-            return 0
-        piece = self._pieces.pop(0)
-        n = min(len(piece), len(buffer))
-        buffer[:n] = piece[:n]
-        if piece[n:]:
-            self._pieces.insert(0, piece[n:])
-        return n
 
 
 def heard(content: bytes, rate: int = 16000, channel: int | str = "mix") -> np.ndarray:

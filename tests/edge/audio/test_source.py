@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import wave
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,36 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd.audio.source import open_source, paced, raw_blocks, wav_blocks
+from affectd.config.sections import AudioConfig
 from affectd.errors import DataError, NoInputError
-
-
-def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(samples.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return path
-
-
-class Pipe(io.RawIOBase):
-    """A stream that delivers pieces of its own choice, as a pipe does."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = [piece for piece in pieces if piece]
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._pieces:
-            return 0
-        piece = self._pieces.pop(0)
-        n = min(len(piece), len(buffer))
-        buffer[:n] = piece[:n]
-        if piece[n:]:
-            self._pieces.insert(0, piece[n:])
-        return n
+from pipe import Pipe
+from sounds import write_wav
 
 
 def test_a_slow_sender_is_heard_at_once() -> None:
@@ -68,7 +40,7 @@ def test_a_slow_sender_is_heard_at_once() -> None:
 
 def test_a_wav_at_the_wanted_rate_is_yielded_unchanged(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-(2**15), 2**15, (10_001, 1))
-    blocks = list(open_source(str(write_wav(tmp_path / "a.wav", samples, 16000)), 16000))
+    blocks = list(open_source(AudioConfig(source=str(write_wav(tmp_path / "a.wav", samples / 32767, 16000))), 16000))
     assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
     np.testing.assert_array_equal(np.concatenate(blocks) * 2**15, samples[:, 0])
 
@@ -76,7 +48,7 @@ def test_a_wav_at_the_wanted_rate_is_yielded_unchanged(tmp_path: Path) -> None:
 def test_a_wav_of_another_rate_is_resampled_and_its_channels_averaged(tmp_path: Path) -> None:
     time = np.arange(44100) / 44100
     samples = np.stack([20000 * np.sin(2 * np.pi * 440 * time), np.zeros_like(time)], axis=1).round()
-    output = np.concatenate(list(wav_blocks(write_wav(tmp_path / "a.wav", samples, 44100), 16000)))
+    output = np.concatenate(list(wav_blocks(write_wav(tmp_path / "a.wav", samples / 32767, 44100), 16000)))
     assert len(output) == 16000
     expected = 10000 / 2**15 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     np.testing.assert_allclose(output[200:-200], expected[200:-200], atol=2e-4)
@@ -84,7 +56,7 @@ def test_a_wav_of_another_rate_is_resampled_and_its_channels_averaged(tmp_path: 
 
 def test_a_bad_file_is_refused_when_it_is_opened_not_when_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match="does not exist"):
-        open_source(str(tmp_path / "missing.wav"), 16000)
+        open_source(AudioConfig(source=str(tmp_path / "missing.wav")), 16000)
 
 
 @given(data=st.binary(min_size=1, max_size=10_000), cuts=st.lists(st.integers(0, 10_000), max_size=6))
@@ -113,9 +85,10 @@ def test_everything_complete_is_delivered_before_an_odd_byte_is_reported() -> No
 PROGRAM = """
 import sys
 from affectd.audio.source import open_source
+from affectd.config.sections import AudioConfig
 from affectd.errors import AffectdError
 try:
-    n = sum(map(len, open_source("-", 16000)))
+    n = sum(map(len, open_source(AudioConfig(source="-"), 16000)))
 except AffectdError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -154,7 +127,7 @@ def test_standard_input_that_does_not_block_is_read_to_its_end(monkeypatch: pyte
     os.set_blocking(read_end, False)
     with open(read_end, "rb") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        blocks = open_source("-", 16000)
+        blocks = open_source(AudioConfig(source="-"), 16000)
         assert os.get_blocking(read_end)
         os.write(write_end, b"\0" * 6)
         os.close(write_end)
@@ -202,11 +175,11 @@ def test_a_signal_ends_the_wait_of_a_paced_source() -> None:
 
 
 def test_realtime_paces_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_wav(tmp_path / "a.wav", np.zeros((1600, 1)), 16000)
+    path = write_wav(tmp_path / "a.wav", np.zeros(1600))
     now, waits = [0.0], list[float]()
     monkeypatch.setitem(paced.__kwdefaults__, "clock", lambda: now[0])
     monkeypatch.setitem(paced.__kwdefaults__, "sleep", waits.append)
-    list(open_source(str(path), 16000))
+    list(open_source(AudioConfig(source=str(path)), 16000))
     assert waits == []
-    list(open_source(str(path), 16000, realtime=True))
+    list(open_source(AudioConfig(source=str(path)), 16000, realtime=True))
     assert waits[0] == 0.1

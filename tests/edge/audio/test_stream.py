@@ -21,7 +21,7 @@ from affectd.audio.stream import attended
 from affectd.config.sections import AudioConfig
 from affectd.errors import DataError
 from affectd.events.event import event_schema
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import as_int16, gain, noise, raw_sound, silence, syllables
 
 RATE = 16000
 PATIENCE_SECONDS = 30.0
@@ -33,9 +33,9 @@ def test_a_pipe_that_is_muted_is_read_and_counts_as_silence(monkeypatch: pytest.
     speech = gain(syllables(1), -12)
     with open(reading) as stdin, open(writing, "wb") as recorder:
         monkeypatch.setattr(sys, "stdin", stdin)
-        sound = (speech * 32767).astype("<i2").tobytes()
+        sound = raw_sound(speech)
         muted = False
-        blocks = open_source("-", RATE, muted=lambda: muted)
+        blocks = open_source(AudioConfig(source="-"), RATE, muted=lambda: muted)
 
         def heard() -> np.ndarray:
             recorder.write(sound)
@@ -110,7 +110,7 @@ def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_tol
         timer = threading.Timer(PATIENCE_SECONDS, process.kill)
         timer.start()
         sound = np.concatenate([silence(1), speech])
-        process.stdin.write((sound * 32767).astype("<i2").tobytes())
+        process.stdin.write(raw_sound(sound))
         process.stdin.flush()
         events = []
         while not {"end", "alarmed"} <= {event.get("phase") or event["state"] for event in events}:
@@ -120,7 +120,7 @@ def test_standard_input_that_stays_open_and_silent_ends_the_utterance_and_is_tol
         assert (status["state"], status["reason"]) == ("alarmed", "stalled")
         jsonschema.validate(status, event_schema())
 
-        process.stdin.write((gain(noise("pink", 2), -40) * 32767).astype("<i2").tobytes())
+        process.stdin.write(raw_sound(gain(noise("pink", 2), -40)))
         process.stdin.flush()
         states = [json.loads(process.stdout.readline())["state"] for _ in range(2)]
         assert states == ["recovering", "healthy"]
@@ -143,8 +143,8 @@ def test_a_pipe_that_does_not_block_has_not_ended_when_nothing_comes() -> None:
         assert process.stdout is not None
         word = as_int16(np.concatenate([silence(1), gain(syllables(2), -12), silence(1)]))
         for _ in range(2):
-            os.write(writing, (word * 32767).astype("<i2").tobytes()[:60000])
-            os.write(writing, (word * 32767).astype("<i2").tobytes()[60000:])
+            os.write(writing, raw_sound(word)[:60000])
+            os.write(writing, raw_sound(word)[60000:])
             while json.loads(process.stdout.readline())["phase"] != "end":
                 pass
         os.close(writing)

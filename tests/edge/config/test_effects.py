@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import wave
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import fields, replace
@@ -24,7 +23,7 @@ from affectd.audio import supervisor
 from affectd.audio.liveness import Liveness
 from affectd.audio.microphone import Losses
 from affectd.audio.source import open_source, wav_blocks
-from affectd.config.sections import SECTIONS, Config
+from affectd.config.sections import SECTIONS, AudioConfig, Config
 from affectd.config.state import Folders
 from affectd.delivery.message import RefusedError
 from affectd.errors import AffectdError, NoInputError
@@ -46,7 +45,7 @@ from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
 from fleet import Signer
 from publisher import open_connection
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import as_int16, gain, noise, silence, syllables, write_wav
 from tiny_model import tiny_model
 
 Observe = Callable[[Config, Path], object]
@@ -87,13 +86,6 @@ def model_used(config: Config, folder: Path) -> object:
     return load_classifier(replace(config.model, path=path)).model.labels
 
 
-def wav(path: Path, *channels: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((len(channels), 2, 16000, 0, "NONE", ""))
-        file.writeframes((np.stack(channels, axis=1) * 32767).astype("<i2").tobytes())
-    return path
-
-
 def serve(config: Config) -> None:
     with open(os.devnull, "w") as out:
         service.serve(lambda: config, JsonLines(out), realtime=False)
@@ -103,8 +95,8 @@ def served(config: Config, folder: Path) -> object:
     """What `affectd run` opens."""
     asked: list[object] = []
 
-    def opened(name: str, rate: int, *, patient: bool, **_: object) -> None:
-        asked.append((name, patient))
+    def opened(audio: AudioConfig, rate: int, *, patient: bool, **_: object) -> None:
+        asked.append((audio.source, patient))
         raise NoInputError("That is enough.")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -116,12 +108,12 @@ def served(config: Config, folder: Path) -> object:
 
 def channel_heard(config: Config, folder: Path) -> object:
     """Of a microphone, a file, and standard input."""
-    path = wav(folder / "stereo.wav", np.full(1600, 0.25), np.full(1600, 0.75))
-    heard = [next(open_source(str(path), 16000, config=config.audio))[0]]
+    path = write_wav(folder / "stereo.wav", np.tile([0.25, 0.75], (1600, 1)))
+    heard = [next(open_source(replace(config.audio, source=str(path)), 16000))[0]]
     heard.append(next(wav_blocks(path, 16000, config.audio.channel))[0])
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
         patch.setattr(sys, "stdin", SimpleNamespace(buffer=file, fileno=file.fileno))
-        heard.append(next(open_source("-", 16000, config=config.audio))[0])
+        heard.append(next(open_source(replace(config.audio, source="-"), 16000))[0])
     assert np.ptp(heard) == 0
     return heard
 
@@ -252,7 +244,7 @@ def written(config: Config, folder: Path) -> object:
 
 def parts_started(config: Config, folder: Path) -> object:
     """Which sinks `affectd run` starts."""
-    path = wav(folder / "a.wav", np.zeros(1600))
+    path = write_wav(folder / "a.wav", np.zeros(1600))
     target = folder / "events.jsonl"
     target.unlink(missing_ok=True)
     started: list[str] = []
@@ -274,7 +266,7 @@ def parts_started(config: Config, folder: Path) -> object:
 def served_page(config: Config, folder: Path) -> object:
     """Where `affectd run` listens, and what it answers there to a request without a token."""
     (folder / "token").write_text("0123456789abcdef\n")
-    path = wav(folder / "a.wav", np.zeros(1600))
+    path = write_wav(folder / "a.wav", np.zeros(1600))
     web = replace(config.web, token_file=str(folder / "token") if config.web.token_file else "")
     config = replace(config, audio=replace(config.audio, source=str(path)), web=web)
     found: list[object] = []

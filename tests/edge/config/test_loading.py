@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import tomllib
-import wave
 from collections.abc import Iterator
 from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
@@ -30,7 +29,7 @@ from affectd.config.sections import SECTIONS, Config, GateConfig, MqttConfig
 from affectd.errors import ConfigError
 from affectd.recognition.model_file import write_model
 from config_documents import PAGE, SAMPLE, TABLE, sample, table
-from sounds import as_int16, silence, syllables
+from sounds import silence, syllables, write_wav
 from tiny_model import tiny_model
 
 SYSTEM_FILE = loading.SYSTEM_FILE
@@ -521,11 +520,9 @@ def test_every_command_with_settings_refuses_wrong_ones_with_78(tmp_path: Path, 
 
 def test_classify_and_model_follow_the_settings(tmp_path: Path) -> None:
     """Everything is speech for 60 s of hangover, and the model is the one of the environment."""
-    model, speech = tmp_path / "tiny.tflite", tmp_path / "speech.wav"
+    model = tmp_path / "tiny.tflite"
     write_model(model, tiny_model())
-    with wave.open(str(speech), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes((as_int16(np.concatenate([syllables(2), silence(4)])) * 32767).astype("<i2").tobytes())
+    speech = write_wav(tmp_path / "speech.wav", np.concatenate([syllables(2), silence(4)]))
     here = {"AFFECTD_MODEL_PATH": str(model)}
     assert json.loads(run("model", **here).stdout)["path"] == str(model)
     usual = json.loads(run("classify", speech, **here).stdout)

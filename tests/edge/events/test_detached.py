@@ -28,8 +28,7 @@ from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import event_schema
 from affectd.events.sinks import Several
 from affectd.stdio import write_when_ready
-from room import write_wav
-from sounds import gain, silence, syllables
+from sounds import gain, silence, syllables, write_wav
 
 PATIENCE_SECONDS = 30.0
 

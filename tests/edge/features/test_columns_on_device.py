@@ -21,8 +21,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from fake_network import FakeNetwork
-from room import write_wav
-from sounds import as_int16, gain, silence, syllables
+from sounds import as_int16, gain, silence, syllables, write_wav
 from tiny_model import LABELS, N_FRAMES, draft_model, pcm
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))

@@ -24,18 +24,12 @@ from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from affectd_train import cli as train_cli
+from sounds import write_wav
 from tiny_corpora import voice
 from tiny_model import BASELINE
 
 PITCHES = {"happy": 300.0, "sad": 170.0, "tired": 520.0}
 N_EACH = 6
-
-
-def write_wav(path: Path, samples: np.ndarray, sample_rate: int = 16000) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, sample_rate, 0, "NONE", ""))
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
 
 
 def read_wav(path: Path) -> np.ndarray:

@@ -28,8 +28,7 @@ from affectd.recognition.golden import golden_vectors, self_test
 from affectd.recognition.hearing import MOST_SECONDS, Hearing, InputLayout
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.recognition.recording import classify_recording
-from room import write_wav
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import as_int16, gain, noise, silence, syllables, write_wav
 from tiny_model import DATA, LABELS, N_FRAMES, draft_model, draft_place_model, pcm, resealed
 
 # The defaults of librosa at 16 kHz, with 40 MFCCs; 48000 samples have 94 frames.

@@ -36,11 +36,11 @@ def learned(seconds: float = 123.5, *offset: float, since: float | None = 1.7e9)
 
 
 def content(known: Learned | None = None, device: str = "kitchen") -> bytes:
-    return encode(known or learned(), device, MODEL, HEAD)
+    return encode(known or learned(), device, MODEL)
 
 
 def read(folder: Path, device: str = "kitchen") -> Learned | None:
-    return read_learned(folder, device, MODEL, HEAD)
+    return read_learned(folder, device, MODEL)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -55,7 +55,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_what_is_written_is_read_to_the_precision_of_float16(
     seconds: float, steps: list[float], since: int | None
 ) -> None:
-    back = decode(content(Learned(seconds, np.array(steps) * HEAD.spread, since)), "kitchen", MODEL, HEAD)
+    back = decode(content(Learned(seconds, np.array(steps) * HEAD.spread, since)), "kitchen", MODEL)
     assert back.seconds == pytest.approx(seconds, abs=6e-4)
     assert back.since == since
     np.testing.assert_allclose(back.offset / HEAD.spread, steps, rtol=2**-11, atol=1e-7)
@@ -67,9 +67,10 @@ def test_the_file_is_small_and_holds_what_the_documents_say() -> None:
     assert (body["device"], body["model"]) == ("kitchen", model_id(MODEL))
     steps = np.frombuffer(base64.b64decode(body["offset"]), "<f2")
     np.testing.assert_allclose(steps, learned().offset / HEAD.spread, rtol=1e-3)
-    wide = np.zeros(256)
-    head = type(HEAD)(weights=HEAD.weights, bias=HEAD.bias, baseline=wide, spread=wide + 1, spec=HEAD.spec)
-    assert len(encode(Learned(1e6, wide, 2e9), "k" * 40, MODEL, head)) < 1000
+    zeros = np.zeros(256, np.float32)
+    head = dataclasses.replace(HEAD, weights=np.tile(HEAD.bias, (256, 1)), baseline=zeros, spread=zeros + 1)
+    wide = dataclasses.replace(MODEL, head=head, golden=MODEL.golden | {"output": zeros.astype(np.int8)})
+    assert len(encode(Learned(1e6, np.zeros(256), 2e9), "k" * 40, wide)) < 1000
 
 
 def test_a_baseline_goes_on_after_a_restart(tmp_path: Path) -> None:
@@ -86,9 +87,9 @@ def test_a_baseline_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 def test_the_same_network_with_another_start_begins_anew() -> None:
     for name in ("baseline", "spread"):
-        other = dataclasses.replace(HEAD, **{name: getattr(HEAD, name) * np.float32(1.5)})
+        head = dataclasses.replace(HEAD, **{name: getattr(HEAD, name) * np.float32(1.5)})
         with pytest.raises(ValueError, match="another model"):
-            decode(content(), "kitchen", MODEL, other)
+            decode(content(), "kitchen", dataclasses.replace(MODEL, head=head))
 
 
 def test_the_owner_alone_may_read_it(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_flipped_bit_never_makes_another_baseline(where: float, bits: int) -> 
     data = bytearray(content())
     data[int(where * len(data))] ^= bits
     try:
-        found = decode(bytes(data), "kitchen", MODEL, HEAD)
+        found = decode(bytes(data), "kitchen", MODEL)
     except ValueError:
         return
     assert found.seconds == 123.5  # white space, or a letter of a field that JSON reads the same

@@ -110,7 +110,8 @@ def test_each_says_as_much_as_the_voice_is_known_or_is_not() -> None:
         VOICE, spec=dataclasses.replace(VOICE.spec, same_scatter=1e4, other_scatter=1e5, far_voice=1e6)
     )
     classifier = Classifier(MODEL)
-    placed = Placed(classifier, Baseline(VOICE.head, learned, sure))
+    placed = Placed(classifier, learned)
+    placed.baseline.voice = sure
     np.testing.assert_allclose(placed.baseline.value, usual, atol=1e-6)
     known = placed.baseline.settled * placed.baseline.trust
     assert 0.3 < known < 0.5
@@ -124,8 +125,8 @@ def test_a_place_learns_what_is_usually_answered_there() -> None:
     silent = Head(**{**vars(VOICE.head), "weights": VOICE.head.weights * 0, "bias": VOICE.head.bias * 0})
     spec = dataclasses.replace(VOICE.spec, network_share=1.0)
     voice = dataclasses.replace(VOICE, head=silent, spec=spec, relative=None, stranger=None)
-    classifier = Classifier(MODEL)
-    placed, usual = Placed(classifier, Baseline(voice.head, voice=voice)), np.asarray(VOICE.usual)
+    classifier = Classifier(dataclasses.replace(MODEL, voice=voice))
+    placed, usual = Placed(classifier), np.asarray(VOICE.usual)
     differences = []
     for _ in range(100):
         differences.append(np.abs(placed(CEPSTRA) - softmax(usual, MODEL.temperature)).max())
@@ -138,14 +139,14 @@ def test_a_place_learns_what_is_usually_answered_there() -> None:
 
 def test_what_was_learned_of_answers_is_kept() -> None:
     known = Learned(9.0, np.append(VOICE.head.spread, [0.5, -1.25, 3.0]), scatter=1.0)
-    content = encode(known, "kitchen", MODEL, VOICE.head)
-    np.testing.assert_allclose(decode(content, "kitchen", MODEL, VOICE.head).offset, known.offset, rtol=1e-3)
+    content = encode(known, "kitchen", MODEL)
+    np.testing.assert_allclose(decode(content, "kitchen", MODEL).offset, known.offset, rtol=1e-3)
     without = dataclasses.replace(MODEL, voice=dataclasses.replace(VOICE, usual=None))
     for one, other in ((MODEL, without), (without, MODEL)):
         offset = known.offset[: len(Baseline(VOICE.head, voice=one.voice).start)]
         with pytest.raises(ValueError, match="of another model"):
-            decode(encode(Learned(9.0, offset), "kitchen", one, VOICE.head), "kitchen", other, VOICE.head)
-    assert len(encode(known, "k" * 40, MODEL, VOICE.head)) < 1000
+            decode(encode(Learned(9.0, offset), "kitchen", one), "kitchen", other)
+    assert len(encode(known, "k" * 40, MODEL)) < 1000
 
 
 def test_no_sound_and_far_sound_do_not_decide() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import wave
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +24,9 @@ from affectd.recognition.model_file import ModelFile, find_model, model_id, read
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.voice import without_voice
 from broker import wait_until
-from place_program import PATIENCE_SECONDS, kitchen, pcm
+from place_program import PATIENCE_SECONDS, kitchen
 from place_program import program as affectd
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import as_int16, gain, noise, raw_sound, silence, syllables, write_wav
 from tiny_model import place_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
@@ -55,13 +54,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return kitchen(tmp_path, monkeypatch)
 
 
-def wav(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(pcm(samples))
-    return path
-
-
 def kept(state: Path, model: ModelFile = MODEL) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path_of(state, model).read_text())
     return found
@@ -77,7 +69,7 @@ def shown(model: Path, *options: str) -> dict[str, Any]:
 def test_live_sound_teaches_it_and_a_restart_goes_on_from_there(model: Path, state: Path) -> None:
     seconds = []
     for _ in range(3):
-        done = affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+        done = affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
         assert done.returncode == 0, done.stderr
         assert b'"end"' in done.stdout
         seconds.append(kept(state)["seconds"])
@@ -87,7 +79,7 @@ def test_live_sound_teaches_it_and_a_restart_goes_on_from_there(model: Path, sta
 
 def test_the_answers_are_others_when_the_place_is_known(model: Path, state: Path) -> None:
     def labels() -> list[dict[str, float]]:
-        done = affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+        done = affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
         return [json.loads(line)["probabilities"] for line in done.stdout.splitlines()]
 
     cold, known = labels(), labels()
@@ -97,7 +89,7 @@ def test_the_answers_are_others_when_the_place_is_known(model: Path, state: Path
 
 
 def test_a_file_starts_cold_and_leaves_the_place_alone(model: Path, state: Path, tmp_path: Path) -> None:
-    speech = wav(tmp_path / "speech.wav", SPEECH)
+    speech = write_wav(tmp_path / "speech.wav", SPEECH)
 
     def answers() -> list[dict[str, float]]:
         done = affectd("run", "--source", speech, "--model", model)
@@ -106,7 +98,7 @@ def test_a_file_starts_cold_and_leaves_the_place_alone(model: Path, state: Path,
 
     first = answers()
     assert not state.exists()
-    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     before = path_of(state, MODEL).read_bytes()
     assert answers() == first != []
     with speech.open("rb") as file:  # nor does a file on standard input
@@ -120,21 +112,21 @@ def test_with_mqtt_it_is_kept_beside_the_outbox(
 ) -> None:
     for name, value in (("ENABLED", "true"), ("HOST", "127.0.0.1"), ("PORT", "1")):
         monkeypatch.setenv(f"AFFECTD_MQTT_{name}", value)
-    assert affectd("run", "--source", wav(tmp_path / "speech.wav", SPEECH), "--model", model).returncode == 0
+    assert affectd("run", "--source", write_wav(tmp_path / "speech.wav", SPEECH), "--model", model).returncode == 0
     assert (state / "lock").exists()
     assert not path_of(state, MODEL).exists()
-    assert affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH)).returncode == 0
+    assert affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH)).returncode == 0
     assert kept(state)["seconds"] > 0
 
 
 def test_with_a_model_without_a_head_nothing_is_kept(state: Path, plain: Path) -> None:
-    assert affectd("run", "--source", "-", "--model", plain, stdin=pcm(SPEECH)).returncode == 0
+    assert affectd("run", "--source", "-", "--model", plain, stdin=raw_sound(SPEECH)).returncode == 0
     assert not state.exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--reset"], ["--enroll", "--source", "-"]])
 def test_with_a_model_without_a_head_the_command_says_so(state: Path, plain: Path, options: list[str]) -> None:
-    done = affectd("baseline", "--model", plain, *options, stdin=pcm(SPEECH))
+    done = affectd("baseline", "--model", plain, *options, stdin=raw_sound(SPEECH))
     assert done.returncode == 64
     assert done.stdout == b""
     assert done.stderr.decode().count("\n") == 1
@@ -146,19 +138,19 @@ def test_a_kill_costs_the_last_minutes_at_most(model: Path, state: Path) -> None
     command = [sys.executable, "-m", "affectd", "run", "--source", "-", "--model", str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdin is not None
-        running.stdin.write(pcm(SPEECH) + bytes(64000))
+        running.stdin.write(raw_sound(SPEECH) + bytes(64000))
         running.stdin.flush()
         wait_until(lambda: path_of(state, MODEL).exists(), PATIENCE_SECONDS)
         running.send_signal(signal.SIGKILL)
         running.stdin.close()
     assert kept(state)["seconds"] > 0
-    done = affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    done = affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     assert done.returncode == 0
     assert b"anew" not in done.stderr
 
 
 def test_a_second_one_keeps_nothing_and_says_so_and_a_reset_is_refused_meanwhile(model: Path, state: Path) -> None:
-    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     before = path_of(state, MODEL).read_bytes()
     with claimed_folders("kitchen"):
         for arguments, code in (
@@ -166,7 +158,7 @@ def test_a_second_one_keeps_nothing_and_says_so_and_a_reset_is_refused_meanwhile
             (["baseline", "--reset"], 69),
             (["baseline", "--enroll", "--source", "-"], 69),
         ):
-            done = affectd(*arguments, "--model", model, stdin=pcm(SPEECH))
+            done = affectd(*arguments, "--model", model, stdin=raw_sound(SPEECH))
             assert done.returncode == code
             assert b"Another affectd with the id kitchen is running" in done.stderr
             assert (b'"end"' in done.stdout) == (code == 0)
@@ -177,7 +169,7 @@ def test_a_second_one_keeps_nothing_and_says_so_and_a_reset_is_refused_meanwhile
 def test_a_damaged_file_is_named_and_begun_anew(model: Path, state: Path) -> None:
     state.mkdir(parents=True)
     path_of(state, MODEL).write_text("{}")
-    done = affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    done = affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     assert done.returncode == 0
     assert f"the baseline in {path_of(state, MODEL)} begins anew: it is damaged" in done.stderr.decode()
     assert kept(state)["seconds"] > 0
@@ -186,7 +178,7 @@ def test_a_damaged_file_is_named_and_begun_anew(model: Path, state: Path) -> Non
 def test_a_disk_that_cannot_be_written_is_said_and_costs_no_event(model: Path, state: Path, tmp_path: Path) -> None:
     state.parent.mkdir(parents=True)
     state.symlink_to("/proc/self")  # nothing can be made there
-    done = affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    done = affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     assert done.returncode == 0
     assert b'"end"' in done.stdout
     assert done.stderr.decode().count("the baseline cannot be saved") == 1
@@ -206,7 +198,7 @@ def test_the_command_shows_what_was_learned_and_forgets_it(model: Path, state: P
     text = affectd("baseline", "--model", model).stdout.decode()
     assert text == f"kitchen: nothing was learned of this place yet, says {state}\n"
     assert not state.exists()
-    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     found, body = shown(model), kept(state)
     assert found["seconds"] == pytest.approx(body["seconds"], abs=0.051)
     assert found["settled"] == pytest.approx(body["seconds"] / (4 + body["seconds"]), abs=1e-3)
@@ -260,18 +252,18 @@ def test_a_file_that_may_not_be_read_or_removed_in_an_open_folder_is_named(model
 
 
 def test_enrolling_learns_from_a_file_or_a_pipe(model: Path, state: Path, tmp_path: Path) -> None:
-    speech = wav(tmp_path / "speech.wav", SPEECH)
+    speech = write_wav(tmp_path / "speech.wav", SPEECH)
     first = shown(model, "--enroll", "--source", str(speech))
     assert first["seconds"] > 0
     assert kept(state)["seconds"] == pytest.approx(first["seconds"], abs=0.051)
-    done = affectd("baseline", "--json", "--enroll", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    done = affectd("baseline", "--json", "--enroll", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     assert json.loads(done.stdout)["seconds"] > first["seconds"]
 
 
 def test_of_live_sound_it_learns_from_a_minute(model: Path, state: Path) -> None:
     def enrolled(sound: np.ndarray) -> float:
         affectd("baseline", "--reset", "--model", model)
-        done = affectd("baseline", "--json", "--enroll", "--source", "-", "--model", model, stdin=pcm(sound))
+        done = affectd("baseline", "--json", "--enroll", "--source", "-", "--model", model, stdin=raw_sound(sound))
         assert done.returncode == 0, done.stderr
         return float(json.loads(done.stdout)["seconds"])
 
@@ -282,7 +274,7 @@ def test_of_live_sound_it_learns_from_a_minute(model: Path, state: Path) -> None
 def test_enrolling_from_what_is_missing_or_interrupted_changes_nothing(
     model: Path, state: Path, tmp_path: Path
 ) -> None:
-    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     before = path_of(state, MODEL).read_bytes()
     done = affectd("baseline", "--enroll", "--source", tmp_path / "none.wav", "--model", model)
     assert done.returncode == 66
@@ -291,7 +283,7 @@ def test_enrolling_from_what_is_missing_or_interrupted_changes_nothing(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdin is not None
         assert running.stderr is not None
-        running.stdin.write(pcm(SPEECH))
+        running.stdin.write(raw_sound(SPEECH))
         running.stdin.flush()
         assert b"speak as usual" in running.stderr.readline()
         running.send_signal(signal.SIGINT)
@@ -302,9 +294,9 @@ def test_enrolling_from_what_is_missing_or_interrupted_changes_nothing(
 
 
 def test_enrolling_without_speech_changes_nothing_and_says_so(model: Path, state: Path, tmp_path: Path) -> None:
-    affectd("run", "--source", "-", "--model", model, stdin=pcm(SPEECH))
+    affectd("run", "--source", "-", "--model", model, stdin=raw_sound(SPEECH))
     before = path_of(state, MODEL).read_bytes()
-    done = affectd("baseline", "--enroll", "--source", wav(tmp_path / "noise.wav", NO_SPEECH), "--model", model)
+    done = affectd("baseline", "--enroll", "--source", write_wav(tmp_path / "noise.wav", NO_SPEECH), "--model", model)
     assert done.returncode == 65
     assert "no speech" in done.stderr.decode()
     assert path_of(state, MODEL).read_bytes() == before
@@ -319,7 +311,7 @@ def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
     model: Path, state: Path, tmp_path: Path
 ) -> None:
     paths = [
-        wav(tmp_path / f"{rate}.wav", as_int16(np.concatenate([silence(1), gain(syllables(2, rate), -15), silence(1)])))
+        write_wav(tmp_path / f"{rate}.wav", np.concatenate([silence(1), gain(syllables(2, rate), -15), silence(1)]))
         for rate in (2.5, 4.0, 5.5)
     ]
     missing = tmp_path / "none.wav"
@@ -341,7 +333,7 @@ def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
 
 
 def test_recordings_together_need_a_model_with_a_head(tmp_path: Path, plain: Path) -> None:
-    done = affectd("classify", wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", plain)
+    done = affectd("classify", write_wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", plain)
     assert done.returncode == 64
     assert done.stdout == b""
     assert "has no baseline" in done.stderr.decode()

@@ -189,7 +189,7 @@ def test_a_device_that_knows_nothing_answers_as_the_network_to_the_last_bit() ->
 
 def test_what_is_known_is_added_to_the_network() -> None:
     classifier = Classifier(MODEL)
-    placed = Placed(classifier, learned_from(utterances(0.1, 20)))
+    placed = Placed(classifier, learned_from(utterances(0.1, 20)).learned)
     placed.baseline.voice = dataclasses.replace(VOICES, spec=dataclasses.replace(VOICES.spec, far_voice=1e6))
     cepstra = MODEL.golden["cepstra"]
     functionals = Functionals(MODEL.spec)(cepstra)
@@ -204,12 +204,12 @@ def test_what_is_known_is_added_to_the_network() -> None:
 def test_many_voices_and_a_passenger_are_answered_by_the_network(reason: str) -> None:
     far = 1e6 if reason == "many voices" else 1e-3
     voice = dataclasses.replace(VOICES, spec=dataclasses.replace(VOICES.spec, far_voice=far))
-    baseline = learned_from(utterances(2.5 if reason == "many voices" else 0.1, 40))
-    baseline.voice = voice
     classifier = Classifier(MODEL)
     cepstra = MODEL.golden["cepstra"]
     expected = classifier(cepstra)
-    placed = Placed(classifier, baseline)
+    placed = Placed(classifier, learned_from(utterances(2.5 if reason == "many voices" else 0.1, 40)).learned)
+    baseline = placed.baseline
+    baseline.voice = voice
     assert baseline.settled > 0.8
     np.testing.assert_array_equal(placed(cepstra), expected)
     baseline.voice = dataclasses.replace(
@@ -285,19 +285,14 @@ def test_events_and_what_is_learned_are_the_same_in_blocks_of_any_size(sizes: li
 
 def test_what_was_learned_is_kept_with_its_scatter() -> None:
     known = learned_from(utterances(1.0, 10)).learned
-    back = decode(encode(known, "kitchen", MODEL, VOICES.head), "kitchen", MODEL, VOICES.head)
+    back = decode(encode(known, "kitchen", MODEL), "kitchen", MODEL)
     assert back.scatter == pytest.approx(known.scatter, abs=1e-4)
     np.testing.assert_allclose(back.offset, known.offset, atol=2e-3 * np.abs(known.offset).max())
     with pytest.raises(ValueError, match="impossible"):
-        decode(
-            encode(dataclasses.replace(known, scatter=-1.0), "kitchen", MODEL, VOICES.head),
-            "kitchen",
-            MODEL,
-            VOICES.head,
-        )
+        decode(encode(dataclasses.replace(known, scatter=-1.0), "kitchen", MODEL), "kitchen", MODEL)
     place = place_model()
     assert place.head is not None
-    plain = encode(Learned(1.0, np.zeros(place.head.n_embedding)), "kitchen", place, place.head)
+    plain = encode(Learned(1.0, np.zeros(place.head.n_embedding)), "kitchen", place)
     assert "scatter" not in json.loads(plain)
 
 

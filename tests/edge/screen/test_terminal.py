@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from affectd.recognition.model_file import write_model
-from room import write_wav
-from sounds import as_int16, gain, silence, syllables
+from sounds import as_int16, gain, silence, syllables, write_wav
 from terminals import GIVEN_BACK, PATIENCE_SECONDS, TAKEN, pseudo_terminal
 from tiny_model import tiny_model
 

@@ -17,8 +17,7 @@ import pytest
 
 from affectd.events.trace import trace_schema
 from affectd.program.commands import TIMELINE_FORMATS
-from room import write_wav
-from sounds import CONVERSATION, gain, syllables
+from sounds import CONVERSATION, gain, syllables, write_wav
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 PATIENCE_SECONDS = 120

@@ -18,8 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.description import describe
 from affectd.recognition.model_file import find_model, write_model
 from affectd.words.listings import model_text
-from room import write_wav
-from sounds import as_int16, gain, silence, syllables
+from sounds import as_int16, gain, silence, syllables, write_wav
 from terminals import at_terminal
 from tiny_model import tiny_model
 

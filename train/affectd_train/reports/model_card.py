@@ -321,12 +321,12 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
     return table(dict.fromkeys(("", *labels), ""), rows)
 
 
-def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], most: int = 5) -> str:
-    """List the commonest confusions of a matrix, as shares of the recordings of each class.
+def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    """List the five commonest confusions of a matrix, as shares of the recordings of each class.
 
     Example
     -------
-    >>> print(known_failures(["sad", "calm"], [[3, 1], [0, 2]], most=1))
+    >>> print(known_failures(["sad", "calm"], [[3, 1], [0, 2]]))
     - 25% of sad recordings are heard as calm.
     """
     pairs = [
@@ -335,5 +335,5 @@ def known_failures(labels: Sequence[str], confusion: Sequence[Sequence[int]], mo
         for given, n in zip(labels, row, strict=True)
         if given != truth and n
     ]
-    worst = sorted(pairs, reverse=True)[:most]
+    worst = sorted(pairs, reverse=True)[:5]
     return "\n".join(f"- {share:.0%} of {truth} recordings are heard as {given}." for share, truth, given in worst)
