@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,6 +193,25 @@ def test_a_record_of_values_that_cannot_be_is_none(
     (tmp_path / "installed.json").write_text(f'{{"bad": [], {damage}}}')
     assert read(tmp_path) == Installed()
     assert "what is known of delivered models is lost" in caplog.text
+
+
+def test_a_record_with_a_changed_sign_is_none(tmp_path: Path) -> None:
+    known = Installed(sequence=5, current="ab" * 32, previous="cd" * 32, on_trial=True, deaths=1, usual_seconds=2.5)
+    write(tmp_path, known)
+    path = tmp_path / "installed.json"
+    content = path.read_text()
+    for at, sign in enumerate(content):
+        for other in {"7", "e", " "} - {sign}:
+            path.write_text(content[:at] + other + content[at + 1 :])
+            assert read(tmp_path) in (Installed(), known), path.read_text()
+    path.write_text(content)
+    assert read(tmp_path) == known
+
+
+def test_a_record_of_an_earlier_version_which_has_no_checksum_is_taken(tmp_path: Path) -> None:
+    known = Installed(sequence=5, current="ab" * 32)
+    (tmp_path / "installed.json").write_text(json.dumps(asdict(known)))
+    assert read(tmp_path) == known
 
 
 def test_without_a_free_process_the_work_is_tried_again(
