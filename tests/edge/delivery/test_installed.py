@@ -218,7 +218,7 @@ def test_without_a_free_process_the_work_is_tried_again(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     later: list[object] = []
-    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    worker = SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *job: later.append(job))
     deliveries = Deliveries(setting.config)
     monkeypatch.setattr(deliveries, "_worker", worker)
     monkeypatch.setattr(deliveries, "_believed", lambda payload: parse(payload)[0])
@@ -238,7 +238,7 @@ def test_a_model_that_a_full_disk_has_no_room_to_note_is_tried_again(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later: list[object] = []
-    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    worker = SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *job: later.append(job))
     monkeypatch.setattr("affectd.delivery.deliveries.Worker", lambda: worker)
 
     def refuse(step: Step) -> int | None:
@@ -277,7 +277,7 @@ def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkey
     for n in range(4):  # each in another run, as after the death of the service
         deliveries = Deliveries(setting.config)
         monkeypatch.setattr(deliveries, "_received", lambda message: None)
-        monkeypatch.setattr(deliveries, "_worker", SimpleNamespace(is_closing=False, do_later=lambda *_: None))
+        monkeypatch.setattr(deliveries, "_worker", SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *_: None))
         monkeypatch.setattr(deliveries, "_tell", lambda *words, **about: told.append(about["why"]))
         deliveries._take(setting.payload)
         known = read(setting.folder)
