@@ -397,6 +397,20 @@ def test_home_assistant_is_led_to_a_page_that_others_may_open(
         assert about["configuration_url"] == f"http://{name}:{device.environment['AFFECTD_WEB_PORT']}/"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "discovery", "arrives"), [("3.1.1", True, False), ("3.1.1", False, True), ("5", True, True)]
+)
+def test_a_broker_with_less_room_than_the_description_gets_the_events_by_either_setting(
+    tmp_path: Path, protocol: str, discovery: bool, arrives: bool
+) -> None:
+    with Broker(tmp_path, "allow_anonymous true", "max_packet_size 1000") as broker:
+        device = Device(tmp_path, broker.port, MQTT_PROTOCOL=protocol, MQTT_DISCOVERY=discovery)
+        with Subscriber(broker.observer_port, f"{DEVICE}/event") as subscriber:
+            done = device.run("run", "--source", str(DEMO))
+            assert bool(subscriber.payloads(f"{DEVICE}/event")) == arrives
+    assert ("or it takes nothing as long as what was sent" in done.stderr) == (not arrives)
+
+
 def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path) -> None:
     with locked(tmp_path, "state") as broker:
         result = Device(tmp_path, broker.port).run("forget")

@@ -277,7 +277,9 @@ def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkey
     for n in range(4):  # each in another run, as after the death of the service
         deliveries = Deliveries(setting.config)
         monkeypatch.setattr(deliveries, "_received", lambda message: None)
-        monkeypatch.setattr(deliveries, "_worker", SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *_: None))
+        monkeypatch.setattr(
+            deliveries, "_worker", SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *_: None)
+        )
         monkeypatch.setattr(deliveries, "_tell", lambda *words, **about: told.append(about["why"]))
         deliveries._take(setting.payload)
         known = read(setting.folder)
