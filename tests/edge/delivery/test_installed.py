@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -148,6 +150,24 @@ def test_a_damaged_file_is_not_used_and_comes_again(setting: Setting, caplog: py
     assert "is damaged" in caplog.text
     setting.take()
     assert setting.current() == setting.new
+
+
+def test_the_work_that_outlives_a_killed_service_ends_without_a_traceback(setting: Setting) -> None:
+    message = parse(setting.payload)[0]
+    order = Order(url=message.url, n_bytes=message.n_bytes, sha256=message.sha256, folder=str(setting.folder))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "affectd.delivery.receive"]
+    done = subprocess.run(
+        command,
+        input=json.dumps(asdict(order)).encode(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_what_is_left_of_another_download_is_deleted(setting: Setting) -> None:
