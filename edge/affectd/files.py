@@ -7,11 +7,13 @@ few digests at the start.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
+import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashlib import sha256
@@ -24,7 +26,16 @@ else:
         except ImportError:  # a Python that was built without them
             from hashlib import sha256
 
-__all__ = ["check_regular", "open_private", "private_folder", "read_file", "replace_private", "sha256", "tightened"]
+__all__ = [
+    "check_regular",
+    "checksum",
+    "open_private",
+    "private_folder",
+    "read_file",
+    "replace_private",
+    "sha256",
+    "tightened",
+]
 
 
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
@@ -51,6 +62,11 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if found.st_size > most_bytes or len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes")
     return content
+
+
+def checksum(body: dict[str, Any]) -> int:
+    """Return the CRC-32 of an object of JSON, whatever the order of its keys."""
+    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from affectd.delivery.installed import read
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from broker import PATIENCE_SECONDS, Broker, Subscriber, needs_mosquitto, wait_until
 from fleet import FLEET, TOPIC, Files, Member, Signer
@@ -126,6 +127,43 @@ def test_a_model_that_kills_the_service_or_makes_no_events_is_rolled_back(tmp_pa
             device.wait_for("rolled back to the configured one: there was much speech, but no event")
         assert device.model() == shipped
         assert device.log.count("rolled back to") == 2, "said once"
+
+
+@needs_mosquitto
+def test_power_cuts_after_its_first_minutes_are_no_fault_of_a_model(tmp_path: Path) -> None:
+    signer, good = Signer(tmp_path), content(tmp_path)
+    constants = {**PATIENT, "probation__PROVEN_SECONDS": 0.0}
+    with Broker(tmp_path) as broker, Files() as files:
+        device = Member(tmp_path, "a", broker.port, signer.public, dict(os.environ), **constants)
+        broker.publish(TOPIC, signer.message(good, files.put("good", good), 1).decode(), retain=True)
+        with device.running("--source", "-"):
+            device.wait_for("used from the next start on")
+        for _ in range(3):
+            with device.running("--source", "-") as program:
+                assert program.stdin is not None
+                program.stdin.write(bytes(64000))
+                program.stdin.flush()
+                wait_until(lambda: read(device.models).deaths)
+                wait_until(lambda: not read(device.models).deaths)
+                program.kill()
+                program.wait()
+        assert read(device.models).on_trial
+        assert device.model() == model_id(tiny_model())
+
+
+@needs_mosquitto
+def test_garbage_does_not_end_the_attempts_at_a_model_whose_file_is_not_there_yet(tmp_path: Path) -> None:
+    signer, good = Signer(tmp_path), content(tmp_path)
+    with Broker(tmp_path) as broker, Files() as files:
+        device = Member(tmp_path, "a", broker.port, signer.public, dict(os.environ), **PATIENT)
+        url = files.put("good", good[::-1])
+        with device.running("--source", "-"):
+            broker.publish(TOPIC, signer.message(good, url, 1).decode(), retain=True)
+            device.wait_for("is not what was signed; trying again")
+            broker.publish(TOPIC, "garbage")
+            device.wait_for("not as affectd-train sign writes it")
+            files.put("good", good)
+            device.wait_for(r"installed \(sequence 1\)")
 
 
 @needs_mosquitto

@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
 import pytest
 
+from affectd import run
 from affectd.events.event import event_schema
 from affectd.recognition.model_file import find_model
+from affectd.service.signals import StoppableBlocks
 from broker import PATIENCE_SECONDS, Broker, Subscriber, free_port, needs_mosquitto, wait_until
 from fake_broker import FakeBroker
 from sounds import gain, raw_sound, silence, syllables
@@ -394,6 +397,20 @@ def test_home_assistant_is_led_to_a_page_that_others_may_open(
         assert about["configuration_url"] == f"http://{name}:{device.environment['AFFECTD_WEB_PORT']}/"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "discovery", "arrives"), [("3.1.1", True, False), ("3.1.1", False, True), ("5", True, True)]
+)
+def test_a_broker_with_less_room_than_the_description_gets_the_events_by_either_setting(
+    tmp_path: Path, protocol: str, discovery: bool, arrives: bool
+) -> None:
+    with Broker(tmp_path, "allow_anonymous true", "max_packet_size 1000") as broker:
+        device = Device(tmp_path, broker.port, MQTT_PROTOCOL=protocol, MQTT_DISCOVERY=discovery)
+        with Subscriber(broker.observer_port, f"{DEVICE}/event") as subscriber:
+            done = device.run("run", "--source", str(DEMO))
+            assert bool(subscriber.payloads(f"{DEVICE}/event")) == arrives
+    assert ("or it takes nothing as long as what was sent" in done.stderr) == (not arrives)
+
+
 def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path) -> None:
     with locked(tmp_path, "state") as broker:
         result = Device(tmp_path, broker.port).run("forget")
@@ -403,11 +420,11 @@ def test_forget_does_not_say_that_it_has_when_the_broker_did_not(tmp_path: Path)
         assert re.search(f"refuses to delete {DEVICE}/state|has not acknowledged that it forgets", last), result.stderr
 
 
-def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen_broker_no_second(
+def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen_broker_holds_up_no_end(
     broker: Broker, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.jsonl"
-    device = Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1, FILE_PATH=path)
+    device = Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1, FILE_PATH=path, MQTT_KEEPALIVE_SECONDS=600)
     word = np.concatenate([silence(1), gain(syllables(1), -12)])
     with Subscriber(broker.port, f"{DEVICE}/event", f"{DEVICE}/telemetry") as client, device.listening() as program:
         assert program.stdin is not None
@@ -422,11 +439,25 @@ def test_standard_output_that_is_not_read_costs_the_broker_no_event_and_a_frozen
         wait_until(lambda: len(client.payloads(f"{DEVICE}/event")) > 1700)
         wait_until(lambda: path.read_text().splitlines() == client.payloads(f"{DEVICE}/event"))
         broker.freeze()
-        began = time.monotonic()
+        program.stdin.write((word * 32767).astype("<i2").tobytes())
+        program.stdin.flush()
+        wait_until(lambda: len(path.read_text().splitlines()) > len(client.payloads(f"{DEVICE}/event")))
         program.terminate()
-        assert program.wait(PATIENCE_SECONDS) == 0
-        assert time.monotonic() - began < 1.0
+        assert program.wait(PATIENCE_SECONDS) == 0, "as long as it stands still"
     broker.thaw()
+
+
+def test_the_end_after_a_signal_is_brief_whatever_has_passed_since_and_that_of_a_file_is_patient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks = StoppableBlocks()
+    assert run._patience_seconds(blocks) == 5.0
+    now = [7.0]
+    monkeypatch.setattr("affectd.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    blocks.stopped_at = now[0]
+    for _ in range(4):  # one after the other, each as long as it may
+        now[0] += run._patience_seconds(blocks)
+    assert now[0] - blocks.stopped_at < 0.9
 
 
 def test_what_the_broker_refuses_is_a_status_event_and_the_line_of_the_service_manager(tmp_path: Path) -> None:

@@ -181,13 +181,12 @@ class Deliveries:
         return is_pause or time.monotonic() - wanted_at >= _PATIENCE_SECONDS
 
     def _judge(self) -> None:
-        self._is_judged = True
-        if self._probation.is_silent:
-            self._worker.do("judge", self._go_back)
-        elif self._probation.is_proven:
-            self._worker.do("judge", self._prove)
-        else:
-            self._is_judged = False
+        trial = self._probation
+        self._is_judged = trial.is_silent or trial.is_proven
+        if self._is_judged:
+            self._worker.do("judge", self._go_back if trial.is_silent else self._prove)
+        elif self._installed.deaths and trial.has_lived:  # a power cut from here on is no fault of the model
+            self._worker.do("judge", lambda: self._keep(replace(self._installed, deaths=0)))
 
     def _go_back(self) -> None:
         sentence = "there was much speech, but no event"
@@ -214,6 +213,7 @@ class Deliveries:
         except (AffectdError, OSError) as error:
             self._try_later(payload, "signature", str(error))
         else:
+            self._worker.drop("again")  # what was to be tried again is older
             self._settle(payload, digest, message)
 
     def _believed(self, payload: bytes) -> Message:
@@ -308,7 +308,7 @@ class Deliveries:
 
     def _try_later(self, payload: bytes, why: str, sentence: str, **about: object) -> None:
         self._retry_seconds = seconds = min(max(_FIRST_RETRY_SECONDS, 2 * self._retry_seconds), _LAST_RETRY_SECONDS)
-        self._worker.do_later("message", seconds, partial(self._take, payload))
+        self._worker.do("again", partial(self._take, payload), seconds)
         self._say(why, f"{sentence}; trying again in {seconds:g} s", **about)
 
     def _say(self, why: str, sentence: str, **about: object) -> None:

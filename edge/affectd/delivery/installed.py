@@ -16,7 +16,7 @@ from typing import Any
 
 from affectd.config.sections import Config
 from affectd.config.state import state_of
-from affectd.files import read_file, replace_private, sha256
+from affectd.files import checksum, read_file, replace_private, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -91,10 +91,12 @@ def read(folder: Path) -> Installed:
     """Return what is known; nothing if the file is missing, or was damaged by something else than a power cut."""
     try:
         found = json.loads(read_file(folder / _NAME, _MOST_BYTES))
+        if found.pop("crc32", None) not in (None, checksum(found)):  # earlier versions wrote none
+            raise ValueError("it is damaged")
         return _checked(Installed(**{**found, "bad": tuple(found["bad"])}))
     except FileNotFoundError:
         return Installed()
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         _log.warning("what is known of delivered models is lost: %s: %s", folder / _NAME, error)
         return Installed()
 
@@ -118,8 +120,8 @@ def write(folder: Path, installed: Installed) -> None:
     OSError
         It cannot be written; what was known before holds.
     """
-    content = json.dumps(asdict(installed), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    replace_private(folder / _NAME, content)
+    known = asdict(installed)
+    replace_private(folder / _NAME, json.dumps(known | {"crc32": checksum(known)}).encode())
     sync(folder)
     kept = {file_of(folder, digest) for digest in (installed.current, installed.previous)}
     for path in folder.glob("*.tflite"):

@@ -70,9 +70,14 @@ class Probation:
         return self.on_trial and self._n_since / self._frame_rate > self._most_seconds
 
     @property
+    def has_lived(self) -> bool:
+        """Whether its first minutes are over."""
+        return self._clock() - self._began >= PROVEN_SECONDS
+
+    @property
     def is_proven(self) -> bool:
         """Whether the model on trial works: events came, and its first minutes are over."""
-        return self.on_trial and self._n_events >= PROVEN_EVENTS and self._clock() - self._began >= PROVEN_SECONDS
+        return self.on_trial and self._n_events >= PROVEN_EVENTS and self.has_lived
 
     def usual_seconds(self) -> float | None:
         """Return seconds of speech for each event, as the parameter of the same name."""

@@ -109,7 +109,8 @@ def main() -> None:
     os.dup2(2, 1)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     verdict = receive(Order(**json.load(sys.stdin)))
-    os.write(out, json.dumps(asdict(verdict)).encode())
+    with suppress(BrokenPipeError):  # the service was killed
+        os.write(out, json.dumps(asdict(verdict)).encode())
 
 
 if __name__ == "__main__":

@@ -28,15 +28,19 @@ class Worker:
         self._jobs: dict[str, tuple[float, Callable[[], object]]] = {}  # when, and what
         self._thread: threading.Thread | None = None
 
-    def do(self, name: str, job: Callable[[], object]) -> None:
-        """Do this next, instead of a job of the same name that waits."""
-        self._add(name, 0.0, job)
-
-    def do_later(self, name: str, seconds: float, job: Callable[[], object]) -> None:
-        """Do this in so many seconds, unless a job of the same name waits already."""
+    def do(self, name: str, job: Callable[[], object], seconds: float = 0.0) -> None:
+        """Do this next, or in so many seconds, instead of a job of the same name that waits."""
         with self._changed:
-            if name not in self._jobs:
-                self._add(name, time.monotonic() + seconds, job)
+            self._jobs[name] = time.monotonic() + seconds, job
+            self._changed.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+                self._thread.start()
+
+    def drop(self, name: str) -> None:
+        """Do not do a job that waits."""
+        with self._changed:
+            self._jobs.pop(name, None)
 
     def close(self, patience_seconds: float) -> None:
         """End after the present job; one that takes longer is not waited for."""
@@ -45,14 +49,6 @@ class Worker:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(patience_seconds)
-
-    def _add(self, name: str, due: float, job: Callable[[], object]) -> None:
-        with self._changed:
-            self._jobs[name] = due, job
-            self._changed.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         while (job := self._next()) is not None:

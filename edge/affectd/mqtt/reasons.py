@@ -66,7 +66,10 @@ def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
     if number > 128:
         return f"the broker ended the connection: {_name(code)}"
     if answered:
-        return "the broker closed the connection; it stopped, or another client has the same client id"
+        return (
+            "the broker closed the connection; it stopped, another client has the same client id,"
+            " or it takes nothing as long as what was sent"
+        )
     wanted = "a certificate of this client" if config.tls else "TLS"
     return f"the broker closed the connection without an answer; does that port want {wanted}?"
 

@@ -18,12 +18,11 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from affectd.arrays import Float64
-from affectd.files import read_file, replace_private
+from affectd.files import checksum, read_file, replace_private
 from affectd.recognition.baseline import Learned, head_of
 from affectd.recognition.checks import is_number
 from affectd.recognition.model_file import ModelFile, model_id
@@ -57,7 +56,7 @@ def encode(learned: Learned, device: str, model: ModelFile) -> bytes:
     }
     if model.voice is not None:
         body["scatter"] = round(learned.scatter, 4)
-    return (json.dumps(body | {"crc32": _checksum(body)}) + "\n").encode()
+    return (json.dumps(body | {"crc32": checksum(body)}) + "\n").encode()
 
 
 def decode(content: bytes, device: str, model: ModelFile) -> Learned:
@@ -73,7 +72,7 @@ def decode(content: bytes, device: str, model: ModelFile) -> Learned:
     except (ValueError, RecursionError):
         raise ValueError("it is damaged") from None
     keys = _KEYS if model.voice is None else {*_KEYS, "scatter"}
-    if not isinstance(body, dict) or body.pop("crc32", None) != _checksum(body) or body.keys() != keys:
+    if not isinstance(body, dict) or body.pop("crc32", None) != checksum(body) or body.keys() != keys:
         raise ValueError("it is damaged")
     if body["device"] != device:
         raise ValueError("it is of a device with another id")
@@ -156,10 +155,6 @@ def files_of(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [folder / name for name in names if re.fullmatch(r"\.?baseline-.*\.json", name, re.DOTALL)]
-
-
-def _checksum(body: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 
 class Keeper:

@@ -117,7 +117,7 @@ class Server:
         return [connection for connection in self._connections.values() if connection.stage is Stage.STREAM]
 
     def _accept(self, now: float) -> None:
-        while True:
+        for _ in range(_MOST_CONNECTIONS // 2):  # so that those who came just now are heard before they give way
             try:
                 channel, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -127,8 +127,14 @@ class Server:
                 time.sleep(_FULL_SECONDS)
                 return
             if len(self._connections) >= _MOST_CONNECTIONS:
-                channel.close()
-                continue
+                # The oldest that has not asked yet gives way: who has something to ask does so at once.
+                unasked = (one for one in self._connections.values() if one.stage is Stage.REQUEST)
+                oldest = next(unasked, None)
+                if oldest is None:
+                    channel.close()
+                    continue
+                oldest.close()
+                self._settle()
             # Registered later, when it is known what it waits for.
             self._connections[channel.fileno()] = Connection(channel, now)
 

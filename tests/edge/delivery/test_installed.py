@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,6 +152,24 @@ def test_a_damaged_file_is_not_used_and_comes_again(setting: Setting, caplog: py
     assert setting.current() == setting.new
 
 
+def test_the_work_that_outlives_a_killed_service_ends_without_a_traceback(setting: Setting) -> None:
+    message = parse(setting.payload)[0]
+    order = Order(url=message.url, n_bytes=message.n_bytes, sha256=message.sha256, folder=str(setting.folder))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "affectd.delivery.receive"]
+    done = subprocess.run(
+        command,
+        input=json.dumps(asdict(order)).encode(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_what_is_left_of_another_download_is_deleted(setting: Setting) -> None:
     left = setting.folder / "of-another.part"
     left.write_bytes(b"half a model")
@@ -194,11 +215,30 @@ def test_a_record_of_values_that_cannot_be_is_none(
     assert "what is known of delivered models is lost" in caplog.text
 
 
+def test_a_record_with_a_changed_sign_is_none(tmp_path: Path) -> None:
+    known = Installed(sequence=5, current="ab" * 32, previous="cd" * 32, on_trial=True, deaths=1, usual_seconds=2.5)
+    write(tmp_path, known)
+    path = tmp_path / "installed.json"
+    content = path.read_text()
+    for at, sign in enumerate(content):
+        for other in {"7", "e", " "} - {sign}:
+            path.write_text(content[:at] + other + content[at + 1 :])
+            assert read(tmp_path) in (Installed(), known), path.read_text()
+    path.write_text(content)
+    assert read(tmp_path) == known
+
+
+def test_a_record_of_an_earlier_version_which_has_no_checksum_is_taken(tmp_path: Path) -> None:
+    known = Installed(sequence=5, current="ab" * 32)
+    (tmp_path / "installed.json").write_text(json.dumps(asdict(known)))
+    assert read(tmp_path) == known
+
+
 def test_without_a_free_process_the_work_is_tried_again(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     later: list[object] = []
-    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    worker = SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *job: later.append(job))
     deliveries = Deliveries(setting.config)
     monkeypatch.setattr(deliveries, "_worker", worker)
     monkeypatch.setattr(deliveries, "_believed", lambda payload: parse(payload)[0])
@@ -218,7 +258,7 @@ def test_a_model_that_a_full_disk_has_no_room_to_note_is_tried_again(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later: list[object] = []
-    worker = SimpleNamespace(is_closing=False, do_later=lambda *job: later.append(job))
+    worker = SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *job: later.append(job))
     monkeypatch.setattr("affectd.delivery.deliveries.Worker", lambda: worker)
 
     def refuse(step: Step) -> int | None:
@@ -257,7 +297,9 @@ def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkey
     for n in range(4):  # each in another run, as after the death of the service
         deliveries = Deliveries(setting.config)
         monkeypatch.setattr(deliveries, "_received", lambda message: None)
-        monkeypatch.setattr(deliveries, "_worker", SimpleNamespace(is_closing=False, do_later=lambda *_: None))
+        monkeypatch.setattr(
+            deliveries, "_worker", SimpleNamespace(is_closing=False, drop=lambda _: None, do=lambda *_: None)
+        )
         monkeypatch.setattr(deliveries, "_tell", lambda *words, **about: told.append(about["why"]))
         deliveries._take(setting.payload)
         known = read(setting.folder)
