@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from affectd.arrays import Block
-from affectd.audio.microphone import open_microphone
+from affectd.audio.microphone import Stream, open_microphone
 from affectd.audio.resampler import Resampler
 from affectd.audio.source import first_samples
 from affectd.audio.supervisor import silence
@@ -43,14 +43,18 @@ class Heard:
 def sound(
     opened: ExitStack, config: AudioConfig, sample_rate: int, seconds: float, heard: Heard, countdown: Countdown
 ) -> Iterator[Block]:
-    """Open the microphone and yield so many seconds of it at `sample_rate`, float32 (n,); `opened` closes it.
+    """Open the microphone and yield so many seconds of it at `sample_rate`, float32 (n,).
+
+    `opened` closes it, as it closes a generator, because then a sound server that hangs is waited for only briefly.
 
     Raises
     ------
     UnavailableError, MicrophoneError
         It cannot be opened, or delivers nothing any more.
     """
-    stream = opened.enter_context(open_microphone(sample_rate, config.device, config.channel))
+    streams = _streams(config, sample_rate)
+    stream = next(streams)
+    opened.callback(streams.close)
     rate = stream.sample_rate
     heard.microphone, heard.microphone_rate = stream.name, rate
     _log.info("recording %g s from %s; Ctrl-C stops and keeps what was recorded", seconds, stream.name)
@@ -74,3 +78,8 @@ def sound(
             yield resampler.push(samples)
 
     return first_samples(blocks(), round(seconds * sample_rate))
+
+
+def _streams(config: AudioConfig, sample_rate: int) -> Generator[Stream, None, None]:
+    with open_microphone(sample_rate, config.device, config.channel) as stream:
+        yield stream
