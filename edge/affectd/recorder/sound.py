@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from affectd.recorder.countdown import Countdown
 _log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32767 / 32768
+_READ_SECONDS = 0.5
 
 
 @dataclass
@@ -63,8 +65,12 @@ def sound(
     def blocks() -> Iterator[Block]:
         n_heard = 0
         while True:
-            n_lost, samples = stream.read(config.stalled_seconds)
-            if not len(samples):
+            # In turns, because after a while in which the process stood still the first is over at once.
+            for _ in range(math.ceil(config.stalled_seconds / _READ_SECONDS)):
+                n_lost, samples = stream.read(_READ_SECONDS)
+                if len(samples):
+                    break
+            else:
                 raise MicrophoneError("stalled", f"The microphone {stream.name} delivers nothing any more.")
             if not n_heard:
                 heard.began = time.time() - (n_lost + len(samples)) / rate
