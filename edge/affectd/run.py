@@ -139,8 +139,9 @@ def serve(
             if is_swapping := deliveries is not None and deliveries.is_swapping:
                 blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
-    if not blocks.was_stopped:  # after a signal it has been said in time, and the end is in good order
-        outputs.raise_losses()
+    # After a signal, and before the next model, it has been said in time, and the end is in good order.
+    if not (blocks.was_stopped or is_swapping):
+        outputs.raise_losses(publisher.backlog.n_lost if publisher else 0)
     if not (blocks.was_stopped or is_live(config.audio.source) or events.has_heard):
         _log.warning("no speech was heard, or none that is long enough for an event")
     return not blocks.was_stopped and is_swapping

@@ -21,6 +21,7 @@ import pytest
 
 from affectd.events.event import event_schema
 from affectd.recognition.model_file import write_model
+from broker import free_port
 from sounds import as_int16, gain, noise, raw_sound, silence, syllables, write_wav
 from tiny_model import tiny_model
 
@@ -519,6 +520,32 @@ def test_a_recording_whose_events_do_not_all_reach_their_file_is_no_success(
     assert cut.returncode == 69
     printed = [[event["type"] for event in lines(done.stdout)].count("emotion") for done in (whole, cut)]
     assert printed[0] == printed[1], "an output that fails does not stop another"
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_recording_whose_events_no_outbox_keeps_for_the_broker_is_no_success(
+    model: Path, speech: Path, tmp_path: Path, *, is_kept: bool
+) -> None:
+    pytest.importorskip("paho.mqtt.client")
+    state = tmp_path / "state"
+    if not is_kept:
+        state.touch()  # where there must be a folder
+    result = subprocess.run(
+        command("run", "--source", speech, "--model", model),
+        env={
+            **{key: value for key, value in os.environ.items() if key not in ("XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY")},
+            "STATE_DIRECTORY": str(state),
+            "AFFECTD_MQTT_ENABLED": "true",
+            "AFFECTD_MQTT_PORT": str(free_port()),
+        },
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    n_events, last = len(lines(result.stdout)), result.stderr.decode().splitlines()[-1]
+    assert n_events > 0
+    assert result.returncode == (0 if is_kept else 69)
+    assert is_kept or last == f"affectd: Events are lost: {n_events} did not reach the broker."
 
 
 def test_standard_output_that_is_closed_is_a_sentence(model: Path, speech: Path) -> None:

@@ -44,6 +44,9 @@ def test_every_device_takes_what_is_signed_and_refuses_the_rest(names: str, room
     with Broker(tmp_path) as broker, Files() as files, Subscriber(broker.port, "#") as heard, ExitStack() as stack:
         url = files.put("good", good)
         devices = [Member(tmp_path, name, broker.port, signer.public, room.environment, **PATIENT) for name in names]
+        for device in devices:
+            (device.folder / "kept").mkdir()
+            device.environment["AFFECTD_FILE_PATH"] = str(device.folder / "kept" / "events.jsonl")
         programs = [stack.enter_context(device.running("--source", "mic")) for device in devices]
         for device in devices:
             device.wait_for("microphone healthy")
@@ -57,7 +60,12 @@ def test_every_device_takes_what_is_signed_and_refuses_the_rest(names: str, room
         send(message.replace(b"sequence: 5", b"sequence: 6"), "refused", "signature", None)
         send(stranger.message(good, url, 7), "refused", "signature", None)
         send(signer.message(good, url, 7, fleet="others"), "refused", "fleet", None)
+        for device in devices:
+            (device.folder / "kept").rename(device.folder / "away")
         send(b"hello", "refused", "message", None)
+        for device in devices:
+            device.wait_for("events do not reach")  # which is no reason to end when there is another model
+            (device.folder / "away").rename(device.folder / "kept")
         truncated = files.put("truncated", good[:-100])
         send(signer.message(good, truncated, 2), "refused", "size", 2)
         send(signer.message(good, files.put("other", good[:-1] + b"x"), 2), "refused", "digest", 2)

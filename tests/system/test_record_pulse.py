@@ -19,6 +19,7 @@ from room import Room, needs_room
 from sounds import SAMPLE_RATE, gain, silence, syllables, write_wav
 
 PATIENCE_SECONDS = 120
+BRIEF_SECONDS = 10  # on an idle machine 0.7
 
 pytestmark = needs_room
 
@@ -97,12 +98,10 @@ def test_a_sound_server_that_goes_away_or_hangs_leaves_what_was_recorded(room: R
     with recording(room, "--seconds", "600") as program:
         wait_for_samples(room, 1.0)
         room.signal(number)
-        # Closing the microphone may take as long as the server hangs; the file does not wait for that.
+        # Closing the microphone may take as long as the server hangs; neither the file nor the end waits for that.
         wait_until((room.folder / "talk.json").exists, PATIENCE_SECONDS)
-        assert soundfile.info(room.folder / "talk.wav").duration >= 1.0
-        if number == signal.SIGSTOP:
-            room.signal(signal.SIGCONT)
-        out, err = program.communicate(timeout=PATIENCE_SECONDS)
+        out, err = program.communicate(timeout=BRIEF_SECONDS)
+    assert soundfile.info(room.folder / "talk.wav").duration >= 1.0
     assert (program.returncode, out) == (74, "")
     assert err.splitlines()[-1].startswith("affectd: ")
     assert not (room.folder / "talk.wav.part").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -91,8 +92,8 @@ class Supervisor:
     """Yields the sound of a microphone, mono at `sample_rate`, and reopens it whenever it fails.
 
     Lost sound, outages and muted time are replaced by silence: an open utterance ends, and the position in the
-    stream stays the time since the first sample. A block, possibly empty, follows every attempt and every report,
-    so that a watchdog can tell a waiting source from one that hangs.
+    stream stays the time since the first sample, unless the card is fast. A block, possibly empty, follows every
+    attempt and every report, so that a watchdog can tell a waiting source from one that hangs.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ class Supervisor:
         self._patient, self._muted = patient, muted
         self._clock, self._wait = clock, wait
         self._losses = losses or Losses()
-        self._began: float | None = None  # when the first sample was recorded
+        self._began = math.inf  # when the first sample was recorded, by the clock of the card
         self._n_yielded = 0
 
     def blocks(self) -> Iterator[Block]:
@@ -190,8 +191,10 @@ class Supervisor:
         self._reporter.tell(
             f"{stream.name} {condition.sentence()}" if condition.figures else f"listening to {stream.name} at {rate} Hz"
         )
-        if self._began is None and len(samples):
-            self._began = self._clock() - len(samples) / rate
+        if len(samples):
+            # Earlier with a card that is fast: in a month it is minutes ahead, for which an outage would be no silence.
+            began = now - self._n_yielded / self._sample_rate - (n_lost + len(samples)) / rate
+            self._began = min(self._began, began)
         if n_lost:
             yield from map(resampler.push, silence(n_lost, rate))
         if len(samples):
@@ -209,7 +212,7 @@ class Supervisor:
 
     def _outage(self) -> Iterator[Block]:
         # Counted from the first sample, so that errors do not add up over outages.
-        due = 0 if self._began is None else round((self._clock() - self._began) * self._sample_rate)
+        due = 0 if math.isinf(self._began) else round((self._clock() - self._began) * self._sample_rate)
         return self._counted(silence(max(0, due - self._n_yielded), self._sample_rate))
 
     def _pause(self, seconds: float) -> Iterator[Block]:

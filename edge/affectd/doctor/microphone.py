@@ -5,13 +5,15 @@ from __future__ import annotations
 import grp
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 import affectd
@@ -34,7 +36,8 @@ _HURRY = 2.5
 _STALLED_SECONDS = 5.0
 # A user id without privileges, like that of the service.
 _UNPRIVILEGED = 65534
-_SERVICE_PATIENCE_SECONDS = 30.0
+# For all of it, and for a program that does it.
+_PATIENCE_SECONDS, _SERVICE_PATIENCE_SECONDS = 25.0, 30.0
 # A speed that is told; beyond it is no sound card.
 _SPEED = (0.1, 0.95, 1.05, 2.7)
 
@@ -44,13 +47,34 @@ def microphone(device: Device) -> Finding:
     if device.config.audio.source != "mic":
         return ok(f"not needed: the source is {device.config.audio.source}")
     try:
-        return judge(*listen(device.config.audio, device.open_microphone))
+        with _limited():
+            return judge(*listen(device.config.audio, device.open_microphone))
+    except _NoAnswer:
+        return fault("the sound server or the card does not answer", "restart that server, or plug the card in again")
     except UnavailableError as error:
         return fault(str(error), "sudo apt install python3-pyaudio, and an environment that sees system packages")
     except MicrophoneError as error:
         if unit_state(device.root, device.run).get("ActiveState") == "active":
             return warning(f"{error} The service may hold it.", "sudo systemctl stop affectd, then try again")
         return fault(str(error), "plug it in; affectd devices shows what there is")
+
+
+class _NoAnswer(BaseException):
+    """Nothing else than what a signal raises ends a call that hangs (`affectd.audio.portaudio.apart`)."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _NoAnswer
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def service_user(device: Device) -> Finding:

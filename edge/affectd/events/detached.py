@@ -226,9 +226,10 @@ class Outputs:
         self._shown[shown or name] = detached
         return self._stack.enter_context(detached)
 
-    def raise_losses(self) -> None:
-        """Raise `UnavailableError` if a sink did not get all events; after their end."""
-        lost = [f"{sink.n_dropped} did not reach {shown}" for shown, sink in self._shown.items() if sink.n_dropped]
+    def raise_losses(self, n_unpublished: int) -> None:
+        """Raise `UnavailableError` if a sink, or the broker for good, did not get all events; after their end."""
+        missed = {**{shown: sink.n_dropped for shown, sink in self._shown.items()}, "the broker": n_unpublished}
+        lost = [f"{n} did not reach {shown}" for shown, n in missed.items() if n]
         if lost:
             raise UnavailableError(f"Events are lost: {', '.join(lost)}.")
 

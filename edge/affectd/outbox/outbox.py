@@ -130,6 +130,11 @@ class Outbox:
         """How many of the events would survive a power cut."""
         return self._disk.count
 
+    @property
+    def n_lost(self) -> int:
+        """How many were dropped, or die with the process because no file could take them."""
+        return self.n_dropped + len(self._runtime.held)
+
     def _now(self, ago: float = 0.0) -> int:
         return int((self._clock() - ago) * 1e6)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from affectd.arrays import Block
-from affectd.audio.microphone import open_microphone
+from affectd.audio.microphone import Stream, open_microphone
 from affectd.audio.resampler import Resampler
 from affectd.audio.source import first_samples
 from affectd.audio.supervisor import silence
@@ -22,6 +23,7 @@ from affectd.recorder.countdown import Countdown
 _log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32767 / 32768
+_READ_SECONDS = 0.5
 
 
 @dataclass
@@ -43,14 +45,18 @@ class Heard:
 def sound(
     opened: ExitStack, config: AudioConfig, sample_rate: int, seconds: float, heard: Heard, countdown: Countdown
 ) -> Iterator[Block]:
-    """Open the microphone and yield so many seconds of it at `sample_rate`, float32 (n,); `opened` closes it.
+    """Open the microphone and yield so many seconds of it at `sample_rate`, float32 (n,).
+
+    `opened` closes it, as it closes a generator, because then a sound server that hangs is waited for only briefly.
 
     Raises
     ------
     UnavailableError, MicrophoneError
         It cannot be opened, or delivers nothing any more.
     """
-    stream = opened.enter_context(open_microphone(sample_rate, config.device, config.channel))
+    streams = _streams(config, sample_rate)
+    stream = next(streams)
+    opened.callback(streams.close)
     rate = stream.sample_rate
     heard.microphone, heard.microphone_rate = stream.name, rate
     _log.info("recording %g s from %s; Ctrl-C stops and keeps what was recorded", seconds, stream.name)
@@ -59,8 +65,12 @@ def sound(
     def blocks() -> Iterator[Block]:
         n_heard = 0
         while True:
-            n_lost, samples = stream.read(config.stalled_seconds)
-            if not len(samples):
+            # In turns, because after a while in which the process stood still the first is over at once.
+            for _ in range(math.ceil(config.stalled_seconds / _READ_SECONDS)):
+                n_lost, samples = stream.read(_READ_SECONDS)
+                if len(samples):
+                    break
+            else:
                 raise MicrophoneError("stalled", f"The microphone {stream.name} delivers nothing any more.")
             if not n_heard:
                 heard.began = time.time() - (n_lost + len(samples)) / rate
@@ -74,3 +84,8 @@ def sound(
             yield resampler.push(samples)
 
     return first_samples(blocks(), round(seconds * sample_rate))
+
+
+def _streams(config: AudioConfig, sample_rate: int) -> Generator[Stream, None, None]:
+    with open_microphone(sample_rate, config.device, config.channel) as stream:
+        yield stream

@@ -8,10 +8,12 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +24,10 @@ import pytest
 
 import affectd as package
 from affectd.audio.condition import SENTENCES
+from affectd.audio.portaudio import apart, close
 from affectd.config.sections import WebConfig
 from affectd.doctor import board, installation
+from affectd.doctor import microphone as microphone_check
 from affectd.doctor import page as page_check
 from affectd.doctor.checks import CHECKS, as_text, examine
 from affectd.doctor.degraded import MENDS, mend
@@ -232,6 +236,29 @@ def test_a_microphone_that_does_not_open_is_a_fault(device: Any, error: Exceptio
 
 def test_a_microphone_that_opens_and_delivers_nothing_is_a_fault(device: Any) -> None:
     says(found(device(open_microphone=opens(np.zeros(0, np.float32))), "microphone"), "fault", "delivers nothing")
+
+
+@pytest.mark.parametrize("hangs", ["opening", "closing"])
+def test_a_sound_server_that_hangs_is_a_fault_and_holds_up_no_other_check(
+    device: Any, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    monkeypatch.setattr(microphone_check, "_PATIENCE_SECONDS", 0.3)
+    goes_on = threading.Event()
+
+    @contextmanager
+    def open_microphone(*_: object) -> Iterator[Any]:
+        if hangs == "opening":
+            apart(partial(goes_on.wait, 10.0))
+        try:
+            with opens(ROOM)() as stream:
+                yield stream
+        finally:
+            close(partial(goes_on.wait, 10.0))
+
+    try:
+        says(found(device(open_microphone=open_microphone), "microphone"), "fault", "does not answer", "sound server")
+    finally:
+        goes_on.set()
 
 
 def test_a_microphone_that_the_running_service_holds_is_no_fault(device: Any, tmp_path: Path) -> None:
