@@ -68,3 +68,12 @@ def test_what_tensorflow_warns_of_later_is_heard() -> None:
     code = "from affectd_train.backend import keras; import tensorflow; tensorflow.get_logger().warning('later')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == "WARNING:tensorflow:later\n"
+
+
+def test_networks_compiled_one_after_the_other_are_nothing_to_warn_of() -> None:
+    code = """import numpy, affectd_train.training.network as n
+for seed in range(6):
+    n.build_network(16, 8, 3).predict_on_batch(numpy.zeros((1, 16, 8)))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""

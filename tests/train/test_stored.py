@@ -111,6 +111,26 @@ def test_what_is_there_is_read_from_a_folder_that_cannot_be_written(
     assert cached(tmp_path / "a", Path.read_text, lambda path: None) == "content"
 
 
+def test_a_lock_on_a_disk_that_may_only_be_read_hides_no_file_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+
+    def refuse(file: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
+
+    def fail() -> None:
+        with locked(path):
+            monkeypatch.setattr(os, "unlink", refuse)
+            monkeypatch.setattr(os, "open", refuse)
+            with locked(path.with_name("b")):  # as the disk was remounted in between
+                pass
+
+    with pytest.raises(OSError, match="Read-only") as failed:
+        fail()
+    assert failed.value.filename == str(tmp_path / "b")
+
+
 def fit(folder: Path, *more: str) -> list[str]:
     numbers = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=1", *more)
     paths = ["--data", str(folder / "data"), "--out", str(folder / "run"), "--cache", str(folder / "cache")]
@@ -120,6 +140,8 @@ def fit(folder: Path, *more: str) -> list[str]:
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     tiny_corpora.emodb(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/representative.7.partial.npy").touch()  # of a call that was killed
     limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 40; exec "$@"', "-"]  # no file above 40 kB
     done = subprocess.run([*limited, *fit(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 74, done.stderr
@@ -127,6 +149,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
     assert "cache" in done.stderr.splitlines()[-1]
     assert done.stderr.endswith(": cannot be written (File too large)\n")
     assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["asked.json"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -24,6 +24,9 @@ with quiet():
         # Its logger was made with the standard error of `quiet`, which is closed by now.
         for handler in tensorflow.get_logger().handlers:
             handler.stream = sys.__stderr__
+        # Every network is compiled once. It counts those of one process together, and takes the folds of an evaluation
+        # for one function that is compiled again and again.
+        tensorflow.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 __all__ = ["keras", "layers", "load_network", "ops"]
 

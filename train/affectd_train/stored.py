@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 
@@ -197,13 +197,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         # While it is locked, so that no other process has the file open and takes a lock that no third would see.
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that may only be read by now, which what was to be written tells better
+            lock.unlink()
         os.close(number)
 
 
 def _acquired(lock: Path, path: Path) -> int:
     while True:
-        number = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        try:
+            number = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            error.filename = str(path)
+            raise
         try:
             _wait(number, path)
             if _is(lock, number):

@@ -66,6 +66,7 @@ def test_a_table_says_who_speaks_and_how(folder: Path) -> None:
         (HEADER.replace(",", ", ") + GOOD.replace(",", " , ")).encode(),
         b"Emotion,Speaker,File\nangry,01,a.wav\n",
         b"file,note,speaker,emotion\na.wav,loud,01,angry\n",
+        b",,\r\nfile,speaker,emotion\r\n , ,\r\na.wav,01,angry\r\n,,\r\n,,,,\r\n",
     ],
 )
 def test_as_spreadsheets_and_people_write_it(folder: Path, content: bytes) -> None:

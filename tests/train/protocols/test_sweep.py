@@ -38,7 +38,7 @@ hold_out = ["emodb-12"]
 finetune_rate = [0.006, {rates}]
 finetune_steps = 20
 pretrain_steps = 0
-save_every = 10
+save_every = 5
 batch_size = 8
 n_frames = 64
 pretrain_frames = 64
@@ -137,6 +137,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_poor_trial_is_stopped_and_the_table_says_so(swept: tuple[Path, str]) -> None:
     folder, said = swept
     good, poor = rows(folder / "out")
+    assert list((folder / "out").rglob("*-checkpoint*")) == []
     assert (good["trial"], good["finetune_rate"], good["state"], good["steps"]) == ("1", "0.006", "finished", "20")
     assert (poor["trial"], poor["finetune_rate"], poor["state"], poor["steps"]) == ("2", "0", "stopped early", "10")
     log = csv.DictReader((folder / "out" / "trial-001" / "whole-log.csv").read_text().splitlines())

@@ -74,7 +74,9 @@ def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iter
     try:
         for fields in reader:
             fields = [field.strip() for field in fields]
-            if not columns:
+            if not any(fields):  # as spreadsheets leave of a row that was emptied
+                pass
+            elif not columns:
                 columns = [name.lower() for name in fields]
                 if missing := [name for name in needed if columns.count(name) != 1]:
                     raise DataError(
@@ -82,7 +84,7 @@ def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iter
                     )
             elif len(fields) == len(columns):
                 yield line, dict(zip(columns, fields, strict=True))
-            elif fields:
+            else:
                 raise DataError(f"{table}, line {line}: has {len(fields)} fields, the first line {len(columns)}")
             line = reader.line_num + 1
     except csv.Error as error:

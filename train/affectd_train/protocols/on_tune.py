@@ -59,6 +59,8 @@ def on_tune(sweep: Sweep, data: Path, address: str | None, workers: int | None) 
         sweep.read()  # another call may have gone on meanwhile
         if not sweep.is_over:
             _run(sweep, data, address, workers)
+            for left in sweep.out.rglob("*-checkpoint*.keras"):  # of trials that were stopped, which never go on
+                left.unlink(missing_ok=True)
 
 
 def _run(sweep: Sweep, data: Path, address: str | None, workers: int | None) -> None:

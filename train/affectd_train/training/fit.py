@@ -86,6 +86,8 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / "float.keras"):
         claim(out, clips, recipe, held_out)
+        for left in out.glob("*.partial.*"):  # of a call that was killed
+            left.unlink(missing_ok=True)
         return _fit(clips, recipe, data, out, cache, held_out)
 
 
