@@ -22,8 +22,8 @@ from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     "systemd-ask-password",
-    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano"),
-    *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
+    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "mosquitto_sub"),
+    *("install", "nano", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
     *("do", "done", "less", "mkdir", "python3"),
 }
 """Programs of the system that the pages use."""
