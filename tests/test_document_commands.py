@@ -23,9 +23,9 @@ from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     "systemd-ask-password",
-    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "mosquitto_sub"),
-    *("install", "nano", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
-    *("do", "done", "less", "mkdir", "python3"),
+    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub"),
+    *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
+    *("do", "done", "less", "mkdir", "mosquitto_sub", "nano", "python3"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
