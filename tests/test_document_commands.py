@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from affectd import cli
 from affectd.errors import UsageError
@@ -22,12 +23,13 @@ from documents import PAGES, REPOSITORY, commands, identifier, parts, spans
 
 OTHERS = {
     "systemd-ask-password",
-    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub", "nano"),
+    *("apt", "arecord", "cd", "cp", "ffmpeg", "for", "journalctl", "mosquitto_passwd", "mosquitto_pub"),
     *("install", "npm", "curl", "ssh", "openssl", "printf", "sha256sum", "systemctl", "systemd-analyze", "tar"),
-    *("do", "done", "less", "mkdir", "python3"),
+    *("do", "done", "less", "mkdir", "mosquitto_sub", "nano", "python3"),
 }
 """Programs of the system that the pages use."""
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+ARM_64 = {"platform_machine": "aarch64", "python_version": "3.11"}
 EXAMPLES = ("affectd classify *.wav", "affectd run --source talk.wav", "affectd model --self-test")
 RUN = re.compile(r"(\w+=\S+ )*affectd (run --source talk|classify|model|config|--)|cp scripts/")
 """What takes a second or less and needs neither a microphone nor a broker."""
@@ -67,11 +69,16 @@ def check_pip(arguments: list[str]) -> None:
     """Extras and requirements are those of the project."""
     assert arguments[0] in ("install", "download", "wheel")
     extras = PROJECT["optional-dependencies"]
+    if arguments[0] == "download":
+        # All that `install-edge` asks for: without a network nothing else can be had.
+        needed = map(Requirement, [*PROJECT["dependencies"], *extras["interpreter"], *extras["mqtt"]])
+        asked = {Requirement(word).name for word in arguments if re.fullmatch(r"[\w-]+[<>=].*", word)}
+        assert asked == {one.name for one in needed if not one.marker or one.marker.evaluate(ARM_64)}
     requirements = [*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]
     for word in arguments[1:]:
         if match := re.fullmatch(r"\.\[(.*)\]", word):
             assert set(match[1].split(",")) <= set(extras)
-        elif re.fullmatch(r"[\w-]+>=[\d.]+", word):
+        elif re.fullmatch(r"[\w-]+[<>=].*", word):
             assert any(line.split(";")[0] == word for line in requirements), word
 
 

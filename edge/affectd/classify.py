@@ -69,7 +69,7 @@ def classify(recordings: Recordings, config: Config, *, together: bool, begin: C
     Raises
     ------
     AffectdError
-        The model cannot be run, or with `together` has no head.
+        The model cannot be run, or with `together` gets to know no place.
     """
     classifier = load_classifier(config.model)
     write = begin(classifier.model.labels)

@@ -170,14 +170,14 @@ def _model(options: argparse.Namespace, out: JsonLines) -> int:
 
 
 def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
-    from affectd.recognition.baseline import head_of
+    from affectd.recognition.baseline import learning_head_of
     from affectd.recognition.classifier import load_classifier
     from affectd.recognition.model_file import find_model, read_model
     from affectd.recognition.place import as_text, reset, show
 
     config = _config(options)
     model = read_model(find_model(config.model.path))
-    head_of(model)  # before anything is changed: it may have none
+    learning_head_of(model)  # before anything is changed: it may learn nothing
     if options.reset:
         reset(config)
     if options.enroll:

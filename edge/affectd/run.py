@@ -281,14 +281,15 @@ def _placed(
     live: bool,
 ) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
     """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
-    if classifier.model.learning_head is None:
+    head = classifier.model.learning_head
+    if head is None:
         return classifier, lambda utterance: None, None
     # Imported only here: a model without a head must not cost memory for it.
     from affectd.recognition.place import open_place
 
-    place = open_place(config, classifier, folders, claims, live=live)
+    place = open_place(config, classifier, folders, claims, live=live and head.spec.moves)
     claims.callback(lambda: place.close(_patience_seconds(blocks)))
-    return place.network, place.ended, place.settled
+    return place.network, place.ended, place.settled if head.spec.moves else None
 
 
 def _publisher(

@@ -183,6 +183,20 @@ def head_of(model: ModelFile) -> Head:
     return model.learning_head
 
 
+def learning_head_of(model: ModelFile) -> Head:
+    """Return the head of a model that gets to know a place.
+
+    Raises
+    ------
+    UsageError
+        It has none, or one whose baseline stays where it is.
+    """
+    head = head_of(model)
+    if not head.spec.moves:
+        raise UsageError("This model has no baseline that moves: it knows the voice or place that it was fitted to.")
+    return head
+
+
 class Placed:
     """The network at one place: a `Network` whose head sees the embedding minus the baseline of the place.
 

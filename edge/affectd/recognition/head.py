@@ -41,6 +41,11 @@ class BaselineSpec:
     far_distance: float
     """An utterance farther than this from the mean of the training is none, and not learned from."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether a place is learned at all: that of a file for one voice stays where it is."""
+        return self.prior_seconds < _RANGES["prior_seconds"][1]
+
     def checks(self) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes."""
         yield from within("baseline", self, _RANGES)

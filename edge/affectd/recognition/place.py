@@ -18,7 +18,7 @@ from affectd.config.directories import state_directory
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders, state_of
 from affectd.errors import AffectdError, DataError, UnavailableError
-from affectd.recognition.baseline import Baseline, Heard, Placed, head_of
+from affectd.recognition.baseline import Baseline, Heard, Placed, learning_head_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
@@ -92,11 +92,11 @@ def show(config: Config, model: ModelFile) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        The model has no head.
+        The model gets to know no place.
     UnavailableError
         This user may not read it.
     """
-    head, device = head_of(model), config.device.id
+    head, device = learning_head_of(model), config.device.id
     path = path_of(state_of(device), model)
     if path in _files(path.parent) and not os.access(path, os.R_OK):
         raise UnavailableError(f"What was learned of this place cannot be read: {path}: {os.strerror(errno.EACCES)}.")
@@ -157,13 +157,14 @@ def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Call
     Raises
     ------
     UsageError
-        The model has no head.
+        The model gets to know no place.
     UnavailableError
         The device is running, or what was learned cannot be saved.
     DataError
         There was no speech in it.
     """
     model, device = classifier.model, config.device.id
+    learning_head_of(model)
     with claimed_folders(device) as folders:
         placed = Placed(classifier, read_learned(folders.state, device, model))
         learned_from = 0
@@ -200,11 +201,12 @@ def together(
     Raises
     ------
     UsageError
-        The model has no head.
+        The model gets to know no place.
     """
     # Imported only here: a live device must not cost memory for it.
     from affectd.recognition.recording import classify_recording
 
+    learning_head_of(classifier.model)
     placed = Placed(classifier)
     for path in paths:
         with suppress(AffectdError):

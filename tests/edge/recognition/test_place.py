@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config
 from affectd.config.state import claimed_folders
+from affectd.personal.hearing import FIXED
 from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import path_of
@@ -34,11 +36,12 @@ NO_SPEECH = as_int16(gain(noise("white", 4), -30))
 MODEL = place_model({"far_distance": 1e6, "prior_seconds": 4.0})
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file that learns nothing."""
+@pytest.fixture(scope="module", params=["without a head", "for one voice"])
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that learns nothing: it has no head, or one that `affectd personalize` fitted."""
     path = tmp_path_factory.mktemp("model") / "plain.tflite"
-    write_model(path, without_voice(read_model(find_model())))
+    without_head = without_voice(read_model(find_model()))
+    write_model(path, without_head if request.param == "without a head" else place_model(asdict(FIXED)))
     return path
 
 
@@ -119,13 +122,13 @@ def test_with_mqtt_it_is_kept_beside_the_outbox(
     assert kept(state)["seconds"] > 0
 
 
-def test_with_a_model_without_a_head_nothing_is_kept(state: Path, plain: Path) -> None:
+def test_with_a_model_that_learns_nothing_nothing_is_kept(state: Path, plain: Path) -> None:
     assert affectd("run", "--source", "-", "--model", plain, stdin=raw_sound(SPEECH)).returncode == 0
     assert not state.exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--reset"], ["--enroll", "--source", "-"]])
-def test_with_a_model_without_a_head_the_command_says_so(state: Path, plain: Path, options: list[str]) -> None:
+def test_with_a_model_that_learns_nothing_the_command_says_so(state: Path, plain: Path, options: list[str]) -> None:
     done = affectd("baseline", "--model", plain, *options, stdin=raw_sound(SPEECH))
     assert done.returncode == 64
     assert done.stdout == b""
@@ -332,7 +335,7 @@ def test_recordings_of_one_place_are_classified_by_what_all_of_them_say(
     assert not state.exists()
 
 
-def test_recordings_together_need_a_model_with_a_head(tmp_path: Path, plain: Path) -> None:
+def test_recordings_together_need_a_model_that_learns(tmp_path: Path, plain: Path) -> None:
     done = affectd("classify", write_wav(tmp_path / "speech.wav", SPEECH), "--together", "--model", plain)
     assert done.returncode == 64
     assert done.stdout == b""
