@@ -90,11 +90,15 @@ class Functionals:
 
         All are NaN where the cepstra are of no sound: their power is beyond float32.
         """
+        return self.heard(cepstra)[0]
+
+    def heard(self, cepstra: Float32) -> tuple[Float32, float]:
+        """Return the functionals of a context, and of how many seconds of speech they are."""
         with np.errstate(over="ignore", invalid="ignore"):
             power = np.exp(cepstra @ self._nepers).sum(1)  # of each frame; a power of 10 takes ten times as long
         spoken = cepstra[power > power.max() * np.float32(10.0 ** (-_RANGE_DB / 10.0))]
         if not len(spoken):
-            return np.full(N_FUNCTIONALS, np.nan, np.float32)
+            return np.full(N_FUNCTIONALS, np.nan, np.float32), 0.0
         first = spoken[:, :N_CEPSTRA].astype(np.float64)
         result = np.zeros(N_FUNCTIONALS)
         # Sums by hand, for on so few numbers what NumPy does around its own takes most of the time.
@@ -104,7 +108,7 @@ class Functionals:
         if len(first) > 1:
             result[2 * N_CEPSTRA : 3 * N_CEPSTRA] = np.abs(first[1:] - first[:-1]).sum(0) / (len(first) - 1)
         result[3 * N_CEPSTRA :] = self._of_pitch(spoken)
-        return result.astype(np.float32)
+        return result.astype(np.float32), len(spoken) / self.spec.frame_rate
 
     def _of_pitch(self, spoken: Float32) -> list[float]:
         fits = spoken @ self._combs

@@ -223,39 +223,40 @@ class Placed:
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
-        return self.answer(self._classifier.embed(cepstra), lambda: self._classifier.functionals(cepstra))
+        return self.answer(self._classifier.embed(cepstra), lambda: self._classifier.functionals.heard(cepstra))
 
-    def answer(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
+    def answer(self, output: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
         """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
 
-        With a voice, or a head that sees them, `functionals` is asked for those of the context where they are needed.
+        With a voice, or a head that sees functionals, `heard` is asked for those of the context, and of how many seconds
+        of speech they are, where they are needed.
         """
         if self.model.voice is not None:
-            logits = self._with_voice(output, functionals)
+            logits = self._with_voice(output, heard)
         else:
-            logits = self._at_place(self._seen(output, functionals) if self.model.sees_functionals else output)
+            logits = self._at_place(self._seen(output, heard) if self.model.sees_functionals else output)
         self._calls += 1
         return softmax(logits, self.model.temperature)
 
-    def _seen(self, output: Float32, functionals: Callable[[], Float32]) -> Float32:
+    def _seen(self, output: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
         if self._calls % STRIDE == 0:
-            self._functionals = functionals()
+            self._functionals, _ = heard()
         return self._head.seen(output, self._functionals)
 
     def _at_place(self, embedding: Float32) -> Float32:
         self._hear(embedding)
         return self._head.doubted(self._head.logits(embedding, self.baseline.value), embedding)
 
-    def _with_voice(self, logits: Float32, functionals: Callable[[], Float32]) -> Float32:
+    def _with_voice(self, logits: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
         baseline, voice = self.baseline, self.baseline.voice
         assert voice is not None
         if self._calls % STRIDE == 0:
-            heard = functionals()
-            stranger = voice.of_stranger(heard)
-            self._hear(voice.noted(logits, heard, stranger))
+            functionals, seconds = heard()
+            stranger = voice.of_stranger(functionals)
+            self._hear(voice.noted(logits, functionals, stranger))
             near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
-            self._known = baseline.settled * baseline.trust * near
-            self._said = voice.said(heard, baseline.value, self._known, stranger)
+            self._known = baseline.settled * baseline.trust * near * voice.enough(seconds)
+            self._said = voice.said(functionals, baseline.value, self._known, stranger)
         return voice.mixed(logits - baseline.off, self._said, self._known)
 
     def _hear(self, embedding: Float32) -> None:

@@ -11,7 +11,9 @@ context, minus their baseline at this place, and what tells whether that baselin
   measured by the driver's.
 - ``off`` is how far what is answered here, of whatever voice, is from what is ``usual``: ``settled`` times what
   ``mean(network + stranger)`` of the place has more. A place where all sound sad to the network is not a sad place.
-- ``known = settled * trust * near``, and the logits are
+- ``enough`` rises from 0 to 1 with the seconds of speech in the context: of a few frames functionals lie far from those of
+  the whole utterances by which the head was fitted and the place got known, whatever is said.
+- ``known = settled * trust * near * enough``, and the logits are
   ``(network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
 
 The last two are what `Layers` say, where the file has them: ``relative`` of the same functionals as the head, and
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 _MOST_DIRECTIONS = N_FUNCTIONALS
 _MOST_FMIN = 70.0
+_FEW_SECONDS, _ENOUGH_SECONDS = 0.32, 0.64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,10 @@ class Voice:
     def near(self, distance: float) -> float:
         """Return how far an utterance at this `distance` is of the voice of the place, 0 to 1."""
         return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
+
+    def enough(self, seconds: float) -> float:
+        """Return how far functionals of so many seconds of speech can be compared with a place, 0 to 1."""
+        return min(1.0, max(0.0, (seconds - _FEW_SECONDS) / (_ENOUGH_SECONDS - _FEW_SECONDS)))
 
     def of_stranger(self, functionals: Float32) -> Float64:
         """Return what is said of a voice that is not known ``(n_labels,)``; those of no sound, NaN, say nothing."""

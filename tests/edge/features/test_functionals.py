@@ -94,6 +94,16 @@ def test_a_gain_changes_nothing(decibel: float) -> None:
     np.testing.assert_allclose(of(gain(samples, decibel)), of(samples), rtol=0.01, atol=0.05)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seconds=st.floats(0.1, 2.5), before=st.floats(0.0, 1.0))
+def test_they_say_of_how_much_speech_they_are(seconds: float, before: float) -> None:
+    quiet = np.zeros(round(before * SAMPLE_RATE), np.float32)
+    samples = np.concatenate([quiet, voice(np.full(round(seconds * SAMPLE_RATE), 180.0))])
+    functionals, found = FUNCTIONALS.heard(MFCC(samples))
+    np.testing.assert_array_equal(functionals, of(samples))
+    assert found == pytest.approx(seconds, abs=0.08)  # a window of 64 ms
+
+
 def test_silence_before_a_voice_changes_nothing() -> None:
     bands = MFCC.bands(MFCC.frames(voice(np.linspace(120, 240, SAMPLE_RATE))))
     padded = np.vstack([np.full((100, bands.shape[1]), MFCC.fill, np.float32), bands])

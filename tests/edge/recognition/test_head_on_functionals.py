@@ -67,16 +67,16 @@ def test_the_answer_is_of_both() -> None:
 def test_a_live_device_computes_functionals_at_every_fourth_context_and_anew_in_each_utterance() -> None:
     classifier, asked = Classifier(MODEL), []
 
-    def functionals() -> np.ndarray:
+    def heard() -> tuple[np.ndarray, float]:
         asked.append(True)
-        return MODEL.golden["functionals"]
+        return MODEL.golden["functionals"], 1.0
 
     placed = Placed(classifier)
     for _ in range(6):
-        placed.answer(classifier.embed(MODEL.golden["cepstra"]), functionals)
+        placed.answer(classifier.embed(MODEL.golden["cepstra"]), heard)
     assert len(asked) == 2
     placed.reset()
-    placed.answer(classifier.embed(MODEL.golden["cepstra"]), functionals)
+    placed.answer(classifier.embed(MODEL.golden["cepstra"]), heard)
     assert len(asked) == 3
 
 

@@ -74,6 +74,13 @@ def utterances(spread: float, n: int, seed: int = 0) -> list[np.ndarray]:
     return [VOICES.head.baseline + random.normal(0, spread, along.shape[0]) @ along for _ in range(n)]
 
 
+def answered(placed: Placed, seconds: float = 1.0) -> np.ndarray:
+    """What is answered to the golden cepstra in an utterance of its own, if they were of so many seconds of speech."""
+    classifier, cepstra = Classifier(MODEL), MODEL.golden["cepstra"]
+    placed.reset()
+    return placed.answer(classifier.embed(cepstra), lambda: (classifier.functionals(cepstra), seconds))
+
+
 def learned_from(said: list[np.ndarray], seconds: float = 5.0) -> Baseline:
     baseline = Baseline(VOICES.head, voice=VOICES)
     for i, one in enumerate(said):
@@ -197,7 +204,7 @@ def test_what_is_known_is_added_to_the_network() -> None:
     assert known == pytest.approx(100 / 120, rel=1e-3)  # some of it is half a minute old
     head = (functionals - value) @ VOICES.head.weights.astype(np.float64) + VOICES.head.bias
     logits = classifier.embed(cepstra) * (1 - known / 2) + known * head
-    np.testing.assert_allclose(placed(cepstra), softmax(logits.astype(np.float32), MODEL.temperature), rtol=1e-4)
+    np.testing.assert_allclose(answered(placed), softmax(logits.astype(np.float32), MODEL.temperature), rtol=1e-4)
 
 
 @pytest.mark.parametrize("reason", ["many voices", "a passenger"])
@@ -211,12 +218,22 @@ def test_many_voices_and_a_passenger_are_answered_by_the_network(reason: str) ->
     baseline = placed.baseline
     baseline.voice = voice
     assert baseline.settled > 0.8
-    np.testing.assert_array_equal(placed(cepstra), expected)
+    np.testing.assert_array_equal(answered(placed), expected)
     baseline.voice = dataclasses.replace(
         VOICES, spec=dataclasses.replace(VOICES.spec, far_voice=1e6, other_scatter=1e6)
     )
-    placed.reset()
-    assert (placed(cepstra) != expected).any()
+    assert (answered(placed) != expected).any()
+
+
+def test_of_a_few_frames_of_speech_a_known_voice_is_answered_as_any_other() -> None:
+    placed = Placed(Classifier(MODEL), learned_from(utterances(0.1, 20)).learned)
+    placed.baseline.voice = dataclasses.replace(VOICES, spec=dataclasses.replace(VOICES.spec, far_voice=1e6))
+    cold, known = np.log(Classifier(MODEL)(MODEL.golden["cepstra"])), np.log(answered(placed))
+    assert abs(known - cold).max() > 0.01
+    for seconds, share in ((0.0, 0.0), (0.32, 0.0), (0.48, 0.5), (0.64, 1.0)):
+        logits = cold + share * (known - cold)
+        expected = logits - np.log(np.exp(logits).sum())
+        np.testing.assert_allclose(np.log(answered(placed, seconds)), expected, atol=1e-4)
 
 
 def test_one_voice_is_trusted_and_many_are_not() -> None:

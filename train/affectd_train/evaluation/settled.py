@@ -40,11 +40,13 @@ N_PARTS = 4
 class Heard(NamedTuple):
     """What a device hears of a clip: of each context ``(n, n_labels)`` logits, of some ``(m, N_FUNCTIONALS)``.
 
-    Nothing without speech; ``frames`` are those at which the gate is open.
+    Nothing without speech; ``seconds`` ``(m,)`` are those of speech that functionals are of, ``frames`` those at which
+    the gate is open.
     """
 
     logits: Float32
     functionals: Float32
+    seconds: Float64
     frames: int
 
     def mean(self, voice: Voice) -> Float64:
@@ -68,15 +70,15 @@ class Recorder:
         """Begin another clip."""
         self._placed.reset()
         self.logits: list[Float32] = []
-        self.functionals: list[Float32] = []
+        self.heard: list[tuple[Float32, float]] = []
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context."""
         self.logits.append(self._classifier.embed(cepstra))
 
-        def keep() -> Float32:
-            self.functionals.append(self._classifier.functionals(cepstra))
-            return self.functionals[-1]
+        def keep() -> tuple[Float32, float]:
+            self.heard.append(self._classifier.functionals.heard(cepstra))
+            return self.heard[-1]
 
         return self._placed.answer(self.logits[-1], keep)
 
@@ -86,13 +88,14 @@ def heard_of(recorder: Recorder, clip: Clip) -> Heard:
     recorder.reset()
     frames = round(open_seconds(clip, recorder) * recorder.model.spec.frame_rate)
     logits = np.array(recorder.logits, np.float32).reshape(-1, len(recorder.model.labels))
-    return Heard(logits, np.array(recorder.functionals, np.float32).reshape(-1, N_FUNCTIONALS), frames)
+    functionals = np.array([row for row, _ in recorder.heard], np.float32).reshape(-1, N_FUNCTIONALS)
+    return Heard(logits, functionals, np.array([seconds for _, seconds in recorder.heard]), frames)
 
 
 def answer(placed: Placed, heard: Heard) -> Probabilities:
     """Answer a clip again, as `affectd.recognition.recording.classify_recording` does with this `Placed`."""
     placed.reset()
-    rows = iter(heard.functionals)
+    rows = zip(heard.functionals, heard.seconds.tolist(), strict=True)
     total = np.zeros(len(placed.model.labels))
     for logits in heard.logits:
         total += placed.answer(logits, rows.__next__)
@@ -141,13 +144,13 @@ def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[He
     names = np.array([about(clip)["path"] for clip in clips])
 
     def read(file: Path) -> list[Heard]:
-        logits, ends, functionals, rows, frames, paths = arrays(
-            file, "logits", "ends", "functionals", "rows", "frames", "paths"
+        logits, ends, functionals, seconds, rows, frames, paths = arrays(
+            file, "logits", "ends", "functionals", "seconds", "rows", "frames", "paths"
         )
         check(np.array_equal(paths, names), "of other recordings")
         check(len(ends) == len(rows) == len(frames) == len(clips), "of another shape")
-        parts = zip(np.split(logits, ends[:-1]), np.split(functionals, rows[:-1]), frames.tolist(), strict=True)
-        return [Heard(*part) for part in parts]
+        of_contexts = (np.split(functionals, rows[:-1]), np.split(seconds, rows[:-1]))
+        return [Heard(*part) for part in zip(np.split(logits, ends[:-1]), *of_contexts, frames.tolist(), strict=True)]
 
     def make(file: Path) -> None:
         title = f"{clips[0].corpus}, heard by {model_path.name}"
@@ -159,6 +162,7 @@ def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[He
             logits=np.concatenate([one.logits for one in found]),
             ends=np.cumsum([len(one.logits) for one in found]),
             functionals=np.concatenate([one.functionals for one in found]),
+            seconds=np.concatenate([one.seconds for one in found]),
             rows=np.cumsum([len(one.functionals) for one in found]),
             frames=[one.frames for one in found],
             paths=names,
