@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from affectd_train.stored import locked
+
 REPOSITORY = Path(__file__).parents[1]
 ROOTS = Path(os.environ.get("AFFECTD_ROOTS", "/var/tmp/affectd-roots"))
 DEBIAN = "http://deb.debian.org/debian"
@@ -42,8 +44,14 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
         _need_emulation(architecture)
     name = "-".join(filter(None, (purpose, suite, architecture)))
     root = ROOTS / name
-    if root.is_dir():
-        return root
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        if not root.is_dir():
+            _make(root, suite, architecture, packages)
+    return root
+
+
+def _make(root: Path, suite: str, architecture: str, packages: str) -> None:
     mirror: list[str | Path] = [DEBIAN]
     options = ["--variant=minbase", f"--include={packages}"]
     if architecture:
@@ -53,8 +61,8 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
             pytest.skip(f"cannot verify Ubuntu's packages without {UBUNTU_KEYRING} (package ubuntu-keyring)")
         options += ["--components=main,universe", f"--keyring={UBUNTU_KEYRING}"]
         mirror = [UBUNTU, "/usr/share/debootstrap/scripts/gutsy"]  # what debootstrap uses for every Ubuntu
-    unfinished = ROOTS / f"{name}.{os.getpid()}"
-    unfinished.mkdir(parents=True)
+    unfinished = ROOTS / f"{root.name}.{os.getpid()}"
+    unfinished.mkdir()
     try:
         done = run("debootstrap", *options, suite, unfinished, *mirror)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -65,7 +73,6 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
         unfinished.rename(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return root
 
 
 def _need_emulation(architecture: str) -> None:
