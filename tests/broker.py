@@ -24,7 +24,10 @@ from typing import Self
 import pytest
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (apt install mosquitto)")
+needs_mosquitto = pytest.mark.skipif(
+    MOSQUITTO is None or not shutil.which("mosquitto_pub"),
+    reason="mosquitto is not installed (apt install mosquitto mosquitto-clients)",
+)
 PATIENCE_SECONDS = 30.0
 
 

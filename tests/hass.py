@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 
+from affectd_train.stored import locked
 from broker import Broker, Subscriber, free_port, wait_until
 from hass_owner import Owner
 
@@ -75,8 +76,14 @@ def installed(python: str) -> Path:
     """Return the folder of a virtual environment with Home Assistant, after having made it if need be."""
     release = RELEASES[python]
     folder = KEPT / release
-    if (folder / "complete").exists():
-        return folder
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not (folder / "complete").exists():
+            _install(python, release, folder)
+    return folder
+
+
+def _install(python: str, release: str, folder: Path) -> None:
     interpreter = _interpreter(python)
     if interpreter is None:
         pytest.skip(f"no Python {python} for Home Assistant {release}, neither on the path nor in pyenv")
@@ -85,12 +92,12 @@ def installed(python: str) -> Path:
     pip = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"homeassistant=={release}"]
     # The package names the versions of all it was released with, and pip takes newer ones unless it is told.
     versions = next(folder.glob("lib/*/site-packages")) / "homeassistant/package_constraints.txt"
-    for options in (["--no-deps"], ["--constraint", versions]):
+    # What its MQTT needs: on a first start that installs it, automations are set up before there are triggers of MQTT.
+    for options in (["--no-deps"], ["paho-mqtt", "--constraint", versions]):
         done = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"Home Assistant {release} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
     (folder / "complete").touch()
-    return folder
 
 
 def _interpreter(version: str) -> str | None:

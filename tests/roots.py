@@ -2,7 +2,7 @@
 
 A root is made once by debootstrap, kept in $AFFECTD_ROOTS (default /var/tmp/affectd-roots), and never written to:
 every device works in an overlay. Roots of ARM systems run under qemu. Needs root, the mirrors of Debian, Ubuntu and
-PyPI, and: apt install debootstrap ubuntu-keyring qemu-user-static binfmt-support.
+PyPI, and: apt install debootstrap qemu-user-static; for Ubuntu's also ubuntu-keyring, which Debian has from 13 on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from pathlib import Path
 
 import pytest
 
+from affectd_train.stored import locked
+
 REPOSITORY = Path(__file__).parents[1]
 ROOTS = Path(os.environ.get("AFFECTD_ROOTS", "/var/tmp/affectd-roots"))
 DEBIAN = "http://deb.debian.org/debian"
 UBUNTU = "http://archive.ubuntu.com/ubuntu"
 UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+SYSTEMD_BINFMT = "/usr/lib/systemd/systemd-binfmt"
 QEMU = {"arm64": "aarch64", "armhf": "arm"}
 """What qemu calls the processors of Debian's architectures."""
 
@@ -41,8 +44,14 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
         _need_emulation(architecture)
     name = "-".join(filter(None, (purpose, suite, architecture)))
     root = ROOTS / name
-    if root.is_dir():
-        return root
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        if not root.is_dir():
+            _make(root, suite, architecture, packages)
+    return root
+
+
+def _make(root: Path, suite: str, architecture: str, packages: str) -> None:
     mirror: list[str | Path] = [DEBIAN]
     options = ["--variant=minbase", f"--include={packages}"]
     if architecture:
@@ -52,8 +61,8 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
             pytest.skip(f"cannot verify Ubuntu's packages without {UBUNTU_KEYRING} (package ubuntu-keyring)")
         options += ["--components=main,universe", f"--keyring={UBUNTU_KEYRING}"]
         mirror = [UBUNTU, "/usr/share/debootstrap/scripts/gutsy"]  # what debootstrap uses for every Ubuntu
-    unfinished = ROOTS / f"{name}.{os.getpid()}"
-    unfinished.mkdir(parents=True)
+    unfinished = ROOTS / f"{root.name}.{os.getpid()}"
+    unfinished.mkdir()
     try:
         done = run("debootstrap", *options, suite, unfinished, *mirror)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -64,20 +73,18 @@ def bootstrap(suite: str, architecture: str = "", *, purpose: str = "install", p
         unfinished.rename(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return root
 
 
 def _need_emulation(architecture: str) -> None:
     """Let the kernel start programs of this processor with qemu, or skip."""
     qemu = QEMU[architecture]
     entry = BINFMT / f"qemu-{qemu}"
-    if not shutil.which(f"qemu-{qemu}-static") or not shutil.which("update-binfmts"):
-        pytest.skip(f"{architecture} programs do not run here without: apt install qemu-user-static binfmt-support")
     if not entry.exists():
         run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
-        run("update-binfmts", "--enable", f"qemu-{qemu}")
+        # One of the two is what a start of the system does: of Debian 12, and of those after it.
+        run("sh", "-c", f"update-binfmts --enable {entry.name} || {SYSTEMD_BINFMT} {entry.name}.conf")
     if not entry.exists():
-        pytest.skip(f"this kernel does not start {architecture} programs with qemu")
+        pytest.skip(f"{architecture} programs do not run here without qemu-user-static, on Debian 12 binfmt-support")
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

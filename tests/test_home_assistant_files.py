@@ -368,6 +368,12 @@ def test_a_blueprint_offers_the_labels_of_the_model(path: Path) -> None:
     assert set(emotions["default"]) <= set(COORDINATES)
 
 
+@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+def test_what_the_device_names_is_sure_enough_for_a_blueprint(path: Path) -> None:
+    # Each model file has a threshold of its own, and a device may be given another.
+    assert inputs(read(path))["sure"]["default"] == 0
+
+
 def test_the_blueprints_differ_only_in_where_they_hear_of_it() -> None:
     one, other = map(read, BLUEPRINTS)
     differ = {key for key in one if one[key] != other[key]}
