@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import subprocess
 import sys
 from functools import partial
@@ -91,3 +92,9 @@ def test_arrays_are_written_into_a_new_folder(tmp_path: Path) -> None:
 
 def test_results_come_in_the_order_of_the_items() -> None:
     assert list(in_parallel(partial(operator.mul, 2), range(50), "doubled")) == list(range(0, 100, 2))
+
+
+def test_each_process_of_a_pool_computes_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert list(in_parallel(os.getenv, ["OPENBLAS_NUM_THREADS"], "asked")) == ["1"]
+    assert "OPENBLAS_NUM_THREADS" not in os.environ

@@ -128,7 +128,8 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
     resource_tracker.ensure_running()  # before, because it lets the signal through again when it has started
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with _one_thread():
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     stop = context.Event()
@@ -144,6 +145,21 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
     finally:
         stop.set()  # rather than to kill them, at which the pool itself falls over
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let NumPy take one thread in each process that is started here, unless the user wants more.
+
+    As many threads in as many processes as there are cores wait for each other most of the time.
+    """
+    names = [name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if name not in os.environ]
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
 
 
 def _start(stop: Event) -> None:
