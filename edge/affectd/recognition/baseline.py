@@ -228,8 +228,8 @@ class Placed:
     def answer(self, output: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
         """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
 
-        With a voice, or a head that sees functionals, `heard` is asked for those of the context, and of how many seconds
-        of speech they are, where they are needed.
+        With a voice, or a head that sees functionals, `heard` is asked for those of the context where they are needed,
+        and of how many seconds of speech they are.
         """
         if self.model.voice is not None:
             logits = self._with_voice(output, heard)

@@ -11,8 +11,8 @@ context, minus their baseline at this place, and what tells whether that baselin
   measured by the driver's.
 - ``off`` is how far what is answered here, of whatever voice, is from what is ``usual``: ``settled`` times what
   ``mean(network + stranger)`` of the place has more. A place where all sound sad to the network is not a sad place.
-- ``enough`` rises from 0 to 1 with the seconds of speech in the context: of a few frames functionals lie far from those of
-  the whole utterances by which the head was fitted and the place got known, whatever is said.
+- ``enough`` rises from 0 to 1 with the seconds of speech in the context: functionals of a few frames lie far from those
+  of sentences, to which the head was fitted and by which the place got known, whatever is said.
 - ``known = settled * trust * near * enough``, and the logits are
   ``(network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
 
