@@ -181,10 +181,7 @@ def test_a_recording_gives_the_labels_that_it_gives_here(device: Device) -> None
 
 def test_the_edge_tests_pass(name: str, system: System, device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     files = [f"tests/edge/{test}.py" for test in TESTS]
-    # Which source of a setting wins, and what a long recording takes, is the same on every processor; here each takes
-    # many minutes.
-    left_out = ("the_command_line_wins_over", "takes_the_same_memory", *system.skipped)
-    chosen = " and ".join(f"not {test}" for test in left_out)
+    chosen = " and ".join(f"not {test}" for test in system.skipped)
     pytest_command = f"/opt/affectd/bin/python -m pytest -q -p no:cacheprovider -k '{chosen}' {' '.join(files)}"
     done = device.run("sh", "-c", f"cd /affectd && {pytest_command}")
     with capsys.disabled():
