@@ -1,0 +1,50 @@
+"""Measure how often a device that knows a voice names an emotion in ordinary speech: ``FOLDER...``, one of each voice.
+
+Prints JSON: the events of each folder, of a device that hears each recording anew, and of one that hears all of them
+one after another and learns. ffmpeg decodes them. The figures in docs/accuracy.md are of packages of Debian 12, spoken
+for telephone exchanges:
+
+    apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-g722
+    for package in *.deb; do dpkg-deb -x "$package" prompts; done
+    python tests/ordinary_voices.py prompts/usr/share/asterisk/sounds/*/
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from affectd.config.sections import Config
+from affectd.recognition.baseline import Placed
+from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
+from affectd_train.evaluation.event_rates import event_rates
+
+SHORTEST_SECONDS = 0.2
+
+
+def decoded(path: Path, sample_rate: int) -> np.ndarray:
+    """Return a recording as float32, mono."""
+    raw_g722 = ["-f", "g722"] if path.suffix == ".g722" else []
+    command = ["ffmpeg", "-v", "error", *raw_g722, "-i", path, "-f", "f32le", "-ac", "1", "-ar", str(sample_rate), "-"]
+    return np.frombuffer(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout, np.float32)
+
+
+def main(*folders: str) -> None:
+    model = read_model(find_model())
+    rate, found = model.spec.sample_rate, {}
+    for folder in folders:
+        paths = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
+        heard = {path.name: decoded(path, rate) for path in paths if path.suffix in (".g722", ".wav", ".ogg", ".opus")}
+        heard = {name: samples for name, samples in heard.items() if len(samples) > SHORTEST_SECONDS * rate}
+        networks = {"anew": Classifier(model), "learns": Placed(Classifier(model))}
+        found[Path(folder).name] = {kind: event_rates(heard, network, Config()) for kind, network in networks.items()}
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
