@@ -93,7 +93,7 @@ class Functionals:
         return self.heard(cepstra)[0]
 
     def heard(self, cepstra: Float32) -> tuple[Float32, float]:
-        """Return the functionals of a context, and of how many seconds of speech they are."""
+        """Return the functionals of a context, and the share of its frames that they are of, 0 to 1."""
         with np.errstate(over="ignore", invalid="ignore"):
             power = np.exp(cepstra @ self._nepers).sum(1)  # of each frame; a power of 10 takes ten times as long
         spoken = cepstra[power > power.max() * np.float32(10.0 ** (-_RANGE_DB / 10.0))]
@@ -108,7 +108,7 @@ class Functionals:
         if len(first) > 1:
             result[2 * N_CEPSTRA : 3 * N_CEPSTRA] = np.abs(first[1:] - first[:-1]).sum(0) / (len(first) - 1)
         result[3 * N_CEPSTRA :] = self._of_pitch(spoken)
-        return result.astype(np.float32), len(spoken) / self.spec.frame_rate
+        return result.astype(np.float32), len(spoken) / len(cepstra)
 
     def _of_pitch(self, spoken: Float32) -> list[float]:
         fits = spoken @ self._combs

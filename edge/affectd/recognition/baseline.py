@@ -229,7 +229,7 @@ class Placed:
         """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
 
         With a voice, or a head that sees functionals, `heard` is asked for those of the context where they are needed,
-        and of how many seconds of speech they are.
+        and the share of it that they are of.
         """
         if self.model.voice is not None:
             logits = self._with_voice(output, heard)
@@ -251,11 +251,11 @@ class Placed:
         baseline, voice = self.baseline, self.baseline.voice
         assert voice is not None
         if self._calls % STRIDE == 0:
-            functionals, seconds = heard()
+            functionals, share = heard()
             stranger = voice.of_stranger(functionals)
             self._hear(voice.noted(logits, functionals, stranger))
             near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
-            self._known = baseline.settled * baseline.trust * near * voice.enough(seconds)
+            self._known = baseline.settled * baseline.trust * near * voice.enough(share)
             self._said = voice.said(functionals, baseline.value, self._known, stranger)
         return voice.mixed(logits - baseline.off, self._said, self._known)
 

@@ -11,8 +11,8 @@ context, minus their baseline at this place, and what tells whether that baselin
   measured by the driver's.
 - ``off`` is how far what is answered here, of whatever voice, is from what is ``usual``: ``settled`` times what
   ``mean(network + stranger)`` of the place has more. A place where all sound sad to the network is not a sad place.
-- ``enough`` rises from 0 to 1 with the seconds of speech in the context: functionals of a few frames lie far from those
-  of sentences, to which the head was fitted and by which the place got known, whatever is said.
+- ``enough`` rises from 0 to 1 with the share of the context that is speech: functionals of a few frames lie far from
+  those of sentences, to which the head was fitted and by which the place got known, whatever is said.
 - ``known = settled * trust * near * enough``, and the logits are
   ``(network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _MOST_DIRECTIONS = N_FUNCTIONALS
 _MOST_FMIN = 70.0
-_FEW_SECONDS, _ENOUGH_SECONDS = 0.32, 0.64
+_FEW, _ENOUGH = 0.106, 0.213  # of the frames of a context: 0.32 and 0.64 s of 3 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +134,9 @@ class Voice:
         """Return how far an utterance at this `distance` is of the voice of the place, 0 to 1."""
         return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
 
-    def enough(self, seconds: float) -> float:
-        """Return how far functionals of so many seconds of speech can be compared with a place, 0 to 1."""
-        return min(1.0, max(0.0, (seconds - _FEW_SECONDS) / (_ENOUGH_SECONDS - _FEW_SECONDS)))
+    def enough(self, share: float) -> float:
+        """Return how far functionals of this share of a context can be compared with a place; both 0 to 1."""
+        return min(1.0, max(0.0, (share - _FEW) / (_ENOUGH - _FEW)))
 
     def of_stranger(self, functionals: Float32) -> Float64:
         """Return what is said of a voice that is not known ``(n_labels,)``; those of no sound, NaN, say nothing."""

@@ -74,11 +74,11 @@ def utterances(spread: float, n: int, seed: int = 0) -> list[np.ndarray]:
     return [VOICES.head.baseline + random.normal(0, spread, along.shape[0]) @ along for _ in range(n)]
 
 
-def answered(placed: Placed, seconds: float = 1.0) -> np.ndarray:
-    """What is answered to the golden cepstra in an utterance of its own, if they were of so many seconds of speech."""
+def answered(placed: Placed, share: float = 1.0) -> np.ndarray:
+    """What is answered to the golden cepstra in an utterance of its own, if this share of them were speech."""
     classifier, cepstra = Classifier(MODEL), MODEL.golden["cepstra"]
     placed.reset()
-    return placed.answer(classifier.embed(cepstra), lambda: (classifier.functionals(cepstra), seconds))
+    return placed.answer(classifier.embed(cepstra), lambda: (classifier.functionals(cepstra), share))
 
 
 def learned_from(said: list[np.ndarray], seconds: float = 5.0) -> Baseline:
@@ -230,10 +230,10 @@ def test_of_a_few_frames_of_speech_a_known_voice_is_answered_as_any_other() -> N
     placed.baseline.voice = dataclasses.replace(VOICES, spec=dataclasses.replace(VOICES.spec, far_voice=1e6))
     cold, known = np.log(Classifier(MODEL)(MODEL.golden["cepstra"])), np.log(answered(placed))
     assert abs(known - cold).max() > 0.01
-    for seconds, share in ((0.0, 0.0), (0.32, 0.0), (0.48, 0.5), (0.64, 1.0)):
-        logits = cold + share * (known - cold)
+    for share, believed in ((0.0, 0.0), (0.106, 0.0), (0.1595, 0.5), (0.213, 1.0)):
+        logits = cold + believed * (known - cold)
         expected = logits - np.log(np.exp(logits).sum())
-        np.testing.assert_allclose(np.log(answered(placed, seconds)), expected, atol=1e-4)
+        np.testing.assert_allclose(np.log(answered(placed, share)), expected, atol=1e-4)
 
 
 def test_one_voice_is_trusted_and_many_are_not() -> None:

@@ -40,13 +40,13 @@ N_PARTS = 4
 class Heard(NamedTuple):
     """What a device hears of a clip: of each context ``(n, n_labels)`` logits, of some ``(m, N_FUNCTIONALS)``.
 
-    Nothing without speech; ``seconds`` ``(m,)`` are those of speech that functionals are of, ``frames`` those at which
-    the gate is open.
+    Nothing without speech; ``shares`` ``(m,)`` are how much of the context functionals are of, ``frames`` those at
+    which the gate is open.
     """
 
     logits: Float32
     functionals: Float32
-    seconds: Float64
+    shares: Float64
     frames: int
 
     def mean(self, voice: Voice) -> Float64:
@@ -89,13 +89,13 @@ def heard_of(recorder: Recorder, clip: Clip) -> Heard:
     frames = round(open_seconds(clip, recorder) * recorder.model.spec.frame_rate)
     logits = np.array(recorder.logits, np.float32).reshape(-1, len(recorder.model.labels))
     functionals = np.array([row for row, _ in recorder.heard], np.float32).reshape(-1, N_FUNCTIONALS)
-    return Heard(logits, functionals, np.array([seconds for _, seconds in recorder.heard]), frames)
+    return Heard(logits, functionals, np.array([share for _, share in recorder.heard]), frames)
 
 
 def answer(placed: Placed, heard: Heard) -> Probabilities:
     """Answer a clip again, as `affectd.recognition.recording.classify_recording` does with this `Placed`."""
     placed.reset()
-    rows = zip(heard.functionals, heard.seconds.tolist(), strict=True)
+    rows = zip(heard.functionals, heard.shares.tolist(), strict=True)
     total = np.zeros(len(placed.model.labels))
     for logits in heard.logits:
         total += placed.answer(logits, rows.__next__)
@@ -144,12 +144,12 @@ def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[He
     names = np.array([about(clip)["path"] for clip in clips])
 
     def read(file: Path) -> list[Heard]:
-        logits, ends, functionals, seconds, rows, frames, paths = arrays(
-            file, "logits", "ends", "functionals", "seconds", "rows", "frames", "paths"
+        logits, ends, functionals, shares, rows, frames, paths = arrays(
+            file, "logits", "ends", "functionals", "shares", "rows", "frames", "paths"
         )
         check(np.array_equal(paths, names), "of other recordings")
         check(len(ends) == len(rows) == len(frames) == len(clips), "of another shape")
-        of_contexts = (np.split(functionals, rows[:-1]), np.split(seconds, rows[:-1]))
+        of_contexts = (np.split(functionals, rows[:-1]), np.split(shares, rows[:-1]))
         return [Heard(*part) for part in zip(np.split(logits, ends[:-1]), *of_contexts, frames.tolist(), strict=True)]
 
     def make(file: Path) -> None:
@@ -162,7 +162,7 @@ def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[He
             logits=np.concatenate([one.logits for one in found]),
             ends=np.cumsum([len(one.logits) for one in found]),
             functionals=np.concatenate([one.functionals for one in found]),
-            seconds=np.concatenate([one.seconds for one in found]),
+            shares=np.concatenate([one.shares for one in found]),
             rows=np.cumsum([len(one.functionals) for one in found]),
             frames=[one.frames for one in found],
             paths=names,
