@@ -175,7 +175,8 @@ class _Contexts:
         while self._waiting and self._waiting[0] + self._n_frames < self._stop:
             first = self._waiting.popleft()
             self._classify(first, first + self._n_frames)
-        self._drop(self._next)
+        # Whichever of the coming frames is the last of speech, the first context around it does not begin before.
+        self._drop(min(self._next, self._opened.n - FRAMES_BEFORE_END - self._n_frames))
 
     def mean(self) -> Float64 | None:
         """Return the mean probabilities ``(n_labels,)`` at the end of the recording; None without speech."""

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from affectd.config.sections import Config, GateConfig, ModelConfig
@@ -201,6 +201,13 @@ PARTS = st.tuples(st.sampled_from(["word", "pause", "noise"]), st.floats(0.02, 9
     preroll=st.sampled_from([0.0, 0.6, 5.0]),
     n_frames=st.sampled_from([8, 150, 700]),
     stride=st.sampled_from([1, 16, 200]),
+)
+@example(  # the next context would begin after the end of speech
+    parts=[("word", 1.0, 0.0), ("word", 1.0, 0.0), ("word", 6.0, -25.0), ("pause", 4.0, 0.0)],
+    hangover=0.0,
+    preroll=0.0,
+    n_frames=8,
+    stride=200,
 )
 def test_a_recording_gives_to_the_bit_what_it_gives_if_all_of_it_is_kept(
     parts: list[tuple[str, float, float]], hangover: float, preroll: float, n_frames: int, stride: int
