@@ -192,7 +192,7 @@ def test_a_stream_in_any_blocks_has_the_rows_of_the_whole(
 
 
 @settings(deadline=None, max_examples=20)
-@given(gain=st.floats(-60, 6), kind=st.sampled_from(["linear", "decibel"]))
+@given(gain=st.floats(-59, 6), kind=st.sampled_from(["linear", "decibel"]))  # the level of a frame is -120 dB at least
 def test_columns_below_the_contexts_maximum_are_the_same_at_any_gain(gain: float, kind: str) -> None:
     spec = FeatureSpec(**{**EVERYTHING, "rms": kind})
     samples = np.pad(synthetic()["square 125 Hz"][:8000] * 0.3, (4000, 0))
