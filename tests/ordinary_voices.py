@@ -1,12 +1,20 @@
-"""Measure how often a device that knows a voice names an emotion in ordinary speech: ``FOLDER...``, one of each voice.
+r"""Measure how often a device names an emotion in ordinary speech, or in what is no speech: ``FOLDER...``, one of each.
 
 Prints JSON: the events of each folder, of a device that hears each recording anew, and of one that hears all of them
-one after another and learns. ffmpeg decodes them. The figures in docs/accuracy.md are of packages of Debian 12, spoken
+one after another and learns. ffmpeg decodes them. The figures in docs/accuracy.md are of packages of Debian 12. Spoken
 for telephone exchanges:
 
     apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-g722
     for package in *.deb; do dpkg-deb -x "$package" prompts; done
     python tests/ordinary_voices.py prompts/usr/share/asterisk/sounds/*/
+
+Music and sounds of games, and the music of a telephone exchange:
+
+    apt-get download wesnoth-1.16-music supertux-data freedroidrpg-data tuxtype-data tuxmath-data lincity-ng-data \
+        asterisk-moh-opsound-wav
+    for package in *.deb; do dpkg-deb -x "$package" sounds; done
+    cd sounds/usr/share; python tests/ordinary_voices.py games/wesnoth/1.16/data/core/music games/supertux2/music \
+        freedroidrpg/data/sound/music tuxtype/sounds tuxmath/sounds games/lincity-ng/sounds asterisk/moh
 """
 
 from __future__ import annotations
@@ -42,7 +50,8 @@ def main(*folders: str) -> None:
         heard = {path.name: decoded(path, rate) for path in paths if path.suffix in (".g722", ".wav", ".ogg", ".opus")}
         heard = {name: samples for name, samples in heard.items() if len(samples) > SHORTEST_SECONDS * rate}
         networks = {"anew": Classifier(model), "learns": Placed(Classifier(model))}
-        found[Path(folder).name] = {kind: event_rates(heard, network, Config()) for kind, network in networks.items()}
+        name = "/".join(Path(folder).parts[-2:])
+        found[name] = {kind: event_rates(heard, network, Config()) for kind, network in networks.items()}
     print(json.dumps(found, indent=1))
 
 

@@ -46,7 +46,7 @@ def add_voice(file: Path, data: Path, asked: Sequence[str], out: Path, cache: Pa
     # Of a file that has a voice the terms of that one end with it.
     alone = model.card.get("training", {}).get("voice", {}).get("without", {})
     model = dataclasses.replace(model, card=model.card | alone)
-    made = with_voice(model, read_clips(data, corpora), cache)
+    made = with_voice(model, read_clips(data, corpora), data, cache)
     note = made.card["training"]["voice"]
     made = dataclasses.replace(made, card=with_voice_terms(made.card, note["clips"]))
     self_test(made, Classifier(made))

@@ -15,7 +15,8 @@ same weights: how far the place is one voice. So is the mean of what is answered
 So one long utterance counts no more than a short one, and an outburst, far from the baseline, less: the mean tends to
 what is usual. Time is that of the stream: no clock that jumps can make it forget, and a device that is off forgets
 nothing. An utterance with little speech, little of its time speech, or an embedding far from all that was trained on
-is not learned from. Its level says nothing: the gain of the microphone is unknown.
+is not learned from, nor is one that a `Voice` takes for noise. Its level says nothing: the gain of the microphone is
+unknown.
 
 Sources: shrinkage as in D. A. Reynolds, T. F. Quatieri, R. B. Dunn, "Speaker Verification Using Adapted Gaussian
 Mixture Models", 2000, equation 14; weights as in P. J. Huber, "Robust Estimation of a Location Parameter", 1964; the
@@ -140,7 +141,8 @@ class Baseline:
         if speech_seconds < spec.least_seconds or speech_ratio < spec.least_speech_ratio or speech_seconds <= 0:
             return False
         heard = embedding[: self.head.n_embedding]
-        if not self.head.distance(heard) <= spec.far_distance:
+        is_speech = self.voice is None or self.voice.like_speech(heard) > 0
+        if not is_speech or not self.head.distance(heard) <= spec.far_distance:
             return False
         weight = min(speech_seconds, spec.utterance_seconds)
         distance = self.head.distance_between(heard, self.value)
@@ -257,7 +259,8 @@ class Placed:
             near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
             self._known = baseline.settled * baseline.trust * near * voice.enough(share)
             self._said = voice.said(functionals, baseline.value, self._known, stranger)
-        return voice.mixed(logits - baseline.off, self._said, self._known)
+            self._sure = voice.sure(functionals)
+        return voice.mixed(logits - baseline.off, self._said, self._known) * self._sure
 
     def _hear(self, embedding: Float32) -> None:
         self._sum += embedding

@@ -104,7 +104,7 @@ class Classifier:
         if head is not None:
             seen = head.seen(output, self.functionals(cepstra)) if self.model.sees_functionals else output
             output = head.doubted(head.logits(seen, head.baseline), seen)
-        elif voice is not None and voice.stranger is not None:
+        elif voice is not None:
             output = voice.cold(output, self.functionals(cepstra))
         return softmax(output, self.model.temperature)
 

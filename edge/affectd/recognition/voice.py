@@ -20,6 +20,10 @@ The last two are what `Layers` say, where the file has them: ``relative`` of the
 ``stranger`` of the functionals as they are. Of a device that knows nothing that is the one thing that is added to the
 network. A file without ``usual`` has no ``off``.
 
+Where the file has ``speech``, what sounds like noise is doubted: the logits are multiplied by a number from 0.25 to 1,
+which makes the answer of a context ``uncertain`` and never another one, and a place does not learn from it.
+``like_speech`` rises from 0, where functionals are as likely of noise as of speech, to 1.
+
 Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
 """
 
@@ -30,13 +34,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affectd.arrays import Array, Float32, Float64
+from affectd.arrays import Array, Float16, Float32, Float64
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.checks import MOST, Checks, describe, is_array, require, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
-from affectd.recognition.layers import RELATIVE, STRANGER, Layers, take_layers
+from affectd.recognition.layers import RELATIVE, STRANGER, Layers, bounded, take_layers
 from affectd.recognition.model_checks import VOICE_KEYS
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 _MOST_DIRECTIONS = N_FUNCTIONALS
 _MOST_FMIN = 70.0
 _FEW, _ENOUGH = 0.106, 0.213  # of the frames of a context: 0.32 and 0.64 s of 3 s
+_LEAST_SURE = 0.25  # above 0: whatever is heard, the likeliest label stays the likeliest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,8 @@ class Voice:
         What is said of a voice that is not known.
     usual : (n_labels,) float32, optional
         The mean of the logits of an ordinary day, of a voice that is not known.
+    speech : (N_FUNCTIONALS + 1,) float16, optional
+        What tells speech from noise: weights of functionals as `Layers` see them, and after them what is added.
     """
 
     head: Head
@@ -106,6 +113,7 @@ class Voice:
     relative: Layers | None = None
     stranger: Layers | None = None
     usual: Float32 | None = None
+    speech: Float16 | None = None
 
     @property
     def start(self) -> Float32:
@@ -138,6 +146,21 @@ class Voice:
         """Return how far functionals of this share of a context can be compared with a place; both 0 to 1."""
         return min(1.0, max(0.0, (share - _FEW) / (_ENOUGH - _FEW)))
 
+    def like_speech(self, functionals: Array) -> float:
+        """Return how far functionals ``(N_FUNCTIONALS,)`` are those of speech rather than of noise, 0 to 1.
+
+        It is 1 for a file that cannot tell, and for those of no sound, NaN.
+        """
+        if self.speech is None or not np.isfinite(functionals).all():
+            return 1.0
+        weights = self.speech.astype(np.float64)
+        found = bounded(self._away(functionals, self.head.baseline)) @ weights[:-1] + weights[-1]
+        return min(1.0, max(0.0, float(found)))
+
+    def sure(self, functionals: Float32) -> np.float32:
+        """Return what logits are multiplied by where these are the functionals: less where they are not of speech."""
+        return np.float32(_LEAST_SURE + (1.0 - _LEAST_SURE) * self.like_speech(functionals))
+
     def of_stranger(self, functionals: Float32) -> Float64:
         """Return what is said of a voice that is not known ``(n_labels,)``; those of no sound, NaN, say nothing."""
         if self.stranger is None or not np.isfinite(functionals).all():
@@ -164,7 +187,7 @@ class Voice:
             return self.head.weights
         return np.asarray(self.head.weights + self.relative.slopes() / self.head.spread[:, None], np.float32)
 
-    def _away(self, functionals: Float32, baseline: Float32) -> Float64:
+    def _away(self, functionals: Array, baseline: Float32) -> Float64:
         away: Float64 = (functionals.astype(np.float64) - baseline) / self.head.spread
         return away
 
@@ -175,12 +198,13 @@ class Voice:
 
     def cold(self, network: Float32, functionals: Float32) -> Float32:
         """Return the logits ``(n_labels,)`` of a device that knows nothing, of those of the network."""
-        return self.mixed(network, self.of_stranger(functionals), 0.0)
+        return self.mixed(network, self.of_stranger(functionals), 0.0) * self.sure(functionals)
 
     def golden(self, functionals: Float32) -> Float32:
         """Return the golden vector ``logits``: what is said of a known voice and of a stranger, in full."""
         stranger = self.of_stranger(functionals)
-        return np.asarray(self.said(functionals, self.head.baseline, 1.0, stranger) + stranger, np.float32)
+        said = self.said(functionals, self.head.baseline, 1.0, stranger) + stranger
+        return np.asarray(said, np.float32) * self.sure(functionals)
 
     def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""
@@ -200,6 +224,11 @@ class Voice:
             yield "golden.usual", is_array(self.usual, np.float32, n_labels), f"float32 ({n_labels},)", self.usual
             is_bounded = bool((np.abs(self.usual) <= MOST).all())
             yield "golden.usual", is_bounded, f"finite numbers up to {MOST:g}", self.usual.tolist()
+        if self.speech is not None:
+            n = N_FUNCTIONALS + 1
+            yield "golden.speech", is_array(self.speech, np.float16, n), f"float16 ({n},)", self.speech
+            is_finite = bool(np.isfinite(self.speech).all())
+            yield "golden.speech", is_finite, "finite numbers", self.speech.tolist()
         yield from self.spec.checks()
         yield from front_end_checks(spec)
 
@@ -208,6 +237,8 @@ class Voice:
         found: dict[str, Array] = {**self.head.arrays(), "directions": self.directions}
         if self.usual is not None:
             found["usual"] = self.usual
+        if self.speech is not None:
+            found["speech"] = self.speech
         for prefix, layers in self.layers().items():
             found |= layers.arrays(prefix)
         return found
@@ -258,7 +289,16 @@ def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) 
     require(spec.checks())
     if "directions" not in arrays:
         raise ModelFileError("golden: expected the array directions of the voice; it is missing")
-    directions, usual = arrays.pop("directions"), arrays.pop("usual", None)
+    directions = arrays.pop("directions")
+    usual, speech = arrays.pop("usual", None), arrays.pop("speech", None)
     relative, stranger = (take_layers(arrays, prefix) for prefix in (RELATIVE, STRANGER))
     head = take_head(arrays, baseline)
-    return Voice(head=head, directions=directions, spec=spec, relative=relative, stranger=stranger, usual=usual)
+    return Voice(
+        head=head,
+        directions=directions,
+        spec=spec,
+        relative=relative,
+        stranger=stranger,
+        usual=usual,
+        speech=speech,
+    )

@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     """The packaged network with a voice of a few synthetic speakers, which is believed of any."""
     folder = tmp_path_factory.mktemp("voices")
     tabled(folder, "ased", speakers=("01", "02", "03"))
-    return trusting(with_voice(read_model(find_model()), read_clips(folder, ["ased"]), folder))
+    return trusting(with_voice(read_model(find_model()), read_clips(folder, ["ased"]), folder, folder))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def packed(tmp_path: Path) -> Path:
     tabled(tmp_path, "emotale", speakers=("01", "02"), takes=3)
     write(tmp_path / "emotale/01-0-0.wav", np.zeros(16000, np.float32))
     card = {"training": {"clips": {"emodb": 6}}}
-    made = with_voice(tiny_model(card=card), read_clips(tmp_path, ["ased"]), tmp_path / "cache")
+    made = with_voice(tiny_model(card=card), read_clips(tmp_path, ["ased"]), tmp_path, tmp_path / "cache")
     write_model(tmp_path / "voice.tflite", trusting(made))
     return tmp_path
 

@@ -104,14 +104,14 @@ def test_a_fold_of_few_voices_or_of_another_kind_goes_without_one(
     for reason, (split, model) in reasons.items():
         write_model(file, model)
         before = file.read_bytes()
-        voices.give_voice(file, split, tmp_path / "cache")
+        voices.give_voice(file, split, tmp_path, tmp_path / "cache")
         assert file.read_bytes() == before
         assert voices.is_voice_as_now(file, split)  # none is all it can have
         voices.add_settled({}, {}, {"a": split}, clips, tmp_path)
         assert f"{split.name}: without a voice: {reason}" in capfd.readouterr().err
     write_model(file, tiny_model())
     assert not voices.is_voice_as_now(file, enough)
-    voices.give_voice(file, enough, tmp_path / "cache")
+    voices.give_voice(file, enough, tmp_path, tmp_path / "cache")
     assert voices.is_voice_as_now(file, enough)
     write_model(file, voice_model())  # with other settings
     assert not voices.is_voice_as_now(file, enough)

@@ -134,14 +134,14 @@ def test_a_file_of_another_fit_is_not_as_now(tmp_path: Path, monkeypatch: pytest
     for name in names:
         tabled(tmp_path, name, speakers=("01", "02", "03"), takes=4)
     clips, model = read_clips(tmp_path, names), tiny_model(card={"training": {}})
-    made = with_voice(model, clips, tmp_path / "cache")
+    made = with_voice(model, clips, tmp_path, tmp_path / "cache")
     assert made.voice is not None
     assert len(made.voice.layers()) == 2
     assert is_as_now(made)
     noted = made.card["training"]["voice"]["settings"]
     assert (noted["stranger"]["share"], noted["relative"]["share"]) == (stranger.FIT.share, voice.FIT.share)
     # Three corpora are too few for layers.
-    few = with_voice(model, [clip for clip in clips if clip.corpus != "turev"], tmp_path / "cache")
+    few = with_voice(model, [clip for clip in clips if clip.corpus != "turev"], tmp_path, tmp_path / "cache")
     assert few.voice is not None
     assert not few.voice.layers()
     assert is_as_now(few)

@@ -252,7 +252,7 @@ def test_what_clips_say_is_the_devices_and_is_kept(
 def test_a_model_gets_a_voice_or_it_is_said_why_not(tmp_path: Path) -> None:
     tabled(tmp_path, "ased", speakers=("01", "02", "03"), takes=4)
     clips, card = read_clips(tmp_path, ["ased"]), {"training": {"clips": {"ased": 60}}}
-    made = with_voice(tiny_model(card=card), clips, tmp_path / "cache")
+    made = with_voice(tiny_model(card=card), clips, tmp_path, tmp_path / "cache")
     assert made.tflite == tiny_model().tflite
     assert made.voice is not None
     self_test(made, Classifier(made))
@@ -263,13 +263,13 @@ def test_a_model_gets_a_voice_or_it_is_said_why_not(tmp_path: Path) -> None:
     assert not is_as_now(tiny_model())
     assert not is_as_now(voice_model())
     assert not made.voice.head.weights[:, LABELS.index("calm")].any()
-    again = with_voice(made, clips, tmp_path / "cache")  # one that is there is replaced
+    again = with_voice(made, clips, tmp_path, tmp_path / "cache")  # one that is there is replaced
     np.testing.assert_array_equal(again.voice.head.weights, made.voice.head.weights)  # type: ignore[union-attr]
     assert again.card == made.card
     with pytest.raises(DataError, match="too few speakers for a voice: 3 of one corpus are needed"):
-        with_voice(tiny_model(), [one for one in clips if not one.speaker.endswith("03")], tmp_path / "cache")
+        with_voice(tiny_model(), [one for one in clips if not one.speaker.endswith("03")], tmp_path, tmp_path / "cache")
     with pytest.raises(DataError, match="format 1, this is format 2"):
-        with_voice(place_model(), clips, tmp_path / "cache")
+        with_voice(place_model(), clips, tmp_path, tmp_path / "cache")
     assert why_not(tiny_model()) == why_not(voice_model()) == ""
 
 

@@ -75,7 +75,7 @@ def run_split(
         float_path = fit(clips, recipe, data, run, cache, held_out)
         quantize(run)
         pack(run, run / "affectd.tflite", {"protocol": split.name})
-        give_voice(run / "affectd.tflite", split, cache)
+        give_voice(run / "affectd.tflite", split, data, cache)
         write_predictions(file, predict(run / "affectd.tflite", float_path, split.test, split.name))
 
     def read(file: Path) -> list[Prediction]:

@@ -57,11 +57,11 @@ def add_settled(
         figures["settled"] = settled_at(answers, figures)
 
 
-def give_voice(path: Path, split: Split, cache: Path) -> None:
+def give_voice(path: Path, split: Split, data: Path, cache: Path) -> None:
     """Give the model file of a fold a voice that is fitted on the same corpora as its network, if it can have one."""
     model, mine = read_model(path), _telling(split)
     if not _why_none(model, mine):
-        write_model(path, with_voice(model, mine, cache))
+        write_model(path, with_voice(model, mine, data, cache))
 
 
 def is_voice_as_now(path: Path, split: Split) -> bool:

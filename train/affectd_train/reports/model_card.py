@@ -221,6 +221,7 @@ def _of_voice(training: Training) -> str:
         f"was fitted on {', '.join(terms_of(corpus)[0] for corpus in sorted(voice['clips']))} ({voice['speakers']} speakers). "
         + "Two more on the same numbers as they are say something of a voice that is not known. " * has_layers
         + "What is usually answered at a place is taken from all answers there. " * ("usual" in settings)
+        + "What sounds like noise rather than like speech is doubted. " * ("noise" in voice)
         + "All figures below but those of a voice that is known are those of a device that knows nothing yet."
     )
 

@@ -32,7 +32,8 @@ from affectd.recognition.model_file import ModelFile
 from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
-from affectd_train.training import stranger
+from affectd_train.files import say
+from affectd_train.training import speech_like, stranger
 from affectd_train.training.layers import Fit, fit_layers
 from affectd_train.training.spoken import FEWEST_CLIPS, Spoken, heard_settings, load_spoken
 
@@ -94,9 +95,11 @@ def are_enough(clips: Sequence[Clip]) -> bool:
 def is_as_now(model: ModelFile) -> bool:
     """Tell whether a voice is there that was fitted with the settings of today."""
     note, voice = model.card.get("training", {}).get("voice", {}), model.voice
+    if voice is None:
+        return False
     corpora = note.get("clips", {})
-    is_same = voice is not None and voice.spec == SPEC and voice.head.spec == BASELINE
-    is_whole = voice is not None and len(voice.layers()) == 2 * has_layers(corpora)
+    is_same = voice.spec == SPEC and voice.head.spec == BASELINE
+    is_whole = len(voice.layers()) == 2 * has_layers(corpora) and (voice.speech is not None) == ("noise" in note)
     return is_same and is_whole and note.get("settings") == settings(model, corpora)
 
 
@@ -105,10 +108,11 @@ def has_layers(corpora: Collection[str]) -> bool:
     return len(corpora) >= FEWEST_CORPORA
 
 
-def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFile:
+def with_voice(model: ModelFile, clips: Sequence[Clip], data: Path, cache: Path) -> ModelFile:
     """Return a model with a voice that is fitted on clips with its labels; one that it has is replaced.
 
-    The card gets ``voice`` below ``training``: the clips of each corpus, and the settings.
+    The card gets ``voice`` below ``training``: the clips of each corpus, and the settings. Where there is noise under
+    ``data`` it tells speech from noise, too.
 
     Raises
     ------
@@ -127,8 +131,13 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], cache: Path) -> ModelFil
     corpora = [clip.corpus for clip in spoken.clips]
     counts = {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))}
     speakers = {clip.speaker for clip in spoken.clips}
-    note = {"clips": counts, "speakers": len(speakers), "settings": settings(model, counts)}
+    note: dict[str, Any] = {"clips": counts, "speakers": len(speakers), "settings": settings(model, counts)}
     voice = fit_voice(spoken, model.labels)
+    if sounds := speech_like.load_sounds(model, spoken.clips, data, cache):
+        voice = dataclasses.replace(voice, speech=speech_like.fit_speech(sounds, model, voice.head))
+        note["noise"] = len(sounds.noise)
+    else:
+        say(f"noise: not in {data}, so the voice does not tell speech from noise")
     blank = {"functionals": np.zeros(N_FUNCTIONALS, np.float32), "logits": np.zeros(len(model.labels), np.float32)}
     golden = {key: model.golden[key] for key in GOLDEN_KEYS} | blank
     card = model.card | {"training": model.card.get("training", {}) | {"voice": note}}
@@ -139,7 +148,7 @@ def settings(model: ModelFile, corpora: Collection[str]) -> dict[str, Any]:
     """Return what a voice is fitted with to these corpora, for the card; of what is heard of clips a digest."""
     numbers: dict[str, Any] = {"seed": 0, "strength": _STRENGTH, "seconds": [*LENGTHS], "days": _N_PARTS}
     numbers |= {"directions": N_DIRECTIONS, "plain_share": _PLAIN_SHARE, "ridge": _RIDGE, "shares": _SHARES}
-    numbers["heard"] = heard_settings(model)
+    numbers |= {"heard": heard_settings(model), "speech": speech_like.settings()}
     if has_layers(corpora):
         layers = {"power": _POWER, "noise": _NOISE, "relative": FIT.settings(), "stranger": stranger.FIT.settings()}
         return numbers | layers | {"usual": _USUAL}
