@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
+import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
@@ -43,29 +44,54 @@ class Prediction(TypedDict):
     float: NotRequired[Probabilities]
 
 
-class FloatNetwork:
-    """The float network in the place of the interpreter."""
+class _Both:
+    """The int8 file and, of the same contexts, the float network that it came from.
+
+    Keras takes as long for one context as for several: they are gathered to batches.
+    """
+
+    _BATCH = 32
 
     def __init__(self, model: ModelFile, network: keras.Model) -> None:
-        self.model, self._network = model, network
+        self.model = model
+        self._int8, self._network = Classifier(model), network
         self._functionals = None if model.voice is None else Functionals(model.spec)
+        self._waiting: list[Float32] = []
+        self._answers: list[Float32] = []
 
     def __call__(self, cepstra: Float32) -> Float32:
-        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities."""
-        context = (cepstra - self.model.mean) / self.model.std
-        logits = self._network.predict_on_batch(context[None])[0]  # compiled: many times as fast as a call
-        if self.model.voice is not None and self._functionals is not None:
-            logits = self.model.voice.cold(logits, self._functionals(cepstra))
-        return softmax(logits, self.model.temperature)
+        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities, those of the int8 file."""
+        self._waiting.append(cepstra.copy())
+        if len(self._waiting) == self._BATCH:
+            self._answer()
+        return self._int8(cepstra)
+
+    def float_mean(self) -> Probabilities:
+        """Return the mean of what the float network answered since the last call."""
+        if self._waiting:
+            self._answer()
+        if not (answers := self._answers):
+            return {}
+        self._answers = []
+        return dict(zip(self.model.labels, np.stack(answers).mean(0, np.float64).round(4).tolist(), strict=True))
+
+    def _answer(self) -> None:
+        contexts = (np.stack(self._waiting) - self.model.mean) / self.model.std
+        batch = np.zeros((self._BATCH, *contexts.shape[1:]), np.float32)  # always of one shape, which is compiled once
+        batch[: len(contexts)] = contexts
+        for cepstra, logits in zip(self._waiting, self._network.predict_on_batch(batch), strict=False):
+            if self.model.voice is not None and self._functionals is not None:
+                logits = self.model.voice.cold(logits, self._functionals(cepstra))
+            self._answers.append(softmax(logits, self.model.temperature))
+        self._waiting = []
 
 
 def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: str) -> list[Prediction]:
     """Classify clips with a model file and with the float network it came from."""
     from affectd_train.backend import load_network  # not at the top: what reads predictions does without
 
-    model = read_model(model_path)
-    int8, as_float = Classifier(model), FloatNetwork(model, load_network(float_path, again("fit")))
-    return [about(clip) | {"int8": hear(clip, int8), "float": hear(clip, as_float)} for clip in tqdm(clips, title)]
+    both = _Both(read_model(model_path), load_network(float_path, again("fit")))
+    return [about(clip) | {"int8": hear(clip, both), "float": both.float_mean()} for clip in tqdm(clips, title)]
 
 
 def predict_packed(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Prediction]:
