@@ -205,6 +205,7 @@ def test_the_answer_to_a_recording_in_the_user_guide_is_the_one_of_the_demo() ->
     given, printed = json.loads(example), json.loads(out.getvalue())
     assert list(given) == list(printed)
     assert [given["label"], list(given["probabilities"])] == [printed["label"], list(printed["probabilities"])]
+    assert given["probabilities"] == pytest.approx(printed["probabilities"], abs=0.01)
 
 
 @pytest.mark.parametrize("page", [README, GUIDE], ids=["readme", "guide"])
@@ -219,6 +220,14 @@ def test_what_people_see_in_a_document_is_what_they_see_of_the_demo(page: str) -
     labels = [line.split()[first : first + 3] for line in printed[1:]]
     assert [line.split()[first : first + 3] for line in lines[1:]] == labels, "phase or label, and best guess"
     assert len({len(line) for line in lines}) == 1, "aligned"
+
+
+def test_the_timeline_in_the_user_guide_is_the_one_of_the_demo() -> None:
+    (example,) = re.findall(r"```console\n\$ affectd timeline .*\n((?:.*\n)*?)```", GUIDE)
+    command = [sys.executable, "-m", "affectd", "timeline", "demo.wav"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY / "tests" / "data")
+    given, printed = ([line.split()[:4] for line in text.splitlines()[1:]] for text in (example, done.stdout))
+    assert given == printed
 
 
 def test_every_field_of_an_event_is_explained() -> None:

@@ -51,6 +51,7 @@ def test_it_asks_for_the_token(browser: Browser, tmp_path: Path) -> None:
         page.open(device.url)
         page.wait("!document.getElementById('token').hidden && document.activeElement.id === 'secret'")
         assert faults(page) == []
+        assert "/etc/affectd/web_token" in page.text("#token"), "where the service has it"
         for secret in ("wrong", "correct-horse-battery"):
             page.send("Input.insertText", text=secret)
             page.press("Enter", "\r")

@@ -82,7 +82,7 @@ def add_evaluation(command: AddCommand) -> None:
     sub.add_argument("--by-file", action="store_true", help=words)
     words = "of the protocol own: how many folds (default: 5, or one for each speaker if they are fewer)"
     sub.add_argument("--folds", type=int, metavar="N", help=words)
-    words = "run the folds at the same time, on the Ray cluster there, or local: this machine alone (the default of it)"
+    words = "run the folds at the same time: without ADDRESS on this machine, else on that Ray cluster, such as auto"
     sub.add_argument("--address", nargs="?", const="local", help=words)
     sub = command("unheard", "test a model file on corpora that it was not trained on, print figures as JSON")
     _add_data(sub, "nemo/, ased/, emotale/, ...")
@@ -226,7 +226,7 @@ def _add_evaluation(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_training(sub: argparse.ArgumentParser) -> None:
-    _add_data(sub, "ravdess/, tess/, cremad/, ...")
+    _add_data(sub, "ravdess/, tess/, cremad/, ..., or recordings of your own")
     _add_recipe(sub)
 
 

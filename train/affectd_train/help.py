@@ -39,8 +39,8 @@ def page(command: str) -> tuple[str | None, str | None]:
     return found.about, numbers + found.epilog()
 
 
-WITH_NUMBERS = ("affectd-train", "affectd-train fit", "affectd-train evaluate")
-"""Commands whose help lists the numbers of the recipe: those that have ``--set``, and the program itself."""
+WITH_NUMBERS = ("affectd-train fit", "affectd-train evaluate")
+"""Commands whose help lists the numbers of the recipe, for ``--set``."""
 
 PAGES = {
     "affectd-train": Page(

@@ -36,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON object instead of a table")
     parser.add_argument("--compare", metavar="FILE", help="an earlier --json, to say how much it costs now")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of NumPy and network (default: 1)")
-    parser.add_argument("--seconds", type=float, default=12.0, metavar="S", help="time to listen to each sound (12)")
-    parser.add_argument("--hours", type=float, default=1 / 6, metavar="H", help="of sound to process in one go (1/6)")
+    parser.add_argument(
+        "--seconds", type=float, default=12.0, metavar="S", help="time to listen to each sound (default: 12)"
+    )
+    parser.add_argument(
+        "--hours", type=float, default=1 / 6, metavar="H", help="of sound to process in one go (default: 1/6)"
+    )
     parser.add_argument("--speech", nargs="+", default=[], metavar="WAV", help="recordings to play (default: built in)")
 
 

@@ -171,7 +171,8 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"the configuration {file} is not valid TOML: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, or a number that Python does not read
-        raise ConfigError(f"the configuration {file} is not valid TOML: {error}") from error
+        hint = "a [section] stands on a line of its own, and text is in quotes"
+        raise ConfigError(f"the configuration {file} is not valid TOML: {error}; {hint}") from error
 
 
 def _section_of_file(name: str, table: object, file: str | Path) -> dict[str, Field[Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from affectd.config.secret import SETTINGS_FOLDER
 from affectd.config.sections import MqttConfig
 from affectd.doctor.finding import Finding, fault, ok, warning
 from affectd.errors import ConfigError, UnavailableError
@@ -55,7 +56,13 @@ def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> F
 def _finding(config: MqttConfig, trial: _Trial, takes_events: bool) -> Finding:
     where = "{}:{}".format(*address(config))
     if trial.lost:
-        return fault(f"{where}: {trial.lost}", "compare [mqtt] in the settings with the broker's, and look at its log")
+        secret = (
+            f", and the password in {config.password_file or f'{SETTINGS_FOLDER}/mqtt_password'}"
+            if config.username
+            else ""
+        )
+        mend = f"compare [mqtt] host, port and username in the settings{secret} with the broker's; its log says more"
+        return fault(f"{where}: {trial.lost}", mend)
     if trial.refused:
         refused = ", ".join(f"{topic} ({reason})" for topic, reason in trial.refused.items())
         return fault(

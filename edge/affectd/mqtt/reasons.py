@@ -28,7 +28,7 @@ def of_refusal(code: Any, config: MqttConfig, client_id: str) -> str:
         2: f"the broker refuses the client id {client_id}",
         3: "the broker says that it is not available now",
         4: "the broker refuses the user name or the password",
-        5: "the broker does not let this client in (not authorized): check [mqtt] username, password and client_id",
+        5: "the broker does not let this client in (not authorized): check [mqtt] username, client_id and the password",
         137: "the broker says that it is too busy",
         138: f"the broker has banned the client {client_id}",
     }

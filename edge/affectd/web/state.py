@@ -82,10 +82,13 @@ def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
     """
     evaluation = _object(card, "evaluation")
     accuracy = _object(evaluation, "int8")
+    settled = _object(_object(card, "measured"), "settled")
     facts = {
         "name": card.get("name"),
         "use": card.get("use"),
         "data": card.get("data"),
+        "elsewhere": _object(settled, "mean").get("unweighted"),
+        "elsewhere_settled": _object(_object(settled, "mean_settled"), "60").get("unweighted"),
         "protocol": evaluation.get("protocol"),
         "accuracy": accuracy.get("unweighted"),
         "accuracy_interval": accuracy.get("unweighted_interval"),

@@ -135,10 +135,24 @@ def _card_facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     personal = card.get("personal")
     if isinstance(personal, dict) and isinstance(counts := personal.get("clips"), dict):
         yield "fitted to", f"one voice or place: {', '.join(f'{label} {n}' for label, n in counts.items())} recordings"
-    if isinstance(use := card.get("use"), str):
+    use = card.get("use", _at(card, "imported", "terms"))
+    if isinstance(use, str):
         yield "use", use
-    evaluation = card["evaluation"] if isinstance(card.get("evaluation"), dict) else {}
-    any_label = evaluation.get("any_label")
-    if isinstance(any_label, dict) and isinstance(right := any_label.get("int8"), int | float):
-        whom = "" if evaluation.get("name") == "own" else ", about actors"
-        yield "accuracy", f"{100 * right:.0f} %, mean of the labels{whom} ({evaluation.get('protocol')})"
+    cold = _at(card, "measured", "settled", "mean", "unweighted")
+    known = _at(card, "measured", "settled", "mean_settled", "60", "unweighted")
+    if isinstance(cold, float) and isinstance(known, float):
+        words = (
+            f"{100 * cold:.0f} % in corpora of which it heard nothing, {100 * known:.0f} % after a minute of a voice"
+        )
+        yield "elsewhere", words
+    right = _at(card, "evaluation", "any_label", "int8")
+    if isinstance(right, int | float):
+        whom = "" if _at(card, "evaluation", "name") == "own" else ", about actors"
+        yield "accuracy", f"{100 * right:.0f} %, mean of the labels{whom} ({_at(card, 'evaluation', 'protocol')})"
+
+
+def _at(card: Any, *keys: str) -> Any:
+    """Return what is below these keys, or None."""
+    for key in keys:
+        card = card.get(key) if isinstance(card, Mapping) else None
+    return card

@@ -361,6 +361,8 @@ def test_whole_numbers_are_numbers_and_a_byte_order_mark_is_no_mistake(tmp_path:
         (b"a = " + b"[" * 5000, "nested too deeply"),
         (b"a = " + b"9" * 5000, "4300 digits"),
         (b"a = 2026-13-01", "(at line 1"),
+        (b'[audio] device = "card:Device"', "a [section] stands on a line of its own"),
+        (b"[audio]\ndevice = card:Device", "text is in quotes"),
     ],
 )
 def test_a_file_that_is_no_toml_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:

@@ -505,13 +505,15 @@ def test_where_there_is_no_mqtt_5_an_event_must_come_back(device: Any, tmp_path:
 
 def test_a_broker_that_refuses_is_a_fault_with_its_reason(device: Any, tmp_path: Path) -> None:
     with FakeBroker() as broker:
-        put(tmp_path, "etc/affectd/affectd.toml", f"[mqtt]\nenabled = true\nport = {broker.port}\n")
+        settings = f'[mqtt]\nenabled = true\nport = {broker.port}\nusername = "kitchen"\n'
+        put(tmp_path, "etc/affectd/affectd.toml", settings)
         with ThreadPoolExecutor() as pool:
             finding = pool.submit(found, device(), "broker")
             client = broker.accept()
             client.expect(CONNECT)
             client.answer(5)
-            says(finding.result(), "fault", str(broker.port), "not authorized")
+            where = "the password in /etc/affectd/mqtt_password"
+            says(finding.result(), "fault", str(broker.port), "not authorized", where)
 
 
 def test_a_broker_that_is_away_is_a_fault(device: Any, tmp_path: Path) -> None:

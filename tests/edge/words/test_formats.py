@@ -109,6 +109,21 @@ def test_the_accuracy_of_own_recordings_is_not_said_to_be_about_actors() -> None
     assert "40 %, mean of the labels, about actors (3 folds by file)" in told(name="ravdess-emobox")
 
 
+@pytest.mark.parametrize("cold", [0.44, None])
+def test_how_right_it_is_about_what_it_never_heard_is_told_before_what_it_knows(cold: float | None) -> None:
+    settled = {"mean": {"unweighted": cold}, "mean_settled": {"60": {"unweighted": 0.533}}} if cold else [1]
+    card = {"measured": {"settled": settled}, "evaluation": {"any_label": {"int8": 0.684}, "protocol": "folds"}}
+    told = "\n".join(model_text(describe(find_model(), Classifier(tiny_model(card=card))), None))
+    assert "68 %" in told
+    words = "elsewhere  44 % in corpora of which it heard nothing, 53 % after a minute of a voice\naccuracy"
+    assert (words in told) == bool(cold)
+
+
+def test_the_terms_of_an_imported_network_are_told() -> None:
+    classifier = Classifier(tiny_model(card={"imported": {"terms": "of my own voice"}}))
+    assert "use        of my own voice" in "\n".join(model_text(describe(find_model(), classifier), None))
+
+
 def test_a_network_without_a_threshold_is_never_uncertain() -> None:
     lines = model_text(describe(find_model(), Classifier(tiny_model(thresholds={"uncertain": 0.0}))), None)
     assert "uncertain  never" in lines

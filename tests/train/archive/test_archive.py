@@ -95,7 +95,7 @@ def test_what_is_in_the_table_is_not_heard_again(archive: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "out", "words", "code", "said"),
     [
-        ("calls", "table", ["--timeline"], 64, "table of other answers"),
+        ("calls", "table", ["--timeline"], 64, "table of other answers (rows: recordings, not segments)"),
         ("calls", "calls", [], 64, "name a new folder"),
         ("calls", "new", ["--workers", "0"], 64, "must be 1 or more"),
         ("nowhere", "new", [], 66, "no such file or folder"),

@@ -128,7 +128,8 @@ def opened(folder: Path, schema: pyarrow.Schema, asked: dict[str, Any]) -> Itera
         write_json(about, asked)
     elif (before := _read(about)) != asked:
         key = next(key for key in asked if before.get(key) != asked[key])
-        raise UsageError(f"{folder}: a table of other answers ({key}: {before.get(key)}); name a new folder")
+        other = f"{key}: {before.get(key)}, not {asked[key]}"
+        raise UsageError(f"{folder}: a table of other answers ({other}); name a new folder")
     with about.open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

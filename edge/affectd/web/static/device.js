@@ -83,7 +83,8 @@ function parts({ microphone, broker, baseline }, told) {
 
 /** What people ask of a model: what for, how right it is about people it does not know, from whom it has learned. */
 function card({ labels, card: about }) {
-  const { name, use, data, accuracy, accuracy_interval: range, protocol, ...others } = about ?? {};
+  const { name, use, data, accuracy, accuracy_interval: range, protocol, ...rest } = about ?? {};
+  const { elsewhere, elsewhere_settled: known, ...others } = rest;
   const within = Array.isArray(range) ? `, 95 % interval ${range.slice(0, 2).map(percent).join(" to ")}` : "";
   const corpora = Array.isArray(data) ? data : [];
   return [
@@ -95,6 +96,11 @@ function card({ labels, card: about }) {
         .slice(0, MOST_LABELS)
         .map((label) => named(label))
         .join(", "),
+    ],
+    [
+      "Right elsewhere",
+      Number.isFinite(elsewhere) &&
+        `${percent(elsewhere)} in corpora of which it heard nothing, ${percent(known)} after a minute of a voice; by chance ${percent(1 / labels.length)}`,
     ],
     [
       "Right about strangers",
