@@ -1,6 +1,6 @@
 """Measure how soon and how right the running device answers on corpora that it never heard; takes a few minutes.
 
-    python tests/first_answers.py DATA runs/leave-one-corpus-out
+    python tests/first_answers.py DATA
 
 prints the table of docs/accuracy.md: each corpus by the network and voice that heard nothing of it, with temperature
 and threshold of the shipped file, and the Korean recordings by that file itself.
@@ -18,6 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 from affectd_train.data.corpora import read_clips
 from affectd_train.evaluation.first_answers import Answers, answers_of
+from unheard_networks import NETWORKS
 
 OF_SHIPPED = "kor_emotiontts"
 
@@ -34,10 +35,9 @@ def row(name: str, found: Answers) -> str:
 
 
 def main() -> None:
-    data, runs = map(Path, sys.argv[1:])
-    shipped = read_model(find_model())
-    models = {fold.name.removeprefix("fold-"): read_model(fold / "affectd.tflite") for fold in runs.glob("fold-*")}
-    for corpus, model in {**dict(sorted(models.items())), OF_SHIPPED: shipped}.items():
+    data, shipped = Path(sys.argv[1]), read_model(find_model())
+    models = {corpus: read_model(path) for corpus, path in NETWORKS.items()}
+    for corpus, model in {**models, OF_SHIPPED: shipped}.items():
         alike = replace(model, temperature=shipped.temperature, thresholds=shipped.thresholds)
         found = answers_of(Classifier(alike), read_clips(data, [corpus]), [SmoothingConfig().minimum_count])
         for (figures,) in found.values():  # none where a corpus is spectrograms alone

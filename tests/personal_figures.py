@@ -1,7 +1,6 @@
 """Measure what ``personalize`` gains on speakers of corpora that a network never heard; takes about ten minutes.
 
-    affectd-train evaluate --data DATA --protocol leave-one-corpus-out ...
-    python tests/personal_figures.py DATA runs/leave-one-corpus-out > tests/personal_figures.json
+    python tests/personal_figures.py DATA > tests/personal_figures.json
     python tests/accuracy_documents.py
 
 Of every speaker 5, 10 or 20 recordings of each label are drawn, three times; the head is fitted on them and tested on
@@ -45,6 +44,7 @@ from affectd_train.data.labels import labels_of
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.event_rates import event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, unweighted_accuracy
+from unheard_networks import NETWORKS
 
 CORPORA = ("nemo", "ased", "emotale")
 """The network of each is the one that heard nothing of it."""
@@ -240,9 +240,9 @@ def figures(speakers: list[dict[str, float]]) -> dict[str, Any]:
     return found
 
 
-def main(data: Path, evaluation: Path) -> dict[str, Any]:
+def main(data: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"draws": DRAWS, "corpora": {}}
-    files = {corpus: evaluation / f"fold-{corpus}" / "affectd.tflite" for corpus in CORPORA}
+    files = {corpus: NETWORKS[corpus] for corpus in CORPORA}
     for corpus, path in (files | {OF_SHIPPED: find_model()}).items():
         old, has_calm = Old(path), "calm" in labels_of(corpus)
         heard = hear(list(read_clips(data, [corpus])), old.model, SPEAKERS_OF_PLACE.get(corpus, 1))
@@ -262,4 +262,4 @@ def main(data: Path, evaluation: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*map(Path, sys.argv[1:])), indent=1))
+    print(json.dumps(main(Path(sys.argv[1])), indent=1))

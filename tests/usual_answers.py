@@ -1,6 +1,6 @@
-"""What networks that did not hear a corpus answer on an ordinary day of it, by the runs of leave-one-corpus-out.
+"""What networks that did not hear a corpus answer on an ordinary day of it, by those of models/unheard.
 
-    python tests/usual_answers.py DATA runs/leave-one-corpus-out
+    python tests/usual_answers.py DATA
 
 From the mean of it over the corpora come the numbers of `affectd_train.training.voice.usual`; what the others than one
 corpus give shows how far they depend on the corpora that they are then judged on.
@@ -18,15 +18,15 @@ from affectd_train.data.corpora import read_clips
 from affectd_train.data.days import PLAIN, PLAIN_SHARE
 from affectd_train.data.labels import LABELS
 from affectd_train.evaluation.settled import load_heard
+from unheard_networks import HEARD, NETWORKS
 
 
-def answered(data: Path, fold: Path) -> np.ndarray:
-    """Return the mean logits of an ordinary day of the corpus of a fold, in the order of `LABELS`."""
-    path, corpus = fold / "affectd.tflite", fold.name.removeprefix("fold-")
+def answered(data: Path, corpus: str, path: Path) -> np.ndarray:
+    """Return the mean logits of an ordinary day of a corpus by one of the networks, in the order of `LABELS`."""
     model, clips = read_model(path), read_clips(data, [corpus])
     assert model.voice is not None
     found: dict[str, list[np.ndarray]] = {}
-    for clip, heard in zip(clips, load_heard(path, clips, fold), strict=True):
+    for clip, heard in zip(clips, load_heard(path, clips, HEARD), strict=True):
         if len(heard.logits):
             logits = heard.mean(model.voice)[-len(model.labels) :]
             found.setdefault(clip.emotion, []).append(logits[[model.labels.index(label) for label in LABELS]])
@@ -36,10 +36,9 @@ def answered(data: Path, fold: Path) -> np.ndarray:
 
 
 def main() -> None:
-    data, runs = map(Path, sys.argv[1:])
-    folds = sorted(runs.glob("fold-*"))
-    rows = np.stack([answered(data, fold) for fold in folds])
-    names = ["all", *(fold.name.replace("fold-", "without ") for fold in folds)]
+    data = Path(sys.argv[1])
+    rows = np.stack([answered(data, corpus, path) for corpus, path in NETWORKS.items()])
+    names = ["all", *(f"without {corpus}" for corpus in NETWORKS)]
     means = [rows.mean(0), *((rows.sum(0) - row) / (len(rows) - 1) for row in rows)]
     print(f"{'':16}" + "".join(f"{label:>10}" for label in LABELS))
     for name, mean in zip(names, means, strict=True):

@@ -100,6 +100,7 @@ function card({ labels, card: about }) {
     [
       "Right elsewhere",
       Number.isFinite(elsewhere) &&
+        Number.isFinite(known) &&
         `${percent(elsewhere)} in corpora of which it heard nothing, ${percent(known)} after a minute of a voice; by chance ${percent(1 / labels.length)}`,
     ],
     [
