@@ -32,7 +32,8 @@ def survive(attempt: Callable[[], object]) -> None:
     ModelFileError
         The copy crashed, needed more than 128 MB, or did not end in 30 s.
     UnavailableError
-        No process can be started, or the board is so busy that it hardly ran, or as `attempt`, which may also raise ModelFileError.
+        No process can be started, or the board is so busy that it hardly ran, or as `attempt`, which may also raise
+        ModelFileError.
     """
     answer, write_end = os.pipe()
     try:
