@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from affectd.errors import AffectdError, ModelFileError, UnavailableError
+from affectd.errors import AffectdError, ModelFileError, UnavailableError, unreadable
 
 # Beyond what this process has; the largest networks for such boards take a few MB.
 _MOST_BYTES = 128_000_000
@@ -35,8 +35,8 @@ def survive(attempt: Callable[[], object]) -> None:
         No process can be started, or the board is so busy that it hardly ran, or as `attempt`, which may also raise
         ModelFileError.
     """
-    answer, write_end = os.pipe()
     try:
+        answer, write_end = os.pipe()
         child = os.fork()
     except OSError as error:
         raise UnavailableError(f"no process can be started to try the model file: {error.strerror}") from error
@@ -78,7 +78,9 @@ def _try(attempt: Callable[[], object], write_end: int) -> None:
     except AffectdError as error:
         code, sentence = error.exit_code, str(error)
     except BaseException as error:
-        code, sentence = ModelFileError.exit_code, f"tflite: cannot be run: {error!r}"
+        # Too few descriptors, for one, are no fault of the network.
+        kind = unreadable(error, ModelFileError) if isinstance(error, OSError) else ModelFileError
+        code, sentence = kind.exit_code, f"tflite: cannot be run: {error!r}"
     finally:
         os.write(write_end, json.dumps([code, sentence[:_MOST_LETTERS]]).encode())
         os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import signal
@@ -60,6 +61,8 @@ def test_what_an_attempt_does_and_raises_is_known_and_has_no_effect_here() -> No
             survive(lambda error=error: fail(error))
     with pytest.raises(ModelFileError, match="IndexError"):
         survive(lambda: fail(IndexError()))
+    with pytest.raises(UnavailableError, match="Too many open files"):
+        survive(lambda: fail(OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
 
 
 def test_where_limits_may_not_be_set_an_attempt_is_made_without(monkeypatch: pytest.MonkeyPatch) -> None:
