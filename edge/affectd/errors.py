@@ -12,6 +12,13 @@ unknown key margn_db in [gate] 78
 
 from __future__ import annotations
 
+import errno
+
+PASSING = frozenset(
+    (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+)
+"""Errors of a disk or of the whole machine, which may be over at the next start; any other is of the path."""
+
 
 class AffectdError(Exception):
     """A failure: a sentence for the user and an exit code for the caller."""
@@ -65,3 +72,8 @@ class ConfigError(AffectdError):
 
 class ModelFileError(ConfigError):
     """The model file is invalid; the message names the field."""
+
+
+def unreadable(error: OSError, lasting: type[AffectdError]) -> type[AffectdError]:
+    """Return the class for a file that cannot be read: `lasting`, or one after which a restart may help."""
+    return UnavailableError if error.errno in PASSING else lasting

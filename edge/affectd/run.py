@@ -132,7 +132,7 @@ def serve(
             sink = alone or Several([*sinks.items(), *also])
             heard = watched(reports.between(alone.between(blocks) if alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
-            tracer = _tracer(events, classifier, listeners)
+            tracer = _tracer(events, network, listeners)
             plain = (heard, sink, meter.push)
             fed, taken, measure = deliveries.begin(*plain, partial(reports.part, "model")) if deliveries else plain
             run(fed, meter.timed(network), taken, config, reloaded, measure, ended, events, tracer)
@@ -262,13 +262,14 @@ def _trace_file(path: str, config: Config) -> Sink:
     return trace_file(path, config.file)
 
 
-def _tracer(events: EventMaker, classifier: Classifier, sinks: Sequence[Sink]) -> Tracer | None:
+def _tracer(events: EventMaker, network: Network, sinks: Sequence[Sink]) -> Tracer | None:
     if not sinks:
         return None
     # Imported only here: a service that is not looked at must not cost memory for it.
     from affectd.events.trace import Tracer
 
-    return Tracer(events, classifier.model, Several([("the trace", sink) for sink in sinks]).write)
+    write = Several([("the trace", sink) for sink in sinks]).write
+    return Tracer(events, network.model, write, lambda: getattr(network, "sure", None))
 
 
 def _placed(

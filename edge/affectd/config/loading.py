@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from affectd.config.fields import checked, from_text, is_utf8, nearest, shown, toml
 from affectd.config.sections import SECTIONS, Config
-from affectd.errors import ConfigError
+from affectd.errors import ConfigError, unreadable
 from affectd.files import read_file
 
 SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
@@ -67,6 +67,8 @@ def load_config(path: str | Path | None = None, options: Mapping[Key, object] | 
     ------
     ConfigError
         The file cannot be read or is not TOML, or file or environment have an unknown key or an invalid value.
+    UnavailableError
+        The file cannot be read now, because the disk or the machine fails.
 
     Examples
     --------
@@ -161,7 +163,7 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
             return {}
         raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+        raise unreadable(error, ConfigError)(f"cannot read the configuration {file}: {error.strerror}") from error
     if any(line.split(b"#")[0].count(b".") > _MOST_DOTS for line in content.splitlines()):
         raise ConfigError(f"the configuration {file} is not valid TOML: a line has more than {_MOST_DOTS} dots")
     import tomllib  # only if there is a file: importing takes as long as everything else here

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from affectd.config.fields import shown
-from affectd.errors import ConfigError
+from affectd.errors import ConfigError, unreadable
 from affectd.files import read_file
 
 SETTINGS_FOLDER = "/etc/affectd"
@@ -87,7 +87,8 @@ def _first_line(path: Path, what: str) -> str:
     try:
         line = read_file(path, _MOST_FILE_BYTES).split(b"\n", 1)[0].rstrip(b"\r")
     except OSError as error:
-        raise ConfigError(f"{what} {shown(str(path))} cannot be read: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise unreadable(error, ConfigError)(f"{what} {shown(str(path))} cannot be read: {reason}") from error
     if len(line) > _MOST_BYTES:
         raise ConfigError(f"{what} {shown(str(path))} has a first line too long for a password")
     if b"\0" in line:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from affectd.arrays import Bool, Float32
 from affectd.config.sections import Config
-from affectd.delivery.installed import Installed, file_of, folder_of, read, rolled_back, write
+from affectd.delivery.installed import Installed, file_of, folder_of, has_come, read, rolled_back, write
 from affectd.delivery.message import Message, RefusedError, parse
 from affectd.delivery.probation import Probation
 from affectd.delivery.receive import Order, Verdict
@@ -234,7 +234,7 @@ class Deliveries:
 
     def _settle(self, payload: bytes, digest: str, message: Message) -> None:
         found = self._installed
-        n_begun = 1 + (found.unfinished if found.payload == digest else 0)
+        n_begun = 1 + (found.unfinished if found.payload == digest and has_come(self._folder, message) else 0)
         about = {"sequence": message.sequence}
         if message.sha256 in found.bad:
             verdict = Verdict(outcome="refused", why="bad", sentence="it was rolled back here before")

@@ -16,6 +16,7 @@ from typing import Any
 
 from affectd.config.sections import Config
 from affectd.config.state import state_of
+from affectd.delivery.message import Message
 from affectd.files import checksum, read_file, replace_private, sha256
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Installed:
     bad: tuple[str, ...] = ()
     """Models that were installed here and rolled back."""
     unfinished: int = 0
-    """How often in a row the work on the message `payload` was begun, and did not end."""
+    """How often in a row the work on the message `payload` was begun and did not end, since its file is whole."""
     payload: str = ""
     """The SHA-256 of the newest message that was looked at."""
     verdict: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +66,19 @@ def folder_of(device: str) -> Path:
 def file_of(folder: Path, digest: str) -> Path:
     """Return where the model file with this digest is."""
     return folder / f"{digest}.tflite"
+
+
+def part_of(folder: Path, digest: str) -> Path:
+    """Return where the model file with this digest is while it comes, and until it has passed its trial."""
+    return folder / f"{digest}.part"
+
+
+def has_come(folder: Path, message: Message) -> bool:
+    """Return whether the file of a message is there, but has not passed its trial: before that it does no harm."""
+    try:
+        return part_of(folder, message.sha256).stat().st_size >= message.n_bytes
+    except OSError:
+        return False
 
 
 def in_force(config: Config) -> Config:

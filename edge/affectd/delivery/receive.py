@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from affectd.delivery.installed import file_of, sync
+from affectd.delivery.installed import file_of, part_of, sync
 from affectd.delivery.message import RefusedError
 from affectd.errors import AffectdError, ModelFileError
 from affectd.files import private_folder, sha256
@@ -68,7 +68,7 @@ def _downloaded(order: Order, folder: Path) -> Path:
     from affectd.delivery.download import download
 
     private_folder(folder)
-    part = folder / f"{order.sha256}.part"
+    part = part_of(folder, order.sha256)
     for other in folder.glob("*.part"):
         if other != part:
             other.unlink()

@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 
-from affectd.errors import ConfigError, UnavailableError
+from affectd.errors import ConfigError, UnavailableError, unreadable
 from affectd.files import read_file
 
 _MOST_BYTES = 65536
@@ -33,7 +33,8 @@ def read_keys(path: str | Path) -> list[bytes]:
     try:
         text = read_file(path, _MOST_BYTES).decode("ascii", "replace")
     except OSError as error:
-        raise ConfigError(f"[model] trusted_keys: {path} cannot be read: {error.strerror}") from error
+        sentence = f"[model] trusted_keys: {path} cannot be read: {error.strerror}"
+        raise unreadable(error, ConfigError)(sentence) from error
     if "PRIVATE KEY" in text:
         raise ConfigError(f"[model] trusted_keys: {path} has a private key, which belongs where models are signed")
     keys = []

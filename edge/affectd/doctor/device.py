@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectd.doctor.board import Run, run_program
-from affectd.errors import ConfigError
+from affectd.errors import AffectdError
 
 if TYPE_CHECKING:
     from affectd.audio.microphone import Stream
@@ -57,7 +57,7 @@ class Device:
 
         try:
             config = load_config(self.config_path)
-        except ConfigError:
+        except AffectdError:
             return Config()
         if self.model_path is None and config.mqtt.fleet and config.model.trusted_keys:
             from affectd.delivery.installed import in_force

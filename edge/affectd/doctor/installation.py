@@ -18,7 +18,7 @@ def configuration(device: Device) -> Finding:
 
     try:
         load_config(device.config_path)
-    except ConfigError as error:
+    except AffectdError as error:
         return fault(str(error), "correct that line; affectd config shows what is in force")
     if ignored := ignored_variables():
         return warning("; ".join(ignored), "unset it, or give it the name of a setting")

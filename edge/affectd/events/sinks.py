@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from affectd.errors import AffectdError, ConfigError, UnavailableError
+from affectd.errors import PASSING, AffectdError, ConfigError, UnavailableError
 from affectd.stdio import is_stream, printable_lines, writing_results
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Temporary errors: the disk is full or failing. Any other error means a path that never works.
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FIRST_BYTES = 1 << 16  # many times an event
 _BEGIN = b'{"schema": '  # of an event
 
@@ -155,8 +153,12 @@ class RotatingFile:
                 _check_rotated(old)
             self._open().close()
         except OSError as error:
-            if error.errno not in _PASSING:
+            if error.errno not in PASSING and not self._became_read_only(error):
                 raise ConfigError(f"{name}: {config.path} cannot be written: {error.strerror}.") from error
+
+    def _became_read_only(self, error: OSError) -> bool:
+        """Return whether it is a disk that was written to before, as after an error of a card; else it is a mistake."""
+        return error.errno == errno.EROFS and any(map(os.path.exists, (self._path, *self._rotated())))
 
     def write(self, event: Mapping[str, object]) -> None:
         """Append one event.

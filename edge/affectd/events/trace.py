@@ -25,7 +25,7 @@ from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.smoothing import UNCERTAIN, Answer
 from affectd.recognition.vad import LEVEL_FLOOR_DBFS
 
-SCHEMA = 1
+SCHEMA = 2
 Trace = dict[str, Any]
 
 
@@ -40,6 +40,9 @@ class Tracer:
         Its specification gives the times, its labels the names of the probabilities.
     write : callable
         Takes a line, in the thread of the sound.
+    sure : callable
+        Returns what the logits of the last run of the network were multiplied by, 0.25 to 1; None if the model file
+        does not tell speech from noise.
 
     Examples
     --------
@@ -52,8 +55,14 @@ class Tracer:
     (0.248, -50.0, False, 'gate_shut')
     """
 
-    def __init__(self, events: EventMaker, model: ModelFile, write: Callable[[Trace], object]) -> None:
-        self._events, self._write = events, write
+    def __init__(
+        self,
+        events: EventMaker,
+        model: ModelFile,
+        write: Callable[[Trace], object],
+        sure: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._events, self._write, self._sure = events, write, sure
         self._model, self._labels = model_id(model), model.labels
         spec = model.spec
         self._frame_seconds = spec.hop_length / spec.sample_rate
@@ -97,6 +106,7 @@ class Tracer:
         answer = self._answer
         smoothed = {} if answer is None else answer.probabilities
         raw = {} if probabilities is None else dict(zip(self._labels, probabilities.tolist(), strict=True))
+        sure = None if probabilities is None else self._sure()
         self._write(
             {
                 "schema": SCHEMA,
@@ -108,6 +118,7 @@ class Tracer:
                 "level_dbfs": mean_level(level),
                 "gate_open": is_open,
                 "probabilities": _rounded(raw),
+                "sure": None if sure is None else round(sure, 4),
                 "smoothed": _rounded(smoothed),
                 "label": None if answer is None else answer.label,
                 "probability": None if answer is None else round(answer.probability, 4),

@@ -10,7 +10,7 @@ from functools import partial
 
 from affectd.config.secret import credential_path, is_loopback, read_secret, readable_by_all
 from affectd.config.sections import MqttConfig
-from affectd.errors import ConfigError
+from affectd.errors import ConfigError, unreadable
 from affectd.files import read_file
 
 _CREDENTIAL = "mqtt_password"
@@ -93,7 +93,8 @@ def _load(name: str, files: str, load: Callable[[], object]) -> None:
         reason = (error.reason or "not PEM").lower().replace("_", " ")
         raise ConfigError(f"[mqtt] {name} {files} cannot be used: {reason}") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"[mqtt] {name} {files} cannot be read: {_why(error)}") from error
+        kind = unreadable(error, ConfigError) if isinstance(error, OSError) else ConfigError
+        raise kind(f"[mqtt] {name} {files} cannot be read: {_why(error)}") from error
 
 
 def _no_passphrase() -> str:

@@ -87,6 +87,9 @@ class _Ending:
 
         threading.excepthook = self._thread_failed
         sys.unraisablehook = self._ignored
+        # Both are inherited: a parent that ignores its children, or blocks what ends a program, means itself.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._interrupted)
         fill_descriptors()

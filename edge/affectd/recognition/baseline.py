@@ -223,6 +223,12 @@ class Placed:
         self._sum = np.zeros(len(self.baseline.start))
         self._count = self._calls = 0
 
+    @property
+    def sure(self) -> float | None:
+        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file that tells no noise."""
+        voice = self.model.voice
+        return None if voice is None or voice.speech is None else float(self._sure)
+
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
         return self.answer(self._classifier.embed(cepstra), lambda: self._classifier.functionals.heard(cepstra))

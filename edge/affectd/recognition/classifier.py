@@ -105,8 +105,15 @@ class Classifier:
             seen = head.seen(output, self.functionals(cepstra)) if self.model.sees_functionals else output
             output = head.doubted(head.logits(seen, head.baseline), seen)
         elif voice is not None:
-            output = voice.cold(output, self.functionals(cepstra))
+            self._heard = self.functionals(cepstra)
+            output = voice.cold(output, self._heard)
         return softmax(output, self.model.temperature)
+
+    @property
+    def sure(self) -> float | None:
+        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file that tells no noise."""
+        voice = self.model.voice
+        return None if voice is None or voice.speech is None else float(voice.sure(self._heard))
 
     def embed(self, cepstra: Float32) -> Float32:
         """Return what the network gives, dequantized: the embedding (n_embedding,), or without a head the logits.

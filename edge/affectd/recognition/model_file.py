@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectd.arrays import Array, Float32
-from affectd.errors import ModelFileError
+from affectd.errors import ModelFileError, unreadable
 from affectd.features.spec import FeatureSpec
 from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
@@ -179,6 +179,8 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     ------
     ModelFileError
         The file is missing, damaged, of another format, or invalid; the message names the path and the field.
+    UnavailableError
+        It cannot be read now, because the disk or the machine fails.
 
     Examples
     --------
@@ -189,7 +191,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     try:
         return _decode(read_file(path, _MOST_FILE_BYTES))
     except OSError as error:
-        raise ModelFileError(f"model file {path}: cannot be read: {error.strerror}") from error
+        raise unreadable(error, ModelFileError)(f"model file {path}: cannot be read: {error.strerror}") from error
     except ModelFileError as error:
         raise ModelFileError(f"model file {path}: {error}") from error
 

@@ -14,11 +14,13 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from affectd.errors import AffectdError, ModelFileError, UnavailableError
+from affectd.errors import AffectdError, ModelFileError, UnavailableError, unreadable
 
 # Beyond what this process has; the largest networks for such boards take a few MB.
 _MOST_BYTES = 128_000_000
 _MOST_SECONDS = 30.0
+# Of the processor: enough for any network that fits. Where it got less, the board was busy.
+_ENOUGH_SECONDS = 3.0
 _MOST_LETTERS = 1000
 
 
@@ -30,10 +32,11 @@ def survive(attempt: Callable[[], object]) -> None:
     ModelFileError
         The copy crashed, needed more than 128 MB, or did not end in 30 s.
     UnavailableError
-        No process can be started, or as `attempt`, which may also raise ModelFileError.
+        No process can be started, or the board is so busy that it hardly ran, or as `attempt`, which may also raise
+        ModelFileError.
     """
-    answer, write_end = os.pipe()
     try:
+        answer, write_end = os.pipe()
         child = os.fork()
     except OSError as error:
         raise UnavailableError(f"no process can be started to try the model file: {error.strerror}") from error
@@ -47,7 +50,9 @@ def survive(attempt: Callable[[], object]) -> None:
     finally:  # a signal may end the start meanwhile
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        used = os.wait4(child, 0)[2]
+    if not is_in_time and used.ru_utime + used.ru_stime < _ENOUGH_SECONDS:
+        raise UnavailableError("the board is too busy to try the model file")
     if not verdict:
         how = (
             f"it crashes or needs {_MOST_BYTES // 10**6} MB"
@@ -73,7 +78,9 @@ def _try(attempt: Callable[[], object], write_end: int) -> None:
     except AffectdError as error:
         code, sentence = error.exit_code, str(error)
     except BaseException as error:
-        code, sentence = ModelFileError.exit_code, f"tflite: cannot be run: {error!r}"
+        # Too few descriptors, for one, are no fault of the network.
+        kind = unreadable(error, ModelFileError) if isinstance(error, OSError) else ModelFileError
+        code, sentence = kind.exit_code, f"tflite: cannot be run: {error!r}"
     finally:
         os.write(write_end, json.dumps([code, sentence[:_MOST_LETTERS]]).encode())
         os._exit(0)

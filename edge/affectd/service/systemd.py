@@ -19,7 +19,7 @@ from types import FrameType
 
 from affectd.arrays import Float32
 from affectd.config.sections import Config
-from affectd.errors import ConfigError
+from affectd.errors import AffectdError
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Reload:
     def _reloaded(self) -> Config | None:
         try:
             wanted = self._read_config()
-        except ConfigError as error:
+        except AffectdError as error:
             _log.error("keeping the old settings: %s", error)
             return None
         self._config = replace(self._config, **{name: getattr(wanted, name) for name in RELOADED_SECTIONS})

@@ -35,6 +35,7 @@ class _Stride:
     is_last: bool  # before the gate opens or closes, or the recording ends
     begin: int  # the first frame of the utterance, pre-roll included
     probabilities: Float32 = field(default_factory=lambda: np.empty(0, np.float32))  # (n_labels,) if it is open
+    sure: float | None = None  # as of `Tracer`
     answer: Answer | None = None
 
     @property
@@ -59,7 +60,7 @@ def trace(sound: Counted, network: Network, config: Config, began: float = 0.0) 
     lines: list[Trace] = []
     spec = network.model.spec
     maker = EventMaker(config.device.id, network.model, began=began)
-    tracer = Tracer(maker, network.model, lines.append)
+    tracer = Tracer(maker, network.model, lines.append, lambda: stride.sure)
     strides = _Strides(network, config)
     for stride in _answered(strides.classified(sound), network, config):
         level = strides.level.take(stride.first, stride.stop)
@@ -105,6 +106,7 @@ class _Strides:
                     stop = min(newest.stop, first + self._n_frames)
                     bands = self._bands.take(max(stride.begin, stop - self._n_frames), stop)
                     stride.probabilities = self._network(context_columns(bands, self._network.model, self._mfcc))
+                    stride.sure = getattr(self._network, "sure", None)
                 # What an utterance that begins later, or the next context of this one, may reach back to.
                 self._bands.drop(stride.stop - max(self._preroll, self._n_frames))
                 yield waiting.popleft()

@@ -20,7 +20,7 @@ import pytest
 from affectd.config.sections import Config, DeviceConfig, ModelConfig, MqttConfig
 from affectd.delivery import probation
 from affectd.delivery.deliveries import Deliveries
-from affectd.delivery.installed import Installed, file_of, folder_of, in_force, read, rolled_back, write
+from affectd.delivery.installed import Installed, file_of, folder_of, in_force, part_of, read, rolled_back, write
 from affectd.delivery.message import parse
 from affectd.delivery.probation import Probation
 from affectd.delivery.receive import Order, receive
@@ -292,9 +292,14 @@ def test_an_installed_model_that_cannot_be_loaded_any_more_is_rolled_back(settin
     assert not file_of(setting.folder, setting.new).exists()
 
 
-def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_whose_work_dies_is_tried_three_times_with_its_whole_file(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[object] = []
-    for n in range(4):  # each in another run, as after the death of the service
+    part = part_of(setting.folder, setting.new)
+    for n in range(-5, 4):  # each in another run, as after the death of the service
+        # What the run before left: first the power died in a slow download.
+        part.write_bytes(bytes(parse(setting.payload)[0].n_bytes - (n < 1)))
         deliveries = Deliveries(setting.config)
         monkeypatch.setattr(deliveries, "_received", lambda message: None)
         monkeypatch.setattr(
@@ -304,7 +309,7 @@ def test_a_message_whose_work_dies_is_tried_three_times(setting: Setting, monkey
         deliveries._take(setting.payload)
         known = read(setting.folder)
         assert (known.current, known.sequence) == (setting.old, 1 if n < 3 else 2)
-    assert told == ["crash"] * 4
+    assert told == ["crash"] * 9
     assert known.verdict["reason"] == "refused"
 
 

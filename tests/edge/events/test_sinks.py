@@ -284,12 +284,16 @@ def test_a_disk_that_becomes_read_only_stops_nothing(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(UnavailableError, match="Read-only file system"):
         file.write({"n": 0})
-    # At the start it is a mistake: under systemd everything but a few folders is read-only.
+    # Where there never was a file it is a mistake: under systemd everything but a few folders is read-only.
     with pytest.raises(ConfigError, match="Read-only file system"):
-        RotatingFile(FileConfig(path=str(path)))
+        RotatingFile(FileConfig(path=str(small_disk / "other.jsonl")))
+    again = RotatingFile(FileConfig(path=str(path)))  # as after a power cut
+    with pytest.raises(UnavailableError, match="Read-only file system"):
+        again.write({"n": 0})
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    file.write({"n": 1})
-    assert lines(path) == [{"n": 1}]
+    file.write(EVENT | {"n": 1})
+    again.write(EVENT | {"n": 2})
+    assert lines(path) == [EVENT | {"n": 1}, EVENT | {"n": 2}]
 
 
 FOREIGN = {

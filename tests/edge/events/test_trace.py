@@ -26,7 +26,7 @@ from affectd.pipeline import run
 from affectd.recognition.vad import Gate, band_level
 from broker import Broker, Subscriber
 from fake_network import LABELS, FakeNetwork
-from sounds import CONVERSATION, silence
+from sounds import CONVERSATION, recording, silence, syllables, write_wav
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 SPEC = FeatureSpec()
@@ -121,6 +121,19 @@ def test_raw_and_smoothed_probabilities_are_those_of_the_network_and_their_mean(
     second = [line for line in trace if line["probabilities"]][1]
     assert second["smoothed"] == {label: pytest.approx((raw[0][label] + raw[1][label]) / 2) for label in LABELS}
     assert second["probability"] == max(second["smoothed"].values())
+
+
+@pytest.mark.parametrize("words", [("run", "--trace", "-", "--source"), ("timeline", "--format", "trace")])
+def test_how_far_what_sounds_like_noise_is_doubted(words: tuple[str, ...], tmp_path: Path) -> None:
+    speech, noise = recording(DEMO)[: 3 * SPEC.sample_rate], syllables(3.0)
+    path = write_wav(tmp_path / "both.wav", np.concatenate([speech, silence(1.0), noise, silence(1.0)]))
+    done = affectd(*words, path)
+    assert done.returncode == 0, done.stderr
+    trace = [line for line in lines(done.stdout) if line["type"] == "trace"]
+    assert all((line["sure"] is None) == (line["probabilities"] is None) for line in trace)
+    sure = [(line["end_seconds"] < 3.5, line["sure"]) for line in trace if line["sure"] is not None]
+    assert all(share == 1.0 if is_speech else 0.25 <= share < 0.5 for is_speech, share in sure), sure
+    assert {is_speech for is_speech, _ in sure} == {True, False}
 
 
 def test_why_nothing_is_named() -> None:

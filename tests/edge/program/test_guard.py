@@ -273,9 +273,9 @@ def test_a_reader_that_leaves_is_no_error(line: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_file_that_fails_while_it_is_read_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_fails_while_it_is_read_is_a_sentence_and_tried_again_by_the_service(tmp_path: Path) -> None:
     mem = "/proc/self/mem"  # whose first page is not there
-    for words, code in ((["run", "--config", mem], 78), (["model", "--model", mem], 78), (["classify", mem], 66)):
+    for words, code in ((["run", "--config", mem], 69), (["model", "--model", mem], 69), (["classify", mem], 66)):
         assert "Input/output error" in sentence(run("-m", "affectd", *words), code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,21 @@ def test_any_locale_can_be_used(locale: dict[str, str], optimized: str, tmp_path
     done = run(optimized, "-m", "affectd_train", "report", model, "--out", tmp_path / "é.md", env=locale)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "–" in (tmp_path / "é.md").read_text("utf-8")
+
+
+def test_a_parent_that_ignores_its_children_or_blocks_signals_changes_nothing() -> None:
+    def as_such_a_parent() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+
+    # A model file that is named is tried in a child.
+    model = REPOSITORY / "models" / "affectd.tflite"
+    command = [sys.executable, "-m", "affectd", "run", "--source", DEMO, "--model", model, "--realtime"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=as_such_a_parent) as program:
+        assert program.stdout is not None
+        assert b'"phase": "start"' in program.stdout.readline()
+        program.terminate()
+        try:
+            assert program.wait(PATIENCE_SECONDS) == 0
+        finally:
+            program.kill()
