@@ -92,7 +92,7 @@ def test_without_speech_the_network_never_runs_and_nothing_is_said(kind: str) ->
     assert network.calls == []
 
 
-def test_while_nobody_speaks_not_even_a_spectrum_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_speech_not_even_a_spectrum_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
     bands = Mfcc.bands
 
@@ -282,7 +282,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     assert used[-1] - used[7] < 20_000, "bytes, while three minutes of sound are 12 million"
 
 
-def test_a_long_stream_gives_events_in_order_and_only_where_somebody_speaks(speech_data: Path) -> None:
+def test_a_long_stream_gives_events_in_order_and_only_where_there_is_speech(speech_data: Path) -> None:
     stream = long_stream(speech_data, 600.0)
     events = listen(stream.samples, FakeNetwork("ccccaaaahhhh" * 200))
     speech = [(first, last) for kind, first, last in stream.spans if kind == "speech"]
@@ -301,7 +301,7 @@ def test_a_long_stream_gives_events_in_order_and_only_where_somebody_speaks(spee
 
     heard = [(event["start_seconds"], event["end_seconds"]) for event in events if event["phase"] == "end"]
     for first, last in heard:
-        assert any(first < stop and last > start for start, stop in speech), f"nobody speaks at {first} s"
+        assert any(first < stop and last > start for start, stop in speech), f"no speech at {first} s"
     found = sum(any(first < stop and last > start for first, last in heard) for start, stop in speech)
     assert found >= 0.95 * len([1 for start, stop in speech if stop - start > 2])
 

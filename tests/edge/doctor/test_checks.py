@@ -728,7 +728,7 @@ def test_the_state_of_the_service_is_told(
     says(board.unit(tmp_path, lambda command: text), grade, *words)
 
 
-def test_without_systemd_nobody_is_asked(tmp_path: Path) -> None:
+def test_without_systemd_no_command_is_run(tmp_path: Path) -> None:
     says(board.unit(tmp_path, lambda command: pytest.fail("systemctl was asked")), "ok", "systemd does not run")
 
 

@@ -58,7 +58,7 @@ class Hanging:
         self.got.append(event)
 
 
-def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_hangs_holds_up_no_other_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     hanging, other = Hanging(), Kept()
     reports: list[tuple[str, str]] = []

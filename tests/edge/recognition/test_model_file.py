@@ -306,7 +306,7 @@ def test_a_missing_member_is_named(written: Path, scratch: Path, name: str) -> N
     assert_refused(scratch, resealed(written, {name: None}), rf"zip: .*missing \['{name}'\]")
 
 
-def test_a_member_nobody_knows_is_named(written: Path, scratch: Path) -> None:
+def test_an_unknown_member_is_named(written: Path, scratch: Path) -> None:
     assert_refused(scratch, resealed(written, {"extra": b""}), r"zip: .*not known \['extra'\]")
 
 
