@@ -28,20 +28,10 @@ from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import event_schema
 from affectd.events.sinks import Several
 from affectd.stdio import write_when_ready
+from kept import Kept
 from sounds import gain, silence, syllables, write_wav
 
 PATIENCE_SECONDS = 30.0
-
-
-class Kept(list[Any]):
-    """A sink that fails while there is something to raise."""
-
-    failure: Exception | None = None
-
-    def write(self, event: object) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.append(event)
 
 
 class Hanging:

@@ -20,18 +20,7 @@ from hypothesis import strategies as st
 from affectd.config.sections import FileConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.events.sinks import JsonLines, RotatingFile, Several, as_line
-
-
-class Kept(list[Any]):
-    """A sink that fails while there is something to raise."""
-
-    failure: Exception | None = None
-
-    def write(self, event: object) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.append(event)
-
+from kept import Kept
 
 EVENT = {"schema": 1, "type": "status"}
 
