@@ -140,7 +140,7 @@ class Broker:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Let it stand still: the kernel goes on accepting connections, nobody answers."""
+        """Let it stand still: the kernel goes on accepting connections, and no answer comes."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -150,7 +150,7 @@ class Broker:
         self._process.send_signal(signal.SIGCONT)
 
     def publish(self, topic: str, payload: str, *, retain: bool = False) -> None:
-        """Publish something as somebody else would."""
+        """Publish something as another client would."""
         command = ["mosquitto_pub", "-p", str(self.observer_port), "-q", "1", "-t", topic, "-s" if payload else "-n"]
         subprocess.run(
             [*command, "-r"] if retain else command, input=payload.encode(), check=True, timeout=PATIENCE_SECONDS

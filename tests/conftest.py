@@ -46,6 +46,17 @@ def speech_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model file with a tiny network, for tests that need no other."""
+    from affectd.recognition.model_file import write_model
+    from tiny_model import tiny_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    write_model(path, tiny_model())
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.getbasetemp() / "state")

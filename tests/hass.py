@@ -227,7 +227,7 @@ class HomeAssistant:
         return {entity.replace(f"{device}_", ""): state for entity, state in states.items()}
 
     def turn(self, entity: str, on_or_off: str) -> None:
-        """Turn a switch, as somebody at a dashboard does."""
+        """Turn a switch, as a person at a dashboard does."""
         self._broker.publish(f"hass-turn/{entity}", on_or_off)
 
 

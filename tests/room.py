@@ -88,7 +88,7 @@ class Room:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        # Once somebody can play, everything is there; a client waits for nothing by itself.
+        # Once sound can be played, everything is there; a client waits for nothing by itself.
         while self._run("pactl", "info").returncode:
             assert self._server.poll() is None, "the sound server does not start"
         self.sound()
@@ -197,7 +197,7 @@ class Program:
         self.process.wait()
 
     def stop(self) -> list[dict[str, Any]]:
-        """End it as systemd does, and return the events that nobody waited for."""
+        """End it as systemd does, and return the events that were not waited for."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=30)
         self._reader.join()

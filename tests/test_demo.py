@@ -11,14 +11,10 @@ from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config, ModelConfig
 from affectd.pipeline import run
 from affectd.recognition.classifier import Network, load_classifier
+from kept import Kept
 
 DEMO = Path(__file__).parent / "data" / "demo.wav"
 ACTED = ["neutral", "happy", "sad", "angry", "fearful"]  # in tests/data/make_demo.py
-
-
-class Kept(list):
-    def write(self, event: dict) -> None:
-        self.append(event)
 
 
 @pytest.fixture(scope="module")

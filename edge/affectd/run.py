@@ -148,7 +148,7 @@ def serve(
 
 
 class _Told:
-    """What is said of each part: in status events, and as the status of the service."""
+    """Tells in status events, and as the status of the service, how microphone, broker and sinks are."""
 
     def __init__(self, reports: Reports, conditions: Conditions, losses: Losses) -> None:
         self._reports, self._conditions, self._losses = reports, conditions, losses
@@ -174,10 +174,9 @@ class _Told:
 
 
 class _View:
-    """The page, and what it shows besides events and the trace; `meter` is for it alone.
+    """The page, with what it shows besides events and the trace; `meter` is used by it alone.
 
-    Its address is taken at once, because a port that is taken ends the program: not after the broker has been told
-    that it runs.
+    It is bound to its port at once: if another program has that, this one ends before the broker is told that it runs.
     """
 
     def __init__(

@@ -19,22 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.recognition.model_file import write_model
 from sounds import as_int16, gain, raw_sound, silence, syllables, write_wav
 from terminals import at_terminal
-from tiny_model import tiny_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 QUIET = silence(0.5)
 COMMAND = [sys.executable, "-m", "affectd", "classify"]
 PATIENCE_SECONDS = 120
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
 
 
 def classify(*words: object, model: Path, stdin: bytes = b"", **options: object) -> subprocess.CompletedProcess[bytes]:

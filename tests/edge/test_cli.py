@@ -30,13 +30,6 @@ PATIENCE_SECONDS = 60
 STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
-
-
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
     return write_wav(tmp_path / "speech.wav", SPEECH)

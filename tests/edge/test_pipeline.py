@@ -8,14 +8,12 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from affectd.config.sections import Config, ModelConfig, SmoothingConfig
-from affectd.events.event import event_schema
 from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
@@ -23,6 +21,7 @@ from affectd.pipeline import run
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.vad import Gate, band_level, preroll_frames
 from fake_network import FakeNetwork
+from kept import Repeatable
 from sounds import CONVERSATION, as_int16, gain, long_stream, noise, silence, syllables
 from tiny_model import tiny_model
 
@@ -31,27 +30,17 @@ FRAME_RATE = SPEC.sample_rate / SPEC.hop_length
 STRIDE = ModelConfig().stride_frames
 
 
-class Kept(list):
-    """A sink that keeps its events, without what differs from run to run."""
-
-    def write(self, event: dict) -> None:
-        jsonschema.Draft202012Validator(event_schema()).validate(event)
-        for key in ("id", "time", "clock_synchronized"):
-            del event[key]
-        self.append(event)
-
-
 def blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (samples[start : start + size] for start in range(0, len(samples), size))
 
 
-def listen(samples: np.ndarray, network: object, size: int = 1600, config: Config | None = None) -> Kept:
-    kept = Kept()
+def listen(samples: np.ndarray, network: object, size: int = 1600, config: Config | None = None) -> Repeatable:
+    kept = Repeatable()
     run(blocks(samples, size), network, kept, config or Config())
     return kept
 
 
-def phases(events: Kept) -> list[tuple[str, str]]:
+def phases(events: Repeatable) -> list[tuple[str, str]]:
     return [(event["phase"], event["label"]) for event in events]
 
 
@@ -78,7 +67,7 @@ def test_events_of_a_real_network_are_the_same_in_blocks_of_mixed_sizes(sizes: l
     expected = listen(CONVERSATION, classifier)
     edges = itertools.accumulate(itertools.cycle(sizes))
     cuts = list(itertools.takewhile(lambda edge: edge < len(CONVERSATION), edges))
-    kept = Kept()
+    kept = Repeatable()
     run(np.split(CONVERSATION, cuts), classifier, kept, Config())
     assert kept == expected
     assert expected
@@ -92,7 +81,7 @@ def test_without_speech_the_network_never_runs_and_nothing_is_said(kind: str) ->
     assert network.calls == []
 
 
-def test_while_nobody_speaks_not_even_a_spectrum_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_speech_not_even_a_spectrum_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
     bands = Mfcc.bands
 
@@ -253,7 +242,7 @@ def test_the_configured_threshold_beats_the_one_of_the_model() -> None:
 
 
 def test_a_stream_without_samples_gives_nothing() -> None:
-    kept = Kept()
+    kept = Repeatable()
     run([], FakeNetwork(), kept, Config())
     run([silence(0)] * 3, FakeNetwork(), kept, Config())
     assert kept == []
@@ -282,7 +271,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     assert used[-1] - used[7] < 20_000, "bytes, while three minutes of sound are 12 million"
 
 
-def test_a_long_stream_gives_events_in_order_and_only_where_somebody_speaks(speech_data: Path) -> None:
+def test_a_long_stream_gives_events_in_order_and_only_where_there_is_speech(speech_data: Path) -> None:
     stream = long_stream(speech_data, 600.0)
     events = listen(stream.samples, FakeNetwork("ccccaaaahhhh" * 200))
     speech = [(first, last) for kind, first, last in stream.spans if kind == "speech"]
@@ -301,7 +290,7 @@ def test_a_long_stream_gives_events_in_order_and_only_where_somebody_speaks(spee
 
     heard = [(event["start_seconds"], event["end_seconds"]) for event in events if event["phase"] == "end"]
     for first, last in heard:
-        assert any(first < stop and last > start for start, stop in speech), f"nobody speaks at {first} s"
+        assert any(first < stop and last > start for start, stop in speech), f"no speech at {first} s"
     found = sum(any(first < stop and last > start for first, last in heard) for start, stop in speech)
     assert found >= 0.95 * len([1 for start, stop in speech if stop - start > 2])
 
@@ -311,7 +300,7 @@ def test_new_thresholds_end_the_open_utterance_and_hold_from_then_on() -> None:
     speech = as_int16(np.concatenate([silence(1), gain(syllables(8), -12), silence(1)]))
     asked = itertools.count()
     uncertain = Config(smoothing=SmoothingConfig(uncertain=1.0))
-    kept = Kept()
+    kept = Repeatable()
     run(blocks(speech, 1600), FakeNetwork("a" * 100), kept, Config(), lambda: uncertain if next(asked) == 16 else None)
     [before, after] = [event for event in kept if event["phase"] == "end"]
     assert (before["label"] != "uncertain", after["label"]) == (True, "uncertain")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,19 +29,11 @@ from affectd.errors import DataError, NoInputError, UnavailableError, UsageError
 from affectd.outbox.outbox import Outbox
 from affectd.recognition.model_file import find_model, read_model
 from broker import wait_until
+from cost_documents import script
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 STAGES = {"capture", "resample", "framing", "gate", "mfcc", "context"}
 STAGES |= {"quantize", "inference", "classify", "smoothing", "emit"}
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

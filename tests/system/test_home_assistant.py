@@ -392,7 +392,7 @@ def test_a_real_device_is_found_and_followed(house: House, parlor: Room) -> None
         wait_until(
             lambda: said["id"] in [(one or {})["attributes"].get("id") for one in changes.of("event.transition")]
         )
-        # The network is asked only while somebody speaks, and not every machine measures its temperature.
+        # The network is asked only during speech, and not every machine measures its temperature.
         wait_until(lambda: any(change["state"][0].isdigit() for change in changes.of("sensor.inference_time")))
         states = house.hass.states("parlor")
         unknown = {entity for entity, state in states.items() if state["state"] in ("unknown", "unavailable")}

@@ -18,7 +18,7 @@ from installer_host import PAGES, Machine
 from roots import REPOSITORY
 
 NOT_MINE = 65534
-"""The user and group `nobody`."""
+"""A user and group without rights."""
 
 
 @pytest.fixture(scope="session", autouse=True)

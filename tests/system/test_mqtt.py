@@ -127,7 +127,7 @@ class Publisher:
         pytest.param(10_000, 250.0, 20, 10, id="many-deaths", marks=pytest.mark.slow),
     ],
 )
-def test_every_event_arrives_in_order_whoever_dies(
+def test_every_event_arrives_in_order_whichever_process_dies(
     tmp_path: Path, record_property: Any, n: int, rate: float, n_broker_deaths: int, n_client_deaths: int
 ) -> None:
     """No broker at first; then it dies at random moments, then the client does.
@@ -190,7 +190,7 @@ def test_every_event_arrives_in_order_whoever_dies(
     n_duplicates = len(arrived) - n
     record_property("duplicates", n_duplicates)
     print(f"{n} events, {n_broker_deaths} deaths of the broker, {n_client_deaths} of the client: {n_duplicates} twice")
-    # What was under way or not yet struck out when somebody died.
+    # What was under way or not yet struck out when a process died.
     assert n_duplicates <= (n_broker_deaths + n_client_deaths) * 400
 
 
@@ -207,7 +207,7 @@ def test_a_client_that_dies_is_offline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [6.0, pytest.param(60.0, marks=pytest.mark.slow)])
-def test_a_broker_that_stands_still_holds_up_nobody(
+def test_a_broker_that_stands_still_holds_up_no_event(
     tmp_path: Path, outbox: Outbox, connect: Any, seconds: float
 ) -> None:
     with Broker(tmp_path) as broker, Subscriber(broker.port, EVENT) as subscriber:
@@ -274,7 +274,7 @@ class TestHearing:
             arrived = [json.loads(payload)["id"] for payload in subscriber.payloads("affectd/kitchen/event")]
         assert {event["id"] for event in heard} <= set(arrived)
         assert (telemetry["dropped_seconds"], telemetry["overflows"]) == (0, 0)
-        # An utterance begins when it did, not when somebody got around to it.
+        # An utterance begins when it did, not when it came to be sent.
         between = [b["start_seconds"] - a["start_seconds"] for a, b in pairwise(heard)]
         assert max(between) < 2 * min(between), between
 

@@ -77,7 +77,7 @@ def test_off_closes_the_microphone_over_a_restart_until_on_opens_it(room: Room, 
             assert listener.process.returncode == 0
     # By id, for one that was on its way when the program was killed may have come twice.
     events = {event["id"]: event for event in map(json.loads, subscriber.payloads(TOPICS.event))}.values()
-    told = [event.get("state") for event in events]  # None: somebody was heard
+    told = [event.get("state") for event in events]  # None: speech was heard
     assert told[:5] == ["healthy", "muted", "muted", "recovering", "healthy"]
     assert set(told[5:]) == {None}
 

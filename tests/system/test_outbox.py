@@ -232,10 +232,10 @@ outbox.close()
     if os.geteuid() == 0:  # root may write everywhere
         for folder in (tmp_path, *tmp_path.parents[:2]):
             folder.chmod(folder.stat().st_mode | 0o055)
-        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        if not shutil.which("setpriv") or subprocess.run([*nobody, sys.executable, "-c", ""], check=False).returncode:
+        demoted = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if not shutil.which("setpriv") or subprocess.run([*demoted, sys.executable, "-c", ""], check=False).returncode:
             pytest.skip("only root can start this Python")
-        command = [*nobody, *command]
+        command = [*demoted, *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [
         f"WARNING the outbox cannot use {tmp_path}/run: Permission denied; "
@@ -248,7 +248,7 @@ outbox.close()
 
 @contextmanager
 def frozen(disk: Path) -> Iterator[Callable[[], None]]:
-    """Let whoever writes to this disk wait, until the test says that it goes on."""
+    """Let every write to this disk wait, until the test says that it goes on."""
     if subprocess.run(["fsfreeze", "--freeze", str(disk)], check=False).returncode:
         pytest.skip("no disk can be frozen here")
     is_frozen = True

@@ -66,7 +66,7 @@ class Device:
 
     @contextmanager
     def listening(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Let it listen to standard input, to which nobody writes unless the test does."""
+        """Let it listen to standard input, to which the test alone writes."""
         with subprocess.Popen(
             [sys.executable, "-m", "affectd", "run", "--source", "-"],
             env=self.environment,

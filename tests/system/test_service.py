@@ -41,7 +41,7 @@ echo $$ >/sys/fs/cgroup/$3/cgroup.procs
 SYSTEMD_SECCOMP=0 exec systemd-nspawn --quiet --boot --directory=$2/root --machine=$3 --register=no --keep-unit \
     --console=pipe --bind-ro=$4:/checkout
 """
-# A sink that plays to nobody, in real time; its monitor is the microphone.
+# A sink without a loudspeaker, in real time; its monitor is the microphone.
 ROOM = """
 [Service]
 Type=notify
@@ -212,7 +212,7 @@ def debian() -> Path:
 
 @pytest.fixture(scope="module")
 def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A Debian with affectd as install-edge leaves it, somebody who speaks, and a broker that asks who is there."""
+    """A Debian with affectd as install-edge leaves it, a voice, and a broker that asks who is there."""
     machine = Machine(debian, tmp_path_factory.mktemp("machine"))
     try:
         machine.write("/etc/asound.conf", CARD)
@@ -220,7 +220,7 @@ def machine(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         machine.write("/etc/systemd/system/speech.service", SPEECH)
         machine.output("systemctl", "daemon-reload")
         machine.output("systemctl", "start", "speech")
-        # It is started below, not by its installation: somebody else may be at its usual port.
+        # It is started below, not by its installation: another program may be at its usual port.
         machine.output("systemctl", "mask", "mosquitto.service")
         machine.output("/checkout/scripts/system-packages", "python3-venv", "python3-pyaudio", "mosquitto", "openssl")
         machine.port, machine.observer_port = free_port(), free_port()
@@ -384,7 +384,7 @@ def test_thresholds_are_reloaded_and_a_broken_file_changes_nothing(unit: Machine
 
 @pytest.mark.slow
 def test_it_ends_within_a_second_and_closes_its_last_event(unit: Machine) -> None:
-    # systemd itself takes the time: whoever is late is killed, and the result is "timeout".
+    # systemd itself takes the time: a process that is late is killed, and the result is "timeout".
     unit.write("/run/systemd/system/affectd.service.d/stop.conf", "[Service]\nTimeoutStopSec=1\n")
     unit.output("systemctl", "daemon-reload")
     cursor = unit.cursor()
@@ -516,7 +516,7 @@ def test_a_broker_gets_the_password_and_every_event(unit: Machine) -> None:
         assert [*dict.fromkeys(said[said.index("online") :])] == ["online", "offline", "stopped"]
         assert said[-2:] == ["online", "stopped"]
 
-        # Without its password nobody lets it in, and it listens all the same.
+        # Without its password the broker refuses it, and it listens all the same.
         unit.output("rm", PASSWORD)
         cursor = unit.cursor()
         unit.output("systemctl", "start", "affectd")

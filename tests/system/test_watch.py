@@ -24,7 +24,7 @@ from own_labels import SIXTEEN, TWO
 from room import Room, needs_room
 from sounds import as_int16, gain, raw_sound, silence, syllables, write_wav
 from terminals import PATIENCE_SECONDS, Tmux, tmux
-from tiny_model import LABELS, place_model, tiny_model
+from tiny_model import LABELS, place_model
 
 WATCH = [sys.executable, "-m", "affectd", "watch"]
 TALK = as_int16(np.concatenate([silence(0.5), gain(syllables(1.5), -12), silence(1.0)]))
@@ -34,13 +34,6 @@ TALK = as_int16(np.concatenate([silence(0.5), gain(syllables(1.5), -12), silence
 def terminal(tmp_path: Path) -> Iterator[Tmux]:
     with tmux(tmp_path) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
 
 
 @pytest.fixture(scope="module")

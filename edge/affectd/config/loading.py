@@ -158,11 +158,9 @@ def _from_file(path: str | Path | None) -> _Layer:
 def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
     try:
         content = read_file(file, _MOST_BYTES)
-    except FileNotFoundError as error:
-        if not required:
-            return {}
-        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not required:
+            return {}
         raise unreadable(error, ConfigError)(f"cannot read the configuration {file}: {error.strerror}") from error
     if any(line.split(b"#")[0].count(b".") > _MOST_DOTS for line in content.splitlines()):
         raise ConfigError(f"the configuration {file} is not valid TOML: a line has more than {_MOST_DOTS} dots")

@@ -151,9 +151,10 @@ class Deliveries:
     def begin(
         self, blocks: Iterator[Float32], sink: Sink, measure: Measure, tell: Tell
     ) -> tuple[Iterator[Float32], Sink, Measure]:
-        """Return the first three for `affectd.pipeline.run`, counted on the way; the blocks end for another model.
+        """Return blocks, sink and measure for `affectd.pipeline.run`, such that a model on trial can be judged.
 
-        `tell` gets what came of the last message, and of those to come.
+        They pass everything on, and count speech and events on the way. The blocks end early when another model is to
+        be taken up. `tell` gets what came of the last message, and of those to come.
         """
         self._tell = tell
         if self._installed.verdict:

@@ -86,7 +86,7 @@ class Detached:
 
     @property
     def n_dropped(self) -> int:
-        """See above."""
+        """How many events the sink did not get, since the start."""
         return self._n_dropped + self._several.n_missed
 
     @property

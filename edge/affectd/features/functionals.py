@@ -93,7 +93,15 @@ class Functionals:
         return self.heard(cepstra)[0]
 
     def heard(self, cepstra: Float32) -> tuple[Float32, float]:
-        """Return the functionals of a context, and the share of its frames that they are of, 0 to 1."""
+        """Compute the functionals of a context of cepstra ``(n_frames, n_mfcc)``.
+
+        Returns
+        -------
+        functionals : (N_FUNCTIONALS,) float32
+            Of the frames of speech; NaN if there are none.
+        share : float
+            Of the frames that are speech, 0 to 1.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             power = np.exp(cepstra @ self._nepers).sum(1)  # of each frame; a power of 10 takes ten times as long
         spoken = cepstra[power > power.max() * np.float32(10.0 ** (-_RANGE_DB / 10.0))]

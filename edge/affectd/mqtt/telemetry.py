@@ -56,7 +56,7 @@ class Meter:
         self._reset()
 
     def branch(self) -> Meter:
-        """Return the other meter that gets the same from now on; each is taken by itself."""
+        """Return a second meter that gets the same measurements from now on, for a reader with a period of its own."""
         self._branch = Meter()
         return self._branch
 

@@ -1,8 +1,9 @@
-"""A file of events that is only appended to: checksummed lines, and in memory where those are that still wait.
+"""The journal: a file of events that is only appended to. In memory is kept where the events that still wait lie in it.
 
-A line is an event, ``CHECKSUM SEQUENCE PAYLOAD``, or says with a payload of one byte 254 that it waits no more. A
-damaged line costs itself alone. When more than half of the file is dead, a new one takes its place. What is written
-survives the process, and a power cut if the journal is durable. Nothing here raises because of a disk.
+Each line is ``CHECKSUM SEQUENCE PAYLOAD``: an event, or, with a payload of the single byte 254, the note that the event
+of this sequence waits no more. A damaged line costs only itself. When more than half of the file is of events that wait
+no more, it is written anew. What is written survives the process, and a power cut if the journal is durable. No method
+raises because of a disk.
 """
 
 from __future__ import annotations
@@ -35,7 +36,19 @@ _WORDS = {
 
 
 class Journal:
-    """The events of a folder; those that its file cannot take, or all if there is no folder, are held in memory."""
+    """The events of the file ``outbox.journal`` in a folder.
+
+    Events that the file cannot take are held in memory, and written when it can again; without a folder all are.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the file is.
+    durable : bool
+        Whether what is written must survive a power cut (``fsync``).
+    clock : callable
+        Monotonic seconds.
+    """
 
     def __init__(self, folder: Path | None, *, durable: bool, clock: Callable[[], float]) -> None:
         self.folder, self._durable, self._clock = folder, durable, clock
@@ -48,7 +61,10 @@ class Journal:
         self._clear()
 
     def open(self, *, create: bool) -> bool:
-        """Lock the file and find out what is in it, unless that is done; return whether it was done now."""
+        """Lock the folder and read the file, unless that is done already; return whether it was done now.
+
+        Without `create`, a folder without a file stays as it is.
+        """
         if self.folder is None or self._lock >= 0 or self._clock() < self.try_at:
             return False
         old = self.folder / "outbox.sqlite"
@@ -84,7 +100,7 @@ class Journal:
             self._enter(sequence, -1, len(payload))
 
     def forget(self, sequences: Iterable[int]) -> None:
-        """Let these wait no more; the next `write` tells the file."""
+        """Remove these events; the next `write` notes it in the file."""
         self.gone += [one for one in sequences if self._remove(one) and self.held.pop(one, None) is None]
 
     def drop(self, most: int, most_bytes: int) -> int:
@@ -95,7 +111,10 @@ class Journal:
         return before - self.count
 
     def write(self, events: Sequence[tuple[int, bytes]] = ()) -> bool:
-        """Add `events`, note what is gone, and return whether it worked; if not, nothing does for a minute."""
+        """Append `events`, and notes of what was removed; return whether it worked.
+
+        After a failure the file is left alone for a minute: until then this returns False at once.
+        """
         if self._lock < 0 or self._clock() < self.try_at:
             return False
         lines = [*(_line(one, _GONE) for one in self.gone), *(_line(*event) for event in events)]
@@ -121,7 +140,7 @@ class Journal:
         return False
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Unlock the folder; events that are only in the file are not known until the next `open`."""
         if self._lock >= 0:
             os.close(self._lock)
         self._lock = -1

@@ -1,8 +1,9 @@
-"""Events that wait for the broker: they survive the process and a power cut, and wear no SD card while all is well.
+"""Events that wait for the broker: they survive the process and a power cut, without wearing out an SD card.
 
-Each is in one of two journals. In memory it survives the process; if it is not delivered soon, it goes to the disk and
-survives a power cut. It is written there first and removed afterwards, so that death in between leaves it in both, with
-one sequence. `put` touches no disk and shares no lock with what does.
+There are two journals. An event is first put into the one in the runtime folder, which is in memory and survives the
+process. If it is not delivered soon, `Outbox.settle` moves it to the one on the disk, which survives a power cut. It is
+written there before it is removed from the other, so after a crash in between it is in both, with the same sequence.
+`put` uses no disk, and no lock that is held while a disk is used.
 """
 
 from __future__ import annotations
@@ -101,12 +102,12 @@ class Outbox:
             self._disk_lock.release()
 
     def settle(self, connected: bool) -> None:
-        """Bring to the disk what has to be there, and off it what does not; call it every second or so."""
+        """Move to the disk what waits for too long, remove from it what is delivered; to be called every second."""
         with self._disk_lock:
             self._settle(self._origin + self._now(self._grace_seconds) if connected else 2**63)
 
     def close(self) -> None:
-        """Bring everything to the disk and let go of the files."""
+        """Move all events to the disk, and close the files."""
         with self._disk_lock:
             self._disk.try_at = self._runtime.try_at = -float("inf")
             self._settle(2**63)

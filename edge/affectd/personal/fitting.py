@@ -63,9 +63,9 @@ def learn(heard: Sequence[Float32], truth: Array, old: Float64, strength: float)
     truth
         ``(n_clips,)``, the number of the label of each.
     old
-        ``(n_embedding, n_labels)``, the weights that are pulled towards, at temperature 1.
+        ``(n_embedding, n_labels)``, the weights of the old head at temperature 1, towards which the new are pulled.
     strength
-        How much they are.
+        How strongly: the weight of the squared distance from them in the loss, see `minimize`.
     """
     embeddings, shares, mean, spread = _usual(heard, truth)
     known = np.hstack([(embeddings - mean) / spread, np.ones((len(embeddings), 1))])
@@ -133,7 +133,7 @@ def _newton_step(x: Float64, weights: Float64, given: Float64, slope: Float64, s
 
 
 def choose(heard: Sequence[Float32], truth: Array, old: Float64) -> Chosen:
-    """Choose the strength by cross-validation: each clip is answered to by what was fitted without its fold."""
+    """Choose the strength by cross-validation: each clip is answered by a layer that was fitted without its fold."""
     best = Chosen(STRENGTHS[-1], np.empty(0))
     least = np.inf
     for strength in reversed(STRENGTHS):
@@ -149,9 +149,10 @@ def choose(heard: Sequence[Float32], truth: Array, old: Float64) -> Chosen:
 
 
 def far_of(heard: Sequence[Float32], truth: Array) -> float:
-    """Return what the functionals of most contexts are nearer than to the mean of the clips, their own fold left out.
+    """Return `Head.far_functionals` for a head that is fitted on these clips.
 
-    They are the end of each embedding.
+    That is a quantile, over all contexts, of the distance of the functionals, which are the end of each embedding, from
+    their mean over the clips of the other folds.
     """
     distances = []
     for left_out in folds(truth):

@@ -1,26 +1,28 @@
-"""The baseline: the embedding that a place has when nothing special is said; the head sees what differs from it.
+"""The baseline of a place: the mean embedding of the speech there, which the head subtracts before it names a label.
 
-It starts at the mean of the training and moves to the mean of the speech of this place. At the end of an utterance,
-with ``e`` the mean of its embeddings and the numbers of `BaselineSpec`:
+It starts at the mean of the training and moves to the mean of the place. At the end of each utterance it learns from
+``e``, the mean of the utterance's embeddings, by the numbers of `BaselineSpec`:
 
 1. ``seconds *= 2 ** -(hours of sound since the last one / half_life_hours)``
 2. ``weight = min(seconds of speech, utterance_seconds) * min(1, near_distance / distance(e, baseline))``
 3. ``mean += (e - mean) * weight / (seconds + weight)`` and ``seconds += weight``
 4. ``baseline = start + (mean - start) * seconds / (prior_seconds + seconds)``
 
-With a `Voice` the embedding are functionals, and their scatter around the mean of the place is learned, too, with the
-same weights: how far the place is one voice. So is the mean of what is answered, where the file tells what is usual
-(`affectd.recognition.voice`).
+By step 2 a long utterance counts no more than a short one, and an outburst, which is far from the baseline, less: the
+mean tends to what is usual. Hours are those of the stream: a clock that is set wrong cannot make it forget, and while
+it is off a device forgets nothing.
 
-So one long utterance counts no more than a short one, and an outburst, far from the baseline, less: the mean tends to
-what is usual. Time is that of the stream: no clock that jumps can make it forget, and a device that is off forgets
-nothing. An utterance with little speech, little of its time speech, or an embedding far from all that was trained on
-is not learned from, nor is one that a `Voice` takes for noise. Its level says nothing: the gain of the microphone is
+Nothing is learned from an utterance with little speech, with speech in little of its time, with an embedding far from
+all that was trained on, or that a `Voice` takes for noise. The level does not matter: the gain of the microphone is
 unknown.
 
-Sources: shrinkage as in D. A. Reynolds, T. F. Quatieri, R. B. Dunn, "Speaker Verification Using Adapted Gaussian
-Mixture Models", 2000, equation 14; weights as in P. J. Huber, "Robust Estimation of a Location Parameter", 1964; the
-scatter as in D. H. D. West, "Updating Mean and Variance Estimates: An Improved Method", 1979.
+With a `Voice` (`affectd.recognition.voice`) the functionals take the place of the embedding. Then two more things are
+learned with the same weights: the scatter of the utterances around the mean, which tells one voice from many, and, if
+the file says what is usual, the mean of the logits.
+
+Sources: step 4, shrinkage, as in D. A. Reynolds, T. F. Quatieri, R. B. Dunn, "Speaker Verification Using Adapted
+Gaussian Mixture Models", 2000, equation 14; step 2, weights, as in P. J. Huber, "Robust Estimation of a Location
+Parameter", 1964; the scatter as in D. H. D. West, "Updating Mean and Variance Estimates: An Improved Method", 1979.
 """
 
 from __future__ import annotations
@@ -63,11 +65,11 @@ class Learned:
     seconds: float
     """Of speech, those long ago counted less."""
     offset: Float64
-    """``(n_embedding,)``: the mean of the speech, minus the mean of the training; with a voice as `Voice.noted`."""
+    """``(n_embedding,)``: mean of the place minus mean of the training; with a voice in the order of `Voice.noted`."""
     since: float | None = None
     """When it began, in seconds since the epoch; None where the clock was not set."""
     scatter: float = 0.0
-    """Of the utterances of a voice, as `affectd.recognition.voice` says; 0 for a head on an embedding."""
+    """How far the utterances differ from their mean, see `affectd.recognition.voice`; 0 for a head on an embedding."""
 
 
 class Baseline:
@@ -100,14 +102,14 @@ class Baseline:
 
     @property
     def trust(self) -> float:
-        """How far the place is one voice, 0 to 1; 1 for a head on an embedding, which does not ask."""
+        """How far the place is one voice, 0 to 1; always 1 for a head on an embedding."""
         if self.voice is None:
             return 1.0
         middle = self.voice.spec.middle_scatter
         return self.voice.trust(middle + self.settled * (self.learned.scatter - middle))
 
     def near(self, functionals: Float32 | Float64) -> float:
-        """Return how far what is heard, ``(n_embedding,)``, is of the voice of the place, 0 to 1."""
+        """Return how far functionals ``(n_embedding,)`` are of the voice of the place, 0 to 1; without a voice 1."""
         return 1.0 if self.voice is None else self.voice.near(self.voice.distance(functionals, self._mean))
 
     @property
@@ -124,12 +126,12 @@ class Baseline:
         at_hours: float,
         now: float | None = None,
     ) -> bool:
-        """Learn from an utterance; return False if it is none to learn from.
+        """Learn from an utterance; return whether it was used.
 
         Parameters
         ----------
         embedding : (n_embedding,)
-            The mean over the utterance; with a voice of what it has `noted`.
+            The mean over the utterance; with a voice the mean of `Voice.noted`, which is longer where it has logits.
         speech_seconds, speech_ratio
             How long speech was heard in it, and the share of its time that was speech.
         at_hours
@@ -200,11 +202,10 @@ def learning_head_of(model: ModelFile) -> Head:
 
 
 class Placed:
-    """The network at one place: a `Network` whose head sees the embedding minus the baseline of the place.
+    """The network at one place: a `Network` that uses the baseline of the place, and learns it.
 
-    With a voice the head sees functionals, and adds to the network's logits as far as the voice is known.
-
-    Every call is part of an utterance; `ended` ends it and learns from it, so that it has one baseline throughout.
+    Each call classifies a context of the utterance that is under way. `ended` ends the utterance and learns from it;
+    until then the baseline stays as it is.
 
     Raises
     ------
@@ -234,10 +235,10 @@ class Placed:
         return self.answer(self._classifier.embed(cepstra), lambda: self._classifier.functionals.heard(cepstra))
 
     def answer(self, output: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
-        """Return the probabilities of a context of which the network gave this, ``(n_outputs,)``.
+        """Return the probabilities ``(n_labels,)`` of a context, from the output ``(n_outputs,)`` of the network.
 
-        With a voice, or a head that sees functionals, `heard` is asked for those of the context where they are needed,
-        and the share of it that they are of.
+        `heard` returns the functionals of the context, and which share of it is speech. With a voice, or a head that
+        sees functionals, it is called for every fourth context (`STRIDE`), else never.
         """
         if self.model.voice is not None:
             logits = self._with_voice(output, heard)
@@ -273,7 +274,7 @@ class Placed:
         self._count += 1
 
     def ended(self, utterance: Heard, now: float | None = None) -> bool:
-        """Learn from the utterance of the calls since the last one; return whether it was one to learn from."""
+        """End the utterance and learn from it; return whether it was used, as `Baseline.learn`."""
         mean, count = self._sum / max(1, self._count), self._count
         self.reset()
         if not count:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import fields
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from affectd.arrays import Array
 from affectd.errors import ModelFileError
 
 MOST = 1e9
@@ -42,6 +44,25 @@ def within(field: str, part: object, ranges: Mapping[str, tuple[float, float]]) 
         value = getattr(part, name)
         is_valid = is_number(value) and low <= value <= high
         yield f"{field}.{name}", is_valid, f"a number from {low:g} to {high:g}", value
+
+
+def read_numbers(kind: type[Value], field: str, found: object) -> Value:
+    """Make a dataclass of the object `field` of ``spec.json``; its values are not checked here.
+
+    Raises
+    ------
+    ModelFileError
+        It is no object, or its keys are not the fields of the dataclass.
+    """
+    names = [key.name for key in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        raise ModelFileError(f"{field}: expected an object with {', '.join(names)}, found {describe(found)}")
+    return kind(**found)
+
+
+def finite(field: str, array: Array) -> Checks:
+    """Check that the numbers of an array are finite, and at most `MOST`."""
+    yield field, bool((np.abs(array) <= MOST).all()), f"finite numbers up to {MOST:g}", array.tolist()
 
 
 def is_count(value: object) -> bool:

@@ -6,14 +6,14 @@ format 5 ``far_functionals``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from affectd.arrays import Array, Float32, Float64
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_FUNCTIONALS
-from affectd.recognition.checks import LEAST, MOST, Checks, describe, is_array, is_number, require, within
+from affectd.recognition.checks import LEAST, Checks, finite, is_array, is_number, within
 
 ARRAYS = ("weights", "bias", "baseline", "spread")
 # 64 to 256 are meant; more would cost time and memory at each classification.
@@ -102,17 +102,18 @@ class Head:
         return np.asarray(centered @ self.weights + self.bias, np.float32)
 
     def seen(self, output: Float32, functionals: Float32) -> Float32:
-        """Return what a head that sees functionals is given: they after what the network gives, ``(n_embedding,)``.
+        """Return the embedding ``(n_embedding,)`` of a head that sees functionals: the network's output, then these.
 
-        Those of no sound, NaN, say nothing: they are as at the mean of the training.
+        Functionals of no sound, NaN, are replaced by the mean of the training, so that they have no influence.
         """
         known = functionals if np.isfinite(functionals).all() else self.baseline[len(output) :]
         return np.concatenate([output, known])
 
     def doubted(self, logits: Array, seen: Array) -> Float32:
-        """Return logits ``(..., n_labels)`` of what is `seen` ``(..., n_embedding)``, smaller where that is far.
+        """Return logits ``(..., n_labels)``, scaled down where functionals are farther than `far_functionals`.
 
-        So speech unlike all that the head was fitted to is ``uncertain``, as that of other people and microphones is.
+        The functionals are at the end of `seen`, ``(..., n_embedding)``. So speech unlike all that the head was fitted
+        to, such as that of another person or microphone, becomes ``uncertain``.
         """
         if self.far_functionals is None:
             return np.asarray(logits, np.float32)
@@ -146,9 +147,7 @@ class Head:
             array = getattr(self, name)
             yield f"golden.{name}", is_array(array, np.float32, length), f"float32 ({length},)", array
         for name in ARRAYS:
-            array = getattr(self, name)
-            is_bounded = bool((np.abs(array) <= MOST).all())
-            yield f"golden.{name}", is_bounded, f"finite numbers up to {MOST:g}", array.tolist()
+            yield from finite(f"golden.{name}", getattr(self, name))
         least = float(self.spread.min())
         yield "golden.spread", least >= LEAST, f"numbers of at least {LEAST:g}", least
         far = self.far_functionals
@@ -162,28 +161,13 @@ class Head:
 
 
 def functionals_distance(seen: Array, mean: Array, spread: Array) -> Float64:
-    """Return how far the functionals at the end of what is seen, ``(..., n_embedding)``, are from a mean of these.
+    """Return the distance ``(...)`` of the functionals, the last numbers of `seen`, from those of `mean`.
 
-    In units of the spread, the root of the mean square.
+    `seen` is ``(..., n_embedding)``, `mean` and `spread` are ``(n_embedding,)``. It is the root of the mean square over
+    the functionals, in units of the spread.
     """
     steps = (np.asarray(seen, np.float64) - mean)[..., -N_FUNCTIONALS:] / spread[-N_FUNCTIONALS:]
     return np.asarray(np.sqrt(np.mean(steps * steps, -1)))
-
-
-def read_spec(found: object) -> BaselineSpec:
-    """Read the object ``baseline`` of ``spec.json``.
-
-    Raises
-    ------
-    ModelFileError
-        A key is missing or not known, or its value is impossible.
-    """
-    names = [field.name for field in fields(BaselineSpec)]
-    if not isinstance(found, dict) or sorted(found) != sorted(names):
-        raise ModelFileError(f"baseline: expected an object with {', '.join(names)}, found {describe(found)}")
-    spec = BaselineSpec(**found)
-    require(spec.checks())
-    return spec
 
 
 def take_head(arrays: dict[str, Array], spec: BaselineSpec, far_functionals: float | None = None) -> Head:

@@ -1,7 +1,8 @@
-"""How a network trained elsewhere hears, as its model file says it: format 3, loaded only where a file says so.
+"""How a network that was trained elsewhere is given its input: the part of a model file that format 3 adds.
 
-`InputLayout` is the object ``layout`` of ``spec.json``, `Hearing` the object ``hearing``; either may be null there.
-`affectd.recognition.whole` does what they say.
+`InputLayout` is the object ``layout`` of ``spec.json``: how the columns of a context become the tensor of the network.
+`Hearing` is the object ``hearing``: what is done to a recording before its columns are computed, and to their number.
+Either may be null there. `affectd.recognition.whole` does what they say; both are imported only for such a file.
 """
 
 from __future__ import annotations
@@ -58,12 +59,15 @@ class InputLayout:
     transposed: bool = False
 
     def n_values(self, n_columns: int) -> int:
-        """Return how many means and deviations the normalization has: one for each number of a frame, or in all."""
+        """Return the length of the mean and of the deviation of the normalization.
+
+        That is the chosen columns of one frame or, with `statistics`, all that the network is given.
+        """
         k = n_columns if self.columns is None else len(self.columns)
         return 2 * k if self.statistics == "mean_and_deviation" else k
 
     def pooled(self, columns: Float32) -> Float32:
-        """Return what is normalized: of columns ``(n, n_columns)``, n at least 1, ``(n, k)``; or statistics, (1, k)."""
+        """Return what is normalized: the chosen columns ``(n, k)`` of ``(n, n_columns)``, or statistics, (1, k)."""
         if self.columns is not None:
             columns = columns[:, self.columns]
         if self.statistics == "none":

@@ -1,8 +1,8 @@
-"""Two layers on functionals that stand by the network: what they say of a voice that is known, and of one that is not.
+"""A small network on functionals, in float, whose logits are added to those of the int8 network.
 
-Their logits are added to those of the network (`affectd.recognition.voice`). Their arrays lie in ``golden.npz`` beside
-those of the voice, under the names of `ARRAYS`, which begin with ``relative_`` where the voice is known; a voice may do
-without either.
+A voice has up to two of them (`affectd.recognition.voice`): ``relative`` for a voice that is known, ``stranger`` for
+one that is not. Their arrays lie in ``golden.npz`` beside those of the voice, under the names of `ARRAYS`, those of
+``relative`` with ``relative_`` before them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from affectd.recognition.checks import Checks, is_array
 
 ARRAYS = ("hidden", "hidden_bias", "outer", "outer_bias")
 STRANGER, RELATIVE = "", "relative_"
-"""How the names of the arrays begin: of what is said of a voice that is not known, and of one that is."""
+"""How the names of the arrays begin."""
 _MOST_UNITS = 256
-# In units of the spread; what is farther is a fault of the sound rather than a stranger voice.
+# In units of the spread; what is farther is a fault of the sound rather than another voice.
 _FARTHEST = 4.0
 
 
@@ -52,10 +52,10 @@ class Layers:
         return np.asarray(units @ self.outer + self.outer_bias, np.float32).astype(np.float64)
 
     def slopes(self) -> Float64:
-        """Return how much each of the logits rises with what they are given, ``(N_FUNCTIONALS, n_labels)``.
+        """Return the mean derivative of the logits with respect to `away`, ``(N_FUNCTIONALS, n_labels)``.
 
-        On the average over what is normally distributed with a variance of 1, as functionals nearly are: there a
-        rectifier rises as often as it is above 0.
+        The mean is over standard normal `away`, which functionals nearly are. The derivative of a rectifier is 1 above
+        0 and 0 below, so its mean is the probability of being above 0.
         """
         lengths = np.maximum(np.sqrt(np.sum(self.hidden.astype(np.float64) ** 2, axis=0)), 1e-6)
         above = [0.5 + 0.5 * erf(ratio / sqrt(2.0)) for ratio in (self.hidden_bias / lengths).tolist()]
@@ -81,7 +81,7 @@ class Layers:
 
 
 def bounded(away: Array) -> Float64:
-    """Return what `Layers` are given ``(..., N_FUNCTIONALS)``, without what is farther than they were trained on."""
+    """Clip what `Layers` are given, ``(..., N_FUNCTIONALS)``, to the range they were trained on."""
     return np.asarray(np.clip(away, -_FARTHEST, _FARTHEST), np.float64)
 
 

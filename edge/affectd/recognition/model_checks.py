@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affectd.recognition.checks import LEAST, MOST, Checks, is_array, is_count, is_json, is_line, is_number
+from affectd.recognition.checks import LEAST, Checks, finite, is_array, is_count, is_json, is_line, is_number
 
 if TYPE_CHECKING:
     from affectd.recognition.model_file import ModelFile
@@ -39,7 +39,7 @@ def model_checks(model: ModelFile) -> Checks:
     n_values = n_columns if model.layout is None else model.layout.n_values(n_columns)
     for field, array in (("mean", model.mean), ("std", model.std)):
         yield field, is_array(array, np.float32, n_values), f"float32 ({n_values},)", array
-        yield field, bool((np.abs(array) <= MOST).all()), f"finite numbers up to {MOST:g}", array.tolist()
+        yield from finite(field, array)
     smallest = float(model.std.min())
     yield "std", smallest > 0, "numbers above 0", smallest
     yield "std", smallest >= LEAST, f"numbers of at least {LEAST:g}", smallest

@@ -38,7 +38,7 @@ from affectd.errors import ModelFileError, unreadable
 from affectd.features.spec import FeatureSpec
 from affectd.files import read_file, sha256
 from affectd.recognition.archive import Archive, append_zip, npy, read_npz
-from affectd.recognition.checks import check_keys, describe, is_number, parse, require
+from affectd.recognition.checks import check_keys, describe, is_number, parse, read_numbers, require
 from affectd.recognition.model_checks import GOLDEN_KEYS, VOICE_KEYS, golden_checks, model_checks
 
 if TYPE_CHECKING:
@@ -320,9 +320,9 @@ def _decode(data: bytes) -> ModelFile:
 
 def _take_head(golden: dict[str, Array], spec: dict[str, Any]) -> dict[str, Any]:
     # Only here: a network without one must not cost memory for it.
-    from affectd.recognition.head import read_spec, take_head
+    from affectd.recognition.head import BaselineSpec, take_head
 
-    baseline = read_spec(spec["baseline"])
+    baseline = read_numbers(BaselineSpec, "baseline", spec["baseline"])
     if "voice" not in spec:
         return {"head": take_head(golden, baseline, spec.get("far_functionals"))}
     from affectd.recognition.voice import read_voice

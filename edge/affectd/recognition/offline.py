@@ -1,4 +1,4 @@
-"""Recordings, heard from their beginning to their end in the same memory: what every answer to one is made of."""
+"""Parts for going through a recording of any length in constant memory, of `classify`, `timeline` and training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def heard(blocks: Iterable[Float32], mfcc: Mfcc, stride_frames: int) -> Iterator
 def levels(
     blocks: Iterable[Float32], spec: FeatureSpec, stride_frames: int
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
-    """Yield frames ``(k, window_length)`` of each stride, their levels and limited levels, as `heard` does of bands."""
+    """Yield what `heard` does, with the frames ``(k, window_length)`` of each stride in place of their bands."""
     limiter = RangeLimiter(spec.frame_rate)
     for frames in frame_strides(blocks, Framer(spec), lambda: stride_frames * spec.hop_length):
         level = band_level(frames, spec.sample_rate)
@@ -52,7 +52,7 @@ def levels(
 
 
 def context_columns(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
-    """Return what the network is given of bands ``(n, n_bands)``, n from 1 to ``n_frames``, for one context."""
+    """Return the columns of one context, not normalized, of bands ``(n, n_bands)``, n from 1 to ``n_frames``."""
     if model.hearing is None:
         return mfcc.cepstra(padded(bands, model, mfcc))
     from affectd.recognition.whole import hear_bands  # only for a file that hears in this way

@@ -1,4 +1,4 @@
-"""What a device knows of its place while it runs; what of it is kept, shown and forgotten."""
+"""The baseline of a place in use: learned while the device runs, kept in a file, shown, taught and forgotten."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Place:
             self._keeper.keep(encode(self.network.baseline.learned, self._device, self.network.model))
 
     def settled(self) -> float:
-        """Return how far it knows its place, 0 to 1, and where that asks for one voice, how far it is one."""
+        """Return how far the baseline has moved to this place, 0 to 1; with a voice times how far the place is one."""
         return self.network.baseline.settled * self.network.baseline.trust
 
     def close(self, patience_seconds: float) -> None:
@@ -152,7 +152,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def teach(config: Config, classifier: Classifier, listen: Callable[[Placed, Callable[[Heard], None]], None]) -> None:
-    """Learn from what `listen` hears with a network and ends utterances of, and save it, or change nothing.
+    """Learn the place from some sound and save that, or change nothing.
+
+    `listen` is called with the network, and with what it must call at the end of each utterance.
 
     Raises
     ------

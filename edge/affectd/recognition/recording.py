@@ -65,7 +65,10 @@ def classify_recording(
     """
     model, spec = classifier.model, classifier.model.spec
     counted = Counted(blocks)
-    mean, n_open = (_by_contexts if model.hearing is None else _as_a_whole)(counted, classifier, config, path)
+    if model.hearing is None:
+        mean, n_open = _by_contexts(counted, classifier, config)
+    else:
+        mean, n_open = _as_a_whole(counted, classifier, config, path)
     seconds = round(counted.n_samples / spec.sample_rate, 3)
     speech_seconds = round(n_open / spec.frame_rate, 3)
     if mean is None:
@@ -75,9 +78,7 @@ def classify_recording(
     return Recording(label, probabilities[label], probabilities, seconds, speech_seconds, **affect(probabilities))
 
 
-def _by_contexts(
-    blocks: Iterable[Float32], classifier: Network, config: Config, path: str
-) -> tuple[Float64 | None, int]:
+def _by_contexts(blocks: Iterable[Float32], classifier: Network, config: Config) -> tuple[Float64 | None, int]:
     """Return the mean probabilities (n_labels,), None without speech, and at how many frames the gate was open."""
     contexts = _Contexts(classifier, config)
     for bands, _, level in heard(blocks, Mfcc(classifier.model.spec), config.model.stride_frames):

@@ -1,35 +1,44 @@
-"""The voice of a model file of format 4: what tells emotions relative to how the same voice usually sounds.
+"""The voice of a model file of format 4: it tells emotions relative to how the same voice usually sounds.
 
-The network gives logits, as in format 1. Beside it there is a `Head` on the `affectd.features.functionals` of the
-context, minus their baseline at this place, and what tells whether that baseline is of one voice:
+The network gives logits, as in format 1. Beside it, logits are computed from the `affectd.features.functionals` of the
+same context, some of them relative to the baseline, the mean functionals of the speech at this place
+(`affectd.recognition.baseline`). The result is::
 
-- `Voice.directions` are those in which voices differ most and the utterances of one voice least. In units of the
-  latter, ``scatter`` is the mean square of what utterances differ in from the mean of the place there: about 1 where
-  one person speaks, 2 and more where each utterance is another's.
-- ``trust`` falls from 1 at ``same_scatter`` to 0 at ``other_scatter``: at a kiosk the head says nothing.
-- ``near`` falls from 1 to 0 where an utterance is from ``far_voice`` to twice that away: a passenger's voice is not
-  measured by the driver's.
-- ``off`` is how far what is answered here, of whatever voice, is from what is ``usual``: ``settled`` times what
-  ``mean(network + stranger)`` of the place has more. A place where all sound sad to the network is not a sad place.
-- ``enough`` rises from 0 to 1 with the share of the context that is speech: functionals of a few frames lie far from
-  those of sentences, to which the head was fitted and by which the place got known, whatever is said.
-- ``known = settled * trust * near * enough``, and the logits are
-  ``(network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger``.
+    (network - off) * (1 - known * (1 - network_share)) + known * (head + relative) + (1 - known) * stranger
 
-The last two are what `Layers` say, where the file has them: ``relative`` of the same functionals as the head, and
-``stranger`` of the functionals as they are. Of a device that knows nothing that is the one thing that is added to the
-network. A file without ``usual`` has no ``off``.
+===============  ======================================================================================================
+``network``      logits of the network
+``head``         logits of a linear layer (`Head`) on the functionals minus the baseline, for a voice that is known
+``relative``     logits of two more layers (`Layers`) on the same; 0 in a file without them
+``stranger``     logits of `Layers` on the functionals minus the mean of the training, for a voice that is not known;
+                 0 in a file without them
+``known``        how far the voice is known, 0 to 1: ``settled * trust * near * enough``
+``settled``      how far the baseline has moved from the mean of the training to the mean of the place
+``trust``        whether the place is one voice: 1 up to ``same_scatter``, 0 from ``other_scatter`` on, as at a kiosk
+``near``         whether the utterance is of that voice: 1 up to the distance ``far_voice``, 0 from twice that on, such
+                 as for a passenger, who must not be compared with the driver
+``enough``       whether enough of the context is speech, from 0 to 1: functionals of a few frames lie far from those of
+                 sentences, which the head was fitted to and the baseline is made of
+``off``          ``settled`` times how far the mean of ``network + stranger`` at this place exceeds ``usual``, its mean
+                 on an ordinary day: where all sound sad to the network, the place is not sad. 0 without ``usual``
+===============  ======================================================================================================
 
-Where the file has ``speech``, what sounds like noise is doubted: the logits are multiplied by a number from 0.25 to 1,
-which makes the answer of a context ``uncertain`` and never another one, and a place does not learn from it.
-``like_speech`` rises from 0, where functionals are as likely of noise as of speech, to 1.
+So a device that knows nothing adds ``stranger`` alone to the network.
 
-Its arrays lie in ``golden.npz`` beside those of the head, its numbers are ``voice`` in ``spec.json``.
+``scatter`` is the mean square distance of the utterances from the mean of the place, along `Voice.directions`: those in
+which voices differ most and the utterances of one voice least, scaled so that the latter have a variance of 1. It is
+about 1 where one person speaks, and 2 or more where each utterance is another person's.
+
+Where the file has ``speech``, what sounds like noise is doubted: the logits are multiplied by a number from 0.25 to 1.
+That makes the answer of a context ``uncertain`` and never another label, and a place does not learn from it. The number
+depends on ``like_speech``, which is 0 where the functionals are as likely those of noise as of speech, and rises to 1.
+
+The arrays lie in ``golden.npz`` beside those of the head, the numbers are ``voice`` in ``spec.json``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +47,7 @@ from affectd.arrays import Array, Float16, Float32, Float64
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
 from affectd.features.spec import FeatureSpec
-from affectd.recognition.checks import MOST, Checks, describe, is_array, require, within
+from affectd.recognition.checks import Checks, finite, is_array, read_numbers, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
 from affectd.recognition.layers import RELATIVE, STRANGER, Layers, bounded, take_layers
 from affectd.recognition.model_checks import VOICE_KEYS
@@ -54,7 +63,7 @@ _LEAST_SURE = 0.25  # above 0: whatever is heard, the likeliest label stays the 
 
 @dataclass(frozen=True, kw_only=True)
 class VoiceSpec:
-    """How far the head of a voice is believed; training chooses the numbers."""
+    """The numbers that decide how much the head of a voice counts; training chooses them."""
 
     network_share: float
     """What is left of the network's logits where the voice is known."""
@@ -63,7 +72,7 @@ class VoiceSpec:
     other_scatter: float
     """From this scatter on it is many."""
     far_voice: float
-    """An utterance this far from the place begins to be another voice's, twice as far it is."""
+    """Up to this distance from the place an utterance is of its voice; from twice as far on it is of another."""
 
     @property
     def middle_scatter(self) -> float:
@@ -121,10 +130,20 @@ class Voice:
         return self.head.baseline if self.usual is None else np.concatenate([self.head.baseline, self.usual])
 
     def noted(self, network: Float32, functionals: Float32, stranger: Float64) -> Float32:
-        """Return what a baseline learns of a context: its functionals and, where it is told what is `usual`, logits.
+        """Return what the baseline of a place learns from one context.
 
-        ``(N_FUNCTIONALS,)`` or ``(N_FUNCTIONALS + n_labels,)``; of the logits of the network and those `of_stranger`,
-        ``(n_labels,)`` each.
+        Parameters
+        ----------
+        network, stranger : (n_labels,)
+            The logits of the network, and those `of_stranger`.
+        functionals : (N_FUNCTIONALS,)
+            Of the context.
+
+        Returns
+        -------
+        ndarray, float32
+            The functionals, ``(N_FUNCTIONALS,)``; in a file with `usual` followed by the sum of the logits,
+            ``(N_FUNCTIONALS + n_labels,)``.
         """
         return functionals if self.usual is None else np.concatenate([functionals, self.mixed(network, stranger, 0.0)])
 
@@ -143,7 +162,7 @@ class Voice:
         return min(1.0, max(0.0, 2.0 - distance / self.spec.far_voice))
 
     def enough(self, share: float) -> float:
-        """Return how far functionals of this share of a context can be compared with a place; both 0 to 1."""
+        """Return ``enough`` for a context of which this share is speech, both 0 to 1."""
         return min(1.0, max(0.0, (share - _FEW) / (_ENOUGH - _FEW)))
 
     def like_speech(self, functionals: Array) -> float:
@@ -158,20 +177,26 @@ class Voice:
         return min(1.0, max(0.0, float(found)))
 
     def sure(self, functionals: Float32) -> np.float32:
-        """Return what logits are multiplied by where these are the functionals: less where they are not of speech."""
+        """Return what the logits are multiplied by: 1 for functionals of speech, less for those of noise."""
         return np.float32(_LEAST_SURE + (1.0 - _LEAST_SURE) * self.like_speech(functionals))
 
     def of_stranger(self, functionals: Float32) -> Float64:
-        """Return what is said of a voice that is not known ``(n_labels,)``; those of no sound, NaN, say nothing."""
+        """Return the logits of ``stranger``, ``(n_labels,)``; 0 without it, and for functionals of no sound, NaN."""
         if self.stranger is None or not np.isfinite(functionals).all():
             return np.zeros(len(self.head.bias))
         return self.stranger.logits(self._away(functionals, self.head.baseline))
 
     def said(self, functionals: Float32, baseline: Float32, known: float, stranger: Float64) -> Float64:
-        """Return what is added to the network's logits ``(n_labels,)``, as far as the voice is `known`, 0 to 1.
+        """Return the logits ``(n_labels,)`` that are added to those of the network.
 
-        Functionals and baseline are ``(N_FUNCTIONALS,)``, `stranger` is what is said `of_stranger`; functionals of no
-        sound, NaN, say nothing.
+        Parameters
+        ----------
+        functionals, baseline : (N_FUNCTIONALS,)
+            Of the context, NaN if there is no sound in it; of the place.
+        known : float
+            How far the voice is known, 0 to 1.
+        stranger : (n_labels,)
+            The logits `of_stranger`.
         """
         if not known or not np.isfinite(functionals).all():
             return (1.0 - known) * stranger
@@ -182,7 +207,7 @@ class Voice:
         return said if self.relative is None else said + self.relative.logits(self._away(functionals, baseline))
 
     def weights(self) -> Float32:
-        """Return a linear layer ``(N_FUNCTIONALS, n_labels)`` that says nearly what is said of a known voice."""
+        """Return one linear layer ``(N_FUNCTIONALS, n_labels)`` that approximates head and ``relative`` together."""
         if self.relative is None:
             return self.head.weights
         return np.asarray(self.head.weights + self.relative.slopes() / self.head.spread[:, None], np.float32)
@@ -192,16 +217,16 @@ class Voice:
         return away
 
     def mixed(self, network: Float32 | Float64, said: Float64, known: float) -> Float32:
-        """Return the logits ``(n_labels,)`` of those of the network and of what is `said`, each of that shape."""
+        """Return the logits ``(n_labels,)`` of the network, scaled down as far as the voice is `known`, plus `said`."""
         share = 1.0 - known * (1.0 - self.spec.network_share)
         return np.asarray(network.astype(np.float64) * share + said, np.float32)
 
     def cold(self, network: Float32, functionals: Float32) -> Float32:
-        """Return the logits ``(n_labels,)`` of a device that knows nothing, of those of the network."""
+        """Return the logits ``(n_labels,)`` where no voice is known, from those of the network."""
         return self.mixed(network, self.of_stranger(functionals), 0.0) * self.sure(functionals)
 
     def golden(self, functionals: Float32) -> Float32:
-        """Return the golden vector ``logits``: what is said of a known voice and of a stranger, in full."""
+        """Return the golden vector ``logits``, ``(n_labels,)``: ``head + relative + stranger``, times `sure`."""
         stranger = self.of_stranger(functionals)
         said = self.said(functionals, self.head.baseline, 1.0, stranger) + stranger
         return np.asarray(said, np.float32) * self.sure(functionals)
@@ -216,14 +241,12 @@ class Voice:
         is_valid = is_array(self.directions, np.float32, N_FUNCTIONALS, k) and 1 <= k <= _MOST_DIRECTIONS
         expected = f"float32 ({N_FUNCTIONALS}, 1 to {_MOST_DIRECTIONS})"
         yield "golden.directions", is_valid, expected, self.directions
-        is_bounded = bool((np.abs(self.directions) <= MOST).all())
-        yield "golden.directions", is_bounded, f"finite numbers up to {MOST:g}", self.directions.tolist()
+        yield from finite("golden.directions", self.directions)
         for prefix, layers in self.layers().items():
             yield from layers.checks(n_labels, prefix)
         if self.usual is not None:
             yield "golden.usual", is_array(self.usual, np.float32, n_labels), f"float32 ({n_labels},)", self.usual
-            is_bounded = bool((np.abs(self.usual) <= MOST).all())
-            yield "golden.usual", is_bounded, f"finite numbers up to {MOST:g}", self.usual.tolist()
+            yield from finite("golden.usual", self.usual)
         if self.speech is not None:
             n = N_FUNCTIONALS + 1
             yield "golden.speech", is_array(self.speech, np.float16, n), f"float16 ({n},)", self.speech
@@ -282,11 +305,7 @@ def read_voice(arrays: dict[str, Array], baseline: BaselineSpec, found: object) 
     ModelFileError
         An array or a key is missing or not known, or its value is impossible.
     """
-    names = [field.name for field in fields(VoiceSpec)]
-    if not isinstance(found, dict) or sorted(found) != sorted(names):
-        raise ModelFileError(f"voice: expected an object with {', '.join(names)}, found {describe(found)}")
-    spec = VoiceSpec(**found)
-    require(spec.checks())
+    spec = read_numbers(VoiceSpec, "voice", found)
     if "directions" not in arrays:
         raise ModelFileError("golden: expected the array directions of the voice; it is missing")
     directions = arrays.pop("directions")

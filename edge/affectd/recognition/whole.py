@@ -1,6 +1,6 @@
-"""What a network hears of a recording where its model file has a `Hearing`: all of it at once, as in a notebook.
+"""The input of a network whose model file has a `Hearing`: a recording as a whole, as in a notebook.
 
-Live, and in a timeline, there is no whole recording: there the last frames of the utterance stand for it.
+Live, and in a timeline, there is no whole recording: the last frames of the utterance take its place.
 """
 
 from __future__ import annotations
@@ -76,12 +76,15 @@ def hearing_of(model: ModelFile) -> Hearing:
 
 
 def row_of_mean(model: ModelFile) -> Float32:
-    """Return the columns ``(n_columns,)`` that are zeros after the normalization; columns not in the input are zero."""
+    """Return a frame ``(n_columns,)`` that the normalization turns into zeros, for ``fill="mean"``.
+
+    Columns that the network is not given are 0.
+    """
     return spread_out(model.mean, model.layout, model.spec.n_columns)
 
 
 def spread_out(mean: Float32, layout: InputLayout | None, n_columns: int) -> Float32:
-    """Return `row_of_mean` of what a model file is made from."""
+    """Return what `row_of_mean` does, where there is no model file yet: from its mean and layout."""
     if layout is None:
         return mean
     row = np.zeros(n_columns, np.float32)

@@ -198,7 +198,7 @@ def test_a_named_microphone_is_missing_busy_or_refused(
 
     assert reason(FakeDevice("default")) == "missing"
     cards(" 1 [Mic            ]: USB\n")
-    # PortAudio leaves a card out that somebody else holds, or lists it and cannot open it.
+    # PortAudio leaves a card out that another program holds, or lists it and cannot open it.
     assert reason(FakeDevice("default")) == "busy"
     assert reason(FakeDevice(busy=True)) == "busy"
     assert reason(FakeDevice(accepts=lambda rate, n: False)) == "refused"
@@ -282,7 +282,7 @@ def test_without_pyaudio_the_microphone_is_unavailable_and_says_how_to_install_i
         call()
 
 
-def test_without_pyaudio_nobody_waits_for_it_to_be_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyaudio_it_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     with pytest.raises(UnavailableError):
         next(open_source(AudioConfig(), 16000, patient=True))

@@ -141,7 +141,7 @@ def test_a_signal_that_raises_in_a_waiting_reader_leaves_the_ring_as_it_was() ->
     writer = threading.Thread(target=write, daemon=True)  # should it hang, pytest can still end
     writer.start()
     try:
-        # At a time nobody chose, often: a lock that is left held, or freed twice, needs a bad moment.
+        # At random times, often: a lock that is left held, or freed twice, needs a bad moment.
         for delay in np.random.default_rng(0).uniform(1e-5, 3e-4, 10_000).tolist():
             try:
                 waiting = True

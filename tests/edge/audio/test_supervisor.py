@@ -33,7 +33,7 @@ HELD_SECONDS = 10.0  # as much as the ring keeps
 
 @dataclass
 class Plug:
-    """A microphone on a machine whose clock goes on only while somebody waits for it."""
+    """A microphone on a machine whose clock advances only while it is waited for."""
 
     now: float = 50.0
     rate: int = SAMPLE_RATE
@@ -75,7 +75,7 @@ class Plug:
         ) * 0.01
 
     def wait(self, seconds: float) -> None:
-        assert 0 < seconds <= 0.25, "nobody who mutes it or stops it waits longer"
+        assert 0 < seconds <= 0.25, "muting or stopping it takes no longer"
         self.now += seconds
 
     def blocks(
@@ -340,7 +340,7 @@ def test_an_outage_can_be_muted_and_goes_on_afterwards_if_it_lasts() -> None:
 
 def test_who_mutes_while_the_device_is_being_opened_is_not_listened_to() -> None:
     plug = Plug()
-    plug.sound = iter([])  # nobody reads it
+    plug.sound = iter([])  # it is not read
 
     @contextmanager
     def opening() -> Iterator[Plug]:
@@ -365,7 +365,7 @@ def test_who_mutes_while_the_device_is_being_opened_is_not_listened_to() -> None
 
 
 @given(steps=st.lists(st.tuples(st.sampled_from(["mute", "pull", "hush"]), st.floats(0.0, 20.0)), max_size=20))
-def test_whatever_happens_nobody_listens_while_muted(steps: list[tuple[str, float]]) -> None:
+def test_whatever_happens_nothing_is_heard_while_muted(steps: list[tuple[str, float]]) -> None:
     plug = Plug()
     listener = Listener(plug)
     listener.listen(1.0)
@@ -487,7 +487,7 @@ def test_a_stalled_consumer_loses_the_oldest_only_and_counts_them_exactly(
 
         fake.play(number[: 2 * rate].astype(np.int16))
         drain()
-        fake.play(number[2 * rate : -2 * rate].astype(np.int16))  # nobody reads meanwhile
+        fake.play(number[2 * rate : -2 * rate].astype(np.int16))  # nothing is read meanwhile
         drain()
         fake.play(number[-2 * rate :].astype(np.int16))
         drain()

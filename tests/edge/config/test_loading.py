@@ -41,7 +41,7 @@ PLAIN = st.text(CHARACTERS)
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither the settings of this machine nor those of whoever runs the tests."""
+    """Neither the settings of this machine nor those of the user who runs the tests."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AFFECTD_")}
     nowhere = tmp_path_factory.mktemp("etc") / "affectd.toml"
     with mock.patch.dict(os.environ, clean, clear=True), mock.patch.object(loading, "SYSTEM_FILE", nowhere):
@@ -71,7 +71,7 @@ def values(key: Field[Any]) -> st.SearchStrategy[Any]:
 
 
 def text(value: object) -> str:
-    """A value as somebody writes it into the environment."""
+    """A value as it is written into the environment."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

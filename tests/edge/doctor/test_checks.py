@@ -71,13 +71,6 @@ def refuses(error: Exception) -> Any:
     return open_microphone
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
-
-
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AFFECTD_") or name == "STATE_DIRECTORY"]:
@@ -730,7 +723,7 @@ def test_the_state_of_the_service_is_told(
     says(board.unit(tmp_path, lambda command: text), grade, *words)
 
 
-def test_without_systemd_nobody_is_asked(tmp_path: Path) -> None:
+def test_without_systemd_no_command_is_run(tmp_path: Path) -> None:
     says(board.unit(tmp_path, lambda command: pytest.fail("systemctl was asked")), "ok", "systemd does not run")
 
 

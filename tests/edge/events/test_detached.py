@@ -28,20 +28,10 @@ from affectd.events.detached import Descriptor, Detached
 from affectd.events.event import event_schema
 from affectd.events.sinks import Several
 from affectd.stdio import write_when_ready
+from kept import Kept
 from sounds import gain, silence, syllables, write_wav
 
 PATIENCE_SECONDS = 30.0
-
-
-class Kept(list[Any]):
-    """A sink that fails while there is something to raise."""
-
-    failure: Exception | None = None
-
-    def write(self, event: object) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.append(event)
 
 
 class Hanging:
@@ -58,7 +48,7 @@ class Hanging:
         self.got.append(event)
 
 
-def test_a_sink_that_hangs_holds_up_nobody_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_hangs_holds_up_no_other_and_loses_only_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     hanging, other = Hanging(), Kept()
     reports: list[tuple[str, str]] = []

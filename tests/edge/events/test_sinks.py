@@ -20,18 +20,7 @@ from hypothesis import strategies as st
 from affectd.config.sections import FileConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.events.sinks import JsonLines, RotatingFile, Several, as_line
-
-
-class Kept(list[Any]):
-    """A sink that fails while there is something to raise."""
-
-    failure: Exception | None = None
-
-    def write(self, event: object) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.append(event)
-
+from kept import Kept
 
 EVENT = {"schema": 1, "type": "status"}
 
@@ -99,7 +88,7 @@ def test_a_reader_that_has_gone_is_given_up_and_the_last_one_ends_it_all(
         last.write({})
     for stream in streams:
         with pytest.raises(BrokenPipeError):
-            stream.close()  # what nobody read is still in it
+            stream.close()  # what was not read is still in it
 
 
 @given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=40), keep=st.integers(1, 4))
@@ -148,7 +137,7 @@ def test_a_path_that_can_never_work_is_an_error_of_the_configuration(tmp_path: P
     elif kind == "folder":
         path.mkdir()
     elif kind == "pipe":
-        os.mkfifo(path)  # nobody reads it: to open it would wait for ever
+        os.mkfifo(path)  # it has no reader: to open it would wait for ever
     elif kind == "device":
         path = Path("/dev/null")
     elif kind == "loop":

@@ -26,17 +26,13 @@ from affectd.pipeline import run
 from affectd.recognition.vad import Gate, band_level
 from broker import Broker, Subscriber
 from fake_network import LABELS, FakeNetwork
+from kept import Kept
 from sounds import CONVERSATION, recording, silence, syllables, write_wav
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 SPEC = FeatureSpec()
 HOP_SECONDS = SPEC.hop_length / SPEC.sample_rate
 PATIENCE_SECONDS = 60
-
-
-class Kept(list):
-    def write(self, line: dict) -> None:
-        self.append(line)
 
 
 def traced(samples: np.ndarray, network: FakeNetwork, size: int = 1600) -> tuple[list[dict], list[dict]]:

@@ -612,7 +612,7 @@ def test_a_broker_that_speaks_something_else_is_left(
     wait_until(lambda: connection.connected)
 
 
-def test_a_name_server_that_hangs_keeps_nobody_waiting(
+def test_a_name_server_that_hangs_holds_up_no_caller(
     outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answer = threading.Event(), threading.Event()
@@ -760,12 +760,12 @@ def test_settings_that_cannot_work_are_refused_at_once(connect: Any) -> None:
         connect(start=False, config={"tls": True, "ca_file": "/nowhere"})
 
 
-def test_paho_is_imported_only_when_somebody_connects() -> None:
+def test_paho_is_imported_only_to_connect() -> None:
     code = "import sys, affectd.mqtt.connection; sys.exit('paho' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_nobody_waits_for_a_thread_that_waits_for_the_disk(
+def test_no_caller_waits_for_a_thread_that_waits_for_the_disk(
     outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits, go_on = threading.Event(), threading.Event()

@@ -111,7 +111,7 @@ def test_a_password_file_that_is_no_file_is_a_sentence(path: str) -> None:
 def test_the_credential_of_systemd_is_the_password_if_there_is_no_file(tmp_path: Path, secret: str) -> None:
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert login(environment).password is None
-    (tmp_path / "mqtt_password").write_text("")  # what the unit has if nobody has set one
+    (tmp_path / "mqtt_password").write_text("")  # what the unit has if none was set
     assert login(environment).password is None
     (tmp_path / "mqtt_password").write_text("from systemd\n")
     assert login(environment).password == "from systemd"
@@ -122,12 +122,12 @@ def test_the_credential_of_systemd_is_the_password_if_there_is_no_file(tmp_path:
         login(environment)
 
 
-def test_without_a_password_anybody_may_log_in() -> None:
+def test_without_a_password_a_user_name_is_optional() -> None:
     assert read_login(MqttConfig(), {}) == Login(None, None)
     assert login(host="broker.lan") == Login("pi", None)
 
 
-def test_a_password_belongs_to_somebody(secret: str) -> None:
+def test_a_password_needs_a_user_name(secret: str) -> None:
     with pytest.raises(ConfigError, match="username"):
         login(username="", password_file=secret)
 
@@ -215,7 +215,7 @@ def test_files_that_cannot_be_used_are_named(certificates: Certificates, tmp_pat
             context(**settings)
 
 
-def test_nobody_is_asked_for_a_passphrase(certificates: Certificates, tmp_path: Path) -> None:
+def test_no_passphrase_is_asked_for(certificates: Certificates, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,

@@ -23,12 +23,12 @@ from affectd.mqtt.link import Link, Publication
 from broker import Certificates, free_port, packet, string, wait_until
 from fake_broker import CONNECT, PINGREQ, FakeBroker, FakeConnection
 
-NOBODY = Login(None, None)
+ANONYMOUS = Login(None, None)
 
 
 def link_to(port: int, **changes: Any) -> Link:
     keywords = {name: changes.pop(name) for name in ("received", "last_will") if name in changes}
-    return Link(MqttConfig(**{"port": port, **changes}), "test", changes.pop("login", NOBODY), **keywords)
+    return Link(MqttConfig(**{"port": port, **changes}), "test", changes.pop("login", ANONYMOUS), **keywords)
 
 
 def drive(link: Link, seconds: float) -> None:
@@ -41,7 +41,7 @@ def drive(link: Link, seconds: float) -> None:
         link.step()
 
 
-@pytest.mark.parametrize("login", [NOBODY, Login("pi", None), Login("pi", "open sesame")])
+@pytest.mark.parametrize("login", [ANONYMOUS, Login("pi", None), Login("pi", "open sesame")])
 def test_name_and_password_go_where_they_belong(login: Login) -> None:
     with FakeBroker() as broker:
         link = Link(MqttConfig(port=broker.port), "test", login)
@@ -63,7 +63,7 @@ CONNACK = {"3.1.1": b"\x20\x02\0\0", "5": b"\x20\x03\0\0\0"}
 @settings(max_examples=150)
 @given(data=STREAMS, greeted=st.booleans())
 @example(data=packet(0x30, b"\0\x01\xff\0"), greeted=True)  # a topic that is not UTF-8
-@example(data=packet(0x40, b"\0\x01\xee"), greeted=True)  # a reason that nobody knows
+@example(data=packet(0x40, b"\0\x01\xee"), greeted=True)  # an unknown reason
 @example(data=b"\xff" * 30, greeted=True)
 @example(data=packet(0xE0, b"\0"), greeted=True)
 def test_whatever_a_broker_sends_the_link_lives_or_is_lost_with_a_reason(
@@ -114,7 +114,7 @@ def test_any_host_that_the_settings_allow_can_be_looked_up_in_vain(tls: bool, ho
     assert link.reason
 
 
-def test_where_nobody_listens_the_reason_says_so() -> None:
+def test_where_nothing_listens_the_reason_says_so() -> None:
     link = link_to(free_port())
     link.open()
     assert (link.state, link.reason) == ("lost", "nothing listens there (connection refused)")
@@ -159,7 +159,7 @@ def test_what_tls_has_decrypted_already_does_not_wait_for_more(tmp_path: Path) -
     assert heard == [bytes([n]) for n in range(5)]
 
 
-def test_a_tls_handshake_that_nobody_answers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tls_handshake_without_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affectd.mqtt.credentials._HANDSHAKE_SECONDS", 0.3)
     with FakeBroker() as broker:
         link = link_to(broker.port, tls=True, keepalive_seconds=3600)

@@ -25,7 +25,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_muting_survives_a_restart_and_so_does_its_end(tmp_path: Path) -> None:
-    folder = tmp_path / "lib" / "affectd"  # nobody has made it yet
+    folder = tmp_path / "lib" / "affectd"  # it is not made yet
     assert not Mute(folder).is_muted
     for muted in (True, False, True, True, False):
         mute = Mute(folder)
@@ -120,7 +120,7 @@ def test_whatever_the_disk_refuses_the_wish_holds(
     assert Mute(tmp_path).is_muted is mute.is_muted
 
 
-def test_if_nobody_can_tell_whether_it_was_muted_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_if_it_cannot_be_known_whether_it_was_muted_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "loop").symlink_to("loop")
     mute = Mute(tmp_path / "loop")
     assert mute.is_muted

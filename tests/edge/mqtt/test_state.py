@@ -80,7 +80,7 @@ def test_it_has_the_label_of_the_last_emotion_event_and_its_probability() -> Non
     }
 
 
-def test_after_the_end_the_label_of_the_utterance_stays_and_nobody_speaks() -> None:
+def test_after_the_end_the_label_of_the_utterance_stays_and_there_is_no_speech() -> None:
     state = after(emotion("start", "calm", 1), emotion("end", "happy", 9))
     assert (state["label"], state["speaking"], state["since"]) == ("happy", False, "2026-11-20T06:33:09.000Z")
 

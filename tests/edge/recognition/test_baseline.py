@@ -17,6 +17,7 @@ from affectd.pipeline import run
 from affectd.recognition.baseline import Baseline, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.head import BaselineSpec, Head
+from kept import Repeatable
 from sounds import CONVERSATION, as_int16, gain, noise, silence, syllables
 from tiny_model import BASELINE, LABELS, place_model, tiny_model
 
@@ -189,13 +190,8 @@ def test_a_model_without_a_head_has_no_baseline() -> None:
 TALK = np.concatenate([CONVERSATION, as_int16(np.concatenate([silence(1.5), gain(syllables(2.2), -25)]))])
 
 
-class Kept(list[dict[str, Any]]):
-    def write(self, event: dict[str, Any]) -> None:
-        self.append({key: value for key, value in event.items() if key not in ("id", "time", "clock_synchronized")})
-
-
-def listen(blocks: list[np.ndarray], spec: dict[str, float] | None = None) -> tuple[Kept, Placed]:
-    kept = Kept()
+def listen(blocks: list[np.ndarray], spec: dict[str, float] | None = None) -> tuple[Repeatable, Placed]:
+    kept = Repeatable()
     placed = Placed(Classifier(place_model({"far_distance": 1e6, **(spec or {})})))
     run(blocks, placed, kept, Config(), ended=placed.ended)
     return kept, placed
@@ -244,7 +240,7 @@ def test_an_utterance_has_one_baseline_that_from_before_it() -> None:
         moves.append(before.tobytes())
         embeddings.clear()
 
-    run([TALK], watched, Kept(), Config(), ended=ended)
+    run([TALK], watched, Repeatable(), Config(), ended=ended)
     assert len(set(moves)) == len(moves) >= 3
 
 
@@ -265,7 +261,14 @@ def test_a_configuration_that_is_read_again_ends_an_utterance_once() -> None:
     configs = iter([None, None, None, Config()])
     placed = Placed(Classifier(place_model()))
     sound = np.array_split(gain(syllables(6), -20), 40)
-    run(sound, placed, Kept(), Config(), lambda: next(configs, None), ended=lambda u: counted.append(u.end_seconds))
+    run(
+        sound,
+        placed,
+        Repeatable(),
+        Config(),
+        lambda: next(configs, None),
+        ended=lambda u: counted.append(u.end_seconds),
+    )
     assert counted == sorted(set(counted))
     assert len(counted) == 2
 

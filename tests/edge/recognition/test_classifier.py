@@ -145,7 +145,7 @@ def test_a_network_of_another_shape_or_type_is_named(changes: dict[str, Any], me
         Classifier(draft_model(**changes))
 
 
-def test_a_runtime_nobody_knows_is_refused(model: ModelFile) -> None:
+def test_an_unknown_runtime_is_refused(model: ModelFile) -> None:
     with pytest.raises(UnavailableError, match="'tensorflow'; try ai-edge-litert or tflite-runtime"):
         Classifier(model, runtime="tensorflow")
 

@@ -218,7 +218,7 @@ def test_trim_reaches_back_to_the_first_frame_of_a_clip_that_begins_with_speech(
     assert span[0] == 0
 
 
-def test_trim_finds_nothing_where_nobody_speaks() -> None:
+def test_trim_finds_nothing_without_speech() -> None:
     assert trim(level_of(silence(2)), CONFIG, FRAME_RATE) is None
     assert trim(level_of(noise("white", 2)), CONFIG, FRAME_RATE) is None
     assert trim(np.zeros(0, np.float32), CONFIG, FRAME_RATE) is None

@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.recognition.model_file import write_model
 from sounds import as_int16, gain, silence, syllables, write_wav
 from terminals import GIVEN_BACK, PATIENCE_SECONDS, TAKEN, pseudo_terminal
-from tiny_model import tiny_model
 
 WATCH = [sys.executable, "-m", "affectd", "watch"]
 COLOR = re.compile(rb"\x1b\[[0-9;]*[1-9][0-9;]*m")
@@ -29,13 +27,6 @@ import sys
 from affectd.__main__ import main
 sys.exit(main())
 """
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
 
 
 @pytest.fixture(scope="module")

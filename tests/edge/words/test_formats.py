@@ -16,7 +16,7 @@ import pytest
 
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.description import describe
-from affectd.recognition.model_file import find_model, write_model
+from affectd.recognition.model_file import find_model
 from affectd.words.listings import model_text
 from sounds import as_int16, gain, silence, syllables, write_wav
 from terminals import at_terminal
@@ -24,13 +24,6 @@ from tiny_model import tiny_model
 
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(3), -12), silence(1.5)]))
 COMMAND = [sys.executable, "-m", "affectd"]
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    write_model(path, tiny_model())
-    return path
 
 
 @pytest.fixture

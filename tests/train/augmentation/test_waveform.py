@@ -173,7 +173,7 @@ def test_the_seed_alone_decides_whatever_the_order_and_the_global_generators(
     state = global_generators()
     elsewhere = pickle.loads(pickle.dumps(augmenter))
     again = [vary(elsewhere, samples, seed) for seed in reversed(range(12))][::-1]
-    assert global_generators() == state, "nobody else's draws change"
+    assert global_generators() == state, "no other draws change"
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len({one.tobytes() for one in first}) == 12

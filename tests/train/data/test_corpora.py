@@ -281,7 +281,7 @@ def test_emodb_reads_german_letters_and_leaves_boredom_out_with_the_reason(tmp_p
     }
 
 
-def test_nemo_reads_polish_names_whoever_speaks(tmp_path: Path) -> None:
+def test_nemo_reads_polish_names_of_every_speaker(tmp_path: Path) -> None:
     codes = {
         "anger": "angry",
         "fear": "fearful",

@@ -144,7 +144,7 @@ def test_noise_alone_has_no_emotion(store: BandStore) -> None:
     assert begins.max() < 188 - 188 // 8 + 1
 
 
-def test_of_everyday_speech_nobody_knows_the_label(store: BandStore) -> None:
+def test_everyday_speech_has_no_label(store: BandStore) -> None:
     everyday = [np.random.default_rng(0).normal(-40, 9, (150, SPEC.n_mels)).astype(np.float32)]
     drawn = batches(store, everyday=everyday, batch_size=256).draw(0)[1]
     acted = drawn.max(1) > 0.5

@@ -88,7 +88,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="module")
 def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run nobody interrupted, and what it said."""
+    """A run without an interruption, and what it said."""
     folder = tmp_path_factory.mktemp("straight")
     program = [sys.executable, "-m", "affectd_train", *command(data, folder)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)

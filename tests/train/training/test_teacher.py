@@ -110,7 +110,7 @@ def test_the_classifier_is_scikit_learns(rng: np.random.Generator, monkeypatch: 
     np.testing.assert_allclose(probabilities, theirs.predict_proba(z), atol=5e-3)
 
 
-def test_a_label_that_nobody_has_is_never_guessed(rng: np.random.Generator) -> None:
+def test_a_label_that_no_clip_has_is_never_guessed(rng: np.random.Generator) -> None:
     labels = rng.integers(0, 2, 200)
     x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)
     speakers = [f"speaker-{i % 10}" for i in range(200)]
@@ -119,7 +119,7 @@ def test_a_label_that_nobody_has_is_never_guessed(rng: np.random.Generator) -> N
     np.testing.assert_allclose(judged.probabilities.sum(1), 1, atol=1e-5)
 
 
-def test_nobody_is_judged_by_a_classifier_that_knows_the_voice(rng: np.random.Generator) -> None:
+def test_no_clip_is_judged_by_a_classifier_that_knows_its_voice(rng: np.random.Generator) -> None:
     # Everyone has a voice, and each voice one label at random: who knows the voices is always right.
     n_speakers, n_each = 100, 4
     voice = rng.normal(size=(n_speakers, 60)) * 3
@@ -140,7 +140,7 @@ def test_what_weighs_nothing_is_judged_and_teaches_nothing(rng: np.random.Genera
     x = (rng.normal(size=(200, 8)) + np.eye(8)[labels] * 3).astype(np.float32)
     speakers = [f"speaker-{i % 10}" for i in range(200)]
     alone = soft_targets(x, Basis.of(x), labels, 2, np.ones(200, np.float32), speakers)
-    # Copies with wrong labels: whoever learned from them would answer otherwise.
+    # Copies with wrong labels: a classifier that learned from them would answer otherwise.
     weights = np.repeat(np.array([1, 0], np.float32), 200)
     both = soft_targets(
         np.concatenate([x, x]), Basis.of(x), np.concatenate([labels, 1 - labels]), 2, weights, speakers * 2

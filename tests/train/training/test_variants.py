@@ -1,4 +1,4 @@
-"""A copy is somebody else saying the same, somewhere else; the teacher hears the voice, the network the rest too."""
+"""A copy is another voice saying the same, somewhere else; the teacher hears the voice, the network the rest too."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ Numbers = NDArray[np.intp]
 
 
 class Day(NamedTuple):
-    """Numbers of clips: those asked about, and those that are heard before, plain ones and others."""
+    """A day, as the numbers of clips: `asked` are answered at its end; before, `plain` and `others` are heard."""
 
     asked: Numbers
     plain: Numbers
     others: Numbers
 
     def draw(self, generator: np.random.Generator) -> int:
-        """Draw what is heard next."""
+        """Draw the number of the clip that is heard next."""
         is_plain = generator.random() < PLAIN_SHARE
         return int(
             generator.choice(self.plain if len(self.plain) and (is_plain or not len(self.others)) else self.others)
@@ -36,7 +36,7 @@ class Day(NamedTuple):
 
 
 def days(voices: Sequence[str], labels: Sequence[str], n_parts: int, generator: np.random.Generator) -> Iterator[Day]:
-    """Divide the clips of each voice into parts at random, and let each be asked about after a day of the others.
+    """Divide the clips of each voice at random into parts; yield a day for each, in which the rest is heard before it.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def lived(
     lengths: Sequence[int],
     generator: np.random.Generator,
 ) -> Iterator[int]:
-    """Let a baseline learn from a day, and yield each of the lengths when so many seconds of speech were heard.
+    """Let a baseline learn from a day; yield each of `lengths` once so many seconds of speech were heard.
 
     Parameters
     ----------

@@ -178,11 +178,11 @@ SURE_ABROAD = 0.7
 def uncertain_threshold(
     predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5, precision: float = 0.0
 ) -> float:
-    """Find the probability that the best label of this share of held-out clips exceeds.
+    """Find the probability below which a label is ``uncertain``.
 
-    With every second acted recording named, noise is named none, and everyday speech no more than a few times an hour.
-    Where fewer than ``precision`` of them are right, each corpus counting the same, it is that of a smaller share of
-    which so many are, but of at least a twentieth.
+    It is the lowest one at which no more than the share `coverage` of held-out clips is named and at least the share
+    `precision` of these is right, each corpus counting the same; if there is none, the one at which a twentieth is
+    named. With half of the acted recordings named, noise is never named, and everyday speech a few times an hour.
     """
     heard = [p for p in predictions if p["int8"]]
     best = np.array([max(soften(p["int8"], temperature).values()) for p in heard])

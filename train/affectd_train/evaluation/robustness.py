@@ -122,7 +122,10 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
 
 
 def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> Row:
-    """Count unchanged labels of recordings that clip, which is another sound, apart from those that do not."""
+    """Return the share of labels that stay the same, of recordings that clip and of the others.
+
+    They are counted apart because clipping changes the sound, not only its gain.
+    """
     same, apart = np.array(labels) == np.array(clean), np.array(clipped)
     return {
         "clipped": int(apart.sum()),
@@ -132,7 +135,7 @@ def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence
 
 
 def bars(rows: Sequence[Row]) -> dict[str, float]:
-    """Sum the table up in what the project asks of it."""
+    """Return the figures, by their names, that sum the table up on the model card."""
     at_10 = [r[SHIPPED]["share of clean"] for r in rows if r["group"].startswith("noise") and r["name"] == "10 dB"]
     moderate = [row for row in rows if row["group"] == "gain" and row["name"] != "-30 dB"]
     unclipped = [same for row in moderate if (same := row["same_label_unclipped"]) is not None]

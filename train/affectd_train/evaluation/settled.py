@@ -1,7 +1,7 @@
-"""What a device answers that knows the voice: after a simulated day of it, or of many voices.
+"""What a device answers once it has heard a voice before: after a simulated day of one voice, or of many.
 
-Each clip is heard once, by the device's own code; what the network gave of its contexts, and their functionals, are
-then answered again after days of other clips (`affectd_train.data.days`) by the device's own `Placed`.
+The network runs once on each clip, in the device's own code, and the logits and functionals of the contexts are kept.
+From these the device's own `Placed` answers the clip again for each day of other clips (`affectd_train.data.days`).
 """
 
 from __future__ import annotations
@@ -38,10 +38,18 @@ N_PARTS = 4
 
 
 class Heard(NamedTuple):
-    """What a device hears of a clip: of each context ``(n, n_labels)`` logits, of some ``(m, N_FUNCTIONALS)``.
+    """What a device hears of a clip; the arrays are empty if it hears no speech.
 
-    Nothing without speech; ``shares`` ``(m,)`` are how much of the context functionals are of, ``frames`` those at
-    which the gate is open.
+    Attributes
+    ----------
+    logits : (n_contexts, n_labels)
+        Of the network.
+    functionals : (m, N_FUNCTIONALS)
+        Of the contexts for which `Placed` asks: every fourth one.
+    shares : (m,)
+        How much of these contexts is speech, 0 to 1.
+    frames : int
+        How many frames the gate was open at.
     """
 
     logits: Float32
@@ -50,7 +58,7 @@ class Heard(NamedTuple):
     frames: int
 
     def mean(self, voice: Voice) -> Float64:
-        """Return the mean of what a voice has noted of it, as `Placed` computes it."""
+        """Return the mean of `Voice.noted` over the clip, which `Placed` learns from."""
         pairs = zip(self.logits[::STRIDE], self.functionals, strict=True)
         noted = np.array([voice.noted(*pair, voice.of_stranger(pair[1])) for pair in pairs], np.float64)
         mean: Float64 = noted.sum(0) / len(noted)
@@ -58,7 +66,7 @@ class Heard(NamedTuple):
 
 
 class Recorder:
-    """A `affectd.recognition.classifier.Network` that keeps what `Placed` would be given."""
+    """A `affectd.recognition.classifier.Network` that keeps the arguments of `Placed.answer`."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.model = classifier.model
@@ -84,7 +92,7 @@ class Recorder:
 
 
 def heard_of(recorder: Recorder, clip: Clip) -> Heard:
-    """Hear one clip."""
+    """Run the network on one clip, and keep what is needed to answer it again."""
     recorder.reset()
     frames = round(open_seconds(clip, recorder) * recorder.model.spec.frame_rate)
     logits = np.array(recorder.logits, np.float32).reshape(-1, len(recorder.model.labels))
@@ -93,7 +101,7 @@ def heard_of(recorder: Recorder, clip: Clip) -> Heard:
 
 
 def answer(placed: Placed, heard: Heard) -> Probabilities:
-    """Answer a clip again, as `affectd.recognition.recording.classify_recording` does with this `Placed`."""
+    """Answer a clip as `affectd.recognition.recording.classify_recording` would, from what was `heard` of it."""
     placed.reset()
     rows = zip(heard.functionals, heard.shares.tolist(), strict=True)
     total = np.zeros(len(placed.model.labels))
@@ -104,9 +112,14 @@ def answer(placed: Placed, heard: Heard) -> Probabilities:
 
 
 def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, list[Prediction]]:
-    """Answer the clips of one corpus after days, for each of `KINDS`, by a model file with a voice.
+    """Answer the clips of one corpus after simulated days, by a model file with a voice.
 
-    What it hears of the clips is kept in a folder, for later calls.
+    What the network made of the clips is kept in `folder`, for later calls.
+
+    Returns
+    -------
+    dict
+        For each of `KINDS` a prediction of every clip, at temperature 1, in the order of `clips`.
 
     Raises
     ------

@@ -191,10 +191,10 @@ def affect_auc(
 
 
 def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorpus]:
-    """Compute the figures of every corpus, with temperature and threshold from what was predicted of all the others.
+    """Compute the figures of every corpus, with the temperature and threshold fitted on the predictions of all others.
 
-    Predictions are made at temperature 1, each of a corpus that its network was not trained on. The networks of the
-    others were trained on this corpus; two numbers cannot tell much of it.
+    Predictions are at temperature 1, each by a network that was not trained on its corpus. The networks that predicted
+    the other corpora were trained on this one; through two numbers, little of that can reach its figures.
     """
     corpora = dict.fromkeys(p["corpus"] for p in predictions)
     return {
@@ -206,28 +206,29 @@ def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorp
 
 
 def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Prediction]) -> OfCorpus:
-    """Compute the figures of a corpus, with temperature and threshold from other predictions, all at temperature 1."""
+    """Compute the figures of a corpus, with temperature and threshold fitted on `others`; all are at temperature 1."""
     temperature = calibrate(others)
     # Where the networks heard no speech there is nothing to choose by, and all is uncertain.
     has_speech = any(p["int8"] for p in others)
     threshold = uncertain_threshold(others, temperature, precision=SURE_ABROAD) if has_speech else 1.0
-    softened = [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions]
+    softened = [p | {"int8": soften(p["int8"], temperature)} for p in predictions]
     return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
 
 
 def settled_at(answers: Mapping[str, Sequence[Prediction]], settings: OfCorpus) -> dict[str, Figures]:
-    """Compute the figures of a corpus after days, of answers at temperature 1, with the settings that ``cold`` has."""
+    """Compute the figures of a corpus after simulated days, with the temperature and threshold of its `settings`.
+
+    `answers` are those of `affectd_train.evaluation.settled.settled`, at temperature 1.
+    """
     temperature, threshold = settings["temperature"], settings["threshold"]
     return {
-        kind: figures(
-            [p | {"int8": soften(p["int8"], temperature) if p["int8"] else {}} for p in predictions], threshold
-        )
+        kind: figures([p | {"int8": soften(p["int8"], temperature)} for p in predictions], threshold)
         for kind, predictions in answers.items()
     }
 
 
 def means(corpora: Mapping[str, OfCorpus]) -> dict[str, float]:
-    """Average the figures of corpora, each corpus counting the same; what one of them lacks has no mean."""
+    """Average the figures of corpora, each corpus counting the same; a figure that one of them lacks is left out."""
     return means_of([corpus["cold"] for corpus in corpora.values()])
 
 

@@ -1,4 +1,4 @@
-"""The lines that a card opens with, for who asks whether it will work in a kiosk."""
+"""The lines that a card opens with, for readers who ask whether it will work in a kiosk."""
 
 from __future__ import annotations
 
