@@ -173,7 +173,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(number, closefd=False) as file:
             yield file
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        why = no_audio(path) or getattr(error, "error_string", error)
+        why = no_audio(path) or str(getattr(error, "error_string", error))
         raise DataError(f"{path}: cannot be read as audio ({why})") from error
     finally:
         os.close(number)
