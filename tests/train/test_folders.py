@@ -132,9 +132,11 @@ def test_every_reason_is_one_line_with_a_count_and_an_example(
 
 
 def test_what_is_no_recording_is_said_of_noise_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    touch(tmp_path / "a.mp3", tmp_path / "b.M4A", tmp_path / "c.AIFF")
+    touch(*(tmp_path / name for name in ("a.mp3", "b.M4A", "c.AIFF", "d.m4a", "e.txt")))
     assert [path.name for path in audio_files(tmp_path)] == ["a.mp3", "c.AIFF"]
-    assert "skipped b.M4A: not an audio file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "skipped 2 files, such as b.M4A: soundfile does not read .m4a; convert it first: ffmpeg -i IN.m4a" in said
+    assert "skipped e.txt: not an audio file" in said
 
 
 def test_a_replaced_file_of_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -157,7 +160,13 @@ def refused(folder: Path, capfd: pytest.CaptureFixture[str], *more: str) -> tupl
     return code, capfd.readouterr().err.splitlines()[-1]
 
 
-def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def no_room(dir: Path) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(dir / "tmp1234"))
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = recordings(tmp_path / "data")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.tflite").write_bytes(find_model().read_bytes())
@@ -169,6 +178,10 @@ def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, capfd
     assert code == 78, line
     code, line = refused(tmp_path, capfd, "--work", str(tmp_path / "labels.txt/work"))
     assert code == 74, line
+    with monkeypatch.context() as full:
+        full.setattr(tempfile, "TemporaryFile", no_room)
+        code, line = refused(tmp_path, capfd)
+    assert (code, line) == (74, f"affectd-train: {tmp_path / 'out'}: No space left on device")
     (data / "labels.csv").write_text("file,emotion,speaker\n0-happy-0.wav,happy,p0\n")
     code, line = refused(tmp_path, capfd)
     assert code == 65, line

@@ -36,6 +36,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What soundfile reads, in lower case."""
 
+_OTHER_SOUND = frozenset((".3gp", ".aac", ".amr", ".m4a", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"))
+"""What telephones and browsers record besides."""
+
 _said: set[str] = set()
 
 
@@ -44,10 +47,19 @@ def audio_files(folder: Path) -> list[Path]:
     if not os.path.isdir(folder):
         return []
     found = walk(folder)
-    audio = [path for path in found.files if path.suffix.lower() in AUDIO_SUFFIXES]
-    others = (Skipped(path, "not an audio file") for path in found.files if path.suffix.lower() not in AUDIO_SUFFIXES)
+    others = [Skipped(path, reason) for path in found.files if (reason := no_audio(path))]
     say_skipped(folder, [*found.skipped, *others])
-    return audio
+    return [path for path in found.files if not no_audio(path)]
+
+
+def no_audio(path: Path) -> str:
+    """Return why a file is no recording by its name, in words; empty if it is one."""
+    suffix = path.suffix.lower()
+    if suffix in AUDIO_SUFFIXES:
+        return ""
+    if suffix in _OTHER_SOUND:
+        return f"soundfile does not read {suffix}; convert it first: ffmpeg -i IN{suffix} OUT.wav"
+    return "not an audio file"
 
 
 def say_skipped(what: object, skipped: Iterable[Skipped]) -> None:

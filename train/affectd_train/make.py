@@ -197,8 +197,12 @@ def _places(order: Order) -> Iterator[None]:
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            try:
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                error.filename = str(folder)  # rather than that of a file that nothing else speaks of
+                raise
         yield
     finally:
         for path in sorted(missing, reverse=True):  # what lies in a folder before the folder

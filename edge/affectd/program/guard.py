@@ -93,6 +93,8 @@ class _Ending:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._interrupted)
         fill_descriptors()
+        if sys.stderr is None:  # Python found it closed; libraries write to it, as those of progress bars do
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the program ends
         if sys.stdout is None:
             raise UnavailableError("Standard output is closed.")
 

@@ -46,6 +46,15 @@ def test_a_stream_that_is_closed_or_full_is_no_traceback(
     assert b"Traceback" not in done.stderr
 
 
+def test_progress_that_cannot_be_shown_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "happy/1.wav").write_bytes(DEMO.read_bytes())
+    line = f"{sys.executable} -m affectd_train inspect {tmp_path} 2>&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+    assert done.returncode == 0
+    assert b"LABEL" in done.stdout
+
+
 def test_too_little_memory_is_a_sentence(tmp_path: Path) -> None:
     for kilobytes in range(60_000, 130_000, 10_000):
         line = f"ulimit -v {kilobytes}; exec {sys.executable} -m affectd classify {DEMO}"

@@ -118,8 +118,10 @@ def test_bytes_that_are_no_text_are_named_by_their_line(folder: Path) -> None:
 
 def test_recordings_that_are_missing_damaged_or_not_listed_are_said(folder: Path) -> None:
     (folder / "b.wav").write_text("not a sound")
+    (folder / "memo.m4a").write_text("not read")
     os.mkfifo(folder / "pipe.wav")
-    rows = "gone.wav,01,female,da,sad\nb.wav,01,female,da,sad\npipe.wav,01,female,da,sad\n"
+    names = ("gone.wav", "b.wav", "pipe.wav", "memo.m4a")
+    rows = "".join(f"{name},01,female,da,sad\n" for name in names)
     (folder / "labels.csv").write_text(HEADER + GOOD + rows)
     (folder / "notes.txt").write_text("")
     found = reasons(folder)
@@ -127,7 +129,8 @@ def test_recordings_that_are_missing_damaged_or_not_listed_are_said(folder: Path
     assert found["b.wav"].startswith("cannot be read as audio")
     assert found["b.wav"].endswith("(line 4 of labels.csv)")
     assert found["pipe.wav"] == "not a regular file (line 5 of labels.csv)"
-    assert len(read_corpus("emotale", folder).skipped) == 5
+    assert "convert it first: ffmpeg" in found["memo.m4a"]
+    assert len(read_corpus("emotale", folder).skipped) == 6
     assert found["deep/c.wav"] == "not in labels.csv"
     assert found["notes.txt"] == "not an audio file"
     assert [file for file, *_ in described(folder)] == ["a.wav"]

@@ -22,7 +22,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABEL_OF_CODE
 from affectd_train.data.recordings import find_damage
 from affectd_train.data.table_rows import Row, rows
-from affectd_train.folders import AUDIO_SUFFIXES
+from affectd_train.folders import no_audio
 
 TABLE = "labels.csv"
 NEEDED = ("file", "speaker", "emotion")
@@ -102,10 +102,8 @@ def read_tables(
             else:
                 clips.append(clip)
     names = " or ".join(sorted({table.name for table in tables}))
-    for path in files:
-        if path not in tables and path not in spans:
-            is_audio = path.suffix.lower() in AUDIO_SUFFIXES
-            skipped.append(Skipped(path, f"not in {names}" if is_audio else "not an audio file"))
+    unlisted = (path for path in files if path not in tables and path not in spans)
+    skipped += [Skipped(path, no_audio(path) or f"not in {names}") for path in unlisted]
     return clips, [*skipped, *(other for other in unread if other.path not in spans)]
 
 

@@ -27,7 +27,7 @@ from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.recordings import Header, find_damage, read_header
 from affectd_train.data.words import Words, read_words
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, find_folders, fingerprint, named_contents, say_skipped
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, fingerprint, named_contents, no_audio, say_skipped
 
 OWN = "own"
 """Stands for a corpus in the clips of one's own recordings."""
@@ -161,7 +161,7 @@ def _read_folders(
         if path in beside:
             continue
         if path.suffix.lower() not in AUDIO_SUFFIXES:
-            reason: str | None = "not an audio file"
+            reason: str | None = no_audio(path)
         elif said and not labels:
             reason = f"the label {said!r} of its recording is no word for {words.source}"
         elif not folders and not labels:

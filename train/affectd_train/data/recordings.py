@@ -19,7 +19,7 @@ from affectd.audio.resampler import Resampler
 from affectd.audio.wav_format import HIGHEST_RATE
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped
-from affectd_train.folders import say_skipped
+from affectd_train.folders import no_audio, say_skipped
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
@@ -173,7 +173,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(number, closefd=False) as file:
             yield file
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        why = getattr(error, "error_string", error)
+        why = no_audio(path) or str(getattr(error, "error_string", error))
         raise DataError(f"{path}: cannot be read as audio ({why})") from error
     finally:
         os.close(number)
