@@ -1,0 +1,33 @@
+"""The networks of the first figure are kept, and answer what the model card says they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from affectd.recognition.model_file import find_model, read_model
+from affectd_train.data.corpora import read_clips
+from affectd_train.evaluation.predictions import predict_packed
+from affectd_train.evaluation.unheard import of_corpus, unheard_by
+from affectd_train.protocols.speaker_independent import UNHEARD
+from affectd_train.training.voice import is_as_now
+from unheard_networks import NETWORKS
+
+
+def test_there_is_one_for_each_corpus_with_a_voice_as_it_is_fitted_now() -> None:
+    assert {*NETWORKS} == {*UNHEARD}
+    assert all(is_as_now(read_model(path)) for path in NETWORKS.values())
+
+
+@pytest.mark.parametrize("corpus", UNHEARD)
+def test_neither_network_nor_voice_heard_anything_of_it(corpus: str) -> None:
+    assert corpus in unheard_by(read_model(NETWORKS[corpus]))
+
+
+def test_the_card_says_how_right_one_is(data: Path, tmp_path: Path) -> None:
+    clips = read_clips(data, ["emodb"])
+    found = of_corpus(predict_packed(NETWORKS["emodb"], clips, tmp_path), threshold=0.0)["cold"]
+    said = read_model(find_model()).card["measured"]["settled"]["corpora"]["emodb"]["cold"]
+    for key in ("unweighted", "unweighted_interval"):
+        assert said[key] == pytest.approx(found[key], abs=0.0006), key
