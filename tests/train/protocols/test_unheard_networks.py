@@ -25,8 +25,8 @@ def test_neither_network_nor_voice_heard_anything_of_it(corpus: str) -> None:
     assert corpus in unheard_by(read_model(NETWORKS[corpus]))
 
 
-def test_the_card_says_how_right_one_is(data: Path, tmp_path: Path) -> None:
-    clips = read_clips(data, ["emodb"])
+def test_the_card_says_how_right_one_is(speech_data: Path, tmp_path: Path) -> None:
+    clips = read_clips(speech_data, ["emodb"])
     found = of_corpus(predict_packed(NETWORKS["emodb"], clips, tmp_path), threshold=0.0)["cold"]
     said = read_model(find_model()).card["measured"]["settled"]["corpora"]["emodb"]["cold"]
     for key in ("unweighted", "unweighted_interval"):
