@@ -67,6 +67,7 @@ def test_a_table_says_who_speaks_and_how(folder: Path) -> None:
         b"Emotion,Speaker,File\nangry,01,a.wav\n",
         b"file,note,speaker,emotion\na.wav,loud,01,angry\n",
         b",,\r\nfile,speaker,emotion\r\n , ,\r\na.wav,01,angry\r\n,,\r\n,,,,\r\n",
+        b"sep=,\r\nfile,speaker,emotion\r\na.wav,01,angry\r\n",
     ],
 )
 def test_as_spreadsheets_and_people_write_it(folder: Path, content: bytes) -> None:
@@ -74,6 +75,15 @@ def test_as_spreadsheets_and_people_write_it(folder: Path, content: bytes) -> No
     ((file, speaker, gender, emotion),) = described(folder)
     assert (file, speaker, emotion) == ("a.wav", "emotale-01", "angry")
     assert gender == ("female" if b"female" in content else "")
+
+
+def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Path) -> None:
+    (folder / "odd\\b.wav").write_bytes((folder / "b.wav").read_bytes())
+    (folder / "labels.csv").write_text(HEADER + "deep\\c.wav,02,,en,sad\n" + "odd\\b.wav,03,,en,sad\n")
+    assert [row[0] for row in described(folder)] == ["deep/c.wav", "odd\\b.wav"]
+    (folder / "labels.csv").write_text(HEADER + "..\\b.wav,02,,en,sad\n")
+    with pytest.raises(DataError, match=r"line 2: \.\./b\.wav leads out of the folder"):
+        described(folder)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,8 @@ def test_as_spreadsheets_and_people_write_it(folder: Path, content: bytes) -> No
         (HEADER + '"b.wav,01,female,da,sad\n' + GOOD, 2, "not a row of a table"),
         (HEADER + 'x.wav,"1\n2",,,sad\n' + "b.wav,01,female,da,angre\n", 4, "emotion 'angre'"),
         (HEADER + GOOD + "b\0.wav,01,female,da,sad\n", 3, "not text"),
+        ("sep=,\n" + HEADER + GOOD + "b.wav,01,sad\n", 4, "has 3 fields, the first line 5"),
+        ("sep=;\n" + HEADER.replace(",", ";"), 1, "needs one column 'file', found sep=;"),
     ],
 )
 def test_a_wrong_table_is_one_sentence_with_its_line(folder: Path, content: str, line: int, what: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -88,8 +88,7 @@ def read_tables(
     for table in tables:
         for line, row in rows(table, form.needed, form.separators):
             try:
-                path = _path(row["file"], table.parent)
-                path = found.get(unicodedata.normalize("NFC", str(path)), path)
+                path = _found(row["file"], table.parent, found)
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 clip = _clip(form, path, row, span)
@@ -105,6 +104,15 @@ def read_tables(
     unlisted = (path for path in files if path not in tables and path not in spans)
     skipped += [Skipped(path, no_audio(path) or f"not in {names}") for path in unlisted]
     return clips, [*skipped, *(other for other in unread if other.path not in spans)]
+
+
+def _found(name: str, folder: Path, files: Mapping[str, Path]) -> Path:
+    """Return the file of a name, by its path in NFC; names as Windows writes them stand for the same with slashes."""
+    for written in (name, name.replace("\\", "/")):
+        path = _path(written, folder)
+        if there := files.get(unicodedata.normalize("NFC", str(path))):
+            return there
+    return path
 
 
 def _path(name: str, folder: Path) -> Path:

@@ -67,7 +67,10 @@ def read_text(table: Path) -> str:
 
 def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iterator[tuple[int, Row]]:
     first = next((line for line in text.split("\n") if line.strip()), "")
-    separator = max(separators, key=first.count)
+    if first.lower() in [f"sep={one}" for one in separators]:  # a line of Excel's, which tells it how to read the file
+        separator, text = first[-1], text.replace(first, "", 1)
+    else:
+        separator = max(separators, key=first.count)
     reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=separator)
     columns: list[str] = []
     line = 1
