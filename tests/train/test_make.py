@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
 
 import tiny_corpora
@@ -57,9 +58,12 @@ def test_a_file_with_its_card_and_at_once_when_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     recordings(tmp_path / "data")
+    hiss = np.random.default_rng(0).normal(0, 1e-4, 16000).astype(np.float32)
+    tiny_corpora.write(tmp_path / "data/0-tired-0.wav", hiss)
     monkeypatch.setattr(module, "QUICK", SHORT)
     assert main(words(tmp_path)) == 0
     said = capfd.readouterr()
+    assert "in 1 of the 12 recordings no speech is heard, and they count as wrong" in said.err
     assert "network 1 of 3: fold 1 of 2" in said.err
     assert "network 3 of 3" in said.err
     assert said.err.splitlines()[-1].startswith("unweighted accuracy on strangers: ")

@@ -24,6 +24,7 @@ from affectd_train.data.own import is_own, read_own, what_is_lacking
 from affectd_train.data.splits import Split
 from affectd_train.files import say, write_json
 from affectd_train.folders import fingerprint
+from affectd_train.protocols.evaluated import read_answers
 from affectd_train.release import check_ours, release, write_report
 from affectd_train.reports.card_words import headline
 from affectd_train.reports.records import Card
@@ -145,6 +146,8 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     model = release(run, evaluation, [], order.out, order.replace)
     _, text, page = order.results
     write_report(order.out, text, page, evaluation, None, order.replace)
+    if unheard := sum(not prediction["int8"] for prediction in read_answers(evaluation)):
+        say(f"in {unheard} of the {len(clips)} recordings no speech is heard, and they count as wrong")
     say(headline(cast(Card, model.card)))
 
 
