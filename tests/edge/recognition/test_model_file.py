@@ -28,7 +28,7 @@ from affectd.errors import ModelFileError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import dequantize, quantize
 from affectd.recognition.model_file import find_model, read_model, write_model
-from tiny_model import DATA, LABELS, N_FRAMES, draft_model, resealed
+from tiny_model import DATA, LABELS, N_FRAMES, draft_model, layered_model, place_model, resealed, voice_model
 
 N_MFCC = FeatureSpec().n_mfcc
 # A busy machine is no fault.
@@ -39,6 +39,13 @@ unhurried = settings(deadline=None)
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.tflite"
     write_model(path, draft_model())
+    return path
+
+
+@pytest.fixture(scope="session", params=[draft_model, place_model, voice_model, layered_model])
+def of_any_format(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "any.tflite"
+    write_model(path, request.param())
     return path
 
 
@@ -138,8 +145,8 @@ def test_unzip_finds_nothing_to_complain_about(written: Path) -> None:
     assert "No errors" in tested.stdout
 
 
-def test_any_flipped_byte_is_found(written: Path, scratch: Path) -> None:
-    data = bytearray(written.read_bytes())
+def test_any_flipped_byte_is_found(of_any_format: Path, scratch: Path) -> None:
+    data = bytearray(of_any_format.read_bytes())
     scratch.write_bytes(data)
     with scratch.open("r+b", buffering=0) as file:
         for position, byte in enumerate(data):
@@ -174,8 +181,8 @@ def test_damage_under_a_digest_that_fits_raises_nothing_else(
 @unhurried
 @given(length=st.floats(0, 1, exclude_max=True))
 @example(length=0)
-def test_a_file_cut_short_is_found(written: Path, scratch: Path, length: float) -> None:
-    data = written.read_bytes()
+def test_a_file_cut_short_is_found(of_any_format: Path, scratch: Path, length: float) -> None:
+    data = of_any_format.read_bytes()
     assert_refused(scratch, data[: int(length * len(data))], "digest")
 
 

@@ -93,8 +93,10 @@ def test_an_attempt_that_crashes_needs_much_or_does_not_end_is_a_sentence(monkey
     began = time.monotonic()
     with pytest.raises(UnavailableError, match="too busy"):  # it was hardly let run, which may be over soon
         survive(lambda: time.sleep(60))
+    assert time.monotonic() - began < 10
     monkeypatch.setattr(trial, "_ENOUGH_SECONDS", 0.0)
+    began = time.monotonic()
     with pytest.raises(ModelFileError, match=r"takes more than 0\.05 s"):
         survive(lambda: time.sleep(60))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 10
     assert children() <= before  # none is left
