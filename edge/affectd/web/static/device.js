@@ -83,8 +83,17 @@ function parts({ microphone, broker, baseline }, told) {
 
 /** What people ask of a model: what for, how right it is about people it does not know, from whom it has learned. */
 function card({ labels, card: about }) {
-  const { name, use, data, accuracy, accuracy_interval: range, protocol, ...rest } = about ?? {};
-  const { elsewhere, elsewhere_settled: known, ...others } = rest;
+  const {
+    name,
+    use,
+    data,
+    elsewhere,
+    elsewhere_settled: known,
+    accuracy,
+    accuracy_interval: range,
+    protocol,
+    ...others
+  } = about ?? {};
   const within = Array.isArray(range) ? `, 95 % interval ${range.slice(0, 2).map(percent).join(" to ")}` : "";
   const corpora = Array.isArray(data) ? data : [];
   return [
