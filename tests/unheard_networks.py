@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd_train.data.corpora import read_clips
-from affectd_train.evaluation.predictions import predict_packed
+from affectd_train.evaluation.predictions import in_words_of_corpus, predict_packed
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import at_settings_of_others, means, means_of, settled_at
 
@@ -32,7 +32,7 @@ def figures(data: Path, out: Path) -> dict[str, Any]:
     """Compute ``corpora``, ``mean`` and ``mean_settled`` of ``metrics.json`` of the protocol."""
     clips = {corpus: read_clips(data, [corpus]) for corpus in NETWORKS}
     predictions = [p for corpus, path in NETWORKS.items() for p in predict_packed(path, clips[corpus], out)]
-    corpora = at_settings_of_others(predictions)
+    corpora = at_settings_of_others(in_words_of_corpus(predictions))  # as the protocol does
     for corpus, path in NETWORKS.items():
         corpora[corpus]["settled"] = settled_at(settled(path, clips[corpus], out), corpora[corpus])
     mean_settled = {kind: means_of([found["settled"][kind] for found in corpora.values()]) for kind in KINDS}
