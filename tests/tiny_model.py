@@ -137,9 +137,9 @@ def layers(seed: int) -> Layers:
     )
 
 
-def layered_model() -> ModelFile:
+def layered_model(spec: dict[str, float] | None = None) -> ModelFile:
     """As `voice_model`, with layers for a voice that is known, and for one that is not, and with what is usual."""
-    draft = draft_voice_model()
+    draft = draft_voice_model(spec)
     assert draft.voice is not None
     usual = np.array([0.5, -0.25, 1.0], np.float32)
     voice = dataclasses.replace(draft.voice, relative=layers(17), stranger=layers(13), usual=usual)

@@ -20,6 +20,7 @@ from affectd_train.data.corpora import read_clips
 from affectd_train.evaluation.predictions import in_words_of_corpus, predict_packed
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import at_settings_of_others, means, means_of, settled_at
+from affectd_train.protocols.voices import stranger_share
 
 REPOSITORY = Path(__file__).parents[1]
 NETWORKS = {path.stem: path for path in sorted((REPOSITORY / "models" / "unheard").glob("*.tflite"))}
@@ -32,7 +33,8 @@ def figures(data: Path, out: Path) -> dict[str, Any]:
     """Compute ``corpora``, ``mean`` and ``mean_settled`` of ``metrics.json`` of the protocol."""
     clips = {corpus: read_clips(data, [corpus]) for corpus in NETWORKS}
     predictions = [p for corpus, path in NETWORKS.items() for p in predict_packed(path, clips[corpus], out)]
-    corpora = at_settings_of_others(in_words_of_corpus(predictions))  # as the protocol does
+    # As the protocol does.
+    corpora = at_settings_of_others(in_words_of_corpus(predictions), stranger_share(NETWORKS.values()))
     for corpus, path in NETWORKS.items():
         corpora[corpus]["settled"] = settled_at(settled(path, clips[corpus], out), corpora[corpus])
     mean_settled = {kind: means_of([found["settled"][kind] for found in corpora.values()]) for kind in KINDS}

@@ -9,7 +9,7 @@ from pathlib import Path
 from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.own import OWN
-from affectd_train.evaluation.calibration import SURE_ABROAD, calibrate, named_at, uncertain_threshold
+from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, named_at
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
 from affectd_train.protocols.evaluated import check_figures, check_other_figures, read_answers
@@ -117,9 +117,9 @@ def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float
             raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
         if not _alike(other, fitted):
             say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
-    temperature = round(calibrate(predictions), 3)
-    threshold = uncertain_threshold(predictions, temperature, precision=SURE_ABROAD if abroad else 0.0)
-    return temperature, round(min(threshold, SURE), 3)
+    share = read_json((abroad or evaluation) / "metrics.json", "evaluate").get("stranger_share", 1.0)
+    temperature, threshold = device_settings(predictions, share, SURE_ABROAD if abroad else 0.0)
+    return round(temperature, 3), round(min(threshold, SURE), 3)
 
 
 def _alike(one: Fitted, other: Fitted) -> bool:

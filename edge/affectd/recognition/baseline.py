@@ -226,9 +226,8 @@ class Placed:
 
     @property
     def sure(self) -> float | None:
-        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file that tells no noise."""
-        voice = self.model.voice
-        return None if voice is None or voice.speech is None else float(self._sure)
+        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file without a voice."""
+        return None if self.model.voice is None else float(self._sure)
 
     def __call__(self, cepstra: Float32) -> Float32:
         """Return the probabilities ``(n_labels,)`` of one context, as `Classifier` does."""
@@ -266,7 +265,7 @@ class Placed:
             near = baseline.near(self._sum[: self._head.n_embedding] / self._count)
             self._known = baseline.settled * baseline.trust * near * voice.enough(share)
             self._said = voice.said(functionals, baseline.value, self._known, stranger)
-            self._sure = voice.sure(functionals)
+            self._sure = voice.sure(functionals, self._known)
         return voice.mixed(logits - baseline.off, self._said, self._known) * self._sure
 
     def _hear(self, embedding: Float32) -> None:

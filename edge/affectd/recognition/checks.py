@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TypeVar
 
 import numpy as np
@@ -52,10 +52,11 @@ def read_numbers(kind: type[Value], field: str, found: object) -> Value:
     Raises
     ------
     ModelFileError
-        It is no object, or its keys are not the fields of the dataclass.
+        It is no object, or its keys are not the fields of the dataclass; one with a default may be missing.
     """
     names = [key.name for key in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(found, dict) or sorted(found) != sorted(names):
+    needed = {key.name for key in fields(kind) if key.default is MISSING}  # type: ignore[arg-type]
+    if not isinstance(found, dict) or not needed <= set(found) <= set(names):
         raise ModelFileError(f"{field}: expected an object with {', '.join(names)}, found {describe(found)}")
     return kind(**found)
 

@@ -111,9 +111,8 @@ class Classifier:
 
     @property
     def sure(self) -> float | None:
-        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file that tells no noise."""
-        voice = self.model.voice
-        return None if voice is None or voice.speech is None else float(voice.sure(self._heard))
+        """What the logits of the last call were multiplied by, see `Voice.sure`; None of a file without a voice."""
+        return None if self.model.voice is None else float(self.model.voice.sure(self._heard, 0.0))
 
     def embed(self, cepstra: Float32) -> Float32:
         """Return what the network gives, dequantized: the embedding (n_embedding,), or without a head the logits.

@@ -33,7 +33,7 @@ def describe(path: Path, classifier: Classifier) -> dict[str, Any]:
     head = model.learning_head
     parts = {"baseline": head and head.spec, "layout": model.layout, "hearing": model.hearing}
     if model.voice is not None:
-        description["voice"] = asdict(model.voice.spec)
+        description["voice"] = model.voice.spec.stored()
     if model.head is not None and model.sees_functionals:
         description["far_functionals"] = model.head.far_functionals
     return description | {name: asdict(part) for name, part in parts.items() if part is not None}

@@ -250,7 +250,7 @@ def _encode(model: ModelFile) -> bytes:
         arrays |= {key: model.golden[key] for key in (VOICE_KEYS if model.sees_functionals else ("logits",))}
         arrays |= model.head.arrays()
     if model.voice is not None:
-        spec |= {"baseline": asdict(model.voice.head.spec), "voice": asdict(model.voice.spec)}
+        spec |= {"baseline": asdict(model.voice.head.spec), "voice": model.voice.spec.stored()}
         arrays |= {key: model.golden[key] for key in VOICE_KEYS} | model.voice.arrays()
     if spec["format"] == 3:
         spec |= {"layout": model.layout and asdict(model.layout), "hearing": model.hearing and asdict(model.hearing)}

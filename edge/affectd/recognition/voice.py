@@ -25,20 +25,23 @@ same context, some of them relative to the baseline, the mean functionals of the
 
 So a device that knows nothing adds ``stranger`` alone to the network.
 
+Of strangers it is less sure: the result is multiplied by ``stranger_share``, rising to 1 as far as the voice is
+``known``. That makes an answer ``uncertain`` and never another label.
+
 ``scatter`` is the mean square distance of the utterances from the mean of the place, along `Voice.directions`: those in
 which voices differ most and the utterances of one voice least, scaled so that the latter have a variance of 1. It is
 about 1 where one person speaks, and 2 or more where each utterance is another person's.
 
 Where the file has ``speech``, what sounds like noise is doubted: the logits are multiplied by a number from 0.25 to 1.
-That makes the answer of a context ``uncertain`` and never another label, and a place does not learn from it. The number
-depends on ``like_speech``, which is 0 where the functionals are as likely those of noise as of speech, and rises to 1.
+That too never makes another label of it, and a place does not learn from it. The number depends on ``like_speech``,
+which is 0 where the functionals are as likely those of noise as of speech, and rises to 1.
 
 The arrays lie in ``golden.npz`` beside those of the head, the numbers are ``voice`` in ``spec.json``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,11 +76,20 @@ class VoiceSpec:
     """From this scatter on it is many."""
     far_voice: float
     """Up to this distance from the place an utterance is of its voice; from twice as far on it is of another."""
+    stranger_share: float = 1.0
+    """What is left of all logits where the voice is not known; 1 in a file that does not say."""
 
     @property
     def middle_scatter(self) -> float:
         """Half way from one voice to many: what is believed of a place before it is known."""
         return (self.same_scatter + self.other_scatter) / 2
+
+    def stored(self) -> dict[str, float]:
+        """Return the object ``voice`` of ``spec.json``."""
+        numbers = asdict(self)
+        if self.stranger_share == 1.0:
+            del numbers["stranger_share"]  # files without it stay as they are
+        return numbers
 
     def checks(self) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes."""
@@ -91,6 +103,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "same_scatter": (1e-3, 1e6),
     "other_scatter": (1e-3, 1e6),
     "far_voice": (1e-3, 1e6),
+    "stranger_share": (_LEAST_SURE, 1.0),
 }
 
 
@@ -176,9 +189,18 @@ class Voice:
         found = bounded(self._away(functionals, self.head.baseline)) @ weights[:-1] + weights[-1]
         return min(1.0, max(0.0, float(found)))
 
-    def sure(self, functionals: Float32) -> np.float32:
-        """Return what the logits are multiplied by: 1 for functionals of speech, less for those of noise."""
-        return np.float32(_LEAST_SURE + (1.0 - _LEAST_SURE) * self.like_speech(functionals))
+    def sure(self, functionals: Float32, known: float) -> np.float32:
+        """Return what the logits are multiplied by: 1 for functionals of a `known` voice, less for noise and strangers.
+
+        Parameters
+        ----------
+        functionals : (N_FUNCTIONALS,)
+            Of the context.
+        known : float
+            How far the voice is known, 0 to 1.
+        """
+        of_speech = _LEAST_SURE + (1.0 - _LEAST_SURE) * self.like_speech(functionals)
+        return np.float32(of_speech * (1.0 - (1.0 - known) * (1.0 - self.spec.stranger_share)))
 
     def of_stranger(self, functionals: Float32) -> Float64:
         """Return the logits of ``stranger``, ``(n_labels,)``; 0 without it, and for functionals of no sound, NaN."""
@@ -223,13 +245,13 @@ class Voice:
 
     def cold(self, network: Float32, functionals: Float32) -> Float32:
         """Return the logits ``(n_labels,)`` where no voice is known, from those of the network."""
-        return self.mixed(network, self.of_stranger(functionals), 0.0) * self.sure(functionals)
+        return self.mixed(network, self.of_stranger(functionals), 0.0) * self.sure(functionals, 0.0)
 
     def golden(self, functionals: Float32) -> Float32:
-        """Return the golden vector ``logits``, ``(n_labels,)``: ``head + relative + stranger``, times `sure`."""
+        """Return the golden vector ``logits``, ``(n_labels,)``: ``head + relative + stranger``, as sure as if known."""
         stranger = self.of_stranger(functionals)
         said = self.said(functionals, self.head.baseline, 1.0, stranger) + stranger
-        return np.asarray(said, np.float32) * self.sure(functionals)
+        return np.asarray(said, np.float32) * self.sure(functionals, 1.0)
 
     def checks(self, n_labels: int, spec: FeatureSpec) -> Checks:
         """Yield what `affectd.recognition.checks.require` takes; `spec` is that of the network's input."""

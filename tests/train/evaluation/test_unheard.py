@@ -146,13 +146,19 @@ def test_the_bootstrap_draws_whole_speakers() -> None:
 def test_temperature_and_threshold_of_a_corpus_are_those_of_the_others() -> None:
     sure = [c | {"int8": {k: min(0.95, 2 * p) for k, p in c["int8"].items()}} for c in drawn(200, "nemo", 1)]
     others, more = drawn(200, "emodb", 2, skill=2.0), drawn(200, "ased", 3)
-    found = at_settings_of_others([*sure, *others, *more])
+    found = at_settings_of_others([*sure, *others, *more], 1.0)
     assert list(found) == ["nemo", "emodb", "ased"]
-    assert found["nemo"] == at_settings_from([*others, *more], sure)
+    assert found["nemo"] == at_settings_from([*others, *more], sure, 1.0)
     assert found["nemo"]["temperature"] != found["emodb"]["temperature"]
-    blind = at_settings_from([*others, *more], [c | {"truth": "happy"} for c in sure])
+    blind = at_settings_from([*others, *more], [c | {"truth": "happy"} for c in sure], 1.0)
     for key in ("temperature", "threshold"):  # what is reported has no part in its own settings
         assert blind[key] == found["nemo"][key]  # type: ignore[literal-required]
+    # What strangers are doubted by is no part of what fits them: it comes on top.
+    doubted = at_settings_from([*others, *more], sure, 0.5)
+    assert doubted["temperature"] == pytest.approx(2 * found["nemo"]["temperature"], abs=2e-4)
+    assert doubted["threshold"] == found["nemo"]["threshold"]
+    assert doubted["cold"]["named"] < found["nemo"]["cold"]["named"]
+    assert doubted["cold"]["unweighted"] == found["nemo"]["cold"]["unweighted"]
     mean = means(found)
     assert mean["unweighted"] == pytest.approx(np.mean([row["cold"]["unweighted"] for row in found.values()]))
     assert set(mean) == {"unweighted", "arousal", "valence", "named", "precision"}

@@ -12,7 +12,7 @@ import pytest
 
 from affectd.errors import NoInputError
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.model_file import read_model
+from affectd.recognition.model_file import read_model, write_model
 from affectd_train import arguments, commands
 from affectd_train.cli import main
 from affectd_train.data.clips import Clip
@@ -27,6 +27,7 @@ from affectd_train.protocols.baselines import SEED_SYSTEMS, SeedSystem, load_see
 from affectd_train.protocols.runs import run_split
 from affectd_train.training.recipe import Recipe, swap_phases
 from tiny_corpora import cremad, emodb, ravdess
+from tiny_model import tiny_model
 
 TINY = Recipe(pretrain_steps=2, finetune_steps=2, batch_size=4, augmented_copies=0)
 
@@ -52,6 +53,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Split, Recipe]]:
 
     def guess(split: Split, recipe: Recipe, data: Path, run: Path, cache: Path) -> list[dict[str, object]]:
         run.mkdir(parents=True)
+        write_model(run / "affectd.tflite", tiny_model())
         seen[run.name] = split, recipe
         rng = np.random.default_rng(0)
         rows = rng.dirichlet(np.ones(len(LABELS)), len(split.test))

@@ -198,6 +198,26 @@ def uncertain_threshold(
     return threshold
 
 
+def device_settings(
+    predictions: Sequence[Prediction], stranger_share: float, precision: float = 0.0
+) -> tuple[float, float]:
+    """Find the temperature of a device and its threshold of ``uncertain``, from what it answers to strangers.
+
+    Both are those that fit the answers where strangers are not doubted: the doubt comes on top of that.
+
+    Parameters
+    ----------
+    predictions
+        At temperature 1, with the doubt.
+    stranger_share
+        That of the voices, see `affectd.recognition.voice.VoiceSpec`; 1 without.
+    precision
+        See `uncertain_threshold`.
+    """
+    fitting = calibrate(predictions)
+    return fitting / stranger_share, uncertain_threshold(predictions, fitting, precision=precision)
+
+
 def named_at(predictions: Sequence[Prediction], temperature: float, threshold: float) -> tuple[float, float | None]:
     """Return the share of recordings that are named at a threshold, and the share of these whose label is right."""
     named = [p for p in predictions if p["int8"] and max(soften(p["int8"], temperature).values()) >= threshold]

@@ -19,7 +19,7 @@ from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA, LABELS, in_order, labels_of
 from affectd_train.data.terms import DEVELOPMENT
-from affectd_train.evaluation.calibration import SURE_ABROAD, calibrate, soften, uncertain_threshold
+from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, soften
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
 from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
@@ -190,27 +190,31 @@ def affect_auc(
     return float(roc_auc_score(is_high, value)), percentiles(areas)
 
 
-def at_settings_of_others(predictions: Sequence[Prediction]) -> dict[str, OfCorpus]:
+def at_settings_of_others(predictions: Sequence[Prediction], stranger_share: float) -> dict[str, OfCorpus]:
     """Compute the figures of every corpus, with the temperature and threshold fitted on the predictions of all others.
 
     Predictions are at temperature 1, each by a network that was not trained on its corpus. The networks that predicted
-    the other corpora were trained on this one; through two numbers, little of that can reach its figures.
+    the other corpora were trained on this one; through two numbers, little of that can reach its figures. For
+    `stranger_share` see `affectd_train.evaluation.calibration.device_settings`.
     """
     corpora = dict.fromkeys(p["corpus"] for p in predictions)
     return {
         corpus: at_settings_from(
-            [p for p in predictions if p["corpus"] != corpus], [p for p in predictions if p["corpus"] == corpus]
+            [p for p in predictions if p["corpus"] != corpus],
+            [p for p in predictions if p["corpus"] == corpus],
+            stranger_share,
         )
         for corpus in corpora
     }
 
 
-def at_settings_from(others: Sequence[Prediction], predictions: Sequence[Prediction]) -> OfCorpus:
+def at_settings_from(
+    others: Sequence[Prediction], predictions: Sequence[Prediction], stranger_share: float
+) -> OfCorpus:
     """Compute the figures of a corpus, with temperature and threshold fitted on `others`; all are at temperature 1."""
-    temperature = calibrate(others)
     # Where the networks heard no speech there is nothing to choose by, and all is uncertain.
     has_speech = any(p["int8"] for p in others)
-    threshold = uncertain_threshold(others, temperature, precision=SURE_ABROAD) if has_speech else 1.0
+    temperature, threshold = device_settings(others, stranger_share, SURE_ABROAD) if has_speech else (1.0, 1.0)
     softened = [p | {"int8": soften(p["int8"], temperature)} for p in predictions]
     return of_corpus(softened, threshold) | {"temperature": round(temperature, 4)}
 

@@ -20,7 +20,7 @@ from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
 from affectd_train.files import write_json
 from affectd_train.protocols.ahead import ahead
-from affectd_train.protocols.voices import give_voice, is_voice_as_now
+from affectd_train.protocols.voices import give_voice, is_voice_as_now, stranger_share
 from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Restricted(Metrics):
 class Summary(Restricted):
     """Figures over all folds together, and ``folds``, the unweighted accuracy of each, with ``fold_mean``, their mean.
 
-    ``trained_on`` are corpora, ``published`` is from `PUBLISHED`.
+    ``trained_on`` are corpora, ``published`` is from `PUBLISHED`, ``stranger_share`` that of the voices of the folds.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Summary(Restricted):
     folds: dict[str, Shares]
     fold_mean: Shares
     calibration: Calibration
+    stranger_share: float
 
 
 def run_split(
@@ -135,6 +136,7 @@ def run_folds(
         "fold_mean": {network: float(np.mean([fold[network] for fold in folds.values()])) for network in any_label},
         "any_label": any_label,
         "calibration": calibration_figures(predictions),
+        "stranger_share": stranger_share([run / "affectd.tflite" for run in runs.values()]),
     }
     write_predictions(out / "predictions.jsonl", predictions)
     write_json(out / "metrics.json", summary)

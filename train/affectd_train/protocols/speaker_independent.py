@@ -135,13 +135,13 @@ def leave_one_corpus_out(clips: Sequence[Clip], recipe: Recipe, data: Path, out:
     protocol = f"{', '.join(tested)}, each tested by a network that heard nothing of it, any label, corpora disjoint"
     summary = run_folds("leave-one-corpus-out", protocol, splits, recipe, data, out, in_words_of_corpus)
     predictions = read_predictions(out / "predictions.jsonl")
-    corpora = at_settings_of_others(predictions)
+    corpora = at_settings_of_others(predictions, summary["stranger_share"])
     development = {}
     for corpus in sorted(present.intersection(DEVELOPMENT)):
         mine = [clip for clip in clips if clip.corpus == corpus]
         runs = [out / f"fold-{fold}" for fold in splits]
         heard = [p for run in runs for p in predict_packed(run / "affectd.tflite", mine, run)]
-        development[corpus] = at_settings_from(predictions, heard)
+        development[corpus] = at_settings_from(predictions, heard, summary["stranger_share"])
     add_settled(corpora, development, splits, clips, out)
     rows = [corpus["settled"] for corpus in corpora.values() if "settled" in corpus]
     figures: Unheard = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from affectd.recognition.model_file import ModelFile, read_model, write_model
@@ -62,6 +62,12 @@ def give_voice(path: Path, split: Split, data: Path, cache: Path) -> None:
     model, mine = read_model(path), _telling(split)
     if not _why_none(model, mine):
         write_model(path, with_voice(model, mine, data, cache))
+
+
+def stranger_share(paths: Iterable[Path]) -> float:
+    """Return what the voices of folds leave of the logits where none is known; 1 if one of the files has no voice."""
+    voices = [read_model(path).voice for path in paths]
+    return max((1.0 if voice is None else voice.spec.stranger_share for voice in voices), default=1.0)
 
 
 def is_voice_as_now(path: Path, split: Split) -> bool:

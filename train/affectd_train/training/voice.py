@@ -39,7 +39,7 @@ from affectd_train.training.spoken import FEWEST_CLIPS, Spoken, heard_settings, 
 
 CORPORA = ("ravdess", "tess", "cremad", "savee", "emodb", "nemo", "ased", "emotale", "turev")
 """Those whose labels tell how the same voice sounds with each: `emospeech` has weak ones, and none that is plain."""
-SPEC = VoiceSpec(network_share=0.5, same_scatter=1.1, other_scatter=1.6, far_voice=3.0)
+SPEC = VoiceSpec(network_share=0.5, same_scatter=1.1, other_scatter=1.6, far_voice=3.0, stranger_share=0.7)
 BASELINE = dataclasses.replace(FIXED, prior_seconds=6.0, least_seconds=0.3, near_distance=1.6, far_distance=8.0)
 N_DIRECTIONS = 8
 FIT = Fit(share=1.2, prior=0.25, epochs=20)
