@@ -41,8 +41,8 @@ class Tracer:
     write : callable
         Takes a line, in the thread of the sound.
     sure : callable
-        Returns what the logits of the last run of the network were multiplied by, 0.25 to 1; None if the model file
-        does not tell speech from noise.
+        Returns what the logits of the last run of the network were multiplied by, 0 to 1; None if the model file has
+        no voice.
 
     Examples
     --------
