@@ -235,7 +235,7 @@ def test_a_client_that_says_all_the_time_that_home_assistant_has_started_gets_an
     [
         ({"MQTT_PASSWORD_FILE": "/nonexistent"}, "/nonexistent"),
         ({"MQTT_CA_FILE": "/nonexistent", "MQTT_TLS": True}, "/nonexistent"),
-        ({"FILE_PATH": "/nonexistent/events.jsonl"}, "/nonexistent/events.jsonl"),
+        ({"FILE_PATH": "/dev/null"}, "/dev/null"),
     ],
 )
 def test_settings_that_cannot_work_end_it_with_78(tmp_path: Path, settings: dict[str, object], sentence: str) -> None:
