@@ -226,7 +226,7 @@ def pauses(config: Config, folder: Path) -> object:
     connection = open_connection(1, outbox, retry_seconds=config.mqtt.retry_seconds)
     for _ in range(20):
         connection._lose("a test")
-    return connection._delay_seconds
+    return connection._outages._delay_seconds
 
 
 def written(config: Config, folder: Path) -> object:
