@@ -51,6 +51,9 @@ BOARDS = (
     Board("Pi 5", "Cortex-A76", 2.4, (1.2, 2.4), (30.0, 100.0)),
 )
 
+PORTAUDIO_MB = "4 to 22"
+"""Without and with ALSA's plugins; `docs/cost.md` says how they were measured, as the benchmark opens no card."""
+
 
 def figures(name: str) -> dict[str, Any]:
     """Read the figures of a script."""
@@ -183,7 +186,7 @@ def summary() -> str:
     rows = [
         ("processor while people speak", f"{service['speech']['cpu_percent']:.2f} %", f"{share(small, 'speech')} %"),
         ("processor in silence", f"{service['silence']['cpu_percent']:.2f} %", f"{share(small, 'silence')} %"),
-        ("memory, MQTT included", f"{resident:.0f} MB", "–"),
+        ("memory, MQTT included", f"{resident:.0f} MB, and {PORTAUDIO_MB} for the microphone", "–"),
         ("from the beginning of a word to its event", f"{latency['p50'] / 1000:.1f} s", "–"),
     ]
     lines = [f"| cost, of one core | server, measured | {small.name}, estimated |", "|---|---|---|"]

@@ -137,6 +137,11 @@ def test_the_readme_has_accuracy_and_cost_in_four_rows_each() -> None:
         assert len(part.splitlines()) == 2 + 4
 
 
+def test_the_memory_for_the_microphone_is_that_of_the_page() -> None:
+    few, many = cost_documents.PORTAUDIO_MB.split(" to ")
+    assert f"was {few} MB more on a desktop, and {many} MB where" in (REPOSITORY / "docs" / "cost.md").read_text()
+
+
 def test_a_bar_that_is_missed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("benchmark", "benchmark_peers"):
         figures = cost_documents.figures(name)

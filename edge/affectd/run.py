@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 # A reader that takes nothing for longer does not hold up the other sinks.
 _SLOW_SECONDS = 5.0
-# After a signal, so that the process ends within a second.
-_BRIEF_SECONDS, _END_SECONDS = 0.3, 0.8
 
 
 def serve_each_model(
@@ -116,12 +114,14 @@ def serve(
         )
         with ExitStack() as stack:
             is_alone = not (config.file.path or config.mqtt.enabled or listeners)
-            outputs = _outputs(config, stack, blocks, told, is_alone=is_alone, realtime=realtime)
+            outputs = _outputs(
+                config, stack, blocks, told, patient=manager.is_present, is_alone=is_alone, realtime=realtime
+            )
             sinks = _sinks(config, classifier.model.labels, out, outputs)
             printed = sinks.get("standard output")
             also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
             if trace is not None:  # the other listeners take events besides
-                traced = printed if trace == "-" and printed else outputs.start("trace", _trace_file(trace, config))
+                traced = printed if trace == "-" and printed else outputs.start("trace", _trace(trace, config, outputs))
                 listeners = (*listeners, traced)
             publisher = None
             if folders is not None:
@@ -241,7 +241,7 @@ def _sinks(config: Config, labels: Sequence[str], out: JsonLines | None, outputs
     if out is not None:
         sinks["standard output"] = outputs.start("standard output", Descriptor(out.stream.fileno(), out.lines(labels)))
     if config.file.path:
-        sinks["file"] = outputs.start("file", RotatingFile(config.file), config.file.path)
+        sinks["file"] = outputs.start("file", RotatingFile(config.file, patient=outputs.patient), config.file.path)
     return sinks
 
 
@@ -255,10 +255,10 @@ def _dropped(sinks: Mapping[str, Detached]) -> dict[str, int]:
     return {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()}
 
 
-def _trace_file(path: str, config: Config) -> Sink:
+def _trace(path: str, config: Config, outputs: Outputs) -> Sink:
     from affectd.events.trace import trace_file
 
-    return trace_file(path, config.file)
+    return trace_file(path, config.file, patient=outputs.patient)
 
 
 def _tracer(events: EventMaker, network: Network, sinks: Sequence[Sink]) -> Tracer | None:
@@ -288,7 +288,7 @@ def _placed(
     from affectd.recognition.place import open_place
 
     place = open_place(config, classifier, folders, claims, live=live and head.spec.moves)
-    claims.callback(lambda: place.close(_patience_seconds(blocks)))
+    claims.callback(lambda: place.close(blocks.patience_seconds()))
     return place.network, place.ended, place.settled if head.spec.moves else None
 
 
@@ -315,7 +315,7 @@ def _publisher(
         losses,
         mute,
         folders,
-        lambda: _patience_seconds(blocks),
+        blocks.patience_seconds,
         lambda: _dropped(sinks),
         told.broker,
         settled,
@@ -333,17 +333,17 @@ def _deliveries(config: Config) -> Deliveries | None:
     return Deliveries(config)
 
 
-def _patience_seconds(blocks: StoppableBlocks) -> float:
-    """Return how long to wait for the broker, and for the disk: briefly after a signal, longer after a file."""
-    if math.isinf(blocks.stopped_at):
-        return 5.0
-    return min(_BRIEF_SECONDS, max(0.05, blocks.stopped_at + _END_SECONDS - time.monotonic()))
-
-
 def _outputs(
-    config: Config, stack: ExitStack, blocks: StoppableBlocks, told: _Told, *, is_alone: bool, realtime: bool
+    config: Config,
+    stack: ExitStack,
+    blocks: StoppableBlocks,
+    told: _Told,
+    *,
+    patient: bool,
+    is_alone: bool,
+    realtime: bool,
 ) -> Outputs:
     """Return what starts the sinks, and waits for one that has no room: not at all if the sound goes on meanwhile."""
     # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
     seconds = 0.0 if realtime or is_live(config.audio.source) else math.inf if is_alone else _SLOW_SECONDS
-    return Outputs(stack, told.sink, lambda: blocks.stopped_at, seconds, is_alone=is_alone)
+    return Outputs(stack, told.sink, lambda: blocks.stopped_at, seconds, is_alone=is_alone, patient=patient)

@@ -515,6 +515,20 @@ def test_a_recording_whose_events_do_not_all_reach_their_file_is_no_success(
     assert printed[0] == printed[1], "an output that fails does not stop another"
 
 
+@pytest.mark.parametrize("key", ["AFFECTD_FILE_PATH", "--trace"])
+@pytest.mark.parametrize("manager", ["", "/nowhere"], ids=["by hand", "under systemd"])
+def test_a_folder_that_is_not_mounted_ends_no_service(
+    model: Path, speech: Path, tmp_path: Path, key: str, manager: str
+) -> None:
+    path = tmp_path / "stick" / "events.jsonl"
+    words = command("run", "--source", speech, "--model", model, *([key, path] if key == "--trace" else []))
+    environment = os.environ | ({} if key == "--trace" else {key: str(path)}) | {"NOTIFY_SOCKET": manager}
+    done = subprocess.run(words, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+    assert done.returncode == 69, "not 78, after which systemd would not try again"
+    assert f"{path} cannot be written: its folder is missing; it is mistyped, or on a disk".encode() in done.stderr
+    assert bool(lines(done.stdout)) == (b"Events are lost" in done.stderr) == bool(manager)
+
+
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_a_recording_whose_events_no_outbox_keeps_for_the_broker_is_no_success(
     model: Path, speech: Path, tmp_path: Path, *, is_kept: bool

@@ -81,6 +81,26 @@ def test_it_can_be_used_from_the_keyboard(browser: Browser, device: Device) -> N
     assert inside[0].split() == [best, f"{100 * newest['probabilities'][best]:.1f}", "%"]
 
 
+def test_all_events_are_one_stop_of_the_tab_key(browser: Browser, device: Device) -> None:
+    device.tell(*heard())
+    page = shown(browser, device.url)
+    at = "[...document.querySelectorAll('#events summary')].indexOf(document.activeElement)"
+    for _ in range(3):
+        if page.evaluate(at) < 0:
+            page.press("Tab")
+    assert page.evaluate(at) == 0
+    n_all = page.evaluate("document.querySelectorAll('#events summary').length")
+    assert n_all > 5
+    for key, place in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", n_all - 1), ("Home", 0)):
+        page.press(key)
+        assert page.evaluate(at) == place, key
+    device.tell({**next(line for line in heard() if line["type"] == "emotion"), "id": "newest"})
+    page.wait(f"{at} === 1")
+    assert page.evaluate("document.querySelector('#events summary').tabIndex") == 0, "the newest is where one comes in"
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.matches('footer a')"), "a hundred events are behind it"
+
+
 def test_a_screen_reader_is_told_little(browser: Browser, device: Device) -> None:
     page = shown(browser, device.url)
     page.evaluate(

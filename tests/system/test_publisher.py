@@ -20,7 +20,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectd import run
 from affectd.events.event import event_schema
 from affectd.recognition.model_file import find_model
 from affectd.service.signals import StoppableBlocks
@@ -236,7 +235,7 @@ def test_a_client_that_says_all_the_time_that_home_assistant_has_started_gets_an
     [
         ({"MQTT_PASSWORD_FILE": "/nonexistent"}, "/nonexistent"),
         ({"MQTT_CA_FILE": "/nonexistent", "MQTT_TLS": True}, "/nonexistent"),
-        ({"FILE_PATH": "/nonexistent/events.jsonl"}, "/nonexistent/events.jsonl"),
+        ({"FILE_PATH": "/dev/null"}, "/dev/null"),
     ],
 )
 def test_settings_that_cannot_work_end_it_with_78(tmp_path: Path, settings: dict[str, object], sentence: str) -> None:
@@ -451,12 +450,12 @@ def test_the_end_after_a_signal_is_brief_whatever_has_passed_since_and_that_of_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     blocks = StoppableBlocks()
-    assert run._patience_seconds(blocks) == 5.0
+    assert blocks.patience_seconds() == 5.0
     now = [7.0]
-    monkeypatch.setattr("affectd.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("affectd.service.signals.time", SimpleNamespace(monotonic=lambda: now[0]))
     blocks.stopped_at = now[0]
     for _ in range(4):  # one after the other, each as long as it may
-        now[0] += run._patience_seconds(blocks)
+        now[0] += blocks.patience_seconds()
     assert now[0] - blocks.stopped_at < 0.9
 
 

@@ -70,6 +70,15 @@ def test_without_a_microphone_that_works_it_plays_the_recording(
     assert calls(checkout, on_terminal=on_terminal) == ["devices", command, f"{command} {DEMO}"]
 
 
+def test_why_there_is_no_microphone_is_said(checkout: Path) -> None:
+    program = checkout / ".venv" / "bin" / "affectd"
+    program.write_text(STAND_IN.replace("cat microphones", "echo 'affectd: PyAudio is missing' >&2; exit 69"))
+    done = subprocess.run([checkout / "scripts" / "run"], capture_output=True, check=False, timeout=60)
+    assert done.stderr.startswith(
+        b"affectd: PyAudio is missing\nno microphone that works: playing the bundled recording"
+    )
+
+
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_arguments_go_to_run(checkout: Path, on_terminal: bool) -> None:
     assert calls(checkout, "--source", "-", on_terminal=on_terminal) == ["run --source -"]

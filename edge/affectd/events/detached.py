@@ -204,7 +204,10 @@ class Outputs:
         patience_seconds: float,
         *,
         is_alone: bool,
+        patient: bool,
     ) -> None:
+        self.patient = patient
+        """Whether a file is waited for whose folder may be mounted later."""
         self._stack, self._report, self._stopped_at = stack, report, stopped_at
         self._patience_seconds, self._is_alone = patience_seconds, is_alone
         self._shown: dict[str, Detached] = {}

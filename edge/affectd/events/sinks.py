@@ -131,17 +131,19 @@ class Several:
 class RotatingFile:
     """Appends one JSON object per line to a file, which is rotated before it grows too large.
 
-    The file is opened for each event, so it may be moved or unmounted at any time. A file that holds something else
-    than events is left as it is, whatever name it has.
+    The file is opened for each event, so it may be moved or unmounted at any time, and mounted only later if the
+    program is `patient`. A file that holds something else than events is left as it is, whatever name it has.
 
     Raises
     ------
     ConfigError
-        The file cannot be written, for instance because its folder does not exist, or it is not a file of events, or
-        it is a stream of this program, as ``/dev/stdout`` is.
+        The file cannot be written, or it is not a file of events, or it is a stream of this program, as
+        ``/dev/stdout`` is.
+    UnavailableError
+        Its folder is missing, and the program is not `patient`.
     """
 
-    def __init__(self, config: FileConfig, name: str = "[file] path") -> None:
+    def __init__(self, config: FileConfig, name: str = "[file] path", *, patient: bool = False) -> None:
         self._max_bytes = int(config.max_mb * 1e6)
         self._keep = config.keep
         self._known: tuple[int, int] | None = None  # the file that was found to hold events
@@ -153,8 +155,14 @@ class RotatingFile:
                 _check_rotated(old)
             self._open().close()
         except OSError as error:
-            if error.errno not in PASSING and not self._became_read_only(error):
-                raise ConfigError(f"{name}: {config.path} cannot be written: {error.strerror}.") from error
+            said = f"{name}: {config.path} cannot be written"
+            if error.errno == errno.ENOENT and error.filename:  # else the current folder is gone
+                said += ": its folder is missing; it is mistyped, or on a disk that is not mounted"
+                if not patient:
+                    raise UnavailableError(f"{said}.") from error
+                _log.warning("%s; trying again at each event", said)
+            elif error.errno not in PASSING and not self._became_read_only(error):
+                raise ConfigError(f"{said}: {error.strerror}.") from error
 
     def _became_read_only(self, error: OSError) -> bool:
         """Return whether it is a disk that was written to before, as after an error of a card; else it is a mistake."""

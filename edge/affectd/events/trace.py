@@ -147,20 +147,20 @@ def mean_level(level: Float32) -> float | None:
     return None if mean <= LEVEL_FLOOR_DBFS + 0.01 else round(mean, 1)
 
 
-def trace_file(path: str, events: FileConfig) -> RotatingFile:
+def trace_file(path: str, events: FileConfig, *, patient: bool) -> RotatingFile:
     """Open a file for the trace, which grows by some 10 MB an hour, so it is rotated at 1000 MB; the last is kept.
 
     Raises
     ------
-    ConfigError
-        It cannot be written, or holds something else.
+    ConfigError, UnavailableError
+        As of `RotatingFile`.
     UsageError
         It is the file of the events, or one of the two would be rotated to the other.
     """
     own = FileConfig(path=path, max_mb=1000.0, keep=1)
     if events.path and _names(own) & _names(events):
         raise UsageError(f"--trace must be a file of its own, not {path} beside the events in {events.path}.")
-    return RotatingFile(own, "--trace")
+    return RotatingFile(own, "--trace", patient=patient)
 
 
 def _names(file: FileConfig) -> set[str]:

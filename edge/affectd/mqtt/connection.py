@@ -7,7 +7,6 @@ for answers. Another thread opens connections, which may take half a minute; thi
 from __future__ import annotations
 
 import logging
-import random
 import select
 import shlex
 import socket
@@ -21,6 +20,7 @@ from affectd.mqtt.credentials import exposed, read_login, tls_context
 from affectd.mqtt.delivery import Delivery, Outbox
 from affectd.mqtt.library import paho
 from affectd.mqtt.link import Link, Publication, address
+from affectd.mqtt.outages import Outages
 
 __all__ = ["Connection", "Publication"]
 
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 # While everything is delivered there is only the keepalive; anything new wakes the thread.
 _IDLE_SECONDS = 5.0
-_FIRST_DELAY_SECONDS = 1.0
-# A shorter connection counts as failed: two devices with the same client id disconnect each other at once.
-_STEADY_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
 # After a signal, because the whole process ends within a second.
 _BRIEF_SECONDS = 0.3
@@ -124,9 +121,7 @@ class Connection:
         self._wake_sender: socket.socket | None = None
 
         self._link: Link | None = None  # None while waiting for the next attempt
-        self._logged: set[str] = set()  # the reasons logged in this outage
-        self._delay_seconds = _FIRST_DELAY_SECONDS
-        self._connected_at = 0.0
+        self._outages = Outages(self._broker, config.retry_seconds)
         self._settling: Thread | None = None
         self._try_at = 0.0
         self._periodic_at = 0.0
@@ -187,7 +182,7 @@ class Connection:
                     self._wait(waker)
                 except Exception as error:  # a bug must not end the thread
                     reason = f"a fault of affectd ({type(error).__name__}: {error})"
-                    if reason not in self._logged:
+                    if not self._outages.is_said(reason):
                         _log.exception("please report this")
                     self._lose(reason)
                     time.sleep(_TICK_SECONDS)
@@ -227,6 +222,7 @@ class Connection:
         elif link.state == "connected":
             if not self.connected:
                 self._on_connected(link)
+            self._outages.lasting()
             if now >= self._periodic_at:
                 self._periodic_at = now + self._period_seconds
                 self._delivery.gather(self._periodic)
@@ -314,31 +310,21 @@ class Connection:
         self._delivery.gather(self._greeting)
         self.n_connects += 1
         self.connected, self.reason = True, ""
-        self._connected_at = time.monotonic()
-        self._logged.clear()
-        _log.info("connected to the broker %s", self._broker)
+        if not self._outages.connected():
+            return
         if not link.most_qos:
             _log.warning("the broker %s takes QoS 0 only: events may be lost or come twice at a loss", self._broker)
         if not link.may_retain:
             _log.warning("the broker %s keeps no messages: who subscribes later misses state and status", self._broker)
 
     def _lose(self, reason: str) -> None:
-        """Drop the connection; try again after a delay that doubles each time."""
-        now = time.monotonic()
+        """Drop the connection; try again later."""
         if self._link is not None:
             self._last_will = self._link.permitted(self._last_will)
             self._link.drop()
             self._link = None
-        if self.connected and now - self._connected_at > _STEADY_SECONDS:
-            self._delay_seconds = _FIRST_DELAY_SECONDS
-        most = self._config.retry_seconds
-        # At random, so that the devices of a house do not all reconnect at the same moment.
-        self._try_at = now + random.uniform(0.5, 1.0) * min(self._delay_seconds, most)
-        self._delay_seconds = min(2 * self._delay_seconds, most)
+        self._try_at = time.monotonic() + self._outages.lost(reason)
         self.connected, self.reason = False, reason
-        if reason not in self._logged:
-            self._logged.add(reason)
-            _log.warning("no connection to the broker %s: %s; trying again", self._broker, reason)
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:
         handle = self._subscriptions.get(topic)

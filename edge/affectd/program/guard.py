@@ -6,6 +6,7 @@ system: the sentence says where its traceback was written.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ _MOST_MESSAGE = 200
 _SHORT_SECONDS = 0.01
 _RESERVE_BYTES = 8 << 20
 _OWN = ("affectd", "affectd_train", "runpy", "__main__")
+_LEAST_FILES = 64  # below this it is the limit that is too low, above it a leak of ours
 _INSTALL = {"affectd": "pip install affectd", "affectd-train": 'pip install ".[train]" in the checkout'}
 
 
@@ -123,6 +125,12 @@ class _Ending:
         if isinstance(error, AffectdError):
             print_error(self._name, str(error))
             return error.exit_code
+        most_files = os.sysconf("SC_OPEN_MAX")
+        if isinstance(error, OSError) and error.errno == errno.EMFILE and most_files < _LEAST_FILES:
+            print_error(
+                self._name, f"Too many open files: {most_files} are too few (ulimit -n; of a service LimitNOFILE=)."
+            )
+            return UnavailableError.exit_code
         package = _package(error)
         if package:
             is_missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package

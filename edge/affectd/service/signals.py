@@ -15,6 +15,8 @@ from affectd.errors import AffectdError
 
 # A supervisor and a terminal may send several signals at once: they must not cut off what ends well by itself.
 _END_SECONDS = 1.0
+# For what waits at the end, so that the process ends within a second after a signal.
+_MOST_SECONDS, _BRIEF_SECONDS, _LAST_SECONDS = 5.0, 0.3, 0.8
 
 
 class _Stopped(BaseException):
@@ -81,6 +83,12 @@ class StoppableBlocks:
         if self._waiting:
             self._waiting = False
             raise _Stopped
+
+    def patience_seconds(self) -> float:
+        """Return how long to wait for the broker, and for the disk: briefly after a signal, longer after a file."""
+        if math.isinf(self.stopped_at):
+            return _MOST_SECONDS
+        return min(_BRIEF_SECONDS, max(0.05, self.stopped_at + _LAST_SECONDS - time.monotonic()))
 
     def starting(self) -> None:
         """Let a signal end the start, which may hang reading a pipe without a writer."""

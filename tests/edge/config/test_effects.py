@@ -226,7 +226,7 @@ def pauses(config: Config, folder: Path) -> object:
     connection = open_connection(1, outbox, retry_seconds=config.mqtt.retry_seconds)
     for _ in range(20):
         connection._lose("a test")
-    return connection._delay_seconds
+    return connection._outages._delay_seconds
 
 
 def written(config: Config, folder: Path) -> object:
@@ -257,7 +257,7 @@ def parts_started(config: Config, folder: Path) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STATE_DIRECTORY", str(folder))
         patch.setenv("RUNTIME_DIRECTORY", str(folder))
-        patch.setattr("affectd.run._patience_seconds", lambda blocks: 0.0)
+        patch.setattr("affectd.run.StoppableBlocks.patience_seconds", lambda blocks: 0.0)
         patch.setattr(Connection, "start", lambda self: started.append("mqtt"))
         serve(config)
     return started, target.exists()

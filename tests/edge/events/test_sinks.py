@@ -129,12 +129,10 @@ def test_others_may_not_read_it_and_a_name_that_is_no_utf8_is_written_all_the_sa
     assert lines(path) == [{"path": "\udcff"}]
 
 
-@pytest.mark.parametrize("kind", ["no folder", "folder", "pipe", "device", "loop", "below a file", "empty name"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop", "below a file", "empty name"])
 def test_a_path_that_can_never_work_is_an_error_of_the_configuration(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "events.jsonl"
-    if kind == "no folder":
-        path = tmp_path / "nowhere" / "events.jsonl"
-    elif kind == "folder":
+    if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
         os.mkfifo(path)  # it has no reader: to open it would wait for ever
@@ -149,6 +147,24 @@ def test_a_path_that_can_never_work_is_an_error_of_the_configuration(tmp_path: P
         path = tmp_path / ("x" * 300)
     with pytest.raises(ConfigError, match=r"^\[file\] path: .* cannot be written: .*\.$"):
         RotatingFile(FileConfig(path=str(path)))
+
+
+def test_a_folder_that_may_be_mounted_later_is_waited_for_where_the_microphone_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "stick" / "affectd" / "events.jsonl"
+    config = FileConfig(path=str(path))
+    said = f"--trace: {path} cannot be written: its folder is missing; it is mistyped, or on a disk that is not mounted"
+    with pytest.raises(UnavailableError) as failure:
+        RotatingFile(config, "--trace")
+    assert str(failure.value) == f"{said}."
+    file = RotatingFile(config, "--trace", patient=True)
+    assert messages(caplog) == [f"{said}; trying again at each event"]
+    with pytest.raises(UnavailableError, match="No such file or directory"):
+        file.write(EVENT)
+    path.parent.mkdir(parents=True)
+    file.write(EVENT)
+    assert lines(path) == [EVENT]
 
 
 def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:

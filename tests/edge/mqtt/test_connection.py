@@ -20,6 +20,7 @@ from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.errors import ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
 from affectd.mqtt import link as mqtt_client
+from affectd.mqtt import outages
 from affectd.mqtt.connection import Connection, Publication
 from affectd.mqtt.publisher import forget
 from affectd.outbox.outbox import Outbox
@@ -54,7 +55,7 @@ class Waiting(Outbox):
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with short waits; the tests of waiting itself undo that."""
-    monkeypatch.setattr(mqtt, "_FIRST_DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(outages, "_FIRST_DELAY_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -402,7 +403,7 @@ def test_a_close_without_a_broker_makes_one_attempt_and_ends(outbox: Waiting, co
 def test_a_close_does_not_wait_for_the_next_attempt_but_makes_it(
     broker: FakeBroker, outbox: Waiting, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "_FIRST_DELAY_SECONDS", 60.0)
+    monkeypatch.setattr(outages, "_FIRST_DELAY_SECONDS", 60.0)
     outbox.fill(1)
     connection = connect()
     broker.accept().close()
@@ -509,6 +510,34 @@ def test_the_next_outage_is_explained_again(broker: FakeBroker, connect: Any, ca
         wait_until(lambda: connection.connected)
         client.close()
         wait_until(lambda n=n: len(warnings(caplog)) == n)  # type: ignore[misc]
+
+
+def test_a_broker_that_throws_us_out_again_and_again_does_not_fill_the_log(
+    broker: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(outages, "_STEADY_SECONDS", 2.0)
+    monkeypatch.setattr(outages, "_MOST_BRIEF", 3)
+    connection = connect(config={"retry_seconds": 1.0})
+    for n in range(1, 7):
+        client = broker.welcome()
+        wait_until(lambda n=n: connection.n_connects == n)  # type: ignore[misc]
+        client.close()
+    wait_until(lambda: not connection.connected)
+    client = broker.accept()
+    client.expect(CONNECT)
+    client.answer(3)  # another reason is news
+    broker.welcome()
+    wait_until(lambda: connection.n_connects == 7)
+    lines = list(caplog.messages)
+    heads = [line.partition(" the broker")[0] for line in lines]
+    assert heads == 3 * ["connected to", "no connection to"] + ["no connection to"]
+    assert [line.endswith("the next is said when it lasts") for line in lines] == 5 * [False] + [True, False]
+    assert "not available" in lines[-1]
+    wait_until(lambda: len(caplog.messages) == 8)
+    assert caplog.messages[-1].startswith("connected to the broker")
+    assert caplog.messages[-1].endswith(" for 2 s, after 6 connections that were shorter")
+    assert connection.connected
 
 
 REFUSALS = [

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from broker import free_port
 
 REPOSITORY = Path(__file__).parents[3]
 DEMO = REPOSITORY / "tests" / "data" / "demo.wav"
@@ -95,6 +98,21 @@ def test_a_user_without_a_home_can_use_it(words: list[str | Path], homeless: Pat
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, check=False, env=env)
     assert done.returncode in ((0, 69) if words == ["devices"] else (0,)), done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("n_files", [12, 13, 15, 16])
+def test_too_few_files_are_a_sentence_and_no_fault_of_the_program(n_files: int, tmp_path: Path) -> None:
+    settings = {"MQTT_ENABLED": "true", "MQTT_HOST": "127.0.0.1", "MQTT_PORT": "1", "WEB_ENABLED": "true"}
+    settings["WEB_PORT"] = str(free_port())
+    state = {"STATE_DIRECTORY": str(tmp_path / "state"), "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    done = run(
+        *("-m", "affectd", "run", "--source", DEMO),
+        env={f"AFFECTD_{key}": value for key, value in settings.items()} | state,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, n_files)),
+    )
+    assert done.returncode in (0, 69), done.stderr
+    assert b"unforeseen" not in done.stderr
+    assert (done.returncode == 69) == (f"{n_files} are too few (ulimit -n" in done.stderr.decode())
 
 
 @pytest.mark.parametrize(

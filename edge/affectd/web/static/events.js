@@ -7,11 +7,22 @@ export function showEvent(event) {
   const list = $("events");
   list.prepend(event.type === "emotion" ? emotion(event) : status(event));
   while (list.children.length > MOST_EVENTS) list.lastElementChild.remove();
+  // The newest alone is a stop of the Tab key: a hundred would stand before all that follows the list.
+  for (const [n, line] of list.querySelectorAll("summary").entries()) line.tabIndex = n ? -1 : 0;
   $("none").hidden = true;
   if (event.phase !== "end") return;
   const share = event.label === UNCERTAIN ? "" : ` ${percent(event.probability)}`;
   write($("last"), `The last utterance: ${named(event.label)}${share}, ${clock(event.time)}`);
 }
+
+$("events").addEventListener("keydown", (key) => {
+  const lines = [...$("events").querySelectorAll("summary")];
+  const at = lines.indexOf(document.activeElement);
+  const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: lines.length - 1 }[key.key];
+  if (at < 0 || !lines[to] || key.altKey || key.ctrlKey || key.metaKey) return;
+  key.preventDefault();
+  lines[to].focus();
+});
 
 function when(event) {
   const time = make("time", "", clock(event.time));
