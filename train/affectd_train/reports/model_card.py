@@ -118,7 +118,7 @@ def markdown(model: ModelFile, pictures: Sequence[str] = ()) -> str:
         *([] if is_of_own(content) else plain_lines(content, has_voice=model.voice is not None)),
         "## The network",
         _network(model, content),
-        *_data(content, any_use),
+        *_data(model, content, any_use),
         *(settled_section(figures, measurements) if model.voice is not None else []),
         *_accuracy(model, figures, words),
         *sections(measurements),
@@ -185,7 +185,7 @@ def _network(model: ModelFile, content: Card) -> str:
     )
 
 
-def _data(content: Card, any_use: bool) -> list[str]:
+def _data(model: ModelFile, content: Card, any_use: bool) -> list[str]:
     columns = ("corpus", "clips", "terms")
     recipe = content["training"]["recipe"]
     talk = "half of `speech/` (Apache-2.0), which has no labels,"
@@ -203,14 +203,15 @@ def _data(content: Card, any_use: bool) -> list[str]:
         + talk
         + " as speech that is not acted."
         + (" The encoder of Moonshine base (MIT license) taught the network." if recipe.get("teacher") else ""),
-        *([_of_voice(content["training"])] if "voice" in content["training"] else []),
+        *([_of_voice(model, content["training"])] if "voice" in content["training"] else []),
         *([started_from(start)] if (start := content["training"].get("start")) else []),
         *([chosen_by(choice, choices)] if (choice := content["training"].get("choice")) else []),
         f"Use of the weights: {content['use']}. The code is Apache-2.0." + open_terms * has_choice,
     ]
 
 
-def _of_voice(training: Training) -> str:
+def _of_voice(model: ModelFile, training: Training) -> str:
+    share = 1.0 if model.voice is None else model.voice.spec.stranger_share
     heard = ", ".join(terms_of(corpus)[0] for corpus in sorted(training.get("clips", {})))
     voice = training["voice"]
     settings = voice.get("settings", {})
@@ -222,6 +223,8 @@ def _of_voice(training: Training) -> str:
         + "Two more on the same numbers as they are say something of a voice that is not known. " * has_layers
         + "What is usually answered at a place is taken from all answers there. " * ("usual" in settings)
         + "What sounds like noise rather than like speech is doubted. " * ("noise" in voice)
+        + f"So is a voice that is not known, whose logits are multiplied by {share:g}; temperature and threshold are fitted as without that. "
+        * (share < 1)
         + "All figures below but those of a voice that is known are those of a device that knows nothing yet."
     )
 
