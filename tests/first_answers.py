@@ -26,11 +26,12 @@ OF_SHIPPED = "kor_emotiontts"
 def row(name: str, found: Answers) -> str:
     first = found["first"]
     n_named = round(first["named"] * found["utterances"])
-    right = ""
+    named_after = "–" if found["named_seconds"] is None else f"{found['named_seconds']:.2f} s"
+    right = "–"
     if first["precision"] is not None and first["precision_interval"] is not None:
         low, high = first["precision_interval"]
         right = f"{first['precision']:.2f} ({low:.2f} to {high:.2f})"
-    cells = [name, found["utterances"], f"{found['delay_seconds']:.2f} s", f"{found['named_seconds']:.2f} s", n_named]
+    cells = [name, found["utterances"], f"{found['delay_seconds']:.2f} s", named_after, n_named]
     return "| " + " | ".join(map(str, [*cells, right])) + " |"
 
 
