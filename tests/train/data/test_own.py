@@ -117,6 +117,17 @@ def test_tables_as_spreadsheets_of_all_countries_write_them(tmp_path: Path, sepa
     assert [(clip.emotion, clip.speaker) for clip in clips] == [("angry", "own-Jürgen"), ("happy", "")]
 
 
+def test_a_speaker_is_one_however_the_name_is_written(tmp_path: Path) -> None:
+    written = ["José", "jose\u0301", "José\u200b", "\ufeff\xa0José", "JOSÉ \u200e", "Jo\xadsé", "Jose", "\u200b", "José Ruiz"]
+    rows_ = ["file,emotion,speaker"]
+    for number, name in enumerate([*written, "José\xa0 Ruiz"]):
+        sound(tmp_path / f"{number}.wav")
+        rows_.append(f"{number}.wav,sad,{name}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows_), "utf-8")
+    speakers = [clip.speaker for clip in sorted(read_own(tmp_path).clips, key=lambda clip: clip.path)]
+    assert speakers == [*["own-José"] * 6, "own-Jose", "", *["own-José Ruiz"] * 2]
+
+
 def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
     path = sound(tmp_path / "talk.wav", 3)
     lines = [
