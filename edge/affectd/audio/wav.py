@@ -131,7 +131,7 @@ class WavReader:
             self.origin.note(f"does not know its length, as a stream does not: it is read to its end, {self._time(present)}")
             return present
         n_missing = n_bytes - present
-        if n_missing > 0 and not self._header.is_to_the_end(n_missing):
+        if self._header.n_cut(present):
             raise DataError(
                 f"{self.path} promises {n_bytes} bytes of samples but holds {present} ({self._time(present)}), as "
                 f"when a recording or a copy was interrupted; to keep what is there: "
