@@ -128,7 +128,8 @@ class WavReader:
         if is_limit or is_unknown(n_bytes, present):
             if n_bytes == 0 and not self._n_unexplained(file, 0):
                 return 0
-            self.origin.note(f"does not know its length, as a stream does not: it is read to its end, {self._time(present)}")
+            length = self._time(present)
+            self.origin.note(f"does not know its length, as a stream does not: it is read to its end, {length}")
             return present
         n_missing = n_bytes - present
         if self._header.n_cut(present):

@@ -118,7 +118,8 @@ def test_tables_as_spreadsheets_of_all_countries_write_them(tmp_path: Path, sepa
 
 
 def test_a_speaker_is_one_however_the_name_is_written(tmp_path: Path) -> None:
-    written = ["José", "jose\u0301", "José\u200b", "\ufeff\xa0José", "JOSÉ \u200e", "Jo\xadsé", "Jose", "\u200b", "José Ruiz"]
+    written = ["José", "jose\u0301", "José\u200b", "\ufeff\xa0José", "JOSÉ \u200e", "Jo\xadsé"]
+    written += ["Jose", "\u200b", "José Ruiz"]
     rows_ = ["file,emotion,speaker"]
     for number, name in enumerate([*written, "José\xa0 Ruiz"]):
         sound(tmp_path / f"{number}.wav")

@@ -82,7 +82,7 @@ def read_tables(
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     spans: dict[Path, list[Span]] = {}
-    names: dict[str, str] = {}  # of speakers, as they are compared -> as they are first written
+    speakers: dict[str, str] = {}  # names as they are compared -> as they are first written
     found = {
         unicodedata.normalize("NFC", str(path)): path for path in files
     }  # some systems write umlauts as two letters
@@ -93,7 +93,7 @@ def read_tables(
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 speaker = _visible(row.get("speaker", ""))
-                row["speaker"] = names.setdefault(speaker.casefold(), speaker)
+                row["speaker"] = speakers.setdefault(speaker.casefold(), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
                 raise DataError(f"{table}, line {line}: {error}") from None
