@@ -53,6 +53,19 @@ def test_a_folder_stands_for_all_its_recordings_in_order(model: Path, tmp_path: 
     assert found(alone)[0] == found(done)[3]
 
 
+def test_what_is_odd_is_said_of_every_recording_of_a_folder(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "talks").mkdir()
+    for number in range(30):
+        path = write_wav(tmp_path / "talks" / f"{number}.wav", QUIET)
+        path.write_bytes(path.read_bytes()[:40] + b"\xff\xff\xff\xff" + path.read_bytes()[44:])
+    done = classify(tmp_path / "talks", model=model)
+    assert done.returncode == 0
+    assert [name for name in paths(done, tmp_path) if f"{name} does not know its length".encode() in done.stderr] == (
+        paths(done, tmp_path)
+    )
+    assert b"left out" not in done.stderr
+
+
 def test_links_are_followed_once_and_what_is_left_out_is_said(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "talks"
     (folder / "deep").mkdir(parents=True)

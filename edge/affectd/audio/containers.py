@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 WAV_MAGICS = (b"RIFF", b"RF64", b"BW64")
+
+_log = logging.getLogger(__name__)
 
 _ANY = ord("?")
 # The first bytes, where ? is any byte, and what begins so.
@@ -130,6 +133,11 @@ class Origin:
     name: str
     path: str | None = None
     reader: str = ""
+
+    def note(self, sentence: str) -> None:
+        """Say in the log what is odd about it, and used all the same."""
+        # Without arguments, so that each recording is of a kind of its own for `PerMinute`, which leaves others out.
+        _log.warning(f"{self.name} {sentence}")
 
     def conversion(self, target: str = "out.wav", options: str = "", output: str = "") -> str:
         """Return the ffmpeg line that makes a readable WAV of it; options of ffmpeg end with a space."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -10,8 +9,6 @@ import numpy as np
 from affectd.arrays import Block, Float32
 from affectd.audio.containers import Origin
 from affectd.errors import ConfigError
-
-_log = logging.getLogger(__name__)
 
 # Channels cancel each other out if their mean is this much quieter than they are: 30 dB.
 _CANCELED = 1e-3
@@ -41,4 +38,4 @@ def mono(blocks: Iterable[Float32], channel: int | str, origin: Origin) -> Itera
             power += float(np.vdot(block, block)) / block.shape[1]
         yield mixed
     if power_of_mix < _CANCELED * power:
-        _log.warning("%s: its channels cancel each other out; choose one with [audio] channel", origin.name)
+        origin.note("has channels that cancel each other out; choose one with [audio] channel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from affectd.arrays import Float32
 from affectd.audio.containers import Origin, is_wav
 from affectd.audio.wav_header import MORE_SOUND, WRAP, is_chunk, is_unknown, read_header
 from affectd.errors import DataError, NoInputError
-
-_log = logging.getLogger(__name__)
 
 _BLOCK_SAMPLES, _BLOCK_BYTES = 4096, 1 << 18
 _MOST_CHUNKS = 1000
@@ -131,21 +128,22 @@ class WavReader:
         if is_limit or is_unknown(n_bytes, present):
             if n_bytes == 0 and not self._n_unexplained(file, 0):
                 return 0
-            self._note(f"does not know its length, as a stream does not: it is read to its end, {self._time(present)}")
+            length = self._time(present)
+            self.origin.note(f"does not know its length, as a stream does not: it is read to its end, {length}")
             return present
         n_missing = n_bytes - present
-        if n_missing > 0 and not self._header.is_to_the_end(n_missing):
+        if self._header.n_cut(present):
             raise DataError(
                 f"{self.path} promises {n_bytes} bytes of samples but holds {present} ({self._time(present)}), as "
                 f"when a recording or a copy was interrupted; to keep what is there: "
                 f"{self.origin.conversion('mended.wav')}"
             )
         if n_missing > 1:
-            self._note(f"has {n_missing} bytes of samples fewer than its header says: it is read to its end")
+            self.origin.note(f"has {n_missing} bytes of samples fewer than its header says: it is read to its end")
         n_bytes = min(n_bytes, present)
         if not self._header.is_long and present - n_bytes >= WRAP:
             n_bytes += (present - n_bytes) // WRAP * WRAP
-            self._note(f"is too long for the size in its header: it is read to its end, {self._time(n_bytes)}")
+            self.origin.note(f"is too long for the size in its header: it is read to its end, {self._time(n_bytes)}")
         block_align = self._header.format.block_align
         # One byte more is that which pads a chunk of odd length.
         if n_missing <= 0 and n_bytes % block_align > 1:
@@ -155,7 +153,7 @@ class WavReader:
             )
         n_unread = self._n_unexplained(file, n_bytes)
         if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
-            self._note(
+            self.origin.note(
                 f"has {n_unread} bytes after its samples that its header does not explain and are not read; if they "
                 f"are sound: {self.origin.conversion('mended.wav', '-ignore_length 1 ')}"
             )
@@ -176,9 +174,6 @@ class WavReader:
     def _time(self, n_bytes: int) -> str:
         format = self._header.format
         return f"{n_bytes // format.block_align / format.sample_rate:.2f} s"
-
-    def _note(self, sentence: str) -> None:
-        _log.warning("%s %s", self.path, sentence)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -6,7 +6,6 @@ frequencies, 1988, tables 1 and 2.
 
 from __future__ import annotations
 
-import logging
 import struct
 
 import numpy as np
@@ -16,8 +15,6 @@ from affectd.audio.containers import Origin
 from affectd.errors import DataError
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
-
-_log = logging.getLogger(__name__)
 
 _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
 # An extensible header has a GUID: two bytes of the old encoding, then these; the second is of ambisonic B-format.
@@ -180,7 +177,7 @@ class Decoder:
                 f"{full_scale:.12g}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}"
             )
         if is_first:
-            _log.warning("%s has samples beyond full scale, such as %.4g; they are clipped", origin.name, peak)
+            origin.note(f"has samples beyond full scale, such as {peak:.4g}; they are clipped")
 
 
 def _mu_law() -> Float32:

@@ -58,6 +58,12 @@ class Header(NamedTuple):
         """
         return n_missing <= max(1, self.format.block_align) or n_missing in (8, self.offset - 8, self.offset)
 
+    def n_cut(self, present: int) -> int:
+        """Return how many bytes of samples were cut off, if `present` are there; 0 if they are only counted wrongly."""
+        n_missing = self.n_bytes - present
+        is_whole = n_missing <= 0 or is_unknown(self.n_bytes, present) or self.is_to_the_end(n_missing)
+        return 0 if is_whole else n_missing
+
 
 def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
     """Read the chunks up to the samples, after the first 12 bytes, whose size is often wrong and not used.

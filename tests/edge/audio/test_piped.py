@@ -335,7 +335,7 @@ def test_the_channel_of_the_settings_is_that_of_files_and_standard_input(tmp_pat
     path = antiphase(tmp_path / "stereo.wav")
     mixed = affectd("classify", str(path))
     assert json.loads(mixed.stdout)["label"] is None
-    assert b"channels cancel each other out; choose one with [audio] channel" in mixed.stderr
+    assert b"channels that cancel each other out; choose one with [audio] channel" in mixed.stderr
     usual = json.loads(affectd("classify", str(DEMO)).stdout)
     chosen = json.loads(affectd("classify", str(path), AFFECTD_AUDIO_CHANNEL="0").stdout)
     assert {**chosen, "path": ""} == {**usual, "path": ""}

@@ -117,6 +117,18 @@ def test_tables_as_spreadsheets_of_all_countries_write_them(tmp_path: Path, sepa
     assert [(clip.emotion, clip.speaker) for clip in clips] == [("angry", "own-Jürgen"), ("happy", "")]
 
 
+def test_a_speaker_is_one_however_the_name_is_written(tmp_path: Path) -> None:
+    written = ["José", "jose\u0301", "José\u200b", "\ufeff\xa0José", "JOSÉ \u200e", "Jo\xadsé"]
+    written += ["Jose", "\u200b", "José Ruiz"]
+    rows_ = ["file,emotion,speaker"]
+    for number, name in enumerate([*written, "José\xa0 Ruiz"]):
+        sound(tmp_path / f"{number}.wav")
+        rows_.append(f"{number}.wav,sad,{name}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows_), "utf-8")
+    speakers = [clip.speaker for clip in sorted(read_own(tmp_path).clips, key=lambda clip: clip.path)]
+    assert speakers == [*["own-José"] * 6, "own-Jose", "", *["own-José Ruiz"] * 2]
+
+
 def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
     path = sound(tmp_path / "talk.wav", 3)
     lines = [
@@ -264,6 +276,8 @@ def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) 
         )
         file.truncate(44 + size)
     (tmp_path / "sad/text.wav").write_text("no sound")
+    whole = sound(tmp_path / "sad/cut.wav").read_bytes()
+    (tmp_path / "sad/cut.wav").write_bytes(whole[:12000])
     assert labels_of(tmp_path) == {"sad/good.wav": "sad", "sad/undivided.wav": "sad"}
     found = reasons(tmp_path)
     assert found["sad/far.wav"] == "holds samples such as 1e+30, beyond any full scale"
@@ -271,6 +285,15 @@ def test_sound_that_cannot_be_right_is_left_out_with_its_reason(tmp_path: Path) 
     assert found["sad/nan.wav"] == found["sad/inf.wav"] == "holds samples that are not finite"
     assert found["sad/long.wav"] == "600 minutes long, more than 10: start and end name its parts"
     assert found["sad/text.wav"].startswith("cannot be read as audio")
+    assert found["sad/cut.wav"] == "cut off, with 11956 of the 16000 bytes of samples that it promises"
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_file_that_was_streamed_is_whole(tmp_path: Path, size: int) -> None:
+    streamed = sound(tmp_path / "sad/a.wav").read_bytes()
+    (tmp_path / "sad/a.wav").write_bytes(streamed[:40] + size.to_bytes(4, "little") + streamed[44:])
+    (clip,) = read_own(tmp_path).clips
+    assert len(load_audio(clip, RATE)) == RATE // 2
 
 
 def test_rows_of_what_is_not_there_are_left_out_with_their_line(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Its columns: ``file``, a path inside of the folder of the table; ``speaker``; ``gender``, female or male or nothing;
 ``language``; ``start`` and ``end`` of a part of the file, in seconds; ``emotion``, a word for one of the labels, or
 ``other:NAME`` for what is none of ours. Any order will do, further columns are not read, and only `Form.needed` must
-be there.
+be there. Speakers whose names differ in case alone, or in what does not show, are one.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def read_tables(
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     spans: dict[Path, list[Span]] = {}
+    speakers: dict[str, str] = {}  # names as they are compared -> as they are first written
     found = {
         unicodedata.normalize("NFC", str(path)): path for path in files
     }  # some systems write umlauts as two letters
@@ -91,6 +92,8 @@ def read_tables(
                 path = _found(row["file"], table.parent, found)
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
+                speaker = _visible(row.get("speaker", ""))
+                row["speaker"] = speakers.setdefault(speaker.casefold(), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
                 raise DataError(f"{table}, line {line}: {error}") from None
@@ -123,6 +126,12 @@ def _path(name: str, folder: Path) -> Path:
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} leads out of the folder")
     return folder / inside
+
+
+def _visible(name: str) -> str:
+    """Return a name without what does not show: who is written in two ways would be on both sides of a split."""
+    shown = (c for c in name if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    return unicodedata.normalize("NFC", " ".join("".join(shown).split()))
 
 
 def _check_text(column: str, value: str, errors: str = "strict") -> None:
@@ -165,7 +174,7 @@ def _add(span: Span, others: list[Span], name: str) -> None:
 
 def _clip(form: Form, path: Path, row: Row, span: Span) -> Clip | None:
     """Return the clip that a row describes, or None where its emotion is none of ours."""
-    speaker, gender, emotion = row.get("speaker", ""), row.get("gender", ""), row["emotion"]
+    speaker, gender, emotion = row["speaker"], row.get("gender", ""), row["emotion"]
     for column, value in (("speaker", speaker), ("emotion", emotion)):
         _check_text(column, value)
     if not speaker and "speaker" in form.needed:

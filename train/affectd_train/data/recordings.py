@@ -15,8 +15,10 @@ import soundfile
 from tqdm import tqdm
 
 from affectd.arrays import Float32
+from affectd.audio.containers import Origin, is_wav
 from affectd.audio.resampler import Resampler
 from affectd.audio.wav_format import HIGHEST_RATE
+from affectd.audio.wav_header import read_header as read_wav_header
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped
 from affectd_train.folders import no_audio, say_skipped
@@ -169,6 +171,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise DataError(f"{path}: not a regular file")
+        _check_whole(path, number)
         # By its number, for the libraries know no names that are not UTF-8.
         with soundfile.SoundFile(number, closefd=False) as file:
             yield file
@@ -177,6 +180,19 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise DataError(f"{path}: cannot be read as audio ({why})") from error
     finally:
         os.close(number)
+
+
+def _check_whole(path: Path, number: int) -> None:
+    """Refuse what is left of a WAV file as the device does, for libsndfile reads it without a word."""
+    with open(number, "rb", closefd=False) as file:
+        head = file.read(12)
+        try:
+            header = read_wav_header(file, head, Origin(str(path))) if is_wav(head) else None
+        except DataError:  # libsndfile may know more kinds
+            header = None
+    os.lseek(number, 0, os.SEEK_SET)
+    if header and header.n_cut(present := os.fstat(number).st_size - header.offset):
+        raise DataError(f"{path}: cut off, with {present} of the {header.n_bytes} bytes of samples that it promises")
 
 
 def _no_sound(samples: Float32) -> str | None:
