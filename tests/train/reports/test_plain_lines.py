@@ -69,7 +69,9 @@ def test_what_left_corpora_out_is_said_of_them() -> None:
     assert "of sources that it never heard it names 4 to 10 times" in found[2]
     content["measured"]["behavior"]["everyday"]["everyday_lt"] = rates["everyday_mycroft"] = {"named_per_hour": 0.3}  # type: ignore[assignment, typeddict-item]
     assert "it names 0 times something else than neutral." in lines(content)[2]
-    assert "it names 41% and is right in 92% of these, of others 20% and 76%" in found[3]
+    assert "it names 41% and is right in 92% of these, of others 20% and 76%." in found[3]
+    content["measured"]["settled"]["mean_settled"] = {"60": {"named": 0.25, "precision": 0.81}}
+    assert "of others 20% and 76%, after a minute of one voice 25% and 81%." in lines(content)[3]
     content["named"] = {"known": (0.41, 0.92), "unheard": (0.0, None)}
     assert "uncertain" not in "".join(lines(content))
 

@@ -25,7 +25,7 @@ def plain_lines(content: Card, *, has_voice: bool) -> list[str]:
         f"right one of {n_labels} labels (by chance {10 / n_labels:.1f})."
     ]
     lines += _elsewhere(found, has_voice) + _all_day(found)
-    lines += (_named(content.get("named", {})) or _sure(found)) + _noise(found)
+    lines += (_named(content.get("named", {}), found) or _sure(found)) + _noise(found)
     return ["## Will it work in my kiosk?", "\n".join(f"- {line}" for line in lines)]
 
 
@@ -64,14 +64,18 @@ def _all_day(found: Measured) -> list[str]:
     return [f"People who do not act: {line}{more}"]
 
 
-def _named(named: Mapping[str, tuple[float, float | None]]) -> list[str]:
+def _named(named: Mapping[str, tuple[float, float | None]], found: Measured) -> list[str]:
     if "known" not in named or None in (named["known"][1], named["unheard"][1]):
         return []
     (known, right_known), (unheard, right_unheard) = named["known"], named["unheard"]
-    return [
+    line = (
         f"It says `uncertain` rather than guess: of recordings like the first it names {known:.0%} and is right in "
-        f"{right_known:.0%} of these, of others {unheard:.0%} and {right_unheard:.0%}."
-    ]
+        f"{right_known:.0%} of these, of others {unheard:.0%} and {right_unheard:.0%}"
+    )
+    after = found.get("settled", {}).get("mean_settled", {}).get("60", {})
+    if "precision" in after:
+        line += f", after a minute of one voice {after['named']:.0%} and {after['precision']:.0%}"
+    return [f"{line}."]
 
 
 def _sure(found: Measured) -> list[str]:
