@@ -51,7 +51,7 @@ def firm_recordings(speech_data: Path) -> list[np.ndarray]:
     for path in sorted((speech_data / "ravdess/Actor_01").glob("*.flac")):
         samples = recording(path)
         result = classify_recording([samples], classifier, Config())
-        if result.probability >= 0.6 and result.label not in firm and begins_firmly(samples, bed, mfcc):
+        if result.probability >= 0.5 and result.label not in firm and begins_firmly(samples, bed, mfcc):
             firm[result.label] = samples
     return list(firm.values())
 
