@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from affectd.stdio import LOG_SECONDS, write_when_ready
+from affectd.stdio import write_when_ready
 
 _MOST_RECORDS = 50
 _MOST_BYTES = 8192
+_LAST_SECONDS = 0.5  # a busy kernel may still be passing on the screen that was given back
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def kept_log(note: Callable[[str], None]) -> Iterator[None]:
         for record in keeper.records:
             for handler in handlers:
                 handler.handle(record)
-        write_when_ready(2, said, LOG_SECONDS)
+        write_when_ready(2, said, _LAST_SECONDS)
 
 
 class _Keeper(logging.Handler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 import pytest
 
@@ -31,3 +32,33 @@ def test_the_log_is_noted_at_once_and_said_afterwards(caplog: pytest.LogCaptureF
         assert noted == ["the card is gone"]
         assert not caplog.records
     assert [record.getMessage() for record in caplog.records] == noted
+
+
+def test_a_busy_terminal_gets_it_late() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    full = b"." * os.fpathconf(writer, "PC_PIPE_BUF")
+    n_full = 0
+    while _fits(writer, full):
+        n_full += len(full)
+    before = os.dup(2)
+    reading = threading.Timer(0.25, lambda: os.read(reader, n_full))
+    try:
+        os.dup2(writer, 2)
+        with kept_log.kept_log(lambda line: None):
+            os.write(2, b"a mistake")
+            reading.start()
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(writer)
+    reading.join()
+    assert os.read(reader, n_full) == b"a mistake"
+    os.close(reader)
+
+
+def _fits(descriptor: int, data: bytes) -> bool:
+    try:
+        return os.write(descriptor, data) == len(data)
+    except BlockingIOError:
+        return False
