@@ -221,6 +221,8 @@ def changed(file: Path, change: Callable[[Any], object]) -> None:
         ("metrics.json", lambda found: found["folds"].update(a={"int8": 0.5})),
         ("metrics.json", lambda found: found.update(labels=[])),
         ("metrics.json", lambda found: found["calibration"].update(ece=[])),
+        ("metrics.json", lambda found: found.update(stranger_share=0)),
+        ("metrics.json", lambda found: found.update(stranger_share="all")),
         ("predictions.jsonl", lambda found: found.pop("corpus")),
         ("predictions.jsonl", lambda found: found["int8"].popitem()),
         ("predictions.jsonl", lambda found: found["int8"].update(angry=float("nan"))),

@@ -12,7 +12,7 @@ from affectd_train.data.own import OWN
 from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, named_at
 from affectd_train.export.pack import pack
 from affectd_train.files import needed, say, write_text
-from affectd_train.protocols.evaluated import check_figures, check_other_figures, read_answers
+from affectd_train.protocols.evaluated import check_figures, check_other_figures, read_answers, read_stranger_share
 from affectd_train.reports.card_sections import pictures_beside, rounded
 from affectd_train.reports.model_card import card, is_card_of, markdown
 from affectd_train.stored import CHOSEN, Fitted, read_fitted, read_json, reading
@@ -117,7 +117,7 @@ def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float
             raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
         if not _alike(other, fitted):
             say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
-    share = read_json((abroad or evaluation) / "metrics.json", "evaluate").get("stranger_share", 1.0)
+    share = read_stranger_share(abroad or evaluation)
     temperature, threshold = device_settings(predictions, share, SURE_ABROAD if abroad else 0.0)
     return round(temperature, 3), round(min(threshold, SURE), 3)
 

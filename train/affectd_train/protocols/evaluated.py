@@ -70,6 +70,21 @@ def read_answers(evaluation: Path) -> list[Prediction]:
     return predictions
 
 
+def read_stranger_share(evaluation: Path) -> float:
+    """Read ``stranger_share`` of ``metrics.json``, see `affectd.recognition.voice.VoiceSpec`; 1 where it is missing.
+
+    Raises
+    ------
+    NoInputError, DataError
+        As `check_figures`.
+    """
+    file = evaluation / "metrics.json"
+    share = read_json(file, "evaluate").get("stranger_share", 1.0)
+    with reading(file, again("evaluate")):
+        check(isinstance(share, int | float) and 0 < share <= 1, "stranger_share is no number from 0 to 1")
+    return float(share)
+
+
 def _check_one(figures: Mapping[str, Any]) -> None:
     """Check what `affectd_train.evaluation.metrics.metrics` computed of both networks."""
     labels = figures["labels"]
