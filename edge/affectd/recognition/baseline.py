@@ -35,7 +35,7 @@ import numpy as np
 
 from affectd.arrays import Float32, Float64
 from affectd.errors import UsageError
-from affectd.recognition.classifier import Classifier, softmax
+from affectd.recognition.classifier import Classifier, Network, softmax
 from affectd.recognition.head import Head
 from affectd.recognition.model_file import ModelFile
 
@@ -56,6 +56,15 @@ class Heard(Protocol):
     @property
     def speech_ratio(self) -> float:
         """Share of its frames that were speech."""
+
+
+@dataclass
+class PastUtterance:
+    """An utterance, or a whole recording, as a `Heard`."""
+
+    speech_frames: int
+    end_seconds: float = 0.0
+    speech_ratio: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,3 +294,14 @@ class Placed:
             at_hours=utterance.end_seconds / 3600.0,
             now=now,
         )
+
+
+def at_new_place(classifier: Classifier) -> tuple[Network, Callable[[Heard], object]]:
+    """Return the network of a device that knows nothing of its place, and what learns from each utterance at its end.
+
+    A model without a head learns nothing.
+    """
+    if classifier.model.learning_head is None:
+        return classifier, lambda utterance: None
+    placed = Placed(classifier)
+    return placed, placed.ended

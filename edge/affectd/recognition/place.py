@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from affectd.config.directories import state_directory
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders, state_of
 from affectd.errors import AffectdError, DataError, UnavailableError
-from affectd.recognition.baseline import Baseline, Heard, Placed, learning_head_of
+from affectd.recognition.baseline import Baseline, Heard, PastUtterance, Placed, learning_head_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
@@ -213,18 +212,9 @@ def together(
     for path in paths:
         with suppress(AffectdError):
             found = classify_recording(blocks_of(path), placed, config)
-            placed.ended(_Whole(round(found.speech_seconds * classifier.model.spec.frame_rate)))
+            placed.ended(PastUtterance(round(found.speech_seconds * classifier.model.spec.frame_rate)))
         placed.reset()  # of one that failed in its middle
     return placed
-
-
-@dataclass
-class _Whole:
-    """A recording as an utterance: all that the gate let through counts as speech."""
-
-    speech_frames: int
-    end_seconds: float = 0.0
-    speech_ratio: float = 1.0
 
 
 def _utc(seconds: float) -> str:

@@ -11,6 +11,7 @@ from affectd.config.sections import Config
 from affectd.errors import AffectdError, UsageError
 from affectd.events.sinks import JsonLines
 from affectd.events.trace import began_at
+from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.offline import Counted
 from affectd.stdio import print_error, writing_results
@@ -69,18 +70,19 @@ def run(
         The model cannot be run, or standard output not be written.
     """
     when = _checked(paths, form, period_seconds, began)
-    network = load_classifier(config.model)
+    classifier = load_classifier(config.model)
+    rate = classifier.model.spec.sample_rate
     code, is_first = 0, True
     for path in paths:
+        network, ended = at_new_place(classifier)
         try:
-            rate = network.model.spec.sample_rate
             blocks, seconds = recording(path, rate, config.audio.channel, _READER)
             if form == "trace":
-                for line in trace(Counted(blocks), network, config, when.timestamp() if when else 0.0):
+                for line in trace(Counted(blocks), network, config, when.timestamp() if when else 0.0, ended):
                     out.write(line)
                 continue
             heard = hear(blocks, rate, seconds, path)
-            timeline = listen(heard, network, config, path, period_seconds=period_seconds, began=when)
+            timeline = listen(heard, network, config, path, period_seconds=period_seconds, began=when, ended=ended)
         except AffectdError as error:
             print_error("affectd", str(error))
             code = code or error.exit_code

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from affectd.arrays import Float32
 from affectd.config.sections import Config
 from affectd.events.trace import Trace
+from affectd.recognition.baseline import Heard
 from affectd.recognition.classifier import Network
 from affectd.recognition.model_file import model_id
 from affectd.recognition.offline import Counted
@@ -27,6 +28,7 @@ def listen(
     *,
     period_seconds: float | None = None,
     began: datetime | None = None,
+    ended: Callable[[Heard], object] = lambda utterance: None,
 ) -> Timeline:
     """Hear a recording to its end; memory grows by its segments alone.
 
@@ -34,7 +36,7 @@ def listen(
     ----------
     blocks
         Mono samples in [-1, 1] at the rate of the model, (n,) float32 of any n; the timeline does not depend on it.
-    network, config
+    network, config, ended
         As for `affectd.timeline.strides.trace`.
     path
         The name of the recording.
@@ -64,7 +66,7 @@ def listen(
             yield line
 
     guesses = changes(network, config, threshold=0.0)
-    timeline.segments = list(segments(summed(trace(counted, network, config)), guesses))
+    timeline.segments = list(segments(summed(trace(counted, network, config, ended=ended)), guesses))
     timeline.seconds = round(counted.n_samples / rate, 3)
     timeline.whole.end_seconds = timeline.seconds
     if period_seconds is not None:

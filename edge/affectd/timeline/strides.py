@@ -1,14 +1,14 @@
 """The trace of a recording: as `affectd run` makes it, but each stride is judged by what comes before and after it.
 
 The gate is that of `affectd.recognition.recording`. A context lies around the middle of its stride, as far as the
-utterance reaches, and so does the second over which probabilities are averaged. Threshold, hysteresis, patience, dwell
-and the least length of an utterance are those of the device.
+utterance reaches, and so does the second over which probabilities are averaged. Threshold, hysteresis, patience, dwell,
+the least length of an utterance, and what is learned of the place at its end, are those of the device.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from affectd.config.sections import Config
 from affectd.events.event import EventMaker
 from affectd.events.trace import Trace, Tracer
 from affectd.features.mfcc import Mfcc
+from affectd.recognition.baseline import Heard, PastUtterance
 from affectd.recognition.classifier import Network
 from affectd.recognition.offline import Counted, Kept, context_columns, heard
 from affectd.recognition.smoothing import Answer, Smoother, uncertain_threshold
@@ -31,7 +32,7 @@ class _Stride:
     first: int
     stop: int
     is_open: bool
-    is_speech: bool  # not the hangover alone
+    speech_frames: int  # of them; none in the hangover
     is_last: bool  # before the gate opens or closes, or the recording ends
     begin: int  # the first frame of the utterance, pre-roll included
     probabilities: Float32 = field(default_factory=lambda: np.empty(0, np.float32))  # (n_labels,) if it is open
@@ -43,7 +44,13 @@ class _Stride:
         return (self.first + self.stop) // 2
 
 
-def trace(sound: Counted, network: Network, config: Config, began: float = 0.0) -> Iterator[Trace]:
+def trace(
+    sound: Counted,
+    network: Network,
+    config: Config,
+    began: float = 0.0,
+    ended: Callable[[Heard], object] = lambda utterance: None,
+) -> Iterator[Trace]:
     """Yield a line for each stride of a recording, split where the gate opens or closes, in the same memory.
 
     Parameters
@@ -56,12 +63,14 @@ def trace(sound: Counted, network: Network, config: Config, began: float = 0.0) 
         ``[gate]``, ``[smoothing]``, ``[model] stride_frames`` and ``[device] id`` are used.
     began
         When the recording began, in seconds since the epoch; ``time`` in the lines counts from there.
+    ended
+        Gets each utterance at its end, before anything of the next one is classified.
     """
     lines: list[Trace] = []
     spec = network.model.spec
     maker = EventMaker(config.device.id, network.model, began=began)
     tracer = Tracer(maker, network.model, lines.append, lambda: stride.sure)
-    strides = _Strides(network, config)
+    strides = _Strides(network, config, ended)
     for stride in _answered(strides.classified(sound), network, config):
         level = strides.level.take(stride.first, stride.stop)
         strides.level.drop(stride.stop)
@@ -84,9 +93,9 @@ def changes(network: Network, config: Config, threshold: float) -> Smoother:
 class _Strides:
     """Cuts a recording into strides and classifies those with the gate open."""
 
-    def __init__(self, network: Network, config: Config) -> None:
+    def __init__(self, network: Network, config: Config, ended: Callable[[Heard], object]) -> None:
         spec = network.model.spec
-        self._network, self._mfcc = network, Mfcc(spec)
+        self._network, self._ended, self._mfcc = network, ended, Mfcc(spec)
         self._n_frames, self._stride_frames = network.model.n_frames, config.model.stride_frames
         self._gate = Gate(config.gate, spec.frame_rate)
         self._preroll = preroll_frames(config.gate, spec.frame_rate)
@@ -95,6 +104,8 @@ class _Strides:
     def classified(self, blocks: Iterable[Float32]) -> Iterator[_Stride]:
         """Yield the strides in order, those with the gate open when all of their context is known."""
         waiting: deque[_Stride] = deque()
+        frame_rate = self._network.model.spec.frame_rate
+        n_frames = speech_frames = 0  # of the utterance
         for newest in self._cut(blocks):
             waiting.append(newest)
             while waiting:
@@ -107,28 +118,33 @@ class _Strides:
                     bands = self._bands.take(max(stride.begin, stop - self._n_frames), stop)
                     stride.probabilities = self._network(context_columns(bands, self._network.model, self._mfcc))
                     stride.sure = getattr(self._network, "sure", None)
+                    n_frames += stride.stop - stride.first
+                    speech_frames += stride.speech_frames
+                    if stride.is_last:
+                        self._ended(PastUtterance(speech_frames, stride.stop / frame_rate, speech_frames / n_frames))
+                        n_frames = speech_frames = 0
                 # What an utterance that begins later, or the next context of this one, may reach back to.
                 self._bands.drop(stride.stop - max(self._preroll, self._n_frames))
                 yield waiting.popleft()
 
     def _cut(self, blocks: Iterable[Float32]) -> Iterator[_Stride]:
-        first = n = begin = closed_at = 0
-        was_open = is_speech = False
+        first = n = begin = closed_at = n_speech = 0
+        was_open = False
         for bands, level, limited in heard(blocks, self._mfcc, self._stride_frames):
             self._bands.push(bands)
             self.level.push(level)
             opened = self._gate.push(limited)
             for is_open, active in zip(opened.tolist(), self._gate.active.tolist(), strict=True):
                 if n > first and (is_open != was_open or n - first == self._stride_frames):
-                    yield _Stride(first, n, was_open, is_speech, is_open != was_open, begin)
-                    first, is_speech = n, False
+                    yield _Stride(first, n, was_open, n_speech, is_open != was_open, begin)
+                    first, n_speech = n, 0
                 if is_open and not was_open:
                     begin = max(closed_at, n - self._preroll)
                 elif was_open and not is_open:
                     closed_at = n
-                was_open, is_speech, n = is_open, is_speech or active, n + 1
+                was_open, n_speech, n = is_open, n_speech + active, n + 1
         if n > first:
-            yield _Stride(first, n, was_open, is_speech, True, begin)
+            yield _Stride(first, n, was_open, n_speech, True, begin)
 
 
 def _answered(strides: Iterable[_Stride], network: Network, config: Config) -> Iterator[_Stride]:
@@ -142,7 +158,7 @@ def _answered(strides: Iterable[_Stride], network: Network, config: Config) -> I
     for newest in strides:
         near.append(newest)
         n_strides += newest.stop - newest.first == stride_frames
-        is_long |= n_strides >= config.smoothing.minimum_count and newest.is_speech
+        is_long |= n_strides >= config.smoothing.minimum_count and newest.speech_frames > 0
         while n_answered < len(near):
             stride = near[n_answered]
             is_known = newest.is_last or (is_long and newest.stop >= stride.middle + around)

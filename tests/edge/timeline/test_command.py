@@ -110,6 +110,14 @@ def test_several_recordings_are_one_table(talk: Path, tmp_path: Path) -> None:
     assert [float(row["end"]) for row in rows] == [5.0, 8.8, 3.0]
 
 
+def test_each_recording_is_of_a_new_place() -> None:
+    alone, *several = (
+        [{**json.loads(line), "path": ""} for line in timeline("--format", "json", *paths).stdout.splitlines()]
+        for paths in ([DEMO], [DEMO, DEMO])
+    )
+    assert several == [alone * 2]
+
+
 def test_a_recording_that_cannot_be_read_does_not_stop_the_others(talk: Path, tmp_path: Path) -> None:
     done = timeline(tmp_path / "missing.wav", talk, "--format", "json")
     assert done.returncode == 66

@@ -6,6 +6,7 @@ import itertools
 import math
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
@@ -14,13 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config, GateConfig, ModelConfig, SmoothingConfig
 from affectd.events.trace import trace_schema
 from affectd.features.framing import Framer, frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
+from affectd.recognition.baseline import Heard, at_new_place
 from affectd.recognition.classifier import Classifier
+from affectd.recognition.model_file import find_model, read_model
 from affectd.recognition.offline import Counted
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.smoothing import Smoother
@@ -35,6 +39,9 @@ SPEC = FeatureSpec()
 HOP_SECONDS = SPEC.hop_length / SPEC.sample_rate
 CONFIG = Config()
 STRIDE_SECONDS = CONFIG.model.stride_frames * HOP_SECONDS
+CLASSIFIER = Classifier(read_model(find_model()))
+DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
+SENTENCE = np.concatenate([*wav_blocks(DEMO, SPEC.sample_rate)])[: round(3.8 * SPEC.sample_rate)]
 SPEECH = as_int16(np.concatenate([silence(1), gain(syllables(8), -20), silence(1.5)]))
 
 
@@ -233,6 +240,57 @@ def test_the_lines_have_the_schema_of_the_trace_and_the_time_of_the_sound() -> N
         validator.validate(line)
     assert [lines[0]["time"][:19], lines[-1]["time"][:19]] == ["2001-09-09T01:46:40", "2001-09-09T01:46:48"]
     assert {line["reason"] for line in lines} >= {"gate_shut"}
+
+
+def learned(samples: np.ndarray, size: int) -> tuple[list[dict], np.ndarray]:
+    """The trace by a network that gets to know the place, and the baseline that it has at the end."""
+    network, ended = at_new_place(CLASSIFIER)
+    blocks = (samples[start : start + size] for start in range(0, len(samples), size))
+    lines = list(trace(Counted(blocks), network, CONFIG, ended=ended))
+    return lines, network.baseline.value  # type: ignore[attr-defined]
+
+
+def test_what_an_utterance_teaches_is_known_from_the_next_one_on_in_blocks_of_any_size() -> None:
+    same = np.concatenate([SENTENCE] * 20)  # one voice
+    lines, baseline = learned(same, len(same))
+    cold = list(trace(Counted([same]), CLASSIFIER, CONFIG))
+    n = next(i for i, line in enumerate(lines) if i and line["gate_open"] < lines[i - 1]["gate_open"])
+    assert lines[: n + 1] == cold[: n + 1]
+    assert [opened(lines)[i]["sure"] for i in (0, -1)] == [0.7, pytest.approx(1, abs=0.1)]
+    assert {line["sure"] for line in opened(cold)} == {0.7}
+    for size in (100, 7001):
+        again, equal = learned(same, size)
+        assert again == lines
+        np.testing.assert_array_equal(equal, baseline)
+
+
+@settings(max_examples=25)
+@given(parts=PARTS, stride=st.sampled_from([5, 16, 100]))
+def test_each_utterance_ends_once_with_its_speech_before_the_next_is_classified(
+    parts: list[tuple[str, float, float]], stride: int
+) -> None:
+    config = Config(model=ModelConfig(stride_frames=stride))
+    samples, network = recording(parts), FakeNetwork()
+    calls_at_end: list[tuple[int, Heard]] = []
+
+    def ended(utterance: Heard) -> None:
+        calls_at_end.append((len(network.calls), utterance))
+
+    lines = list(trace(Counted([samples]), network, config, ended=ended))  # type: ignore[arg-type]
+    _, is_open = everything_at_once(samples, config)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_open, [False]])))
+    lengths = edges[1::2] - edges[::2]
+    heard = [utterance for _, utterance in calls_at_end]
+    assert [round(utterance.end_seconds / HOP_SECONDS) for utterance in heard] == edges[1::2].tolist()
+    assert [u.speech_frames / u.speech_ratio for u in heard] == pytest.approx(lengths.tolist())
+    assert all(0 < u.speech_frames <= length for u, length in zip(heard, lengths, strict=True))
+    closes = [i + 1 for i, line in enumerate(lines) if line["gate_open"] and not any_open_after(lines, i)]
+    assert [n for n, _ in calls_at_end] == [len(opened(lines[:i])) for i in closes]
+
+
+def any_open_after(lines: list[dict], i: int) -> bool:
+    """Whether the utterance of line i goes on in the next one."""
+    return i + 1 < len(lines) and lines[i + 1]["gate_open"]
 
 
 class Forgetful(FakeNetwork):

@@ -17,6 +17,7 @@ import pyarrow
 
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, UnavailableError
+from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id
 from affectd.recognition.recording import classify_recording
@@ -118,7 +119,8 @@ class Worker:
 
     def _timed(self, path: Path) -> list[dict[str, Any]]:
         """Return a row for each segment; without speech one that says so, for every recording is in the table."""
-        found = listen(self._sound(path), self._network, self._config, str(path))
+        network, ended = at_new_place(self._network)
+        found = listen(self._sound(path), network, self._config, str(path), ended=ended)
         whole = {"seconds": found.seconds, "speech_seconds": round(found.whole.speech_seconds, 3)}
         return [{**asdict(segment), **whole} for segment in found.segments] or [whole]
 
