@@ -21,6 +21,7 @@ for _name in ("ray", "pyarrow", "pandas", "duckdb"):
     pytest.importorskip(_name, reason=f"no {_name}: pip install 'affectd[ray]' duckdb")
 
 CLIPS = 12
+DEMO = Path(__file__).parents[2] / "data" / "demo.wav"
 
 
 @pytest.fixture(scope="module")
@@ -215,13 +216,13 @@ def test_segments_are_those_of_affectd_timeline(archive: Path) -> None:
     from affectd_train.archive.sources import Found
     from affectd_train.archive.worker import Worker, batch_of
 
-    paths = [str(archive / "calls" / name) for name in ("0004.wav", "silence.wav")]
+    paths = [str(DEMO), *(str(archive / "calls" / name) for name in ("0004.wav", "silence.wav"))]
     worker = Worker(read_model(find_model()), is_timed=True)
     found = worker(batch_of([Found(path, path) for path in paths])).to_pylist()
     words = [sys.executable, "-m", "affectd", "timeline", "--format", "json", *paths]
     device = [json.loads(line) for line in subprocess.check_output(words, text=True).splitlines()]
-    segments = device[0]["segments"]
-    assert len(segments) >= 1
+    segments = [segment for recording in device for segment in recording["segments"]]
+    assert len(segments) >= 6
     assert [{name: row[name] for name in segments[0]} for row in found[:-1]] == segments
-    assert found[-1]["path"] == paths[1]
+    assert found[-1]["path"] == paths[2]
     assert [found[-1][name] for name in ("label", "seconds", "speech_seconds", "broken")] == [None, 1.0, 0.0, None]
