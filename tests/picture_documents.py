@@ -226,8 +226,8 @@ def pin(event: dict[str, Any], x: float) -> str:
     top, label = EVENTS[0] - 6, escape(event["label"])
     about = f"{probability:.2f}" if best == event["label"] else f"{best} {probability:.2f}"
     name = f"{event['phase']} {event['end_seconds']:.2f} {label}"
-    # Within their utterance, so that neighbors have room.
-    text = f'x="{x - 38:.1f}"' if event["phase"] == "start" else f'x="{x + 4:.1f}" text-anchor="end"'
+    # To the left, so that the next has room.
+    text = f'x="{x + (8 if event["phase"] == "start" else 4):.1f}" text-anchor="end"'
     if event["phase"] == "change":
         text, top = f'x="{x:.1f}" text-anchor="middle"', top + 34
     return (
