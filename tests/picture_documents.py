@@ -20,6 +20,7 @@ from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config
 from affectd.features.mfcc import Mfcc
 from affectd.pipeline import run
+from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 
@@ -83,20 +84,20 @@ class Heard:
 def heard() -> Heard:
     """Run the device on the demo."""
     model = read_model(find_model())
-    spec, classifier = model.spec, Classifier(model)
+    spec, network = model.spec, Placed(Classifier(model))
     samples = np.concatenate(list(wav_blocks(str(DEMO), spec.sample_rate)))
     mfcc = Mfcc(spec)
     result = Heard(samples, mfcc.bands(mfcc.frames(samples)), model.labels, len(samples) / spec.sample_rate)
     n_frames = 0
 
     class Spy:
-        """The classifier, which notes when it answered what."""
+        """The network, which gets to know the voices as on a device, and notes when it answered what."""
 
         def __init__(self) -> None:
             self.model = model
 
         def __call__(self, cepstra: NDArray[np.float32]) -> NDArray[np.float32]:
-            probabilities = classifier(cepstra)
+            probabilities = network(cepstra)
             result.answers.append((n_frames * spec.hop_length / spec.sample_rate, probabilities))
             return probabilities
 
@@ -104,7 +105,7 @@ def heard() -> Heard:
         nonlocal n_frames
         n_frames += len(level)
 
-    run([samples], Spy(), result, Config(), measure=count)
+    run([samples], Spy(), result, Config(), measure=count, ended=network.ended)
     return result
 
 
@@ -225,8 +226,8 @@ def pin(event: dict[str, Any], x: float) -> str:
     top, label = EVENTS[0] - 6, escape(event["label"])
     about = f"{probability:.2f}" if best == event["label"] else f"{best} {probability:.2f}"
     name = f"{event['phase']} {event['end_seconds']:.2f} {label}"
-    # Within their utterance, so that neighbors have room.
-    text = f'x="{x - 38:.1f}"' if event["phase"] == "start" else f'x="{x + 4:.1f}" text-anchor="end"'
+    # To the left, so that the next has room.
+    text = f'x="{x + (8 if event["phase"] == "start" else 4):.1f}" text-anchor="end"'
     if event["phase"] == "change":
         text, top = f'x="{x:.1f}" text-anchor="middle"', top + 34
     return (

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from browser import Browser, needs_chromium
 from documents import PAGES, REPOSITORY, anchors, identifier, links, spans
+from page_viewer import AXE
 
 FOLDERS = ("docs", "edge", "models", "scripts", "tests", "train")
 
@@ -57,11 +59,18 @@ def test_no_page_names_a_folder_of_a_build_machine(page: Path) -> None:
     assert not re.search(r"/(work|root|home|tmp)/", page.read_text())
 
 
-def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the documents as a site."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.glob("**/*.html"))
+    return folder
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.glob("**/*.html"))
     assert len(pages) > len(list((REPOSITORY / "docs").glob("*.md")))  # 404.html is one more
     for page in pages:
         html = page.read_text()
@@ -69,6 +78,23 @@ def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path: P
         loaded += re.findall(r"<link\b[^>]*?\bhref=\"?([^\"\s>]+)", html)
         assert loaded
         assert not [url for url in loaded if "//" in url], page
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_site_stands_out_from_its_ground(site: Path, tmp_path: Path, *, dark: bool) -> None:
+    browser = Browser(tmp_path)
+    try:
+        for name in ("index", "user-guide", "page"):
+            page = browser.page()
+            page.look(1280, 900, dark=dark)
+            page.open((site / f"{name}.html").as_uri())
+            page.evaluate(f"{AXE.read_text()}; undefined")
+            run = "axe.run({runOnly: ['color-contrast']})"
+            faint = f"{run}.then((found) => found.violations.flatMap((v) => v.nodes.map((node) => node.html)))"
+            assert page.evaluate(faint) == []
+    finally:
+        browser.close()
 
 
 def test_the_readme_fits_on_a_page_and_what_matters_on_a_screen() -> None:

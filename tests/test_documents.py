@@ -72,6 +72,11 @@ def test_a_model_file_is_small_and_the_readme_names_it(model: Path) -> None:
 def test_the_picture_shows_the_events_of_the_demo_and_loads_nothing() -> None:
     drawn = picture_documents.PICTURE.read_text()
     result = picture_documents.heard()
+    command = [sys.executable, "-m", "affectd", "run", "--source", str(picture_documents.DEMO)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["label"] for event in result.events] == [event["label"] for event in told]
+    assert [event["probability"] for event in result.events] == pytest.approx([event["probability"] for event in told])
     events = [f"{event['phase']} {event['end_seconds']:.2f} {event['label']}" for event in result.events]
     assert re.findall(r'data-event="([^"]+)"', drawn) == events, "python tests/picture_documents.py"
     again = picture_documents.picture(result)

@@ -55,6 +55,16 @@ def test_it_shows_what_is_heard_now(browser: Browser, device: Device) -> None:
     assert page.text("#gate") == "gate shut"
 
 
+def test_of_an_uncertain_utterance_the_best_guess_stays(browser: Browser, device: Device) -> None:
+    page = shown(browser, device.url)
+    end = next(line for line in heard() if line.get("phase") == "end")
+    best = max(end["probabilities"], key=end["probabilities"].get)
+    device.tell({**end, "label": "uncertain", "id": "doubted"})
+    page.wait("document.getElementById('last').textContent")
+    share = percent(end["probabilities"][best])
+    assert page.text("#last").startswith(f"The last utterance: uncertain (perhaps {best} {share}), ")
+
+
 def test_it_shows_what_was_heard_before_it_was_opened(browser: Browser, device: Device) -> None:
     device.tell(*heard())
     page = shown(browser, device.url)

@@ -10,7 +10,7 @@ from pathlib import Path
 from affectd.files import sha256
 from affectd.stdio import printable
 from affectd.timeline.envelope import MOST_COLUMNS
-from affectd.timeline.picture import LEGEND, Layout, description, names, plot, style
+from affectd.timeline.picture import Layout, description, legend, names, plot, style
 from affectd.timeline.summary import Period, Segment, Timeline
 from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, signed, sound
 
@@ -35,7 +35,7 @@ def html(timeline: Timeline, *, is_first: bool) -> str:
         names_width=str(layout.names_width),
         names="".join(names(timeline, layout)),
         plot="".join(plot(timeline, layout, MOST_COLUMNS)),
-        legend=LEGEND[0].upper() + LEGEND[1:] + ".",
+        legend=legend(timeline),
         shares=_shares(timeline),
         periods=_periods(timeline),
         segments=_segments(timeline),

@@ -18,12 +18,11 @@ from affectd.stdio import printable, shortened, width_of
 from affectd.timeline.summary import Segment, Timeline
 from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, sound
 
-LEGEND = "hatched: uncertain, in the row of the best guess"
 PLOT_WIDTH = 1100
 _LEAST_NAMES, _MOST_NAMES, _CHARACTER = 100, 220, 7.5  # pixels
 _SOUND = (8, 72)
 _ROWS_TOP, _ROW, _BAR = 88, 22, 16
-_AFFECT_HEIGHT, _SHARES_HEIGHT, _GAP, _AXIS = 72, 64, 16, 26
+_AFFECT_HEIGHT, _SHARES_HEIGHT, _GAP, _AXIS = 120, 64, 16, 26
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 _MOST_TICKS = 10
 
@@ -73,7 +72,7 @@ def svg(timeline: Timeline, *, is_first: bool) -> str:
             f'<text class="head" x="{margin}" y="26">{escape(recording(timeline))}: '
             f"{escape(headline(timeline))}</text>\n",
             f'<rect class="doubt" x="{margin}" y="38" width="26" height="14"/>',
-            _text("note", str(margin + 34), 49, LEGEND),
+            _text("note", str(margin + 34), 49, legend(timeline)),
             f'<svg x="{margin}" y="{top}" width="{layout.names_width}" height="{layout.height}">\n',
             *names(timeline, layout),
             "</svg>\n",
@@ -82,6 +81,12 @@ def svg(timeline: Timeline, *, is_first: bool) -> str:
             "</svg>\n</svg>\n",
         ]
     )
+
+
+def legend(timeline: Timeline) -> str:
+    """Return what the hatching means, and what to look at where there is nothing else."""
+    text = "Hatched: uncertain, in the row of the best guess."
+    return f"{text} Where most is, compare arousal rather than labels." if has_affect(timeline) else text
 
 
 def description(timeline: Timeline) -> str:

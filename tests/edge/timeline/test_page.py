@@ -85,6 +85,10 @@ def test_the_tables_say_what_the_picture_shows(page: Page, found: Timeline) -> N
     assert page.evaluate("document.querySelectorAll('#plot rect > title').length") > len(found.segments)
 
 
+def test_where_all_is_uncertain_it_says_what_to_go_by(page: Page) -> None:
+    assert "Hatched: uncertain, in the row of the best guess. Where most is, compare arousal" in page.text()
+
+
 def test_what_it_is_not_stands_above_the_picture(page: Page) -> None:
     page.look(1200, 900)
     warning = "[...document.querySelectorAll('p')].find((p) => p.innerText.includes('often wrong'))"
@@ -213,5 +217,6 @@ def test_labels_of_ones_own(
     )
     assert len({*colors}) == len(labels)
     said = page.text()
+    assert "in the row of the best guess." in said
     for words in ("valence", "arousal"):
         assert words not in said

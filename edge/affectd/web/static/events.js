@@ -11,8 +11,9 @@ export function showEvent(event) {
   for (const [n, line] of list.querySelectorAll("summary").entries()) line.tabIndex = n ? -1 : 0;
   $("none").hidden = true;
   if (event.phase !== "end") return;
-  const share = event.label === UNCERTAIN ? "" : ` ${percent(event.probability)}`;
-  write($("last"), `The last utterance: ${named(event.label)}${share}, ${clock(event.time)}`);
+  const guess = event.label === UNCERTAIN && best(event.probabilities);
+  const told = guess ? ` (perhaps ${named(guess[0])} ${percent(guess[1])})` : ` ${percent(event.probability)}`;
+  write($("last"), `The last utterance: ${named(event.label)}${told}, ${clock(event.time)}`);
 }
 
 $("events").addEventListener("keydown", (key) => {
