@@ -60,7 +60,8 @@ install_packages() {
         [ -e "$file" ] || fail 69 "not installed here, and not in $wheelhouse/debian:$missing"
         is_installed "$(dpkg-deb --field "$file" Package)" || set -- "$@" "$file"
     done
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 ||
+    # A fresh system upgrades itself after its first boot.
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 "$@" >&2 ||
         fail 69 "apt-get could not install from $wheelhouse/debian:$missing"
 }
 

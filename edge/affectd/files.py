@@ -88,7 +88,8 @@ def private_folder(path: Path) -> None:
             continue
         try:
             folder.mkdir(0o700)
-            folder.chmod(0o700)  # the umask may have taken more away
+            with suppress(OSError):  # a file system without rights
+                folder.chmod(0o700)  # the umask may have taken more away
         except FileExistsError:  # made meanwhile
             if not folder.is_dir():
                 raise

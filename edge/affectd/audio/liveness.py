@@ -13,7 +13,8 @@ muted         closed by a command
 ============  ======================================================================
 
 An outage moves from ``alarmed`` on down this table, never up, and ends with ``healthy`` or ``muted``: at most five
-reports in all.
+reports in all. Of a microphone that comes and goes, as one with a loose contact, `BRIEF_OUTAGES` in a row are told like
+this; after those it is healthy when it was heard for `LASTING_PROOF_SECONDS`, or logs and outboxes would fill up.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ PROOF_SECONDS = 0.5
 """Varying sound needed to call a device healthy; a broken one may click when it is opened."""
 REPEATED_PROOF_SECONDS = 2.5
 """The same after the fault ``repeated``, which takes longer to detect."""
+LASTING_PROOF_SECONDS = 300.0
+"""The same after `BRIEF_OUTAGES` before which it was healthy for less than `FAILED_SECONDS`."""
+BRIEF_OUTAGES = 10
 
 HISTORY_SECONDS = 1.0
 """Buffers of sound cards are shorter than this."""
@@ -79,6 +83,7 @@ class Liveness:
         self._read_at = self._heard_at
         self._waited_seconds = 0.0
         self._backoff = 0.0
+        self._n_brief = 0
         self._last: float | None = None
         self._constant_seconds = self._varying_seconds = 0.0
         self._repetition = Repetition()
@@ -132,6 +137,8 @@ class Liveness:
             return "repeated"
         self._varying_seconds += seconds
         proof = REPEATED_PROOF_SECONDS if self.reason == "repeated" else PROOF_SECONDS
+        if self._n_brief > BRIEF_OUTAGES:
+            proof = LASTING_PROOF_SECONDS
         if not self.is_heard and self._varying_seconds >= proof and not self._repetition.seconds:
             self.state, self.reason, self._healthy_since = "healthy", "heard", now
         return None
@@ -140,6 +147,8 @@ class Liveness:
         """Note that the device failed or could not be opened; return the seconds to wait before the next attempt."""
         now = self._clock()
         self.reason = reason
+        if self.is_heard:
+            self._n_brief = self._n_brief + 1 if self._heard_at - self._healthy_since < FAILED_SECONDS else 0
         if self.state in (None, "muted") or self.is_heard:
             # The back-off goes on for a device that was healthy only briefly.
             if not self.is_heard or self._heard_at - self._healthy_since >= self._backoff:

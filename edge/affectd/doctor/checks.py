@@ -46,6 +46,12 @@ def _page(device: Device) -> Finding:
     return page(device.config.web, _environment(device))
 
 
+def _file(device: Device) -> Finding:
+    from affectd.doctor.event_file import event_file
+
+    return event_file(device)
+
+
 def _permissions(device: Device) -> Finding:
     finding = microphone.permissions(device)
     if finding.grade != "ok":
@@ -99,6 +105,7 @@ CHECKS: dict[str, Callable[[Device], Finding]] = {
     "permissions": _permissions,
     "broker": _broker,
     "page": _page,
+    "file": _file,
     "clock": lambda device: board.clock(),
     "disk": lambda device: board.disk(device.root),
     "temperature": lambda device: board.temperature(device.root),

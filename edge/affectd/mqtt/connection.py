@@ -32,8 +32,8 @@ _IDLE_SECONDS = 5.0
 _FAREWELL_SECONDS = 1.0
 # After a signal, because the whole process ends within a second.
 _BRIEF_SECONDS = 0.3
-# A disk that takes longer is not waited for.
-_HANG_SECONDS = 1.0
+# A disk that takes longer is not waited for; one that always does is no news for so long, or it would fill the log.
+_HANG_SECONDS, _HANG_SAID_SECONDS = 1.0, 3600.0
 _NEVER = float("inf")
 
 
@@ -123,6 +123,7 @@ class Connection:
         self._link: Link | None = None  # None while waiting for the next attempt
         self._outages = Outages(self._broker, config.retry_seconds)
         self._settling: Thread | None = None
+        self._say_hang_from = 0.0
         self._try_at = 0.0
         self._periodic_at = 0.0
         self._settle_at = 0.0
@@ -249,7 +250,8 @@ class Connection:
         self._settling = Thread(target=settle, name="disk", daemon=True)
         self._settling.start()
         self._settling.join(_HANG_SECONDS)
-        if self._settling.is_alive():
+        if self._settling.is_alive() and time.monotonic() >= self._say_hang_from:
+            self._say_hang_from = time.monotonic() + _HANG_SAID_SECONDS
             _log.warning("the disk hangs; events wait in memory meanwhile")
         for failure in failures:
             raise failure

@@ -11,8 +11,8 @@ _log = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS = 1.0
 # A shorter connection counts as failed: two devices with the same client id disconnect each other at once.
 _STEADY_SECONDS = 30.0
-# After so many of these in a row they are no news any more, and would fill the log of months.
-_MOST_BRIEF = 5
+# After so many in a row that did not last as long as this they are no news any more, and would fill the log of months.
+_MOST_BRIEF, _LASTING_SECONDS = 5, 600.0
 
 
 class Outages:
@@ -41,19 +41,19 @@ class Outages:
 
     def lasting(self) -> None:
         """Note that there is still a connection."""
-        if self._n_brief and self._is_steady():
+        if self._n_brief and self._is_older(_LASTING_SECONDS):
             if self._n_brief >= _MOST_BRIEF:
-                self._say_connected(f" for {_STEADY_SECONDS:g} s, after {self._n_brief} connections that were shorter")
+                self._say_connected(f" for {_LASTING_SECONDS:g} s, after {self._n_brief} connections that were shorter")
             self._n_brief = 0
 
     def lost(self, reason: str) -> float:
         """Note a loss, or an attempt that failed; return after how many seconds to try again, each time the double."""
-        is_steady = self._is_steady()
-        is_brief = self._connected_at is not None and not is_steady
-        if is_steady:
-            self._delay_seconds, self._n_brief = _FIRST_DELAY_SECONDS, 0
+        if self._is_older(_STEADY_SECONDS):
+            self._delay_seconds = _FIRST_DELAY_SECONDS
+        is_lasting = self._is_older(_LASTING_SECONDS)
+        is_brief = self._connected_at is not None and not is_lasting
         self._connected_at = None
-        self._n_brief += is_brief
+        self._n_brief = 0 if is_lasting else self._n_brief + is_brief
         is_last = is_brief and self._n_brief == _MOST_BRIEF
         if is_last or reason not in self._said:
             self._said.add(reason)
@@ -66,8 +66,8 @@ class Outages:
         self._delay_seconds = min(2 * self._delay_seconds, self._most_seconds)
         return seconds
 
-    def _is_steady(self) -> bool:
-        return self._connected_at is not None and time.monotonic() - self._connected_at > _STEADY_SECONDS
+    def _is_older(self, seconds: float) -> bool:
+        return self._connected_at is not None and time.monotonic() - self._connected_at > seconds
 
     def _say_connected(self, more: str = "") -> None:
         self._said.clear()

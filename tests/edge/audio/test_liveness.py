@@ -176,6 +176,37 @@ def test_a_microphone_that_comes_and_goes_is_not_asked_ever_more_often() -> None
     assert waits == [1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
 
 
+def test_a_microphone_that_comes_and_goes_for_a_day_is_told_a_few_times_and_is_healthy_when_it_lasts() -> None:
+    world = World().healthy()
+    told = ["healthy"]
+
+    def tell() -> None:
+        if told[-1] != world.liveness.state:
+            told.append(world.liveness.state)
+
+    began = world.now
+    while world.now < began + 86400:
+        world.now += world.liveness.failed("stalled")
+        tell()
+        world.liveness.opened()
+        tell()
+        for _ in range(8):
+            world.now += 1.0
+            world.liveness.heard(SOUND, 1.0)
+            tell()
+    assert told[-4:] == ["alarmed", "recovering", "escalated", "failed"]
+    assert 20 < len(told) < 40
+    world.hear(SOUND, 290.0)
+    assert world.liveness.state == "failed"
+    world.hear(SOUND, 20.0)
+    assert world.liveness.state == "healthy"
+    world.hear(SOUND, FAILED_SECONDS)  # what comes after that is an outage like any other
+    world.liveness.failed("stalled")
+    world.liveness.opened()
+    world.hear(SOUND, 1.0)
+    assert world.liveness.state == "healthy"
+
+
 @given(jitter=st.floats(0, 1, exclude_max=True), n=st.integers(0, 20))
 def test_jitter_shortens_a_wait_by_up_to_half(jitter: float, n: int) -> None:
     world = World(jitter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -52,6 +53,20 @@ def test_a_lock_that_cannot_be_made_is_said_and_stops_nothing(base: Folders, cap
         f"{folder} cannot be locked, so another affectd with the id one would not be noticed: " for folder in folders
     ]
     assert caplog.messages == [f"{sentence}No space left on device" for sentence in said]
+
+
+def test_a_file_system_without_rights_is_locked_like_any_other(
+    base: Folders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with claimed_folders("kitchen"):
+        assert not [message for message in caplog.messages if "cannot be locked" in message]
+        with pytest.raises(UnavailableError, match="is running"), claimed_folders("kitchen"):
+            pass
 
 
 def test_a_second_process_that_shares_one_of_the_folders_is_refused_too(

@@ -40,6 +40,7 @@ from affectd.recognition import classifier
 from affectd.recognition.model_file import write_model
 from affectd.web.page import Page
 from broker import free_port
+from disks import mounted
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
 from sounds import as_int16, gain, noise, silence, syllables
 from tiny_model import draft_model, tiny_model
@@ -737,6 +738,40 @@ def affectd(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "affectd", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def test_where_events_cannot_be_written_is_found_and_nothing_is_made_there(device: Any, tmp_path: Path) -> None:
+    says(found(device(), "file"), "ok", "no file")
+
+    def of(path: str, **changes: Any) -> Finding:
+        put(tmp_path, "etc/affectd/affectd.toml", f'[file]\npath = "{tmp_path / path}"\n')
+        return found(device(**changes), "file")
+
+    says(of("events.jsonl"), "ok", "events.jsonl")
+    assert not (tmp_path / "events.jsonl").exists()
+    put(tmp_path, "old.jsonl", '{"schema": 2, "type": "emotion"}\n')
+    says(of("old.jsonl"), "ok")
+    os.mkfifo(tmp_path / "pipe")
+    says(of("pipe"), "fault", "not a regular file")
+    says(of("stick/events.jsonl"), "warning", "its folder is missing", "mount")
+    says(of("old.jsonl/events.jsonl"), "warning", "its folder is missing")
+    with mounted(tmp_path / "fixed", "-t", "tmpfs", "-o", "ro", "tmpfs"):
+        says(of("fixed/events.jsonl"), "fault", "may not write to")
+
+
+def test_the_service_may_write_events_only_where_its_unit_says(device: Any, tmp_path: Path) -> None:
+    put(tmp_path, "etc/systemd/system/affectd.service", "")
+    (tmp_path / "log").mkdir()
+    put(tmp_path, "etc/affectd/affectd.toml", f'[file]\npath = "{tmp_path}/log/events.jsonl"\n')
+    for answer, grade in [
+        ("ProtectSystem=strict\nReadWritePaths=\n", "warning"),
+        (f"ProtectSystem=strict\nReadWritePaths=/srv -{tmp_path}/log\n", "ok"),
+        (f"ProtectSystem=strict\nReadWritePaths={tmp_path}/lo\n", "warning"),
+        ("ProtectSystem=full\nReadWritePaths=\n", "ok"),
+        ("", "ok"),
+    ]:
+        finding = found(device(run=lambda command, answer=answer: answer), "file")
+        says(finding, grade, *(["ReadWritePaths=-"] if grade == "warning" else []))
 
 
 def test_the_command_prints_a_line_per_check_and_ends_with_69_if_one_is_a_fault(model: Path, tmp_path: Path) -> None:

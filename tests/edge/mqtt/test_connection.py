@@ -516,7 +516,7 @@ def test_a_broker_that_throws_us_out_again_and_again_does_not_fill_the_log(
     broker: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(outages, "_STEADY_SECONDS", 2.0)
+    monkeypatch.setattr(outages, "_LASTING_SECONDS", 2.0)
     monkeypatch.setattr(outages, "_MOST_BRIEF", 3)
     connection = connect(config={"retry_seconds": 1.0})
     for n in range(1, 7):
@@ -938,6 +938,27 @@ def test_while_the_disk_hangs_events_are_delivered_and_the_log_says_so(
     wait_until(lambda: len(outbox) == 0)
     assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
     go_on.set()
+
+
+def test_a_disk_that_is_slow_each_time_does_not_fill_the_log_that_lies_on_it(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_HANG_SECONDS", 0.01)
+    n_settled = 0
+
+    def settle(connected: bool) -> None:
+        nonlocal n_settled
+        time.sleep(0.05)  # the disk
+        n_settled += 1
+
+    outbox.settle = settle  # type: ignore[method-assign]
+    outbox.fill(1)
+    connection = connect()
+    greeted(broker.welcome())
+    wait_until(lambda: n_settled >= 3)
+    assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
+    monkeypatch.setattr(connection, "_say_hang_from", time.monotonic())  # an hour later it is said again
+    wait_until(lambda: len(warnings(caplog)) == 2)
 
 
 def test_paho_does_not_load_http_until_it_looks_for_a_proxy() -> None:
