@@ -12,7 +12,7 @@ from affectd.stdio import printable
 from affectd.timeline.envelope import MOST_COLUMNS
 from affectd.timeline.picture import Layout, description, legend, names, plot, style
 from affectd.timeline.summary import Period, Segment, Timeline
-from affectd.timeline.words import clock, has_affect, headline, percent, place, recording, signed, sound
+from affectd.timeline.words import OF_WORDS, clock, has_affect, headline, percent, place, recording, signed, sound
 
 
 def html(timeline: Timeline, *, is_first: bool) -> str:
@@ -76,12 +76,12 @@ def _periods(timeline: Timeline) -> str:
         return ""
     labels = timeline.shown_labels
     affect = ("valence", "arousal") if has_affect(timeline) else ()
-    titles = ("from", "to", "speech", *labels, *affect)
+    titles = ("from", "to", "speech", *labels, "best guess", *affect)
 
     def row(period: Period) -> str:
         shares = (percent(period.share(label)) if period.speech_seconds else "" for label in labels)
         times = (place(timeline, period.start_seconds), place(timeline, period.end_seconds))
-        about = (signed(period.affect()[name]) for name in affect)
+        about = (period.best_guess or "", *(signed(period.affect()[name]) for name in affect))
         return _row(titles, (*times, clock(period.speech_seconds), *shares, *about))
 
     table = _table("Shares of the speech in each period", titles, map(row, timeline.periods))
@@ -126,4 +126,4 @@ def _row(titles: Sequence[str], cells: Sequence[str], about: str = "") -> str:
 
 
 def _kind(title: str) -> str:
-    return "" if title == "sounds" else ' class="number"'
+    return "" if title in OF_WORDS else ' class="number"'

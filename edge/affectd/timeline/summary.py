@@ -54,6 +54,11 @@ class Period:
         """Return the part of the speech that has a label, 0 to 1; 0 without speech."""
         return self.label_seconds.get(label, 0.0) / self.speech_seconds if self.speech_seconds else 0.0
 
+    @property
+    def best_guess(self) -> str | None:
+        """The label of the highest mean probability; None without speech."""
+        return max(self.probability_seconds, key=self.probability_seconds.__getitem__, default=None)
+
     def affect(self) -> dict[str, float | None]:
         """Return the mean ``valence`` and ``arousal`` of the speech; None without speech."""
         total = sum(self.probability_seconds.values())

@@ -16,7 +16,7 @@ from affectd.events.sinks import as_line
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd.stdio import printable, width_of
 from affectd.timeline.summary import Period, Segment, Timeline
-from affectd.timeline.words import has_affect, headline, percent, place, recording, signed, sound
+from affectd.timeline.words import OF_WORDS, has_affect, headline, percent, place, recording, signed, sound
 
 
 def table(timeline: Timeline, *, is_first: bool) -> str:
@@ -25,13 +25,14 @@ def table(timeline: Timeline, *, is_first: bool) -> str:
     affect = ("valence", "arousal") if has_affect(timeline) else ()
     if timeline.periods:
         labels = timeline.shown_labels
-        names = ("from", "to", "speech", *labels, *affect)
+        names = ("from", "to", "speech", *labels, "best guess", *affect)
         rows: list[Sequence[str]] = [
             (
                 place(timeline, period.start_seconds),
                 place(timeline, period.end_seconds),
                 f"{period.speech_seconds:.0f} s",
                 *(percent(period.share(label)) if period.speech_seconds else "" for label in labels),
+                period.best_guess or "",
                 *(signed(period.affect()[name]) for name in affect),
             )
             for period in timeline.periods
@@ -59,7 +60,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterable[str]:
         cells = []
         for name, cell, width in zip(rows[0], row, widths, strict=True):
             space = " " * (width - width_of(cell))
-            cells.append(cell + space if name == "sounds" else space + cell)
+            cells.append(cell + space if name in OF_WORDS else space + cell)
         yield "  ".join(cells).rstrip()
 
 
@@ -77,11 +78,11 @@ def csv_rows(timeline: Timeline, *, is_first: bool) -> str:
     if timeline.periods:
         labels = (*timeline.labels, UNCERTAIN)
         if is_first:
-            write(["file", "start", "end", *times, "speech_seconds", *labels, "valence", "arousal"])
+            write(["file", "start", "end", *times, "speech_seconds", *labels, "valence", "arousal", "best_guess"])
         for period in timeline.periods:
             shares = [round(period.share(label), 4) for label in labels]
             speech = round(period.speech_seconds, 3)
-            about = [*time(period), speech, *shares, *period.affect().values()]
+            about = [*time(period), speech, *shares, *period.affect().values(), period.best_guess]
             write([path, round(period.start_seconds, 3), round(period.end_seconds, 3), *about])
         return out.getvalue()
     if is_first:
@@ -120,6 +121,7 @@ def _shares(period: Period, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "speech_seconds": round(period.speech_seconds, 3),
         "shares": {label: round(period.share(label), 4) for label in labels},
+        "best_guess": period.best_guess,
         **period.affect(),
     }
 

@@ -6,6 +6,9 @@ from affectd.recognition.smoothing import UNCERTAIN
 from affectd.stdio import printable
 from affectd.timeline.summary import Segment, Timeline
 
+OF_WORDS = ("sounds", "best guess")
+"""Columns of words; the others are of numbers and times."""
+
 
 def recording(timeline: Timeline) -> str:
     """Return the name of the recording."""

@@ -18,7 +18,7 @@ import pytest
 import webvtt
 from praatio import textgrid as praat
 
-from affectd.config.sections import Config
+from affectd.config.sections import Config, SmoothingConfig
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd.timeline import texts
 from affectd.timeline.listening import listen
@@ -178,6 +178,22 @@ def test_json_holds_the_segments_and_the_periods_of_each_recording() -> None:
     assert sum(found["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert set(found["shares"]) == {"angry", "calm", "happy", UNCERTAIN}
     assert {key for s in found["segments"] for key in s} == set(Segment.__dataclass_fields__)
+
+
+def test_a_period_has_the_best_guess_of_all_its_speech_where_nothing_is_named() -> None:
+    network = FakeNetwork("c" * 5 + "a" * 99)
+    doubt = Config(smoothing=SmoothingConfig(uncertain=1.0))
+    found = listen([CONVERSATION], network, doubt, "talk.wav", period_seconds=4.4)  # type: ignore[arg-type]
+    silent = listen([silence(2)], FakeNetwork(), doubt, "no.wav", period_seconds=4.4)  # type: ignore[arg-type]
+    assert [period.best_guess for period in (*found.periods, *silent.periods)] == ["calm", "angry", None]
+    rows = csv.DictReader(io.StringIO(texts.csv_rows(found, is_first=True)))
+    assert [(row["best_guess"], row[UNCERTAIN]) for row in rows] == [("calm", "1.0"), ("angry", "1.0")]
+    assert [p["best_guess"] for p in json.loads(texts.json_line(found, is_first=True))["periods"]] == ["calm", "angry"]
+    lines = texts.table(found, is_first=True).splitlines()[2:]
+    assert [line.split()[-3] for line in lines[1:]] == ["calm", "angry"]
+    assert "best guess" in lines[0]
+    assert html(found, is_first=True).count("<td>angry</td>") == 1
+    assert texts.csv_rows(silent, is_first=False) == "no.wav,0.0,2.0,0,0.0,0.0,0.0,0.0,,,\n"
 
 
 def test_a_known_beginning_gives_times_of_day() -> None:
