@@ -146,8 +146,9 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     model = release(run, evaluation, [], order.out, order.replace)
     _, text, page = order.results
     write_report(order.out, text, page, evaluation, None, order.replace)
-    if unheard := sum(not prediction["int8"] for prediction in read_answers(evaluation)):
-        say(f"in {unheard} of the {len(clips)} recordings no speech is heard, and they count as wrong")
+    answers = read_answers(evaluation)
+    if unheard := sum(not prediction["int8"] for prediction in answers):
+        say(f"in {unheard} of the {len(answers)} recordings no speech is heard, and they count as wrong")
     say(headline(cast(Card, model.card)))
 
 
