@@ -155,6 +155,15 @@ def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_audio(angry, RATE), whole[RATE:])
 
 
+def test_one_of_the_eight_labels_is_that_label_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("Happy: Begeistert\nSAD\nTired\n")
+    words = read_words(tmp_path / "words.txt")
+    assert words.labels == ("happy", "sad", "Tired")
+    assert [words.find(word) for word in ("Freude", "begeistert", "HAPPY", "traurig", "tired")] == [
+        "happy", "happy", "happy", "sad", "Tired",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("missing", ["null", "NaN", '""'])
 def test_what_json_says_is_missing_is_missing(tmp_path: Path, missing: str) -> None:
     """NaN is what pandas has in place of an empty cell, and Python's json writes it."""
