@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 import tiny_corpora
-from affectd.recognition.model_file import find_model, model_id, read_model
+from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.voice import without_voice
 from affectd_train import make as module
 from affectd_train.cli import main
@@ -180,6 +181,12 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
     (tmp_path / "out/mine.tflite").unlink()
     code, line = refused(tmp_path, capfd, "--model", str(tmp_path / "labels.txt"))
     assert code == 78, line
+    heard = read_model(find_model())
+    training = heard.card["training"] | {"speakers": ["own-p0"]}
+    write_model(tmp_path / "before.tflite", replace(heard, card=heard.card | {"training": training}))
+    code, line = refused(tmp_path, capfd, "--model", str(tmp_path / "before.tflite"))
+    assert (code, "before.tflite was trained on own-p0, who would be tested as strangers" in line) == (64, True), line
+    (tmp_path / "before.tflite").unlink()
     code, line = refused(tmp_path, capfd, "--work", str(tmp_path / "labels.txt/work"))
     assert code == 74, line
     with monkeypatch.context() as full:

@@ -131,6 +131,24 @@ def test_a_run_is_packed_without_an_evaluation_and_with_none_of_other_labels(
     assert not Path("third.tflite").exists()
 
 
+def test_an_evaluation_of_other_recordings_is_not_taken_by_itself(
+    road: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = str(road / "runs/mine")
+    shutil.copytree(road / "runs/own", "runs/own")
+    assert main(["pack", run, "--out", "mine.tflite"]) == 0
+    assert "other recordings" not in capfd.readouterr().err
+    note = Path("runs/own/fold-2/asked.json")
+    asked = json.loads(note.read_text())
+    note.write_text(json.dumps(asked | {"content of recordings": "of another project"}))
+    assert main(["pack", run, "--out", "other.tflite"]) == 0
+    assert "fold-2 is of other recordings than" in capfd.readouterr().err
+    assert read_model(Path("other.tflite")).temperature == 1.0 != read_model(Path("mine.tflite")).temperature
+    assert main(["pack", run, "--evaluation", "runs/own", "--out", "third.tflite"]) == 0  # asked for by name
+    assert "the figures on the card are of those" in capfd.readouterr().err
+
+
 def test_figures_in_noise_are_those_of_the_same_recordings(
     road: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

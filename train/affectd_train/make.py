@@ -116,12 +116,14 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     from affectd_train.export.quantize import quantize
     from affectd_train.protocols.choice import Ways, note
     from affectd_train.protocols.own import own, own_splits
+    from affectd_train.protocols.runs import check_start
     from affectd_train.training.fit import fit
 
     run, evaluation = order.folder / "final", order.folder / "evaluation"
     cache = evaluation / "cache"
     n_folds = min(QUICK_FOLDS, len({clip.speaker for clip in clips} - {""}) or QUICK_FOLDS) if order.quick else None
     splits = own_splits(clips, n_folds, order.by_file)
+    check_start(recipe.start, splits)
     n = len(splits) + 1
     is_open = len(clips) >= WORTH_CHOOSING and not order.quick
     ways = Ways(recipe, order.data, order.folder / "choices", cache, order.by_file, is_open)
@@ -146,8 +148,9 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     model = release(run, evaluation, [], order.out, order.replace)
     _, text, page = order.results
     write_report(order.out, text, page, evaluation, None, order.replace)
-    if unheard := sum(not prediction["int8"] for prediction in read_answers(evaluation)):
-        say(f"in {unheard} of the {len(clips)} recordings no speech is heard, and they count as wrong")
+    answers = read_answers(evaluation)
+    if unheard := sum(not prediction["int8"] for prediction in answers):
+        say(f"in {unheard} of the {len(answers)} recordings no speech is heard, and they count as wrong")
     say(headline(cast(Card, model.card)))
 
 

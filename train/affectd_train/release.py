@@ -92,7 +92,24 @@ def evaluation_of(run: Path) -> Path | None:
     ):
         say(f"{of_others} has other labels than {run}: {evaluation} is not taken for its evaluation")
         return None
+    if of_others := _of_other_recordings(evaluation, run, fitted):
+        say(f"{of_others} is of other recordings than {run}: {evaluation} is not taken for its evaluation")
+        return None
     return evaluation
+
+
+def _of_other_recordings(evaluation: Path, run: Path, fitted: Fitted) -> Path | None:
+    """Find a fold that was trained and tested on other recordings of one's own than a run, or by other labels."""
+    if OWN not in fitted["clips"] or read_json(evaluation / "metrics.json", "evaluate").get("by_file"):
+        return None  # a fold by file is told of what it trains on alone
+    return next((fold for fold in _folds(evaluation) if _recordings(fold) != _recordings(run)), None)
+
+
+def _recordings(run: Path) -> tuple[object, object]:
+    """Return the digests of the recordings that a run was told of, whether they train or not, and of their labels."""
+    note = run / "asked.json"
+    asked = read_json(note, "fit") if note.exists() else {}
+    return asked.get("table of labels"), asked.get("content of recordings")
 
 
 def _folds(evaluation: Path) -> list[Path]:
@@ -117,6 +134,8 @@ def _calibrated(run: Path, evaluation: Path, abroad: Path | None) -> tuple[float
             raise DataError(f"{evaluation} tests networks with the label {unknown[0]}, which {run} does not have")
         if not _alike(other, fitted):
             say(f"{fold} has another recipe than {run}: the figures on the card are of another network")
+    if of_others := _of_other_recordings(evaluation, run, fitted):
+        say(f"{of_others} is of other recordings than {run}: the figures on the card are of those")
     share = read_stranger_share(abroad or evaluation)
     temperature, threshold = device_settings(predictions, share, SURE_ABROAD if abroad else 0.0)
     return round(temperature, 3), round(min(threshold, SURE), 3)

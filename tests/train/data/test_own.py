@@ -98,6 +98,18 @@ def test_folders_named_by_emotion_at_any_depth_in_any_format(tmp_path: Path) -> 
     assert len(found) == 4  # noise trains without a label, so it is not left out
 
 
+def test_a_label_in_a_folder_of_unlabeled_speech_is_left_out_and_said(tmp_path: Path) -> None:
+    for name in ("Speech/happy/1.wav", "Speech/2.wav", "song/happy/3.wav", "noise/fan/4.wav"):
+        sound(tmp_path / name)
+    assert labels_of(tmp_path) == {"song/happy/3.wav": "happy"}
+    assert list(reasons(tmp_path)) == ["Speech/happy/1.wav"]
+    assert "train without labels" in reasons(tmp_path)["Speech/happy/1.wav"]
+    (tmp_path / "labels.csv").write_text("file,emotion\nSpeech/2.wav,sad\nnoise/fan/4.wav,sad\nsong/happy/3.wav,sad\n")
+    assert labels_of(tmp_path) == {"song/happy/3.wav": "sad"}  # else it would train in the fold that tests on it
+    assert list(reasons(tmp_path)) == ["Speech/2.wav", "noise/fan/4.wav"]
+    assert reasons(tmp_path)["Speech/2.wav"].endswith("rename it (line 2 of labels.csv)")
+
+
 TABLE = [["Datei x", "file", "emotion", "speaker"], ["", "ä b.wav", "Wut", "Jürgen"], ["", "deep/c.wav", "joie", ""]]
 
 
@@ -141,6 +153,25 @@ def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
     whole, _ = soundfile.read(path, dtype="float32")
     np.testing.assert_array_equal(load_audio(sad, RATE), whole[RATE // 2 : RATE])
     np.testing.assert_array_equal(load_audio(angry, RATE), whole[RATE:])
+
+
+def test_one_of_the_eight_labels_is_that_label_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("Happy: Begeistert\nSAD\nTired\n")
+    words = read_words(tmp_path / "words.txt")
+    assert words.labels == ("happy", "sad", "Tired")
+    assert [words.find(word) for word in ("Freude", "begeistert", "HAPPY", "traurig", "tired")] == [
+        "happy", "happy", "happy", "sad", "Tired",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["null", "NaN", '""'])
+def test_what_json_says_is_missing_is_missing(tmp_path: Path, missing: str) -> None:
+    """NaN is what pandas has in place of an empty cell, and Python's json writes it."""
+    sound(tmp_path / "a.wav")
+    row = f'"speaker": {missing}, "gender": {missing}, "start": {missing}, "end": {missing}'
+    (tmp_path / "labels.jsonl").write_text(f'{{"file": "a.wav", "emotion": "sad", {row}}}\n')
+    (clip,) = read_own(tmp_path).clips
+    assert (clip.speaker, clip.gender, clip.is_part) == ("", "", False)
 
 
 def test_ones_own_labels_and_words_for_them(tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ def test_speaker_folds_test_each_speaker_once_and_balance_genders() -> None:
     assert sorted(len(speakers(split.test)) for split in splits) == [6, 6, 7, 7]
 
 
+def test_a_speaker_whose_gender_is_not_in_every_row_is_tested_once() -> None:
+    clips = [clip for name in "abcd" for clip in (*clips_of(f"own-{name}", "male"), *clips_of(f"own-{name}", ""))]
+    for n_folds in (2, 4):
+        splits = speaker_folds(clips, n_folds, seed=0)
+        assert Counter(clip for split in splits for clip in split.test) == Counter(set(clips))
+        assert {len(speakers(split.test)) for split in splits} == {4 // n_folds}
+
+
 def test_speaker_folds_even_out_speakers_of_different_size() -> None:
     clips = [clip for number in range(8) for clip in clips_of(f"emodb-{number}", "", n_clips=10 * (number + 1))]
     sizes = [len(split.test) for split in speaker_folds(clips, n_folds=2, seed=0)]

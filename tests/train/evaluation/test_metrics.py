@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def test_the_interval_covers_what_new_speakers_would_give() -> None:
         low, high = speaker_bootstrap(*experiment(), n_resamples=200)
         covered += low <= 0.6 <= high
     assert 85 <= covered <= 100
+
+
+def test_memory_of_the_interval_grows_as_the_recordings_and_not_as_their_square() -> None:
+    rng = np.random.default_rng(0)
+    truth, given = rng.choice(["a", "b"], (2, 5000))
+    unknown = np.array([f"own/{number}.wav" for number in range(5000)])  # each is a speaker of its own
+    tracemalloc.start()
+    try:
+        low, high = speaker_bootstrap(truth, given, unknown, n_resamples=20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert low < unweighted_accuracy(truth, given) < high
+    assert peak < 5000 * 5000
 
 
 def test_calibration_finds_the_temperature_that_was_applied() -> None:

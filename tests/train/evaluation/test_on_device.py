@@ -81,3 +81,24 @@ def test_answers_to_recordings_that_were_replaced_or_labeled_anew_are_not_read_b
     corrected = [replace(clips[0], emotion="calm"), *clips[1:]]
     assert predicted(corrected) == [("calm", after[0][1]), *after[1:]]
     assert capfd.readouterr().err.count("of other recordings); it is made again") == 2
+
+
+def test_what_turns_out_to_be_damaged_is_left_out_until_it_is_mended(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "tiny.tflite", tiny_model())
+    clips = [Clip("own", tmp_path / name, "own-anna", "", "sad", "", name=name) for name in ("a.flac", "b.flac")]
+    for seed, clip in enumerate(clips):
+        write(clip.path, voice(200, seconds=2.0, seed=seed))
+    whole = clips[0].path.read_bytes()
+    clips[0].path.write_bytes(whole[: len(whole) // 2])  # its header says nothing of it
+
+    def heard() -> list[str]:
+        return [p["path"] for p in predict_packed(tmp_path / "tiny.tflite", clips, tmp_path / "kept")]
+
+    assert heard() == heard() == ["own/b.flac"]
+    said = capfd.readouterr().err
+    assert "own, by tiny.tflite: skipped a.flac: cannot be read as audio" in said
+    assert "made again" not in said
+    clips[0].path.write_bytes(whole)
+    assert heard() == ["own/a.flac", "own/b.flac"]

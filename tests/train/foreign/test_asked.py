@@ -115,6 +115,17 @@ def test_a_normalization_is_read_in_any_form(form: str, tmp_path: Path) -> None:
     assert mean.dtype == std.dtype == np.float32
 
 
+@pytest.mark.parametrize(("names", "columns"), [("std,mean", (STD, MEAN)), ('"Mean";"Var"', (MEAN, STD**2))])
+def test_the_head_of_a_csv_says_which_column_is_which(
+    names: str, columns: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    rows = [f"{first},{second}" for first, second in zip(*columns, strict=True)]
+    (tmp_path / "scaler.csv").write_text("\n".join([names, *rows]))
+    mean, std = read_normalization(tmp_path / "scaler.csv", 3)
+    np.testing.assert_allclose(mean, MEAN)
+    np.testing.assert_allclose(std, STD)
+
+
 def test_one_number_is_for_every_column(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"mean": -20.5, "std": 4}')
     mean, std = read_normalization(tmp_path / "a.json", 3)

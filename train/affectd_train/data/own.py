@@ -34,6 +34,7 @@ OWN = "own"
 
 TABLES = (TABLE, "labels.jsonl")
 SAME, OTHERWISE = "the same recording as", ", where it is"
+UNLABELED = "in a folder whose recordings train without labels, as all in noise and in speech: rename it"
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 600.0
 FEWEST_CLIPS = 5
 """Clips that a label needs for a network to be trained on it."""
@@ -55,7 +56,8 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     """List the clips of one's own recordings, of which only headers are read, and everything that is left out, sorted.
 
     What is shorter than `SHORTEST_SECONDS` or longer than `LONGEST_SECONDS`, damaged, or the copy of another recording
-    is left out. ``noise`` and everyday speech, which training uses without labels, are no clips and not left out.
+    is left out. ``noise`` and everyday speech, which training uses without labels, are no clips, and left out only
+    where a table or the name of a folder gives them one.
 
     Parameters
     ----------
@@ -72,14 +74,17 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     words = read_words(labels)
     files, unread = walk(existing_folder(data))
     besides = set(find_folders(data, ("noise", *SOURCES)).values())
-    files = [path for path in files if besides.isdisjoint(path.parents)]
+    unlabeled = {path for path in files if not besides.isdisjoint(path.parents)}
+    files = [path for path in files if path not in unlabeled]
     unread = [skipped for skipped in unread if besides.isdisjoint(skipped.path.parents)]
-    headers: dict[Path, Header | str] = {}
+    # What has a label would train in all folds, also in those that test on it.
+    headers: dict[Path, Header | str] = dict.fromkeys(unlabeled, UNLABELED)
     damage = partial(_damage, headers)
     if tables := [path for path in files if path.name.lower() in TABLES]:
         form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
         clips, skipped = read_tables(tables, files, unread, form)
     else:
+        files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
         clips, skipped = _read_folders(data, files, words, damage)
         skipped += unread
     clips, copies = _without_copies(clips, data)

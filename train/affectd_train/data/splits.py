@@ -200,8 +200,11 @@ def _split(name: str, clips: Sequence[Clip], test_speakers: frozenset[str]) -> S
 
 def _shuffled_groups(clips: Sequence[Clip], seed: int) -> list[list[str]]:
     """Return the speakers of each corpus and gender, shuffled, whatever the order of the clips."""
+    gender_of: dict[str, str] = {}  # one for each speaker, though a table may not say it in every row
+    for clip in clips:
+        gender_of[clip.speaker] = max(clip.gender, gender_of.get(clip.speaker, ""))
     groups: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for clip in clips:
-        groups[clip.corpus, clip.gender].add(clip.speaker)
+        groups[clip.corpus, gender_of[clip.speaker]].add(clip.speaker)
     generator = random.Random(seed)
     return [generator.sample(sorted(groups[key]), len(groups[key])) for key in sorted(groups)]

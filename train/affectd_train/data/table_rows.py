@@ -123,4 +123,5 @@ def _objects(table: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[in
 
 def _field(value: object) -> str:
     """Return a value of JSON as a table has it; lists and objects stand in columns that are not read."""
-    return "" if value is None else str(value).strip()
+    is_missing = value is None or value != value  # NaN, as pandas has it in place of an empty cell
+    return "" if is_missing else str(value).strip()

@@ -82,7 +82,8 @@ def read_words(file: Path | None) -> Words:
     """Read a table of one's own labels, or return the eight with their words.
 
     Every line is a label, and behind a colon the words for it, separated by commas: ``tired: sleepy, müde``. The words
-    that we know for the eight labels stand for those of them that the table has, unless it gives them to another.
+    that we know for the eight labels stand for those of them that the table has, in any case, unless it gives them to
+    another.
 
     Raises
     ------
@@ -98,6 +99,7 @@ def read_words(file: Path | None) -> Words:
     for number, line in enumerate(read_text(file).split("\n"), 1):
         name, _, words = line.partition("#")[0].partition(":")
         label = unicodedata.normalize("NFC", name.strip())
+        label = plain(label) if plain(label) in LABELS else label  # ours is known in the network it starts from
         if not label and not words.strip():
             continue
         named = [label, *filter(None, (word.strip() for word in words.split(",")))]

@@ -133,10 +133,12 @@ def speaker_bootstrap(truth: Array, given: Array, speakers: Array, n_resamples: 
     >>> speaker_bootstrap(truth, given, np.array(["a", "a", "b", "b"]), 100)
     (0.0, 1.0)
     """
-    of_speaker = (np.unique(speakers)[:, None] == speakers).astype(float)
-    of_class = (truth[:, None] == np.unique(truth)).astype(float)
+    names, speaker = np.unique(speakers, return_inverse=True)
+    classes, of_class = np.unique(truth, return_inverse=True)
     # Clips and hits per speaker and class: a resample is then a sum of rows.
-    clips, hits = of_speaker @ of_class, of_speaker @ (of_class * (truth == given)[:, None])
+    clips, hits = np.zeros((2, len(names), len(classes)))
+    np.add.at(clips, (speaker, of_class), 1)
+    np.add.at(hits, (speaker, of_class), truth == given)
     times = times_drawn(len(clips), n_resamples)
     values = [np.mean(right[n > 0] / n[n > 0]) for n, right in zip(times @ clips, times @ hits, strict=True)]
     return percentiles(np.array(values))
@@ -145,8 +147,10 @@ def speaker_bootstrap(truth: Array, given: Array, speakers: Array, n_resamples: 
 def times_drawn(n_speakers: int, n_resamples: int) -> Float64:
     """Draw as many speakers as there are, with replacement: ``(n_resamples, n_speakers)``, how often each is drawn."""
     rng = np.random.default_rng(0)
-    drawn = [rng.integers(0, n_speakers, n_speakers) for _ in range(n_resamples)]
-    return np.array([np.bincount(speakers, minlength=n_speakers) for speakers in drawn], float)
+    times = np.empty((n_resamples, n_speakers))
+    for row in times:
+        row[:] = np.bincount(rng.integers(0, n_speakers, n_speakers), minlength=n_speakers)
+    return times
 
 
 def percentiles(values: Array) -> tuple[float, float]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
+from affectd.errors import DataError
 from affectd.features.functionals import Functionals
+from affectd.folders import Skipped
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABELS, labels_of
+from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.on_device import hear
 from affectd_train.files import needed, write_text
-from affectd_train.folders import fingerprint
+from affectd_train.folders import fingerprint, say_skipped
 from affectd_train.stored import again, cached, check, reading
 
 if TYPE_CHECKING:
@@ -91,7 +94,7 @@ def predict(model_path: Path, float_path: Path, clips: Sequence[Clip], title: st
     from affectd_train.backend import load_network  # not at the top: what reads predictions does without
 
     both = _Both(read_model(model_path), load_network(float_path, again("fit")))
-    return [about(clip) | {"int8": hear(clip, both), "float": both.float_mean()} for clip in tqdm(clips, title)]
+    return _answered(clips, title, lambda clip: {"int8": hear(clip, both), "float": both.float_mean()})
 
 
 def predict_packed(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Prediction]:
@@ -105,9 +108,21 @@ def predict_packed(model_path: Path, clips: Sequence[Clip], folder: Path) -> lis
     def make(file: Path) -> None:
         int8 = Classifier(read_model(model_path))
         title = f"{clips[0].corpus}, by {model_path.name}"
-        write_predictions(file, [about(clip) | {"int8": hear(clip, int8)} for clip in tqdm(clips, title)])
+        write_predictions(file, _answered(clips, title, lambda clip: {"int8": hear(clip, int8)}))
 
     return cached(folder / f"{clips[0].corpus}-{fingerprint(model_path)}.jsonl", read, make)
+
+
+def _answered(clips: Sequence[Clip], title: str, answers: Callable[[Clip], Any]) -> list[Prediction]:
+    """Ask about one clip after the other; what cannot be decoded is left out as in training, which is said."""
+    predictions, skipped = [], []
+    for clip in tqdm(clips, title):
+        try:
+            predictions.append(about(clip) | answers(clip))
+        except DataError as error:
+            skipped.append(Skipped(clip.path, str(error).removeprefix(f"{clip.path}: ")))
+    say_skipped(title, skipped)
+    return predictions
 
 
 def about(clip: Clip) -> Prediction:
@@ -124,10 +139,18 @@ def about(clip: Clip) -> Prediction:
 
 
 def are_about(predictions: Sequence[Prediction], clips: Sequence[Clip]) -> bool:
-    """Tell whether predictions are of these clips as they are now: of the same labels and recordings."""
-    now = [about(clip) for clip in clips]
+    """Tell whether predictions are of these clips as they are now, of all that can be decoded."""
+    answered = {prediction["path"] for prediction in predictions}
+    now = [one for clip in clips if (one := about(clip))["path"] in answered or not _is_damaged(clip)]
     of_now = (one.items() <= prediction.items() for one, prediction in zip(now, predictions, strict=True))
     return len(now) == len(predictions) and all(of_now)
+
+
+def _is_damaged(clip: Clip) -> bool:
+    try:
+        return not clip.is_logmel and not len(load_audio(clip, 16000))
+    except DataError:
+        return True
 
 
 def among(predictions: Sequence[Prediction], labels: Collection[str]) -> list[Prediction]:

@@ -52,18 +52,23 @@ def _read(path: Path) -> tuple[Any, Any]:
             return _named(path, dict(stored))
     if content.lstrip().startswith(b"{"):
         return _named(path, json.loads(content))
-    table = np.loadtxt(_numbers(content.decode("utf-8-sig")), delimiter=",", ndmin=2)
+    names, lines = _head_and_numbers(content.decode("utf-8-sig"))
+    table = np.loadtxt(lines, delimiter=",", ndmin=2)
     if table.shape[0] != 2:
         table = table.T
     if table.shape[0] != 2:
         raise DataError(f"--normalization {path}: {table.shape[1]} rows of {table.shape[0]} numbers, expected {_FORMS}")
+    if {*names} & {*_MEANS, *_STDS, *_VARIANCES}:
+        return _named(path, dict(zip(names, table, strict=False)))
     return table[0], table[1]
 
 
-def _numbers(text: str) -> list[str]:
-    """Return the lines of a table without its head."""
+def _head_and_numbers(text: str) -> tuple[list[str], list[str]]:
+    """Return the names in the head of a table, if it has one, and its other lines."""
     lines = [line.replace(";", ",") for line in text.splitlines() if line.strip()]
-    return lines[1:] if lines and any(letter in lines[0].lower() for letter in "mstv") else lines
+    if not (lines and any(letter in lines[0].lower() for letter in "mstv")):
+        return [], lines
+    return [name.strip(' "').lower() for name in lines[0].split(",")], lines[1:]
 
 
 def _named(path: Path, stored: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from affectd.errors import NoInputError
+from affectd.errors import NoInputError, UsageError
+from affectd.recognition.model_file import read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
@@ -88,6 +89,22 @@ def run_split(
     return cached(run / "predictions.jsonl", read, make)
 
 
+def check_start(start: str, splits: Iterable[Split]) -> None:
+    """Raise UsageError if the weights of a model file learned from people whom splits test as strangers."""
+    heard = read_model(Path(start)).card.get("training", {}).get("speakers", []) if start else []
+    strangers = {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
+    if known := sorted({*heard} & strangers):
+        others = f" and {len(known) - 1} others" if known[1:] else ""
+        raise UsageError(
+            f"{start} was trained on {known[0]}{others}, who would be tested as strangers: start from another file or,"
+            " if they are other people, give them other names"
+        )
+
+
+def _speakers(clips: Iterable[Clip]) -> set[str]:
+    return {clip.speaker for clip in clips}
+
+
 def run_folds(
     name: str,
     protocol: str,
@@ -116,6 +133,7 @@ def run_folds(
     folds: dict[str, Shares] = {}
     runs = {fold: out / f"fold-{fold}" for fold in splits}
     if isinstance(recipe, Recipe):
+        check_start(recipe.start, splits.values())
         ahead(partial(run_split, split, recipe, data, runs[fold], out / "cache") for fold, split in splits.items())
     for fold, split in splits.items():
         run = runs[fold]
