@@ -10,11 +10,10 @@ from typing import BinaryIO
 
 from affectd.arrays import Float32
 from affectd.audio.containers import Origin, is_wav
-from affectd.audio.wav_header import MORE_SOUND, WRAP, is_chunk, is_unknown, read_header
+from affectd.audio.wav_header import MORE_SOUND, MOST_CHUNKS, WRAP, is_chunk, is_unknown, read_header
 from affectd.errors import DataError, NoInputError
 
 _BLOCK_SAMPLES, _BLOCK_BYTES = 4096, 1 << 18
-_MOST_CHUNKS = 1000
 # No word of less than a quarter of a second: some programs fill the last page of a file.
 _UNSAID = 4
 
@@ -162,7 +161,7 @@ class WavReader:
     def _n_unexplained(self, file: BinaryIO, n_bytes: int) -> int:
         """Return how many bytes after the samples do not belong to chunks."""
         position = self._data_offset + n_bytes + n_bytes % 2
-        for _ in range(_MOST_CHUNKS):
+        for _ in range(MOST_CHUNKS):
             file.seek(position)
             head = file.read(8)
             size = int.from_bytes(head[4:], "little")

@@ -16,6 +16,8 @@ from affectd.errors import DataError
 WRAP = 1 << 32
 """Sizes have 32 bits; a program that does not mind writes what is left of a larger one."""
 
+MOST_CHUNKS = 1000
+"""More of them, as a part of the disk that is all zeros has, would take minutes."""
 _SKIP_BYTES = 1 << 16
 # What programs write before they know a size: sox and arecord up to 2 GiB, most others somewhat less than 4 GiB.
 _UNKNOWN = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, WRAP), range(1 << 63, 1 << 64))
@@ -74,7 +76,7 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
         The header is damaged, or the format of the samples unsupported.
     """
     format, fmt, long_size, offset = None, b"", None, len(head)
-    while True:
+    for _ in range(MOST_CHUNKS):
         chunk = file.read(8)
         if len(chunk) < 8:
             raise DataError(f"{origin.name} is cut off before its samples: it has no data chunk.")
@@ -91,6 +93,8 @@ def read_header(file: Bytes, head: bytes, origin: Origin) -> Header:
             long_size = int.from_bytes(content[8:16], "little")
         skip(file, size + size % 2 - len(content))
         offset += size + size % 2
+    else:
+        raise DataError(f"{origin.name} is damaged: there are more than {MOST_CHUNKS} chunks before its samples.")
     if format is None:
         raise DataError(f"{origin.name} has no fmt chunk before its samples; convert it first: {origin.conversion()}")
     if size == WRAP - 1 and long_size is not None:

@@ -86,7 +86,8 @@ def of_error(error: Exception, config: MqttConfig) -> str:
             return _tls(error)
         case socket.gaierror():
             return f"the name {host} cannot be looked up: {error.strerror}"
-        case UnicodeError():
+        # One of decoding is of what the broker sent.
+        case UnicodeError() if not isinstance(error, UnicodeDecodeError):
             return f"{host} is no name of a host"
         case ConnectionRefusedError():
             return "nothing listens there (connection refused)"

@@ -18,7 +18,8 @@ def take_over(path: Path, write: Callable[[list[tuple[int, bytes]]], bool]) -> N
         try:
             with closing(sqlite3.connect(path, timeout=0)) as database:
                 database.execute("PRAGMA writable_schema=ON")  # lets SQLite open a file that is too short
-                query = f"SELECT sequence, payload, crc FROM events ORDER BY sequence {order}"
+                # By the name that SQLite has for the key: a damaged schema may have another one, or no key.
+                query = f"SELECT rowid AS number, payload, crc FROM events ORDER BY rowid {order}"
                 for sequence, payload, checksum in database.execute(query):
                     number = sequence.to_bytes(8, "big", signed=True)
                     if isinstance(payload, bytes) and checksum == zlib.crc32(payload, zlib.crc32(number)):

@@ -17,11 +17,13 @@ from affectd.errors import AffectdError, DataError, ModelFileError, UsageError
 from affectd.folders import Skipped
 from affectd.personal.fitting import N_FOLDS, Chosen, Layer, choose, far_of, learn, mean_probabilities
 from affectd.personal.hearing import FIXED, embeddings_of, with_float_head, with_functionals, with_golden
+from affectd.recognition.checks import is_line
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
 from affectd.recognition.head import Head
+from affectd.recognition.model_checks import MOST_LETTERS
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
-from affectd.stdio import printable
+from affectd.stdio import printable, shortened
 
 if TYPE_CHECKING:
     from affectd.recognition.voice import Voice
@@ -162,6 +164,10 @@ def labels_of(base: ModelFile, found: Iterable[str]) -> tuple[str, ...]:
     if len(labels) > MOST_LABELS:
         raise DataError(f"{len(labels)} labels, such as {labels[-1]}: at most {MOST_LABELS}.")
     for label in labels:
+        if not is_line(label) or len(label) > MOST_LETTERS:  # such as the name of a folder
+            raise DataError(
+                f"{shortened(label, 40)} cannot be a label: 1 to {MOST_LETTERS} characters that can be printed."
+            )
         if counts[label] < FEWEST_CLIPS:
             plural = "" if counts[label] == 1 else "s"
             raise DataError(

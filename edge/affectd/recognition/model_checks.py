@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 GOLDEN_KEYS = ("samples", "cepstra", "input", "output")
 VOICE_KEYS = ("functionals", "logits")
+MOST_LETTERS = 100
+"""Of the name of a label."""
 _MOST_FRAMES = 4096
 _MOST_LABELS = 1000
-_MOST_LETTERS = 100
 _MOST_GOLDEN_FRAMES = 10_000
 _MOST_DEPTH = 32
 
@@ -47,7 +48,7 @@ def model_checks(model: ModelFile) -> Checks:
     yield "labels", len(labels) <= _MOST_LABELS, f"at most {_MOST_LABELS} labels", len(labels)
     for label in labels:
         yield "labels", is_line(label), "names of one line without spaces around them", label
-        yield "labels", len(label) <= _MOST_LETTERS, f"names of at most {_MOST_LETTERS} letters", label
+        yield "labels", len(label) <= MOST_LETTERS, f"names of at most {MOST_LETTERS} letters", label
         yield "labels", labels.count(label) == 1, "each label once", label
         yield "labels", label != "uncertain", "names other than what an event has instead of one", label
     yield "temperature", is_number(temperature) and temperature > 0, "a number above 0", temperature
@@ -55,7 +56,7 @@ def model_checks(model: ModelFile) -> Checks:
     yield "thresholds", isinstance(model.thresholds, dict), "an object", model.thresholds
     yield "thresholds", "uncertain" in model.thresholds, "the key 'uncertain'", sorted(model.thresholds)
     for name, value in model.thresholds.items():
-        yield "thresholds", is_line(name) and len(name) <= _MOST_LETTERS, "names of one line", name
+        yield "thresholds", is_line(name) and len(name) <= MOST_LETTERS, "names of one line", name
         yield f"thresholds.{name}", is_number(value) and 0 <= value <= 1, "a number from 0 to 1", value
     yield "card", isinstance(model.card, dict), "an object", model.card
     yield "card", is_json(model.card, _MOST_DEPTH), f"finite numbers, and at most {_MOST_DEPTH} levels", model.card

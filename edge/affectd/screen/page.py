@@ -30,6 +30,7 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 10.0
 # The snapshot has an hour of segments.
 _MOST_BYTES = 16_000_000
 _POLL_SECONDS = 0.25
+_MOST_ARRIVED = 16
 _STREAM = "text/event-stream"
 _KINDS = ("snapshot", "trace", "event", "state")
 
@@ -102,7 +103,8 @@ class Page:
         except OSError as error:
             said = error.strerror or str(error) or type(error).__name__
             raise LostError(printable(said[0].lower() + said[1:])) from error
-        except (HTTPException, UnicodeError) as error:  # a name may be one that cannot be looked up
+        # A name that cannot be looked up, or chunks of an impossible length.
+        except (HTTPException, ValueError, OverflowError) as error:
             raise LostError("no page answers there") from error
 
     def _connection(self) -> HTTPConnection:
@@ -131,7 +133,8 @@ class Page:
 
 def interruptible(messages: Iterable[Message]) -> Iterator[Message]:
     """Pass on what comes, read in another thread; a signal is heeded soon, also one that comes just before a wait."""
-    arrived: queue.SimpleQueue[Message | BaseException | None] = queue.SimpleQueue()
+    # Few may wait: one that sends faster than they are shown would fill the memory.
+    arrived: queue.Queue[Message | BaseException | None] = queue.Queue(_MOST_ARRIVED)
 
     def read() -> None:
         try:

@@ -120,6 +120,7 @@ BROKEN = {
     "three bytes": (b"RIF", "cut off within its first 12 bytes"),
     "text": (b"It was a dark and stormy night.", "not a WAV file"),
     "short text": (b"hi", "not a WAV file"),
+    "zeros before the samples": (wav(fmt(), bytes(9000)), "more than 1000 chunks before its samples"),
     "another RIFF": (chunk(b"RIFF", b"AVI " + bytes(40)), "not a WAV file"),
     "header cut in fmt": (GOOD[:30], "fmt chunk of 10 bytes"),
     "header cut after fmt": (GOOD[:36], "no data chunk"),

@@ -90,6 +90,17 @@ def test_whatever_a_broker_sends_the_link_lives_or_is_lost_with_a_reason(
         link.disconnect()
 
 
+def test_a_broker_that_sends_no_text_is_not_taken_for_a_host_without_a_name() -> None:
+    with FakeBroker() as broker:
+        link = link_to(broker.port)
+        link.open()
+        client = broker.accept()
+        client.send(CONNACK["3.1.1"] + packet(0x30, b"\0\x01\xff\0"))
+        drive(link, 20.0)
+        assert link.reason == "what came back is not MQTT (UnicodeDecodeError)"
+        link.drop()
+
+
 UTF_8 = st.characters(codec="utf-8", exclude_characters="\0")
 HOST = next(field for field in dataclasses.fields(MqttConfig) if field.name == "host")
 

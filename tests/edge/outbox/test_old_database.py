@@ -216,6 +216,17 @@ def test_a_damaged_row_is_not_published_and_spoils_no_others(state: Path, change
     outbox.close()
 
 
+@pytest.mark.parametrize(
+    "change", [(b"INTEGER P", b"INTEGEB P"), (b"INTEGER P", b"INTEGER$P"), (b"(sequence", b"(seq\xf5ence")]
+)
+def test_a_damaged_schema_costs_no_event(state: Path, change: tuple[bytes, bytes]) -> None:
+    file = old_database(state, many(20))
+    file.write_bytes(file.read_bytes().replace(*change, 1))
+    outbox = opened(state, None)
+    assert payloads(outbox) == many(20)
+    outbox.close()
+
+
 @pytest.mark.parametrize("content", [b"\0" * 8192, b"not a database\n" * 1000, bytes(range(256)) * 64])
 @pytest.mark.parametrize("suffix", ["", "-journal", "-wal"])
 def test_nonsense_in_place_of_a_database_does_no_harm(state: Path, content: bytes, suffix: str) -> None:

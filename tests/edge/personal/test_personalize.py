@@ -248,6 +248,20 @@ def test_labels_that_cannot_be_are_refused(
     assert said in found[1] or (not labels and "no recording with a label in it" in found[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"tr\xf6dlerisch", "tr\\udcf6dlerisch"), (b"w" * 101, "w" * 12 + "..." + "w" * 25)]
+)
+def test_the_name_of_a_folder_that_can_be_no_label_is_said_before_anything_is_heard(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: bytes, shown: str
+) -> None:
+    for folder in ("happy", os.fsdecode(name)):
+        (tmp_path / folder).mkdir()
+        for number in range(5):
+            (tmp_path / folder / f"{number}.wav").write_bytes(b"never read")
+    code, said = refusal(capfd, "personalize", tmp_path, "--out", tmp_path / "mine.tflite")
+    assert (code, said) == (65, f"affectd: {shown} cannot be a label: 1 to 100 characters that can be printed.")
+
+
 def test_where_no_recording_is_left_it_is_said_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy/a.mp3").write_text("x")

@@ -72,6 +72,11 @@ def refusal(code: int) -> Callable[[Handler], None]:
     return lambda handler: handler.send_error(code)
 
 
+def chunked(length: bytes) -> Callable[[Handler], None]:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return lambda handler: handler.wfile.write(head + length + b"\r\ndata: {}\n\n")
+
+
 @pytest.fixture
 def device() -> Iterator[Device]:
     with Device() as server:
@@ -170,6 +175,8 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         (stream(b"event: state\ndata: [1]\n\n"), UnavailableError, "cannot be read"),
         (stream(b"event: state\ndata: \xff\n\n"), UnavailableError, "is not text"),
         (lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH\r\n"), UnavailableError, "no page answers there"),
+        (chunked(b"-5"), UnavailableError, "no page answers there"),
+        (chunked(b"f" * 30), UnavailableError, "no page answers there"),
     ],
 )
 def test_a_refusal_is_a_sentence_at_once(
@@ -290,3 +297,16 @@ def test_messages_come_through_another_thread_in_order_with_their_end_and_their_
     assert next(messages) == {}
     with pytest.raises(UnavailableError, match="gone"):
         next(messages)
+
+
+def test_of_what_comes_faster_than_it_is_shown_little_is_kept() -> None:
+    n_read = 0
+
+    def reading() -> Iterator[dict[str, Any]]:
+        nonlocal n_read
+        while n_read < 100_000:
+            n_read += 1
+            yield {}
+
+    for n_shown, _ in enumerate(zip(range(1000), interruptible(reading()), strict=False), 1):
+        assert n_read <= n_shown + 20
