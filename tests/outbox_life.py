@@ -25,7 +25,7 @@ Tell = Callable[[str, str], object]
 
 def open_outbox(state: Path | None, runtime: Path | None, clock: Callable[[], float] = time.monotonic) -> Outbox:
     """Return an outbox with more than enough room."""
-    return Outbox(state, runtime, max_events=1000, max_bytes=1_000_000, grace_seconds=2.0, clock=clock)
+    return Outbox(state, runtime, max_events=1000, max_bytes=1_000_000, clock=clock)
 
 
 def live(state: Path, runtime: Path | None, tell: Tell) -> None:

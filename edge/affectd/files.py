@@ -34,6 +34,7 @@ __all__ = [
     "read_file",
     "replace_private",
     "sha256",
+    "sync",
     "tightened",
 ]
 
@@ -144,6 +145,21 @@ def replace_private(path: Path, content: bytes) -> None:
         with suppress(OSError):  # a disk that is full has no room for half of it
             beside.unlink()
         raise
+
+
+def sync(folder: Path) -> None:
+    """Let the names in a folder reach the disk, as after a file was made, renamed or deleted there.
+
+    Raises
+    ------
+    OSError
+        The file system cannot.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_regular(found: os.stat_result) -> None:

@@ -158,6 +158,6 @@ def stretches(flags: Bool) -> Iterator[tuple[slice, bool]]:
     # groupby, because for the few flags of a stride NumPy's call overhead dominates.
     start = 0
     for flag, equal in groupby(flags.tolist()):
-        stop = start + sum(1 for _ in equal)
+        stop = start + len([*equal])
         yield slice(start, stop), flag
         start = stop

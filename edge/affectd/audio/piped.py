@@ -62,14 +62,6 @@ class Piped:
         """Take back what was read last."""
         self._ahead = data + self._ahead
 
-    def seekable(self) -> bool:
-        """Return that bytes cannot be skipped without reading them."""
-        return False
-
-    def seek(self, offset: int, whence: int) -> int:
-        """Raise, for a stream has no place."""
-        raise NotImplementedError
-
     def _arrived(self, size: int) -> bytes:
         try:
             return self._stream.read1(size)

@@ -198,22 +198,19 @@ def raw_blocks(stream: io.BufferedIOBase | Piped) -> Iterator[Block]:
     Raises
     ------
     NoInputError
-        If the stream ends before its first byte or cannot be read.
+        If the stream ends before its first byte.
     DataError
         If it ends in the middle of a sample; the samples before are yielded.
     """
     n_bytes = 0
     rest = b""
-    try:
-        # read1 returns what has arrived, without waiting for a full buffer.
-        while data := stream.read1(_RAW_BYTES):
-            n_bytes += len(data)
-            data = rest + data
-            n_whole = len(data) // 2 * 2
-            rest = data[n_whole:]
-            yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
-    except OSError as error:
-        raise NoInputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+    # read1 returns what has arrived, without waiting for a full buffer.
+    while data := stream.read1(_RAW_BYTES):
+        n_bytes += len(data)
+        data = rest + data
+        n_whole = len(data) // 2 * 2
+        rest = data[n_whole:]
+        yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
     if n_bytes == 0:
         raise NoInputError("Standard input ended before its first sample.")
     if rest:

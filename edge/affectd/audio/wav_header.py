@@ -5,7 +5,6 @@ Source: IBM and Microsoft, Multimedia programming interface and data specificati
 
 from __future__ import annotations
 
-import os
 import re
 from typing import NamedTuple, Protocol
 
@@ -31,14 +30,6 @@ class Bytes(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return `size` bytes, less at the end."""
-        ...
-
-    def seekable(self) -> bool:
-        """Return whether bytes can be skipped without reading them."""
-        ...
-
-    def seek(self, offset: int, whence: int, /) -> int:
-        """Skip bytes."""
         ...
 
 
@@ -115,8 +106,5 @@ def is_chunk(head: bytes) -> bool:
 
 def skip(file: Bytes, n_bytes: int) -> None:
     """Skip bytes, or as many as there are."""
-    if file.seekable():
-        file.seek(n_bytes, os.SEEK_CUR)
-        return
     while n_bytes > 0 and (data := file.read(min(n_bytes, _SKIP_BYTES))):
         n_bytes -= len(data)

@@ -19,7 +19,7 @@ _MOST_BYTES = 65535  # the longest password in MQTT
 _MOST_FILE_BYTES = 4_000_000
 
 
-def read_secret(path: str, what: str, credential: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def read_secret(path: str, what: str, credential: str, environment: Mapping[str, str]) -> str | None:
     """Return the first line of a file, or of the systemd credential if no `path` is given; None without both.
 
     `what` names the setting in messages.
@@ -59,7 +59,7 @@ def secret_in(path: str, what: str) -> str:
     return secret
 
 
-def credential_path(credential: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def credential_path(credential: str, environment: Mapping[str, str]) -> str | None:
     """Return where systemd puts a credential of this service; None if it gives none."""
     folder = environment.get("CREDENTIALS_DIRECTORY")
     return os.path.join(folder, credential) if folder else None

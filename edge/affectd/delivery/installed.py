@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from affectd.config.sections import Config
 from affectd.config.state import state_of
 from affectd.delivery.message import Message
-from affectd.files import checksum, read_file, replace_private, sha256
+from affectd.files import checksum, read_file, replace_private, sha256, sync
 
 _log = logging.getLogger(__name__)
 
@@ -142,15 +141,6 @@ def write(folder: Path, installed: Installed) -> None:
         if path not in kept:
             with suppress(OSError):
                 path.unlink()
-
-
-def sync(folder: Path) -> None:
-    """Let the names in a folder reach the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def rolled_back(installed: Installed, why: str) -> Installed:

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from affectd.delivery.installed import file_of, part_of, sync
+from affectd.delivery.installed import file_of, part_of
 from affectd.delivery.message import RefusedError
 from affectd.errors import AffectdError, ModelFileError
-from affectd.files import private_folder, sha256
+from affectd.files import private_folder, sha256, sync
 
 _STEP_BYTES = 1 << 20
 _IDLE = 19

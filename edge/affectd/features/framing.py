@@ -140,8 +140,7 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
 
 def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[], int]) -> Iterator[Float32]:
     """Yield the frames of each stride of ``wanted()`` samples, at the end of the stream those of the rest."""
-    stride = np.zeros(wanted(), np.float32)
-    filled = 0
+    stride, filled = np.empty(wanted(), np.float32), 0
     for block in blocks:
         start = 0
         while start < len(block):
@@ -151,7 +150,7 @@ def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[]
             start += len(taken)
             if filled == len(stride):
                 yield framer.push(stride)
-                stride, filled = np.zeros(wanted(), np.float32), 0
+                stride, filled = np.empty(wanted(), np.float32), 0
     rest = framer.push(stride[:filled])
     yield np.concatenate([rest, framer.flush()])
 

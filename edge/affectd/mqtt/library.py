@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import urllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -21,7 +22,7 @@ def paho() -> ModuleType:
         It is not installed.
     """
     try:
-        with _postponed("urllib.request"):
+        with _without_urllib():
             from paho.mqtt import client
     except ImportError as error:
         raise UnavailableError(
@@ -38,19 +39,17 @@ class _Later(ModuleType):
 
 
 @contextmanager
-def _postponed(name: str) -> Iterator[None]:
-    """Import a module of a package later than what is imported in the block asks for it.
+def _without_urllib() -> Iterator[None]:
+    """Let paho import ``urllib.request`` later: it looks there for a proxy, which it does only beside PySocks.
 
-    paho imports ``urllib.request`` to look for a proxy, which it does only beside PySocks. That would load http and
-    email: 2 MB.
+    That would load http and email: 2 MB.
     """
-    if name not in sys.modules:
-        package, _, last = name.partition(".")
-        sys.modules[name] = _Later(name)
-        setattr(importlib.import_module(package), last, sys.modules[name])
-        try:
-            yield
-        finally:
-            del sys.modules[name]
-    else:
+    name = "urllib.request"
+    if name in sys.modules:
         yield
+        return
+    sys.modules[name] = urllib.request = _Later(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]

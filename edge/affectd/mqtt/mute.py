@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from affectd.files import open_private, private_folder
+from affectd.files import open_private, private_folder, sync
 
 _log = logging.getLogger(__name__)
 
@@ -157,9 +157,4 @@ class Mute:
         else:
             with suppress(FileNotFoundError):
                 os.unlink(self._directory / _NAME)
-        # The entry in the directory must be on disk too.
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(self._directory)

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 # A thread that is busy with the disk for longer is not waited for.
 _BUSY_SECONDS = 0.1
+# So long an event may be undelivered, while there is a connection, before it is written to the disk.
+_GRACE_SECONDS = 2.0
 
 
 class Outbox:
@@ -36,8 +38,6 @@ class Outbox:
         The folder in memory; None: what is not on the disk yet dies with the process.
     max_events, max_bytes : int
         How many events are kept, and bytes of payload; `settle` drops what the disk has too many of.
-    grace_seconds : float
-        How long an event may be undelivered, while there is a connection, before it is written to the disk.
     clock : callable
         Monotonic seconds; tests put their own here.
 
@@ -54,11 +54,10 @@ class Outbox:
         *,
         max_events: int,
         max_bytes: int,
-        grace_seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_events, self._max_bytes = max_events, max_bytes
-        self._grace_seconds, self._clock = grace_seconds, clock
+        self._clock = clock
         # The first is for the disk and never waited for by `put`; a thread that takes both takes it first.
         self._disk_lock, self._lock = threading.Lock(), threading.Lock()
         self._disk = Journal(state, durable=True, clock=clock)
@@ -104,7 +103,7 @@ class Outbox:
     def settle(self, connected: bool) -> None:
         """Move to the disk what waits for too long, remove from it what is delivered; to be called every second."""
         with self._disk_lock:
-            self._settle(self._origin + self._now(self._grace_seconds) if connected else 2**63)
+            self._settle(self._origin + self._now(_GRACE_SECONDS) if connected else 2**63)
 
     def close(self) -> None:
         """Move all events to the disk, and close the files."""

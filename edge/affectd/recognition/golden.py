@@ -6,10 +6,10 @@ import numpy as np
 
 from affectd.arrays import Array, Float32, Int16
 from affectd.errors import ModelFileError
-from affectd.features.context import Context
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile
+from affectd.recognition.offline import padded
 
 # Largest deviations from the golden vectors that processors and NumPy versions can cause.
 CEPSTRA_LIMIT = 1e-2
@@ -48,9 +48,7 @@ def _heard(samples: Float32, model: ModelFile) -> Float32:
             raise ModelFileError("golden.samples: expected a clip of which something can be heard, found none")
         return cepstra
     bands = mfcc.bands(mfcc.frames(samples))
-    context = Context(model.n_frames, bands.shape[1], mfcc.fill)
-    context.push(bands)
-    return mfcc.cepstra(context.view())
+    return mfcc.cepstra(padded(bands[-model.n_frames :], model, mfcc))
 
 
 def _golden_logits(golden: dict[str, Array], model: ModelFile, classifier: Classifier) -> Float32:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
@@ -159,20 +159,14 @@ class Hearing:
         yield "hearing.trim_db", valid, f"a number above 0, up to {_MOST_TRIM_DB:g}, or null", trim_db
         valid = n is None or (is_count(n) and n <= MOST_SECONDS * sample_rate)
         yield "hearing.n_samples", valid, f"a whole number above 0, up to {limit} seconds, or null", n
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
+        hints = get_type_hints(Hearing)
+        for name in ("centring", "fill", "pad_at", "cut_at"):
+            value, known = getattr(self, name), get_args(hints[name])
             yield f"hearing.{name}", isinstance(value, str) and value in known, f"one of {', '.join(known)}", value
         pools = layout is not None and layout.statistics != "none"
         yield "hearing.fill", pools or self.fill != "none", "zeros, mean or repeat without layout.statistics", "none"
         yield "hearing.fill", not pools or self.fill != "mean", "another one than mean with layout.statistics", "mean"
 
-
-_CHOICES = {
-    "centring": _STATISTICS,
-    "fill": ("none", "zeros", "mean", "repeat"),
-    "pad_at": ("end", "start", "both"),
-    "cut_at": ("end", "start", "both"),
-}
 
 Part = TypeVar("Part", InputLayout, Hearing)
 

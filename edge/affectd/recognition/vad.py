@@ -59,7 +59,7 @@ def band_level(frames: Float32, sample_rate: int) -> Float32:
     difference = frames[:, delay:] - frames[:, :-delay]
     power = np.einsum("ij,ij->i", difference, difference) / np.float32(4 * max(1, difference.shape[1]))
     floor = np.float32(10.0 ** (LEVEL_FLOOR_DBFS / 10.0))
-    level: Float32 = 10.0 * np.log10(np.maximum(power, floor)).astype(np.float32)
+    level: Float32 = 10.0 * np.log10(np.maximum(power, floor))
     return level
 
 
@@ -109,28 +109,25 @@ class Gate:
 
         Returns ``(n,)`` bool, whether the gate is open at each frame; independent of how the frames are grouped.
         """
-        n = len(level)
-        opened = np.zeros(n, np.bool_)
+        opened = []
         self.active = self._speech_like(level)
-        for i, active in enumerate(self.active.tolist()):
+        for active in self.active.tolist():
             self.quiet_frames = 0 if active else self.quiet_frames + 1
             self.is_open = active or (self.is_open and self.quiet_frames <= self._hangover_frames)
-            opened[i] = self.is_open
-        return opened
+            opened.append(self.is_open)
+        return np.array(opened, np.bool_)
 
     def _speech_like(self, level: Float32) -> Bool:
-        if not len(level):
-            return np.zeros(0, np.bool_)
+        n = len(level)
         # Below the minimum, rounding noise of the sound card would look like falls.
         level = np.maximum(level, np.float32(self._config.minimum_dbfs))
         levels = np.concatenate([self._levels, level])
-        self._levels = levels[len(level) :].copy()
-        n = len(level)
+        self._levels = levels[n:]
         floor = np.fmin.reduce(_last(levels, self._floor_frames, n), axis=-1)
         held = np.fmin.reduce(_last(levels, HELD_FRAMES, n + self._peak_frames - 1), axis=-1)
         peak = np.fmax.reduce(_last(held, self._peak_frames, n), axis=-1)
         falls = np.concatenate([self._falls, peak - level])
-        self._falls = falls[n:].copy()
+        self._falls = falls[n:]
         fall = _last(falls, self._fall_frames, n).max(axis=-1)
         stands_out: Bool = level >= floor + self._config.margin_db
         stands_out &= fall >= self._config.fall_db

@@ -12,7 +12,7 @@ import numpy as np
 
 from affectd.arrays import Block, Float32
 from affectd.errors import UnavailableError, UsageError
-from affectd.files import open_private
+from affectd.files import open_private, sync
 
 _HEADER_BYTES = 44
 # Of a file that is not complete: readers then take what is there (`affectd.audio.wav_header.is_unknown`).
@@ -168,11 +168,7 @@ def _name(part: Path, path: Path) -> None:
         else:
             part.unlink()
         with suppress(OSError):  # some file systems cannot
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(path.parent)
 
 
 @contextmanager

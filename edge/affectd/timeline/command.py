@@ -54,7 +54,7 @@ def run(
     paths
         WAV files; ``-`` is standard input.
     form
-        A key of `affectd.cli.TIMELINE_FORMATS`.
+        One of `affectd.program.commands.TIMELINE_FORMATS`.
     period_seconds
         The length of a period; None: no periods.
     began

@@ -448,7 +448,7 @@ def test_no_split_by_speakers_that_are_not_known_unless_by_file(tmp_path: Path) 
     for split in (lambda: speaker_folds(clips, 2, 0), lambda: leave_one_speaker_out(clips)):
         with pytest.raises(TooFewError, match="who speaks is not known of 12 of 12 clips"):
             split()
-    folds = file_folds(clips, 3, 0)
+    folds = file_folds(clips, 3)
     assert all("MAYBE THE SAME SPEAKERS" in fold.name for fold in folds)
     assert sorted(clip for fold in folds for clip in fold.test) == clips
     for fold in folds:

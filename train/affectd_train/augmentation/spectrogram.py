@@ -13,6 +13,7 @@ from affectd.arrays import Float32
 from affectd.features.mel import warping
 
 DECIBEL_TO_NEPER = np.float32(np.log(10.0) / 10.0)
+_MOST_MASKED = 16  # bands, and frames
 
 
 def stretch(bands: Float32, factor: float) -> Float32:
@@ -70,17 +71,17 @@ def add_noise(bands: Float32, noise: Float32, snr_db: float) -> Float32:
     return sum_ / DECIBEL_TO_NEPER
 
 
-def mask(bands: Float32, width_bands: int, width_frames: int, rng: np.random.Generator) -> Float32:
+def mask(bands: Float32, rng: np.random.Generator) -> Float32:
     """Blank one random range of bands and one of frames with the clip's mean.
 
     D. Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", 2019.
     """
     masked = bands.copy()
     n_frames, n_mels = bands.shape
-    width = int(rng.integers(0, min(width_bands, n_mels // 2) + 1))
+    width = int(rng.integers(0, min(_MOST_MASKED, n_mels // 2) + 1))
     first = int(rng.integers(0, n_mels - width + 1))
     masked[:, first : first + width] = bands.mean()
-    width = int(rng.integers(0, min(width_frames, n_frames // 4) + 1))
+    width = int(rng.integers(0, min(_MOST_MASKED, n_frames // 4) + 1))
     first = int(rng.integers(0, n_frames - width + 1))
     masked[first : first + width] = bands.mean()
     return masked

@@ -150,7 +150,7 @@ def random_split_sharing_speakers(clips: Sequence[Clip], test_fraction: float, s
     return Split(name, [clip for clip in clips if clip not in test], [clip for clip in clips if clip in test])
 
 
-def file_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> list[Split]:
+def file_folds(clips: Sequence[Clip], n_folds: int) -> list[Split]:
     """Split into folds by file within each emotion: for recordings whose speakers are not known.
 
     The same people may be on both sides, so that figures flatter the network. Parts of one file stay together.
@@ -164,12 +164,12 @@ def file_folds(clips: Sequence[Clip], n_folds: int, seed: int) -> list[Split]:
     if not 2 <= n_folds <= len(emotion_of):
         raise TooFewError(f"n_folds is {n_folds}, but must be 2 to the number of files, {len(emotion_of)}")
     paths = sorted(emotion_of)
-    random.Random(seed).shuffle(paths)
+    random.Random(0).shuffle(paths)
     paths.sort(key=lambda path: emotion_of[path])  # stable: shuffled within each emotion
     fold_of = {path: number % n_folds for number, path in enumerate(paths)}
     return [
         Split(
-            f"fold {fold + 1} of {n_folds} (seed {seed}) BY FILE, MAYBE THE SAME SPEAKERS ON BOTH SIDES",
+            f"fold {fold + 1} of {n_folds} (seed 0) BY FILE, MAYBE THE SAME SPEAKERS ON BOTH SIDES",
             [clip for clip in clips if fold_of[clip.path] != fold],
             [clip for clip in clips if fold_of[clip.path] == fold],
         )

@@ -62,7 +62,7 @@ def own(
 def own_splits(clips: Sequence[Clip], n_folds: int | None = None, by_file: bool = False) -> list[Split]:
     """Split recordings of one's own into folds; see `own`."""
     if by_file:
-        splits = file_folds(clips, n_folds or min(N_FOLDS, len({clip.path for clip in clips})), seed=0)
+        splits = file_folds(clips, n_folds or min(N_FOLDS, len({clip.path for clip in clips})))
     else:
         speakers = {clip.speaker for clip in clips}
         if len(speakers) == 1 and "" not in speakers:

@@ -170,7 +170,7 @@ class Batches:
         if rng.random() < 0.3:
             # A microphone's own noise, or what rounding a quiet recording to 16 bits leaves.
             bands = add_noise(bands, crop(self.hiss, len(bands), rng), rng.uniform(20.0, 50.0))
-        bands = mask(bands, 16, 16, rng) if rng.random() < 0.5 else bands
+        bands = mask(bands, rng) if rng.random() < 0.5 else bands
         return (np.concatenate([bands, further], axis=1) if n_bands > n_mels else bands), heard
 
     def _noise(self, rng: np.random.Generator, n_frames: int) -> Float32:
