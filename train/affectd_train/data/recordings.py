@@ -15,12 +15,11 @@ import soundfile
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.audio.containers import Origin, is_wav
 from affectd.audio.resampler import Resampler
 from affectd.audio.wav_format import HIGHEST_RATE
-from affectd.audio.wav_header import read_header as read_wav_header
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped
+from affectd_train.data.whole import check_read, check_whole
 from affectd_train.folders import no_audio, say_skipped
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read how long an audio file is, without decoding it.
+    """Read how long an audio file is, without decoding it; of an MP3 file that does not say it, it is a guess.
 
     Raises
     ------
@@ -73,8 +72,8 @@ def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = mat
                 break
             read += len(block)
             yield block
-        if read < promised:
-            raise DataError(f"{path}: ends after {read} of {promised} samples")
+        if not is_part or read < promised:
+            check_read(path, file, first + read)
 
 
 def find_damage(path: Path) -> str | None:
@@ -171,28 +170,15 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise DataError(f"{path}: not a regular file")
-        _check_whole(path, number)
         # By its number, for the libraries know no names that are not UTF-8.
         with soundfile.SoundFile(number, closefd=False) as file:
+            check_whole(path, number)
             yield file
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         why = no_audio(path) or str(getattr(error, "error_string", error))
         raise DataError(f"{path}: cannot be read as audio ({why})") from error
     finally:
         os.close(number)
-
-
-def _check_whole(path: Path, number: int) -> None:
-    """Refuse what is left of a WAV file as the device does, for libsndfile reads it without a word."""
-    with open(number, "rb", closefd=False) as file:
-        head = file.read(12)
-        try:
-            header = read_wav_header(file, head, Origin(str(path))) if is_wav(head) else None
-        except DataError:  # libsndfile may know more kinds
-            header = None
-    os.lseek(number, 0, os.SEEK_SET)
-    if header and header.n_cut(present := os.fstat(number).st_size - header.offset):
-        raise DataError(f"{path}: cut off, with {present} of the {header.n_bytes} bytes of samples that it promises")
 
 
 def _no_sound(samples: Float32) -> str | None:
