@@ -58,7 +58,8 @@ def add_training(command: AddCommand) -> None:
     _add_training(sub)
     sub.add_argument("--out", type=Path, default=Path("runs/final"), help="folder for the result")
     sub.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for what several runs share")
-    sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help="leave out, such as ravdess-01,emodb-03")
+    words = "leave out, such as ravdess-01,emodb-03; a name with a comma stands in double quotes"
+    sub.add_argument("--hold-out", default="", metavar="SPEAKERS", help=words)
     _add_labels(sub)
     sub = command("sweep", "try settings of the recipe side by side, stop the poor ones early, say which is best")
     sub.add_argument("space", type=Path, help="file of TOML: which recordings, and which values of which settings")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from affectd.errors import UsageError
 from affectd.stdio import printable
 from affectd_train.data.labels import CORPORA
+from affectd_train.data.speakers import from_text
 
 if TYPE_CHECKING:
     from affectd_train.data.clips import Clip
@@ -107,7 +108,7 @@ def _fit(options: argparse.Namespace) -> str:
         recipe = with_own(recipe)
     else:
         clips = _clips(options, recipe.corpora)
-    held_out = frozenset(filter(None, options.hold_out.split(",")))
+    held_out = from_text(options.hold_out)
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
     from affectd_train.training.fit import fit  # late: Keras takes seconds to start, and bad data is said at once

@@ -30,6 +30,8 @@ class WavReader:
     ----------
     path : path-like
         A regular file.
+    origin : Origin, optional
+        Its name in messages, and where notes go; by default the path, and the log.
 
     Attributes
     ----------
@@ -43,6 +45,10 @@ class WavReader:
         Samples per channel.
     bits : int
         Bits per sample as stored.
+    is_float : bool
+        Whether they are floats.
+    n_unread : int
+        Bytes after the samples that the header does not explain, where they could be sound of a quarter of a second.
 
     Raises
     ------
@@ -61,9 +67,10 @@ class WavReader:
     [(4000, 1)]
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], origin: Origin | None = None) -> None:
         self.path = Path(path)
-        self.origin = Origin(str(self.path), str(self.path))
+        self.origin = origin or Origin(str(self.path), str(self.path))
+        self.n_unread = 0
         with _open(self.path) as file:
             self._n_bytes_of_file = os.fstat(file.fileno()).st_size
             try:
@@ -78,11 +85,16 @@ class WavReader:
         self.sample_rate: int = self._format.sample_rate
         self.n_channels: int = self._format.n_channels
         self.bits: int = self._format.bits
+        self.is_float: bool = self._format.is_float
         self.n_samples: int = n_bytes // self._format.block_align
         if not self.n_samples:
             raise DataError(f"{self.path} holds no samples: its data chunk is too short for one.")
 
     def __iter__(self) -> Iterator[Float32]:
+        return self.blocks(0, self.n_samples)
+
+    def blocks(self, first: int, end: int) -> Iterator[Float32]:
+        """Yield the samples from number `first` to before number `end`, both at most `n_samples`."""
         decoder = self._format.decoder()
         with _open(self.path) as file:
             try:
@@ -90,16 +102,17 @@ class WavReader:
                     decoder.learn(data)
                     if not decoder.is_ambiguous:
                         break
-                for data in self._pieces(file):
+                for data in self._pieces(file, first, end):
                     yield decoder.push(data)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
 
-    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+    def _pieces(self, file: BinaryIO, first: int = 0, end: int | None = None) -> Iterator[bytes]:
+        end = self.n_samples if end is None else end
         most = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // self._format.block_align))
-        file.seek(self._data_offset)
-        for first in range(0, self.n_samples, most):
-            n_bytes = min(most, self.n_samples - first) * self._format.block_align
+        file.seek(self._data_offset + first * self._format.block_align)
+        for start in range(first, end, most):
+            n_bytes = min(most, end - start) * self._format.block_align
             data = file.read(n_bytes)
             if len(data) < n_bytes:
                 raise DataError(f"{self.path} became shorter while it was read.")
@@ -152,6 +165,7 @@ class WavReader:
             )
         n_unread = self._n_unexplained(file, n_bytes)
         if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
+            self.n_unread = n_unread
             self.origin.note(
                 f"has {n_unread} bytes after its samples that its header does not explain and are not read; if they "
                 f"are sound: {self.origin.conversion('mended.wav', '-ignore_length 1 ')}"

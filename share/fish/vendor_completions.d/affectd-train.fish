@@ -89,7 +89,7 @@ complete -c affectd-train -n '_shtab_affectd_train_using fit' -l teacher -xka "(
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l set -x -d 'change a number of the recipe, see below'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'folder for the result'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l cache -xka "(__fish_complete_path (commandline -ct))" -d 'folder for what several runs share'
-complete -c affectd-train -n '_shtab_affectd_train_using fit' -l hold-out -x -d 'leave out, such as ravdess-01,emodb-03'
+complete -c affectd-train -n '_shtab_affectd_train_using fit' -l hold-out -x -d 'leave out, such as ravdess-01,emodb-03; a name with a comma stands in double quotes'
 complete -c affectd-train -n '_shtab_affectd_train_using fit' -l labels -xka "(__fish_complete_path (commandline -ct))" -d 'labels of your own recordings, each with the words for it: a line such as tired: sleepy, drowsy'
 complete -c affectd-train -n '_shtab_affectd_train_using; and test $_shtab_affectd_train_npos -eq 0' -a sweep -d 'try settings of the recipe side by side, stop the poor ones early, say which is best'
 complete -c affectd-train -n '_shtab_affectd_train_using sweep' -s h -l help -d 'show this help message and exit'

@@ -72,3 +72,19 @@ def test_one_speaker_leaves_none_to_test_on(tmp_path: Path, capfd: pytest.Captur
     assert main(["evaluate", "--data", str(tmp_path / "data"), "--protocol", "own", "--out", str(tmp_path / "f")]) == 65
     assert "speaker" in capfd.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"own-Doe, Ann", own-b', "all speakers of own are held out: no speaker is left to train on"),
+        ('"own-Doe, Ann",own-c', "--hold-out: no clip of own-c"),
+    ],
+)
+def test_a_speaker_with_a_comma_is_held_out_in_quotes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    tabled(tmp_path / "data", ["happy", "sad"], ('"Doe, Ann"', "b"))
+    said = ["fit", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--hold-out", text]
+    assert main(said) == 64
+    assert capfd.readouterr().err.splitlines()[-1] == f"affectd-train: {words}"

@@ -1,4 +1,4 @@
-"""Loading one recording: an audio file as mono float32 at the wanted rate, or a log-mel spectrogram."""
+"""Loading one recording: an audio file as mono float32 at the wanted rate. WAV files are read as the device does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,12 +16,13 @@ import soundfile
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.audio.containers import Origin, is_wav
+from affectd.audio.containers import Origin
 from affectd.audio.resampler import Resampler
+from affectd.audio.wav import WavReader
 from affectd.audio.wav_format import HIGHEST_RATE
-from affectd.audio.wav_header import read_header as read_wav_header
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped
+from affectd_train.data.whole import check_read, check_whole
 from affectd_train.folders import no_audio, say_skipped
 
 if TYPE_CHECKING:
@@ -38,10 +40,11 @@ class Header(NamedTuple):
     seconds: float
     sample_rate: int  # Hz
     is_float: bool  # its samples may then be no numbers
+    is_wav: bool = False  # read as the device does; the header then tells whether it is all there
 
 
 def read_header(path: Path) -> Header:
-    """Read how long an audio file is, without decoding it.
+    """Read how long an audio file is, without decoding it; of an MP3 file that does not say it, it is a guess.
 
     Raises
     ------
@@ -50,13 +53,46 @@ def read_header(path: Path) -> Header:
     DataError
         If it is no audio file, or its rate is none of speech.
     """
+    if wav := _as_device(path):
+        return Header(wav.n_samples / wav.sample_rate, wav.sample_rate, wav.is_float, is_wav=True)
     with _opened(path) as file:
         _check_rate(path, file)
-        return Header(file.frames / file.samplerate, file.samplerate, _is_float(file))
+        return Header(file.frames / file.samplerate, file.samplerate, file.subtype in ("FLOAT", "DOUBLE"))
 
 
 def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = math.inf) -> Iterator[Float32]:
     """Decode a part of an audio file in blocks of ``(n_samples, n_channels)``; `read_audio` says what is raised."""
+    wav = _as_device(path)
+    if wav is None:
+        yield from _decoded(path, start_seconds, end_seconds)
+        return
+    first, end = (round(min(at * wav.sample_rate, wav.n_samples)) for at in (start_seconds, end_seconds))
+    yield from wav.blocks(first, end)
+
+
+def _as_device(path: Path) -> WavReader | None:
+    """Open a WAV file as the device does; None if it is none, or one that the device does not read."""
+    try:
+        wav = WavReader(path, _Quiet(f"{path}:", str(path)))
+    except (DataError, NoInputError):
+        return None
+    if wav.n_unread:
+        raise DataError(
+            f"{path}: has {wav.n_unread} bytes after its samples that its header does not explain; if they are sound: "
+            f"{wav.origin.conversion('mended.wav', '-ignore_length 1 ')}"
+        )
+    return wav
+
+
+class _Quiet(Origin):
+    """A file, of which nothing is said that is odd and does no harm: there may be thousands."""
+
+    def note(self, sentence: str) -> None:
+        """Say nothing."""
+
+
+def _decoded(path: Path, start_seconds: float = 0.0, end_seconds: float = math.inf) -> Iterator[Float32]:
+    """Decode a part of an audio file with libsndfile, in blocks of ``(n_samples, n_channels)``."""
     with _opened(path) as file:
         _check_rate(path, file)
         first = min(file.frames, round(start_seconds * file.samplerate))
@@ -73,8 +109,8 @@ def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = mat
                 break
             read += len(block)
             yield block
-        if read < promised:
-            raise DataError(f"{path}: ends after {read} of {promised} samples")
+        if not is_part or read < promised:
+            check_read(path, file, first + read)
 
 
 def find_damage(path: Path) -> str | None:
@@ -83,12 +119,11 @@ def find_damage(path: Path) -> str | None:
     Only files of floating-point samples are decoded, for only they can hold values that are no sound.
     """
     try:
-        with _opened(path) as file:
-            if file.frames == 0:
-                return "no samples in it"
-            is_float = _is_float(file)
-        if is_float:
-            return next(filter(None, map(_no_sound, read_blocks(path))), None)
+        header = read_header(path)
+        if header.seconds == 0:
+            return "no samples in it"
+        if header.is_float:  # as they are, and as the device clips them
+            return next(filter(None, map(_no_sound, chain(_decoded(path), read_blocks(path)))), None)
     except (DataError, NoInputError) as error:
         return str(error).removeprefix(f"{path}: ")
     return None
@@ -171,9 +206,9 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise DataError(f"{path}: not a regular file")
-        _check_whole(path, number)
         # By its number, for the libraries know no names that are not UTF-8.
         with soundfile.SoundFile(number, closefd=False) as file:
+            check_whole(path, number)
             yield file
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         why = no_audio(path) or str(getattr(error, "error_string", error))
@@ -182,29 +217,12 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         os.close(number)
 
 
-def _check_whole(path: Path, number: int) -> None:
-    """Refuse what is left of a WAV file as the device does, for libsndfile reads it without a word."""
-    with open(number, "rb", closefd=False) as file:
-        head = file.read(12)
-        try:
-            header = read_wav_header(file, head, Origin(str(path))) if is_wav(head) else None
-        except DataError:  # libsndfile may know more kinds
-            header = None
-    os.lseek(number, 0, os.SEEK_SET)
-    if header and header.n_cut(present := os.fstat(number).st_size - header.offset):
-        raise DataError(f"{path}: cut off, with {present} of the {header.n_bytes} bytes of samples that it promises")
-
-
 def _no_sound(samples: Float32) -> str | None:
     """Return why samples are none, or None; one that is far too large would make a number of none of all training."""
     if not np.isfinite(samples).all():
         return "holds samples that are not finite"
     peak = float(np.abs(samples).max(initial=0))
     return f"holds samples such as {peak:.3g}, beyond any full scale" if peak > _LARGEST else None
-
-
-def _is_float(file: soundfile.SoundFile) -> bool:
-    return file.subtype in ("FLOAT", "DOUBLE")
 
 
 def _check_rate(path: Path, file: soundfile.SoundFile) -> None:

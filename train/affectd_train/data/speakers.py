@@ -1,6 +1,10 @@
-"""How old the speakers of a corpus are, where that is published: RAVDESS gives no age for an actor, SAVEE a range."""
+"""Speakers on a command line, and how old they are where that is published: RAVDESS gives no age, SAVEE a range."""
 
 from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
 
 AGE_GROUPS = ("20 to 29", "30 to 59", "60 and over")
 
@@ -55,3 +59,21 @@ def age_group(speaker: str) -> str:
     if speaker not in _AGES:
         return ""
     return AGE_GROUPS[(_AGES[speaker] >= 30) + (_AGES[speaker] >= 60)]
+
+
+def as_text(speakers: Iterable[str]) -> str:
+    """Write speakers as `from_text` reads them: with commas between them, and names that have commas in quotes."""
+    csv.writer(text := io.StringIO(), lineterminator="").writerow(speakers)
+    return text.getvalue()
+
+
+def from_text(text: str) -> frozenset[str]:
+    """Read speakers from an option.
+
+    Examples
+    --------
+    >>> sorted(from_text('ravdess-01, "own-Doe, Ann"'))
+    ['own-Doe, Ann', 'ravdess-01']
+    """
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return frozenset(name for row in rows for name in row if name)

@@ -18,6 +18,7 @@ from affectd.errors import NoInputError, UsageError
 from affectd.words.layout import Column, Layout
 from affectd_train.data.clips import Clip
 from affectd_train.data.own import description
+from affectd_train.data.speakers import as_text
 from affectd_train.data.splits import TooFewError, speaker_folds
 from affectd_train.files import write_json, written_whole
 from affectd_train.protocols.space import Settings, Space
@@ -212,7 +213,7 @@ def _best(sweep: Sweep) -> list[str]:
     who = f"{len(sweep.validation)} {'speaker' if len(sweep.validation) == 1 else 'speakers'}"
     said = f"trial {best.number} is best: it was right about {best.last['accuracy']:.3f} of the recordings of {who}"
     words = ["affectd-train", "fit"]
-    options: dict[str, Any] = {**sweep.space.options, "hold_out": ",".join(sweep.space.hold_out)}
+    options: dict[str, Any] = {**sweep.space.options, "hold_out": as_text(sweep.space.hold_out)}
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)] if value else []
     for setting in best.settings:

@@ -1,0 +1,190 @@
+"""The desktop hears what the device hears, and takes nothing for whole that was cut off or of which it reads a part."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from affectd.audio.source import wav_sound
+from affectd.errors import DataError
+from affectd_train.data.own import read_own
+from affectd_train.data.recordings import find_damage, read_audio, read_header
+
+RATE = 16000
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * RATE, 2))
+LIST = b"LIST\4\0\0\0INFO"
+
+
+def wav(data: bytes, encoding: int = 1, bits: int = 16, align: int = 4, *, size: int | None = None) -> bytes:
+    """A stereo WAV file, whose data chunk says that it has `size` bytes."""
+    fmt = struct.pack("<HHIIHH", encoding, 2, RATE, RATE * align, align, bits)
+    size = len(data) if size is None else size
+    return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data" + size.to_bytes(4, "little") + data
+
+
+PCM = (NOISE * 32767).astype("<i2").tobytes()
+FLOATS = NOISE.astype("<f4")
+LOUD = (NOISE * 2.5).astype("<f4").tobytes()
+CLICK = FLOATS.copy()
+CLICK[1000] = 1e6
+LOW = (NOISE * ((1 << 23) - 1)).astype("<i4").tobytes()
+
+
+FILES = {
+    "plain": wav(PCM),
+    "of a recorder that was killed": wav(PCM, size=0),
+    "of floats, of a recorder that was killed": wav(FLOATS.tobytes(), 3, 32, 8, size=0),
+    "from a pipe": wav(PCM, size=0xFFFFFFFF),
+    "from a pipe of sox": wav(PCM, size=0x7FFFFFFF),
+    "RF64 from a pipe": b"RF64" + wav(PCM, size=0xFFFFFFFF)[4:],
+    "with a chunk behind": wav(PCM) + LIST,
+    "beyond full scale": wav(LOUD, 3, 32, 8),
+    "with a click": wav(CLICK.tobytes(), 3, 32, 8),
+    "of arecord -f S24_LE": wav(LOW, 1, 24, 8),
+    "of 32 bits": wav((NOISE * ((1 << 31) - 1)).astype("<i4").tobytes(), 1, 32, 8),
+}
+
+
+@pytest.mark.parametrize("rate", [RATE, 12000])
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_a_wav_file_sounds_as_on_the_device(tmp_path: Path, content: bytes, rate: int) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    blocks, seconds = wav_sound(tmp_path / "a.wav", rate, "mix")
+    expected = np.concatenate([*blocks])
+    assert len(expected) == 2 * rate
+    assert find_damage(tmp_path / "a.wav") is None
+    assert read_header(tmp_path / "a.wav").seconds == seconds
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", rate), expected)
+    part = read_audio(tmp_path / "a.wav", RATE, 0.25, 1.5)
+    np.testing.assert_array_equal(part, read_audio(tmp_path / "a.wav", RATE)[RATE // 4 : RATE * 3 // 2])
+
+
+def test_floats_of_another_full_scale_are_left_out_as_on_the_device(tmp_path: Path) -> None:
+    (tmp_path / "sad").mkdir()
+    (tmp_path / "sad/a.wav").write_bytes(wav((FLOATS * 32768).tobytes(), 3, 32, 8))
+    (tmp_path / "sad/b.wav").write_bytes(wav(PCM))
+    ((path, reason),) = read_own(tmp_path).skipped
+    assert path.name == "a.wav"
+    assert reason.startswith("holds floats such as 16")
+    assert "so their full scale is not 1; to divide them by 32768: ffmpeg " in reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav(PCM[: len(PCM) // 2]) + PCM[len(PCM) // 2 :],
+        wav(PCM[: len(PCM) // 2]) + LIST + b"data" + (len(PCM) // 2).to_bytes(4, "little") + PCM[len(PCM) // 2 :],
+        wav(PCM) + wav(PCM),
+    ],
+    ids=["a size that is too small", "two chunks of samples", "two files"],
+)
+def test_a_wav_file_of_which_a_part_would_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.wav: has \d+ bytes after its samples that its header does not explain"):
+        read_audio(tmp_path / "a.wav", RATE)
+    assert str(find_damage(tmp_path / "a.wav")).startswith("has ")
+
+
+KINDS = {
+    "aiff": {"format": "AIFF"},
+    "au": {"format": "AU"},
+    "w64": {"format": "W64"},
+    "rifx.wav": {"format": "WAV", "endian": "BIG"},
+    "adpcm.wav": {"format": "WAV", "subtype": "MS_ADPCM"},
+    "ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_cut_off_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    soundfile.write(path, NOISE, RATE, **KINDS[kind])
+    whole = path.read_bytes()
+    assert abs(len(read_audio(path, RATE)) - 2 * RATE) < RATE // 10
+    for n_bytes in range(len(whole) // 5, len(whole) - 65, len(whole) // 19):
+        path.write_bytes(whole[:n_bytes])
+        with pytest.raises(DataError):
+            read_audio(path, RATE)
+        assert find_damage(path), n_bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "size"), [("aiff", 4, "00000000"), ("aiff", 4, "7f000050"), ("au", 8, "f" * 8)]
+)
+def test_a_size_that_a_pipe_left_unknown_is_no_cut(tmp_path: Path, kind: str, place: int, size: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    soundfile.write(path, NOISE, RATE, **KINDS[kind])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:place] + bytes.fromhex(size) + whole[place + 4 :])
+    assert len(read_audio(path, RATE)) == 2 * RATE
+
+
+def test_a_page_of_ogg_may_be_followed_by_other_bytes(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.ogg", NOISE, RATE, **KINDS["ogg"])
+    with (tmp_path / "a.ogg").open("ab") as file:
+        file.write(b"TAG" + bytes(125))
+    assert len(read_audio(tmp_path / "a.ogg", RATE)) == 2 * RATE
+
+
+def mp3(path: Path, sound: np.ndarray, mode: str, tag: bytes = b"") -> Path:
+    """An MP3 file as of a recorder: without the first frame, which would say how long it is, and behind a tag."""
+    soundfile.write(path, sound, RATE, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    whole = path.read_bytes()
+    assert b"Info" in whole[:200] or b"Xing" in whole[:200]
+    path.write_bytes(tag + whole[whole.index(whole[:2], 2) :])
+    return path
+
+
+TAGS = pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x40\0" + bytes(8192)], ids=["", "with a picture"])
+
+
+@TAGS
+def test_an_mp3_file_that_does_not_say_how_long_it_is_is_read_whole(tmp_path: Path, tag: bytes) -> None:
+    path = mp3(tmp_path / "a.mp3", NOISE[:, 0], "CONSTANT", tag)
+    with path.open("ab") as file:
+        file.write(b"TAG" + bytes(125))
+    assert find_damage(path) is None
+    assert 2 * RATE <= len(read_audio(path, RATE)) < 2.2 * RATE
+
+
+def test_an_mp3_file_of_which_libsndfile_reads_a_part_is_refused(tmp_path: Path) -> None:
+    path = mp3(tmp_path / "a.mp3", np.concatenate([NOISE[:, 0], np.zeros(10 * RATE)]), "VARIABLE")
+    with pytest.raises(DataError, match=r"does not say how long it is, of which libsndfile reads [\d.]+ s only"):
+        read_audio(path, RATE)
+
+
+@TAGS
+def test_an_mp3_file_that_was_cut_off_is_refused(tmp_path: Path, tag: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, NOISE[:, 0], RATE)
+    whole = path.read_bytes()
+    path.write_bytes(tag + whole)
+    assert len(read_audio(path, RATE)) == 2 * RATE
+    path.write_bytes(tag + whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"ends after \d+ of \d+ samples"):
+        read_audio(path, RATE)
+
+
+def test_a_dead_channel_is_no_reason_to_refuse_the_other(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([NOISE[:, 0], 0 * NOISE[:, 0]], 1), RATE)
+    soundfile.write(tmp_path / "silent.wav", 0 * NOISE, RATE)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", RATE), NOISE[:, 0] / 2, atol=2**-15)
+    assert not read_audio(tmp_path / "silent.wav", RATE).any()
+
+
+def test_what_only_hearing_tells_is_left_out_of_ones_own_before_anything_is_trained(tmp_path: Path) -> None:
+    for n, name in enumerate(("cut.flac", "parts.flac", "good.flac")):
+        soundfile.write(tmp_path / name, NOISE * 0.9**n, RATE)
+    for name in ("cut.flac", "parts.flac"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60_000])
+    table = ["cut.flac,,", "parts.flac,0,0.5", "parts.flac,1.5,2", "good.flac,,"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,start,end,emotion", *(f"{row},sad" for row in table)]))
+    found = read_own(tmp_path)
+    assert [clip.name for clip in found.clips] == ["good.flac", "parts.flac:0-0.5"]
+    assert [path.name for path, _ in found.skipped] == ["cut.flac", "parts.flac"]
+    assert all(reason.startswith("cannot be read as audio (") for _, reason in found.skipped)
