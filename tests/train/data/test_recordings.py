@@ -175,16 +175,3 @@ def test_a_dead_channel_is_no_reason_to_refuse_the_other(tmp_path: Path) -> None
     soundfile.write(tmp_path / "silent.wav", 0 * NOISE, RATE)
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav", RATE), NOISE[:, 0] / 2, atol=2**-15)
     assert not read_audio(tmp_path / "silent.wav", RATE).any()
-
-
-def test_what_only_hearing_tells_is_left_out_of_ones_own_before_anything_is_trained(tmp_path: Path) -> None:
-    for n, name in enumerate(("cut.flac", "parts.flac", "good.flac")):
-        soundfile.write(tmp_path / name, NOISE * 0.9**n, RATE)
-    for name in ("cut.flac", "parts.flac"):
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60_000])
-    table = ["cut.flac,,", "parts.flac,0,0.5", "parts.flac,1.5,2", "good.flac,,"]
-    (tmp_path / "labels.csv").write_text("\n".join(["file,start,end,emotion", *(f"{row},sad" for row in table)]))
-    found = read_own(tmp_path)
-    assert [clip.name for clip in found.clips] == ["good.flac", "parts.flac:0-0.5"]
-    assert [path.name for path, _ in found.skipped] == ["cut.flac", "parts.flac"]
-    assert all(reason.startswith("cannot be read as audio (") for _, reason in found.skipped)

@@ -40,7 +40,6 @@ class Header(NamedTuple):
     seconds: float
     sample_rate: int  # Hz
     is_float: bool  # its samples may then be no numbers
-    is_wav: bool = False  # read as the device does; the header then tells whether it is all there
 
 
 def read_header(path: Path) -> Header:
@@ -54,7 +53,7 @@ def read_header(path: Path) -> Header:
         If it is no audio file, or its rate is none of speech.
     """
     if wav := _as_device(path):
-        return Header(wav.n_samples / wav.sample_rate, wav.sample_rate, wav.is_float, is_wav=True)
+        return Header(wav.n_samples / wav.sample_rate, wav.sample_rate, wav.is_float)
     with _opened(path) as file:
         _check_rate(path, file)
         return Header(file.frames / file.samplerate, file.samplerate, file.subtype in ("FLOAT", "DOUBLE"))
