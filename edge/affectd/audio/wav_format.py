@@ -29,7 +29,8 @@ _ENCODINGS = {
 }
 # Of another full scale are floats if so many, and this part of those that are not 0, are beyond 1, some by far.
 _OTHER_SCALE_COUNT, _OTHER_SCALE_PART, _OTHER_SCALE_PEAK = 100, 0.1, 4.0
-_OTHER_SCALES = (1 << 15, 1 << 23, 1 << 31)
+# By the first of them that is not exceeded; what is far below all of them was only recorded too loud.
+_OTHER_SCALES, _FAR_BELOW = (1 << 15, 1 << 23, 1 << 31), 256
 
 
 class SampleFormat:
@@ -171,7 +172,8 @@ class Decoder:
         self._peak = max(self._peak, peak)
         is_many = self._n_beyond >= max(_OTHER_SCALE_COUNT, _OTHER_SCALE_PART * self._n_heard)
         if is_many and self._peak >= _OTHER_SCALE_PEAK:
-            full_scale = next((scale for scale in _OTHER_SCALES if self._peak <= scale), self._peak)
+            scales = (scale for scale in _OTHER_SCALES if scale / _FAR_BELOW <= self._peak <= scale)
+            full_scale = next(scales, self._peak)
             raise DataError(
                 f"{origin.name} holds floats such as {self._peak:.6g}, so their full scale is not 1; to divide them by "
                 f"{full_scale:.12g}: {origin.conversion(output=f'-af volume={1 / full_scale:.12g} ')}"

@@ -530,6 +530,15 @@ def test_floats_of_another_full_scale_are_refused_with_the_line_that_mends_them(
         list(WavReader(path))
 
 
+def test_floats_that_are_only_too_loud_are_not_to_be_made_silent(tmp_path: Path) -> None:
+    samples = (speech_like(9000) * 20).astype("<f4")
+    path = write(tmp_path, wav(fmt(FLOAT, 2, bits=32), chunk(b"data", samples.tobytes())))
+    with pytest.raises(DataError, match="divide them by") as raised:
+        list(WavReader(path))
+    divisor = float(str(raised.value).split("divide them by ")[1].split(": ffmpeg")[0])
+    assert 4 < divisor <= np.abs(samples).max() * 1.0001
+
+
 def test_floats_without_bounds_are_refused_in_a_line_that_can_be_read(tmp_path: Path) -> None:
     samples = (speech_like(9000) * 1e307).astype("<f8")
     path = write(tmp_path, wav(fmt(FLOAT, 2, bits=64), chunk(b"data", samples.tobytes())))
