@@ -72,13 +72,13 @@ class Answers(TypedDict):
     end: Share
 
 
-def in_turn(clips: Sequence[Clip], sample_rate: int, network: Network) -> Stream:
+def in_turn(clips: Sequence[Clip], sample_rate: int, network: Network, n_of_emotion: int = CLIPS_PER_EMOTION) -> Stream:
     """Put recordings of one speaker one after the other, in an order drawn from the speaker's name."""
     rng = np.random.default_rng(zlib.crc32(clips[0].speaker.encode()))
     by_emotion = defaultdict(list)
     for clip in (sorted(clips)[i] for i in rng.permutation(len(clips))):
         by_emotion[clip.emotion].append(clip)
-    chosen = [clip for theirs in by_emotion.values() for clip in theirs[:CLIPS_PER_EMOTION]]
+    chosen = [clip for theirs in by_emotion.values() for clip in theirs[:n_of_emotion]]
     pause = np.zeros(round(PAUSE_SECONDS * sample_rate), np.float32)
     parts, spans, n = [pause], [], len(pause)
     for clip in (chosen[i] for i in rng.permutation(len(chosen))):
