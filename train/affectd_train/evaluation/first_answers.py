@@ -15,7 +15,7 @@ from tqdm import tqdm
 from affectd.arrays import Array, Float32
 from affectd.config.sections import Config
 from affectd.events.event import Event
-from affectd.recognition.baseline import Placed
+from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import read_model
 from affectd.recognition.smoothing import UNCERTAIN
@@ -175,7 +175,7 @@ def answers_of(network: Classifier, clips: Sequence[Clip], counts: Sequence[int]
             stream = in_turn(mine, network.model.spec.sample_rate, network)
             for count, found in rows.items():
                 config: Config = configured(minimum_count=count)
-                device = network if network.model.learning_head is None else Placed(network)
+                device, _ = at_new_place(network)
                 found += answered(speaker, stream, listen(stream.samples, device, config), same)
         result[corpus] = [figures(found, count) for count, found in rows.items()]
     return result
