@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,6 @@ Rounding inside of the network moves the output by more than the shortest steps:
 that round differently here and there do not agree on them."""
 
 
-_FLOAT_BYTES = 4
-_GRAPH_BYTES = 4 << 20
-"""At most, of the temporary files beside the weights."""
-
-
 _ATTEMPTS = 10
 """Of a recurrent network the converter leaves some operators in float once in four times, at random."""
 
@@ -53,17 +47,14 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     ------
     NotInteger
         If any operator works on something else than int8; the message names it.
-    OSError
-        If there is no room for temporary files.
     """
-    import tensorflow as tf  # not at the top: only conversion needs it, training runs on any Keras backend
+    import tensorflow as tf
 
     def representative() -> Iterable[list[Float32]]:
         for context in contexts:
             yield [context[None].astype(np.float32)]
 
-    one = keras.Input(network.input_shape[1:], batch_size=1)  # the device classifies one context at a time
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(one, network(one, training=False)))
+    converter = converter_of(network, network.input_shape[1:])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -73,7 +64,8 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
         # "Statistics for quantized inputs were expected": they come from the representative data.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
         for left in reversed(range(_ATTEMPTS)):
-            content = converted(converter, _FLOAT_BYTES * network.count_params())
+            with quiet():  # it prints the signature of the network and its own settings
+                content: bytes = converter.convert()
             try:
                 check_int8(content)
                 break
@@ -83,26 +75,18 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     return finished(content, coarser)
 
 
-def converted(converter: Any, n_bytes: int) -> bytes:
-    """Return what a TFLite converter makes of a network that takes so many bytes.
+def converter_of(network: keras.Model, shape: Sequence[int]) -> Any:
+    """Make a TFLite converter of a network for one context of this shape at a time, as the device classifies them.
 
-    Raises
-    ------
-    OSError
-        If there is no room for its temporary files, which it hides behind a failure of another kind.
+    By way of a SavedModel, as `from_keras_model` goes, the same file takes five times as long, and a temporary folder.
     """
-    try:
-        with quiet():  # it prints the signature of the network and its own settings
-            content: bytes = converter.convert()
-    except Exception:
-        try:
-            with tempfile.TemporaryFile() as file:
-                file.write(bytes(2 * n_bytes + _GRAPH_BYTES))
-        except OSError as error:
-            why = f"temporary files cannot be written ({error.strerror}); TMPDIR names a folder for them"
-            raise OSError(why) from error
-        raise
-    return content
+    import tensorflow as tf  # not at the top: only conversion needs it, training runs on any Keras backend
+
+    one = tf.function(lambda x: network(x, training=False), autograph=False)
+    function = one.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    converter.experimental_lower_to_saved_model = False
+    return converter
 
 
 def finished(content: bytes, coarser: int) -> bytes:

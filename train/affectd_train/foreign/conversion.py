@@ -28,8 +28,6 @@ def read_tflite(path: Path, kind: str, n_frames: int | None) -> bytes:
     ------
     DataError
         If it cannot be read or converted; the message says why.
-    OSError
-        If there is no room for temporary files.
     """
     try:
         if kind == KERAS:
@@ -90,6 +88,7 @@ def shortened(error: Exception) -> str:
 
 def _from_keras(path: Path, n_frames: int | None) -> bytes:
     from affectd_train.backend import keras
+    from affectd_train.export.quantize import converter_of
 
     with quiet():
         network = keras.models.load_model(path, compile=False)
@@ -101,23 +100,18 @@ def _from_keras(path: Path, n_frames: int | None) -> bytes:
         shape[shape.index(None)] = n_frames
     if None in shape:
         raise DataError("the network takes any number of frames; --frames N says how many the device gives it")
-    one = keras.Input(shape, batch_size=1)
-    return _converted(path, lambda tf: tf.lite.TFLiteConverter.from_keras_model(_called(keras, network, one)))
-
-
-def _called(keras: Any, network: Any, one: Any) -> Any:
-    return keras.Model(one, network(one, training=False))
+    return _converted(converter_of(network, shape))
 
 
 def _from_saved_model(path: Path) -> bytes:
-    return _converted(path, lambda tf: tf.lite.TFLiteConverter.from_saved_model(str(path)))
-
-
-def _converted(path: Path, converter: Any) -> bytes:
     import tensorflow as tf
 
-    from affectd_train.export.quantize import converted
-
     with quiet():
-        its = converter(tf)
-    return converted(its, path.stat().st_size)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(path))
+    return _converted(converter)
+
+
+def _converted(converter: Any) -> bytes:
+    with quiet():
+        content: bytes = converter.convert()
+    return content
