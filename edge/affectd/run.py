@@ -126,7 +126,6 @@ def serve(
         blocks.open(lambda: source(report=told.microphone, muted=lambda: mute.is_muted, losses=losses))
 
         # The sinks: the page takes its port at once, so that a program whose port is taken does nothing else.
-        publisher: Publisher | None = None
         telemetry = Telemetry(config.device.id, model_id(model), losses, mute, place, lambda: _dropped(sinks))
         page = _page(config, model, telemetry.branch(), manager, lambda: publisher) if config.web.enabled else None
         listeners = (*listeners, page.hub) if page else listeners
@@ -136,8 +135,8 @@ def serve(
         takers: list[tuple[str, Sink]] = [*sinks.items(), *[("a listener", listener) for listener in listeners]]
         if trace is not None:
             listeners = (*listeners, _traced(trace, config, sinks, outputs, manager))
-        if folders is not None:
-            publisher = _publisher(config, model, folders, telemetry, mute, told, fleet)
+        publisher = None if folders is None else _publisher(config, model, folders, telemetry, mute, told, fleet)
+        if publisher:
             stack.callback(publisher.close, blocks.patience_seconds)
             publisher.start()
             takers.append(("the outbox", publisher))
