@@ -22,16 +22,13 @@ import time
 from collections.abc import Iterator
 
 from affectd.mqtt.state import CurrentState
-from affectd.mqtt.telemetry import Telemetry
 from affectd.mqtt.topics import Topics
-from affectd.outbox.outbox import Outbox
-from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
+from affectd.recognition.model_file import ModelFile, find_model, read_model
 from broker import packet, string
-from many_devices import Listener, Losses
+from many_devices import Listener
 
 KEEPALIVE_SECONDS = 600  # so that there is no need to ask whether the broker is there
 _PATIENCE_SECONDS = 120.0
-_NOTHING = Outbox(None, None, max_events=1, max_bytes=1)
 
 
 class Client:
@@ -41,9 +38,6 @@ class Client:
         self.topics, self.listener, self._state = Topics(name), Listener(name, model), CurrentState(name)
         self.n_waiting = 0
         self._number = self._n_bytes = 0
-        self._telemetry = Telemetry(
-            name, self.listener.meter, Losses(), _NOTHING, muted=lambda: False, model=model_id(model)
-        )
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS)
         will = string(self.topics.status) + string("offline")
         head = string("MQTT") + b"\x04\x2e" + struct.pack("!H", KEEPALIVE_SECONDS)  # clean; will, retained, QoS 1
@@ -66,7 +60,7 @@ class Client:
 
     def report(self) -> None:
         """Send the telemetry, and the state again."""
-        self.publish(self.topics.telemetry, json.dumps(self._telemetry()), qos=0)
+        self.publish(self.topics.telemetry, json.dumps(self.listener.telemetry()), qos=0)
         self._tell_state()
 
     def read(self) -> None:

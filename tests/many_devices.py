@@ -30,8 +30,9 @@ from affectd.audio.microphone import Losses
 from affectd.config.sections import Config, DeviceConfig, MqttConfig, TelemetryConfig
 from affectd.config.state import Folders
 from affectd.events.event import Event, EventMaker, Phase, Utterance
+from affectd.mqtt.mute import Mute
 from affectd.mqtt.publisher import Publisher
-from affectd.mqtt.telemetry import Meter
+from affectd.mqtt.telemetry import Telemetry
 from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model
 from affectd.recognition.smoothing import Answer
 
@@ -43,7 +44,7 @@ class Listener:
     """What a device would hear, and the events of that."""
 
     def __init__(self, name: str, model: ModelFile) -> None:
-        self.meter = Meter()
+        self.telemetry = Telemetry(name, model_id(model), Losses(), Mute(None))
         self._labels, self._events = model.labels, EventMaker(name, model)
 
     def listen(self, pause_seconds: float) -> Iterator[tuple[float, Event | None]]:
@@ -56,7 +57,7 @@ class Listener:
             said = phases if random.random() < 0.5 else phases[::2]  # half of them change their label
             for phase in said:
                 yield UTTERANCE_SECONDS / len(said), self._events.emotion(phase, self._answer(), utterance)
-            self.meter.push(np.array([-30.0, -70.0], np.float32), np.array([True, False]))
+            self.telemetry.meter.push(np.array([-30.0, -70.0], np.float32), np.array([True, False]))
             yield random.expovariate(1 / pause_seconds), None
 
     def _answer(self) -> Answer:
@@ -66,7 +67,9 @@ class Listener:
         return Answer(label, probabilities[label], probabilities)
 
 
-def publisher(name: str, folder: Path, port: int, period_seconds: float, model: ModelFile, meter: Meter) -> Publisher:
+def publisher(
+    name: str, folder: Path, port: int, period_seconds: float, model: ModelFile, telemetry: Telemetry
+) -> Publisher:
     """Return what publishes the events of a device, as ``affectd run`` has it."""
     config = Config(
         device=DeviceConfig(id=name),
@@ -76,7 +79,7 @@ def publisher(name: str, folder: Path, port: int, period_seconds: float, model: 
     folders = Folders(folder / "state" / name, folder / "run" / name)
     for path in filter(None, folders):
         path.mkdir(parents=True, mode=0o700)
-    return Publisher(config, model.labels, meter, Losses(), None, folders, lambda: 5.0, model=model_id(model))
+    return Publisher(config, model, folders, telemetry, Mute(None), lambda topics: None, {})
 
 
 def main(port: str, folder: str, first: str, n: str, pause_seconds: str, period_seconds: str) -> None:
@@ -91,8 +94,11 @@ def main(port: str, folder: str, first: str, n: str, pause_seconds: str, period_
         for number in range(int(n)):
             name = f"device-{int(first) + number:05}"
             listener = Listener(name, model)
-            opened = publisher(name, Path(folder), int(port), float(period_seconds), model, listener.meter)
-            publishers.append(stack.enter_context(opened))
+            publishers.append(
+                publisher(name, Path(folder), int(port), float(period_seconds), model, listener.telemetry)
+            )
+            publishers[-1].start()
+            stack.callback(publishers[-1].close, lambda: 5.0)
             lives.append(listener.listen(float(pause_seconds)))
             heapq.heappush(due, (time.monotonic(), number, None))
         while not select.select([0], [], [], max(0.0, due[0][0] - time.monotonic()))[0]:

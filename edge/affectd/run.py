@@ -1,9 +1,29 @@
-"""`affectd run` put together: source, pipeline, sinks, broker, signals and service manager."""
+"""`affectd run` put together: source, gate, network, smoothing, sinks; `serve` is read from top to bottom.
+
+===============  ==============================================  ==============================================
+opened           when                                            what it adds
+===============  ==============================================  ==============================================
+signals          always                                          end the blocks, so that an utterance ends well
+state folder     ``[mqtt]``; else where a place is learned       is this process's alone
+fleet            ``[mqtt] fleet`` and ``trusted_keys``           the model in force, and the next one
+place            the model learns one                            a baseline around the network
+page             ``[web]``                                       a listener; its port is taken here, before files
+                                                                 are written and the broker is told
+standard output  unless a screen shows what is heard             events, and the trace of ``--trace -``
+file, trace      ``[file]``, ``--trace FILE``                    events; a line a stride
+broker           ``[mqtt]``                                      events, state, telemetry, the command ``listen``
+page, again      ``[web]``                                       answers, for now all it tells of is there
+source           when the pipeline asks for the first block      sound
+===============  ==============================================  ==============================================
+
+What is opened last is closed first: the source stops only after the sinks, because what it opened may hang; the broker
+gets what is left before standard output is waited for; the place is saved when no utterance can come any more, in a
+folder that is still locked. Optional parts are imported where they are opened: they must not cost memory else.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,14 +36,14 @@ from affectd.audio.source import is_live, open_source
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached, Outputs
-from affectd.events.event import EventMaker, Utterance
+from affectd.events.event import EventMaker
 from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
-from affectd.mqtt.telemetry import Meter, Telemetry
+from affectd.mqtt.telemetry import Telemetry
 from affectd.pipeline import run
-from affectd.recognition.classifier import Classifier, Network, load_classifier
-from affectd.recognition.model_file import model_id
+from affectd.recognition.classifier import Classifier, load_classifier
+from affectd.recognition.model_file import ModelFile, model_id
 from affectd.service.signals import StoppableBlocks, stop_on_signals
 from affectd.service.systemd import Conditions, ServiceManager, reload_on_hangup, watched
 
@@ -31,12 +51,11 @@ if TYPE_CHECKING:
     from affectd.delivery.deliveries import Deliveries
     from affectd.events.trace import Tracer
     from affectd.mqtt.publisher import Publisher
-    from affectd.web.hub import Hub
+    from affectd.recognition.baseline import Placed
+    from affectd.recognition.place import Place
+    from affectd.web.page import Page
 
 _log = logging.getLogger(__name__)
-
-# A reader that takes nothing for longer does not hold up the other sinks.
-_SLOW_SECONDS = 5.0
 
 
 def serve_each_model(
@@ -70,7 +89,8 @@ def serve(
     realtime : bool
         Play a file at the speed it was recorded.
     began : float, optional
-        When the recording began, in seconds since the epoch; its events carry the time of the sound then.
+        When the recording began, in seconds since the epoch; its events carry the time of the sound then,
+        and a pipe is of another place, as a file is.
     trace : str, optional
         Where the trace goes: a file, or ``-`` for where events are printed.
     listeners : sequence of Sink
@@ -85,64 +105,64 @@ def serve(
     AffectdError
         The start failed, or the source did.
     """
-    with stop_on_signals() as blocks, ExitStack() as claims:
+    with stop_on_signals() as blocks, ExitStack() as stack:
+        # The network: of the settings or of the fleet, and the place that it learns.
         config = read_config()
-        folders = claims.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
-        deliveries = None if folders is None or is_guest else _deliveries(config)
-        loaded = deliveries and claims.enter_context(deliveries).load(read_config)
-        config, classifier = loaded or (config, load_classifier(config.model))
-        # A pipe whose beginning is told is a recording, and a recording is of another place.
-        live = is_live(config.audio.source) and not is_guest and began is None
-        network, ended, settled = _placed(config, classifier, folders, claims, blocks, live=live)
-        events = EventMaker(config.device.id, classifier.model, began=began)
-        manager, meter, losses = ServiceManager(), Meter(), Losses()
-        mute = Mute(folders.state) if folders is not None and config.mqtt.listen_command else None
-        reports = Reports(events.status)
-        told = _Told(reports, Conditions(manager.status), losses)
-        view = _View(config, classifier, meter.branch(), losses, mute, settled, manager) if config.web.enabled else None
-        listeners = (*listeners, view.page.hub) if view else listeners
-        blocks.open(
-            lambda: open_source(
-                config.audio,
-                classifier.model.spec.sample_rate,
-                realtime=realtime,
-                report=told.microphone,
-                patient=config.audio.wait or manager.is_present,  # at a terminal a missing one is an error at once
-                muted=lambda: mute is not None and mute.is_muted,
-                losses=losses,
-            )
-        )
-        with ExitStack() as stack:
-            is_alone = not (config.file.path or config.mqtt.enabled or listeners)
-            outputs = _outputs(
-                config, stack, blocks, told, patient=manager.is_present, is_alone=is_alone, realtime=realtime
-            )
-            sinks = _sinks(config, classifier.model.labels, out, outputs)
-            printed = sinks.get("standard output")
-            also: list[tuple[str, Sink]] = [("a listener", listener) for listener in listeners]
-            if trace is not None:  # the other listeners take events besides
-                traced = printed if trace == "-" and printed else outputs.start("trace", _trace(trace, config, outputs))
-                listeners = (*listeners, traced)
-            publisher = None
-            if folders is not None:
-                parts = (meter, losses, mute, folders, blocks, sinks, told, settled, deliveries)
-                publisher = _publisher(config, classifier, *parts)
-                also.append(("the outbox", stack.enter_context(publisher)))
-            alone = printed if is_alone else None
-            sink = alone or Several([*sinks.items(), *also])
-            heard = watched(reports.between(alone.between(blocks) if alone else blocks, sink), manager)
-            heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
-            tracer = _tracer(events, network, listeners)
-            plain = (heard, sink, meter.push)
-            fed, taken, measure = deliveries.begin(*plain, partial(reports.part, "model")) if deliveries else plain
-            run(fed, meter.timed(network), taken, config, reloaded, measure, ended, events, tracer)
-            if is_swapping := deliveries is not None and deliveries.is_swapping:
-                blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
+        folders = stack.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
+        fleet = None if folders is None or is_guest else _deliveries(config)
+        if fleet:
+            stack.enter_context(fleet)
+        config, classifier = fleet.load(read_config) if fleet else (config, load_classifier(config.model))
+        model, is_now = classifier.model, is_live(config.audio.source)
+        place = _place(config, classifier, folders, stack, blocks, live=is_now and not is_guest and began is None)
+        network = place.network if place else classifier
+
+        # The source: opened when the pipeline asks for the first block.
+        events, manager, losses = EventMaker(config.device.id, model, began=began), ServiceManager(), Losses()
+        told = _Told(events, manager, losses)
+        mute = Mute(folders.state if folders and config.mqtt.listen_command else None)
+        patient = config.audio.wait or manager.is_present  # at a terminal a missing microphone is an error at once
+        source = partial(open_source, config.audio, model.spec.sample_rate, realtime=realtime, patient=patient)
+        blocks.open(lambda: source(report=told.microphone, muted=lambda: mute.is_muted, losses=losses))
+
+        # The sinks: the page takes its port at once, so that a program whose port is taken does nothing else.
+        telemetry = Telemetry(config.device.id, model_id(model), losses, mute, place, lambda: _dropped(sinks))
+        page = _page(config, model, telemetry.branch(), manager, lambda: publisher) if config.web.enabled else None
+        listeners = (*listeners, page.hub) if page else listeners
+        is_alone = not (config.file.path or config.mqtt.enabled or listeners)
+        outputs = Outputs(stack, told.sink, lambda: blocks.stopped_at, is_alone=is_alone, live=is_now or realtime)
+        sinks = _sinks(config, model, out, outputs, manager)
+        takers: list[tuple[str, Sink]] = [*sinks.items(), *[("a listener", listener) for listener in listeners]]
+        if trace is not None:
+            listeners = (*listeners, _traced(trace, config, sinks, outputs, manager))
+        publisher = None if folders is None else _publisher(config, model, folders, telemetry, mute, told, fleet)
+        if publisher:
+            stack.callback(publisher.close, blocks.patience_seconds)
+            publisher.start()
+            takers.append(("the outbox", publisher))
+        if page:
+            stack.enter_context(page)
+        if fleet:
+            fleet.begin(told.model)
+            telemetry.meter.follow(fleet.heard)
+            takers.append(("the fleet", fleet))
+
+        # Sound, on its way to the pipeline, and events on theirs to the sinks.
+        alone = sinks["standard output"] if is_alone else None
+        sink = alone or Several(takers)
+        heard = watched(told.reports.between(alone.between(blocks) if alone else blocks, sink), manager)
+        heard = page.hub.heard(heard) if page else heard
+        heard = fleet.between(heard) if fleet else heard
+        ended = place.ended if place else lambda utterance: None
+        tracer = _tracer(events, network, listeners)
+        run(heard, telemetry.meter.timed(network), sink, config, reloaded, telemetry.meter.push, ended, events, tracer)
+        if is_swapping := fleet is not None and fleet.is_swapping:
+            blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
     # After a signal, and before the next model, it has been said in time, and the end is in good order.
     if not (blocks.was_stopped or is_swapping):
         outputs.raise_losses(publisher.backlog.n_lost if publisher else 0)
-    if not (blocks.was_stopped or is_live(config.audio.source) or events.has_heard):
+    if not (blocks.was_stopped or is_now or events.has_heard):
         _log.warning("no speech was heard, or none that is long enough for an event")
     return not blocks.was_stopped and is_swapping
 
@@ -150,200 +170,139 @@ def serve(
 class _Told:
     """Tells in status events, and as the status of the service, how microphone, broker and sinks are."""
 
-    def __init__(self, reports: Reports, conditions: Conditions, losses: Losses) -> None:
-        self._reports, self._conditions, self._losses = reports, conditions, losses
+    def __init__(self, events: EventMaker, manager: ServiceManager, losses: Losses) -> None:
+        self.reports, self._conditions, self._losses = Reports(events.status), Conditions(manager.status), losses
 
     def microphone(self, state: str, reason: str) -> None:
         """Take a report of `affectd.audio.supervisor.Supervisor`."""
         figure = self._losses.degraded.get(reason) if state == "degraded" else None
         shown = "" if figure is None else f" ({figure:g})"
         self._conditions.set("microphone", f"microphone {state}: {reason}{shown}")
-        self._reports(state, reason, figure)
+        self.reports(state, reason, figure)
 
     def broker(self, topics: list[str]) -> None:
         """Take the topics that the broker refuses."""
         self._conditions.set("broker", f"the broker refuses {', '.join(topics)}" if topics else "")
         state, reason = ("alarmed", "refused") if topics else ("healthy", "heard")
-        self._reports.part("broker", state, reason, refused=topics)
+        self.reports.part("broker", state, reason, refused=topics)
 
     def sink(self, name: str, n_dropped: int, reason: str, sentence: str) -> None:
         """Take a report of `affectd.events.detached.Detached`."""
         self._conditions.set(name, sentence)
         state = "alarmed" if sentence else "healthy"
-        self._reports.part(name.replace(" ", "_"), state, reason, events_dropped=n_dropped)
+        self.reports.part(name.replace(" ", "_"), state, reason, events_dropped=n_dropped)
+
+    def model(self, state: str, reason: str, **about: object) -> None:
+        """Take a report of `affectd.delivery.deliveries.Deliveries`."""
+        self.reports.part("model", state, reason, **about)
 
 
-class _View:
-    """The page, with what it shows besides events and the trace; `meter` is used by it alone.
+def _page(
+    config: Config,
+    model: ModelFile,
+    telemetry: Telemetry,
+    manager: ServiceManager,
+    publisher: Callable[[], Publisher | None],
+) -> Page:
+    """Return the page, bound to its port; it asks for `publisher` only within its ``with`` block."""
+    from affectd.web.page import Page
 
-    It is bound to its port at once: if another program has that, this one ends before the broker is told that it runs.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        classifier: Classifier,
-        meter: Meter,
-        losses: Losses,
-        mute: Mute | None,
-        settled: Callable[[], float] | None,
-        manager: ServiceManager,
-    ) -> None:
-        # Imported only here: a service without a page must not cost memory for it.
-        from affectd.web.page import Page
-
-        model = classifier.model
-        self._settled = settled
-        self._publisher: Publisher | None = None
-        self._make_telemetry = partial(
-            Telemetry,
-            config.device.id,
-            meter,
-            losses,
-            muted=lambda: mute is not None and mute.is_muted,
-            refused=lambda: self._publisher.condition()["refused"] if self._publisher else (),
-            settled=settled,
-            model=model_id(classifier.model),
-        )
-        self.page = Page(
-            config.web,
-            {
-                "version": __version__,
-                "device": config.device.id,
-                "model": model_id(model),
-                "labels": model.labels,
-                "card": model.card,
-            },
-            self._facts,
-            lambda: self._telemetry(),
-            meter.durations,
-            manager.watchdog_seconds,
-        )
-
-    def begin(self, stack: ExitStack, publisher: Publisher | None, sinks: Mapping[str, Detached]) -> Hub:
-        """Open the page until `stack` ends."""
-        self._publisher = publisher
-        backlog = _Nothing() if publisher is None else publisher.backlog
-        self._telemetry = self._make_telemetry(backlog=backlog, events_dropped=lambda: _dropped(sinks))
-        stack.enter_context(self.page)
-        return self.page.hub
-
-    def _facts(self) -> dict[str, Any]:
+    def facts() -> dict[str, Any]:
+        broker, settled = publisher(), telemetry.settled()
         return {
-            "broker": None if self._publisher is None else self._publisher.condition(),
-            "baseline": None if self._settled is None else {"settled": round(self._settled(), 3)},
+            "broker": None if broker is None else broker.condition(),
+            "baseline": None if settled is None else {"settled": settled},
         }
 
+    def report() -> dict[str, Any]:
+        broker = publisher()
+        return telemetry() if broker is None else broker.report(telemetry)
 
-def _sinks(config: Config, labels: Sequence[str], out: JsonLines | None, outputs: Outputs) -> dict[str, Detached]:
+    about = {
+        "version": __version__,
+        "device": config.device.id,
+        "model": model_id(model),
+        "labels": model.labels,
+        "card": model.card,
+    }
+    return Page(config.web, about, facts, report, telemetry.meter.durations, manager.watchdog_seconds)
+
+
+def _sinks(
+    config: Config, model: ModelFile, out: JsonLines | None, outputs: Outputs, manager: ServiceManager
+) -> dict[str, Detached]:
     """Start standard output and the file, where events go there; by their names in telemetry."""
     sinks = {}
     if out is not None:
-        sinks["standard output"] = outputs.start("standard output", Descriptor(out.stream.fileno(), out.lines(labels)))
+        printed = Descriptor(out.stream.fileno(), out.lines(model.labels))
+        sinks["standard output"] = outputs.start("standard output", printed)
     if config.file.path:
-        sinks["file"] = outputs.start("file", RotatingFile(config.file, patient=outputs.patient), config.file.path)
+        file = RotatingFile(config.file, patient=manager.is_present)
+        sinks["file"] = outputs.start("file", file, config.file.path)
     return sinks
-
-
-class _Nothing(tuple[()]):
-    """The backlog without a broker."""
-
-    n_dropped = 0
 
 
 def _dropped(sinks: Mapping[str, Detached]) -> dict[str, int]:
     return {name.replace(" ", "_"): sink.n_dropped for name, sink in sinks.items()}
 
 
-def _trace(path: str, config: Config, outputs: Outputs) -> Sink:
+def _traced(
+    path: str, config: Config, sinks: Mapping[str, Detached], outputs: Outputs, manager: ServiceManager
+) -> Detached:
+    """Return where the trace goes."""
+    if path == "-" and "standard output" in sinks:
+        return sinks["standard output"]
     from affectd.events.trace import trace_file
 
-    return trace_file(path, config.file, patient=outputs.patient)
+    return outputs.start("trace", trace_file(path, config.file, patient=manager.is_present))
 
 
-def _tracer(events: EventMaker, network: Network, sinks: Sequence[Sink]) -> Tracer | None:
+def _tracer(events: EventMaker, network: Classifier | Placed, sinks: Sequence[Sink]) -> Tracer | None:
     if not sinks:
         return None
-    # Imported only here: a service that is not looked at must not cost memory for it.
     from affectd.events.trace import Tracer
 
     write = Several([("the trace", sink) for sink in sinks]).write
-    return Tracer(events, network.model, write, lambda: getattr(network, "sure", None))
+    return Tracer(events, network.model, write, lambda: network.sure)
 
 
-def _placed(
+def _place(
     config: Config,
     classifier: Classifier,
     folders: Folders | None,
-    claims: ExitStack,
+    stack: ExitStack,
     blocks: StoppableBlocks,
     *,
     live: bool,
-) -> tuple[Network, Callable[[Utterance], None], Callable[[], float] | None]:
-    """Return the network, what learns from each utterance, and what says how settled it is; `claims` saves it."""
-    head = classifier.model.learning_head
-    if head is None:
-        return classifier, lambda utterance: None, None
-    # Imported only here: a model without a head must not cost memory for it.
+) -> Place | None:
+    """Return the place that the network learns, saved when `stack` ends; None for one that learns none."""
+    if classifier.model.learning_head is None:
+        return None
     from affectd.recognition.place import open_place
 
-    place = open_place(config, classifier, folders, claims, live=live and head.spec.moves)
-    claims.callback(lambda: place.close(blocks.patience_seconds()))
-    return place.network, place.ended, place.settled if head.spec.moves else None
+    place = open_place(config, classifier, folders, stack, live=live)
+    stack.callback(lambda: place.close(blocks.patience_seconds()))
+    return place
 
 
 def _publisher(
     config: Config,
-    classifier: Classifier,
-    meter: Meter,
-    losses: Losses,
-    mute: Mute | None,
+    model: ModelFile,
     folders: Folders,
-    blocks: StoppableBlocks,
-    sinks: Mapping[str, Detached],
+    telemetry: Telemetry,
+    mute: Mute,
     told: _Told,
-    settled: Callable[[], float] | None,
     fleet: Deliveries | None,
 ) -> Publisher:
-    # Imported only here: it costs memory and start time that only MQTT needs.
     from affectd.mqtt.publisher import Publisher
 
-    return Publisher(
-        config,
-        classifier.model.labels,
-        meter,
-        losses,
-        mute,
-        folders,
-        blocks.patience_seconds,
-        lambda: _dropped(sinks),
-        told.broker,
-        settled,
-        model_id(classifier.model),
-        fleet.subscriptions if fleet else None,
-    )
+    also = {} if fleet is None else fleet.subscriptions
+    return Publisher(config, model, folders, telemetry, mute, told.broker, also)
 
 
 def _deliveries(config: Config) -> Deliveries | None:
     if not (config.mqtt.fleet and config.model.trusted_keys):
         return None
-    # Imported only here: a device that is of no fleet must not cost memory for it.
     from affectd.delivery.deliveries import Deliveries
 
     return Deliveries(config)
-
-
-def _outputs(
-    config: Config,
-    stack: ExitStack,
-    blocks: StoppableBlocks,
-    told: _Told,
-    *,
-    patient: bool,
-    is_alone: bool,
-    realtime: bool,
-) -> Outputs:
-    """Return what starts the sinks, and waits for one that has no room: not at all if the sound goes on meanwhile."""
-    # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
-    seconds = 0.0 if realtime or is_live(config.audio.source) else math.inf if is_alone else _SLOW_SECONDS
-    return Outputs(stack, told.sink, lambda: blocks.stopped_at, seconds, is_alone=is_alone, patient=patient)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -184,34 +185,33 @@ def open_stream(
     losses: Losses | None = None,
 ) -> Iterator[Stream]:
     """Open a device of a running PortAudio with the first rate and number of channels that it accepts."""
-    needed = 1 if channel is None else channel + 1
+    counts = channel_counts(microphone, 1 if channel is None else channel + 1)
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
-    for rate in dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)):
+    for rate, n_channels in product(dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)), counts):
         piece = round(PIECE_SECONDS * rate)
-        for n_channels in channel_counts(microphone, needed):
-            ring = SampleRing(round(_RING_SECONDS * rate), n_channels, piece)
-            try:
-                with quiet():
-                    open_it = partial(
-                        audio.open,
-                        format=module.paInt16,
-                        rate=rate,
-                        channels=n_channels,
-                        input=True,
-                        input_device_index=microphone.index,
-                        frames_per_buffer=piece,
-                        stream_callback=_writer(ring, n_channels, module),
-                    )
-                    stream = apart(open_it)
-            except (OSError, ValueError) as error:
-                reason = "busy" if _DEVICE_UNAVAILABLE in error.args else "refused"
-                message = " ".join(str(argument) for argument in error.args)
-                continue
-            try:
-                yield Stream(microphone.name, rate, channel, ring, stream, losses)
-            finally:
-                close(stream.close)
-            return
+        ring = SampleRing(round(_RING_SECONDS * rate), n_channels, piece)
+        open_it = partial(
+            audio.open,
+            format=module.paInt16,
+            rate=rate,
+            channels=n_channels,
+            input=True,
+            input_device_index=microphone.index,
+            frames_per_buffer=piece,
+            stream_callback=_writer(ring, n_channels, module),
+        )
+        try:
+            with quiet():
+                stream = apart(open_it)
+        except (OSError, ValueError) as error:
+            reason = "busy" if _DEVICE_UNAVAILABLE in error.args else "refused"
+            message = " ".join(str(argument) for argument in error.args)
+            continue
+        try:
+            yield Stream(microphone.name, rate, channel, ring, stream, losses)
+        finally:
+            close(stream.close)
+        return
     what = "is in use" if reason == "busy" else "refuses every format"
     raise MicrophoneError(reason, f"The microphone {microphone.name} {what}: {message}.")
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from affectd.arrays import Bool, Float32
 from affectd.config.sections import Config
@@ -42,9 +42,6 @@ _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 60.0, 3600.0
 _MOST_SECONDS = 900.0
 _END_SECONDS = 1.0
 
-Measure = Callable[[Float32, Bool], None]
-"""Takes the level of frames, and which of them were speech."""
-
 
 class Tell(Protocol):
     """Tells the state of the part ``model``, as `affectd.events.status.Reports.part` does."""
@@ -53,15 +50,11 @@ class Tell(Protocol):
         """Tell it."""
 
 
-class Sink(Protocol):
-    """The interface of `affectd.events.sinks.Sink` that is used here."""
-
-    def write(self, event: Mapping[str, Any]) -> None:
-        """Take an event."""
-
-
 class Deliveries:
     """Takes models from a fleet within its ``with`` block, whose state folder this process has claimed.
+
+    It judges a model on trial by the speech that is `heard` and by the events, for it is a sink; the blocks `between`
+    which that happens end early when another model is to be taken up.
 
     Attributes
     ----------
@@ -148,25 +141,22 @@ class Deliveries:
             self._retry_seconds = 0.0
             self._worker.do("message", partial(self._take, payload))
 
-    def begin(
-        self, blocks: Iterator[Float32], sink: Sink, measure: Measure, tell: Tell
-    ) -> tuple[Iterator[Float32], Sink, Measure]:
-        """Return blocks, sink and measure for `affectd.pipeline.run`, such that a model on trial can be judged.
-
-        They pass everything on, and count speech and events on the way. The blocks end early when another model is to
-        be taken up. `tell` gets what came of the last message, and of those to come.
-        """
+    def begin(self, tell: Tell) -> None:
+        """Tell what came of the last message, and of those to come."""
         self._tell = tell
         if self._installed.verdict:
             tell(**self._installed.verdict)
 
-        def both(level: Float32, active: Bool) -> None:
-            measure(level, active)
-            self._probation.heard(active)
+    def heard(self, level: Float32, active: Bool) -> None:
+        """Count speech: the level of frames, ``(n,)`` float32 dBFS, and which of them were speech, ``(n,)`` bool."""
+        self._probation.heard(active)
 
-        return self._between(blocks), _Counted(sink, self._probation.event), both
+    def write(self, event: Mapping[str, object]) -> None:
+        """Count an event."""
+        if event["type"] == "emotion":
+            self._probation.event()
 
-    def _between(self, blocks: Iterable[Float32]) -> Iterator[Float32]:
+    def between(self, blocks: Iterable[Float32]) -> Iterator[Float32]:
         """Pass blocks on, until another model is to be taken up and there is a pause."""
         for block in blocks:
             yield block
@@ -335,16 +325,6 @@ class Deliveries:
             return False
         self._installed = installed
         return True
-
-
-class _Counted:
-    def __init__(self, sink: Sink, count: Callable[[], None]) -> None:
-        self._sink, self._count = sink, count
-
-    def write(self, event: Mapping[str, Any]) -> None:
-        if event["type"] == "emotion":
-            self._count()
-        self._sink.write(event)
 
 
 def _tell_nothing(state: str, reason: str, **about: object) -> None:

@@ -23,6 +23,8 @@ _Block = TypeVar("_Block")
 _STOP_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 _REPORT_SECONDS = 10.0
+# A reader that takes nothing for longer does not hold up the other sinks.
+_SLOW_SECONDS = 5.0
 
 
 class Detached:
@@ -192,8 +194,8 @@ class Detached:
 class Outputs:
     """The sinks of a run, each of them `Detached` until `stack` ends; standard output, if it is one, is the first.
 
-    `patience_seconds`, `is_alone`, of standard output, and `stopped_at` are as of `Detached`; `report` gets the
-    name of a sink, its `n_dropped`, and what `Detached` reports.
+    `is_alone`, of standard output, and `stopped_at` are as of `Detached`; `live` is whether sound would be lost while
+    a sink is waited for; `report` gets the name of a sink, its `n_dropped`, and what `Detached` reports.
     """
 
     def __init__(
@@ -201,15 +203,14 @@ class Outputs:
         stack: ExitStack,
         report: Callable[[str, int, str, str], None],
         stopped_at: Callable[[], float],
-        patience_seconds: float,
         *,
         is_alone: bool,
-        patient: bool,
+        live: bool,
     ) -> None:
-        self.patient = patient
-        """Whether a file is waited for whose folder may be mounted later."""
         self._stack, self._report, self._stopped_at = stack, report, stopped_at
-        self._patience_seconds, self._is_alone = patience_seconds, is_alone
+        self._is_alone = is_alone
+        # A sink that is alone has all the time of its reader, for instance a pager; else the others must not wait long.
+        self._patience_seconds = 0.0 if live else math.inf if is_alone else _SLOW_SECONDS
         self._shown: dict[str, Detached] = {}
 
     def start(self, name: str, sink: Sink, shown: str = "") -> Detached:

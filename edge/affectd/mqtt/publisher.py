@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Thread
-from types import TracebackType
 from typing import Any
 
 from affectd import __version__
-from affectd.audio.microphone import Losses
 from affectd.config.sections import Config
 from affectd.config.state import Folders
 from affectd.errors import UnavailableError
@@ -34,9 +32,10 @@ from affectd.mqtt.connection import Connection, Publication
 from affectd.mqtt.home_assistant import discovery, page_url
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.state import CurrentState
-from affectd.mqtt.telemetry import Meter, Telemetry
+from affectd.mqtt.telemetry import Telemetry
 from affectd.mqtt.topics import Topics
 from affectd.outbox.outbox import Outbox
+from affectd.recognition.model_file import ModelFile
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +44,10 @@ _GREETING_SECONDS = 1.0
 
 
 class Publisher:
-    """The sink that publishes events; connects and reconnects within its ``with`` block.
+    """The sink that publishes events; connects and reconnects from `start` to `close`.
 
-    `mute` is set by the command ``listen``, and None if that is disabled; the outbox is in `folders`;
-    `patience_seconds` returns how long to wait for the broker at the end, `events_dropped` how many events each other
-    sink did not get; `tell_refused` gets the topics that the broker refuses when they change; `settled` says how far
-    the network knows its place, and is None for one that learns none; `model` is the id of the model, for telemetry;
-    `also` are further topics, each with what takes its messages.
+    The outbox is in `folders`; `mute` is set by the command ``listen``, if the settings have it; `tell_refused` gets
+    the topics that the broker refuses when they change; `also` are further topics, each with what takes its messages.
 
     Raises
     ------
@@ -64,54 +60,36 @@ class Publisher:
     def __init__(
         self,
         config: Config,
-        labels: tuple[str, ...],
-        meter: Meter,
-        losses: Losses,
-        mute: Mute | None,
+        model: ModelFile,
         folders: Folders,
-        patience_seconds: Callable[[], float] = lambda: 5.0,
-        events_dropped: Callable[[], dict[str, int]] = dict,
-        tell_refused: Callable[[list[str]], None] = lambda topics: None,
-        settled: Callable[[], float] | None = None,
-        model: str | None = None,
-        also: Mapping[str, Callable[[bytes, bool], None]] | None = None,
+        telemetry: Telemetry,
+        mute: Mute,
+        tell_refused: Callable[[list[str]], None],
+        also: Mapping[str, Callable[[bytes, bool], None]],
     ) -> None:
         device, mqtt = config.device.id, config.mqtt
         self._topics = topics = Topics(device, mqtt.discovery_prefix, mqtt.birth_topic)
-        self._mute = mute
-        self._patience_seconds = patience_seconds
+        self._telemetry, self._mute, self._tell_refused = telemetry, mute, tell_refused
         self._state = CurrentState(device)
-        self._events_dropped, self._tell_refused = events_dropped, tell_refused
         self._told_refused: list[str] = []
         self._greet_from = 0.0
-        self._outbox = Outbox(
+        self.backlog = Outbox(
             folders.state,
             folders.runtime,
             max_events=mqtt.outbox_events,
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
-        self._telemetry = Telemetry(
-            device,
-            meter,
-            losses,
-            self._outbox,
-            muted=lambda: mute is not None and mute.is_muted,
-            refused=lambda: self._connection.refused,
-            events_dropped=events_dropped,
-            settled=settled,
-            model=model,
-        )
-        announcement = _announcement(config, labels, topics, listen=mute is not None, settles=settled is not None)
-        self._announcement = Publication(topics.discovery, announcement, retain=True)
-        subscriptions = dict(also or {})
+        """The events that wait for the broker."""
+        self._announcement = Publication(topics.discovery, _announcement(config, model, topics), retain=True)
+        subscriptions = dict(also)
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
-        if mute is not None:
+        if mqtt.listen_command:
             subscriptions[topics.listen] = self._on_listen
         self._connection = Connection(
             mqtt,
             device,
-            self._outbox,
+            self.backlog,
             event_topic=topics.event,
             last_will=Publication(topics.status, "offline", retain=True),
             farewell=Publication(topics.status, "stopped", retain=True),
@@ -122,45 +100,42 @@ class Publisher:
             answered=self._on_answer,
         )
 
-    def __enter__(self) -> Publisher:
+    def start(self) -> None:
+        """Begin to connect."""
         self._connection.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._connection.close(self._patience_seconds())
+    def close(self, patience_seconds: Callable[[], float]) -> None:
+        """Give the broker, and then the disk, as long as `patience_seconds` says; what is left stays in the outbox."""
+        self._connection.close(patience_seconds())
         # A disk that hangs must not hold up the end; what was written is in the journal.
         closing = Thread(target=self._close_files, name="outbox", daemon=True)
         closing.start()
-        closing.join(self._patience_seconds())
+        closing.join(patience_seconds())
 
     def _close_files(self) -> None:
-        if self._mute is not None:
-            self._mute.close()
-        self._outbox.close()
+        self._mute.close()
+        self.backlog.close()
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Enqueue an event; the thread of the connection sends it."""
-        self._outbox.put(as_line(event))
+        self.backlog.put(as_line(event))
         self._connection.event_made()
         if self._state.push(event):
             self._connection.publish(self._now())
 
-    @property
-    def backlog(self) -> Outbox:
-        """The events that wait for the broker."""
-        return self._outbox
-
     def condition(self) -> dict[str, Any]:
         """Return ``connected``, ``refused`` topics, and how many events wait: ``outbox``; any thread."""
         refused = sorted(self._connection.refused)
-        return {"connected": self._connection.connected, "refused": refused, "outbox": len(self._outbox)}
+        return {"connected": self._connection.connected, "refused": refused, "outbox": len(self.backlog)}
+
+    def report(self, telemetry: Telemetry) -> dict[str, Any]:
+        """Return a report, with what is known of the broker; any thread."""
+        waiting = {"outbox_events": len(self.backlog), "outbox_dropped": self.backlog.n_dropped}
+        return telemetry() | waiting | {"refused": sorted(self._connection.refused)}
 
     def _now(self) -> Publication:
-        return Publication(
-            self._topics.state, self._state.payload(self._connection.refused, self._events_dropped()), retain=True
-        )
+        payload = self._state.payload(self._connection.refused, self._telemetry.events_dropped())
+        return Publication(self._topics.state, payload, retain=True)
 
     def _greeting(self) -> list[Publication]:
         online = Publication(self._topics.status, "online", retain=True)
@@ -168,12 +143,12 @@ class Publisher:
 
     def _report(self) -> list[Publication]:
         # The state again, so that clients can detect that it is stale.
-        return [Publication(self._topics.telemetry, json.dumps(self._telemetry()), qos=0), self._now()]
+        return [Publication(self._topics.telemetry, json.dumps(self.report(self._telemetry)), qos=0), self._now()]
 
     def _listening(self) -> list[Publication]:
         """Say whether it listens, or that no command can be received; nothing while the broker has not answered."""
         listen = self._topics.listen
-        if self._mute is None or listen not in self._connection.granted | self._connection.refused:
+        if listen not in self._connection.granted | self._connection.refused:
             return []
         word = "OFF" if self._mute.is_muted else "ON"
         if listen not in self._connection.granted:
@@ -196,7 +171,7 @@ class Publisher:
                 self._connection.publish(publication)
 
     def _on_listen(self, payload: bytes, retained: bool) -> None:
-        if self._mute is not None and self._mute.command(payload, retained):
+        if self._mute.command(payload, retained):
             for publication in self._listening():
                 self._connection.publish(publication)
 
@@ -257,18 +232,18 @@ def _forget(config: Config, protocol: str, patience_seconds: float) -> Connectio
     return connection
 
 
-def _announcement(config: Config, labels: tuple[str, ...], topics: Topics, *, listen: bool, settles: bool) -> str:
+def _announcement(config: Config, model: ModelFile, topics: Topics) -> str:
     """Describe the device to Home Assistant; empty without discovery, which deletes an earlier description."""
     if not config.mqtt.discovery:
         return ""
-    web = config.web
+    head, web = model.learning_head, config.web
     return discovery(
         config.device.id,
-        labels,
+        model.labels,
         topics,
-        listen=listen,
+        listen=config.mqtt.listen_command,
         period_seconds=config.telemetry.period_seconds,
         version=__version__,
-        settles=settles,
+        settles=head is not None and head.spec.moves,
         page=page_url(enabled=web.enabled, bind=web.bind, port=web.port, machine=os.uname().nodename),
     )

@@ -8,9 +8,10 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from affectd.recognition.vad import LEVEL_FLOOR_DBFS
 
 if TYPE_CHECKING:
     from affectd.audio.microphone import Losses
+    from affectd.mqtt.mute import Mute
     from affectd.recognition.classifier import Network
+    from affectd.recognition.place import Place
 
 SCHEMA = 3
 # Slightly above the floor, because that is computed in float32.
@@ -34,14 +37,6 @@ _KEPT_LEVELS = 64
 _DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, math.inf)
 
 
-class Backlog(Protocol):
-    """The interface of `affectd.outbox.outbox.Outbox` that is used here."""
-
-    n_dropped: int
-
-    def __len__(self) -> int: ...
-
-
 class Meter:
     """Measurements between two reports, and durations since the start, in constant memory.
 
@@ -51,6 +46,7 @@ class Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._branch: Meter | None = None
+        self._followers: list[Callable[[Float32, Bool], None]] = []
         self._n_durations = [0] * len(_DURATIONS)
         self._total_seconds = 0.0
         self._reset()
@@ -58,7 +54,12 @@ class Meter:
     def branch(self) -> Meter:
         """Return a second meter that gets the same measurements from now on, for a reader with a period of its own."""
         self._branch = Meter()
+        self.follow(self._branch.push)
         return self._branch
+
+    def follow(self, push: Callable[[Float32, Bool], None]) -> None:
+        """Pass what is pushed from now on to another one."""
+        self._followers.append(push)
 
     def _reset(self) -> None:
         self._waiting: list[tuple[Float32, Bool]] = []
@@ -73,8 +74,8 @@ class Meter:
             self._waiting.append((level, active))
             if len(self._waiting) >= _KEPT_LEVELS:
                 self._add_up()
-        if self._branch is not None:
-            self._branch.push(level, active)
+        for push in self._followers:
+            push(level, active)
 
     def _add_up(self) -> None:
         if self._waiting:
@@ -146,30 +147,39 @@ class _Timed:
 
 
 class Telemetry:
-    """Makes one report per call, as a JSON object, and resets the meter; `root` is where ``sys`` and ``proc`` are."""
+    """Makes one report per call, as a JSON object, and resets `meter`; `root` is where ``sys`` and ``proc`` are.
+
+    `place` is that of the network, if it has one; `events_dropped` returns how many events each sink did not get. What
+    is told of the broker is that without one: `affectd.mqtt.publisher.Publisher.report`.
+    """
 
     def __init__(
         self,
         device: str,
-        meter: Meter,
+        model: str,
         losses: Losses,
-        backlog: Backlog,
-        muted: Callable[[], bool],
-        root: Path = Path("/"),
-        refused: Callable[[], Iterable[str]] = tuple,
+        mute: Mute,
+        place: Place | None = None,
         events_dropped: Callable[[], dict[str, int]] = dict,
-        settled: Callable[[], float] | None = None,
-        model: str | None = None,
+        root: Path = Path("/"),
     ) -> None:
-        self._device = device
-        self._meter = meter
-        self._losses = losses
-        self._backlog = backlog
-        self._muted, self._refused = muted, refused
-        self._events_dropped, self._settled = events_dropped, settled
-        self._root, self._model = root, model
+        self.meter = Meter()
+        self.events_dropped = events_dropped
+        self._device, self._model = device, model
+        self._losses, self._mute, self._place, self._root = losses, mute, place, root
         self._began = self._before = time.monotonic()
         self._cpu_before = time.process_time()
+
+    def branch(self) -> Telemetry:
+        """Return a second one that measures the same from now on, for a reader with a period of its own."""
+        other = copy(self)
+        other.meter = self.meter.branch()
+        return other
+
+    def settled(self) -> float | None:
+        """Return how far the network knows its place, 0 to 1; None if it learns none."""
+        found = None if self._place is None else self._place.settled()
+        return None if found is None else round(found, 3)
 
     def __call__(self) -> dict[str, Any]:
         """Return the report; rates are over the time since the last one."""
@@ -182,7 +192,7 @@ class Telemetry:
             "schema": SCHEMA,
             "device": self._device,
             "time": utc(time.time()),
-            **self._meter.take(),
+            **self.meter.take(),
             "cpu_percent": round(cpu_percent, 1),
             "resident_mb": resident(root=self._root).get("resident_mb"),
             "temperature_celsius": None if celsius is None else round(celsius, 1),
@@ -190,11 +200,11 @@ class Telemetry:
             "dropped_seconds": round(self._losses.dropped_seconds, 3),
             "overflows": self._losses.overflows,
             "degraded": self._losses.degraded,
-            "outbox_events": len(self._backlog),
-            "outbox_dropped": self._backlog.n_dropped,
-            "events_dropped": self._events_dropped(),
-            "muted": self._muted(),
-            "refused": sorted(self._refused()),
-            "settled": None if self._settled is None else round(self._settled(), 3),
+            "outbox_events": 0,
+            "outbox_dropped": 0,
+            "events_dropped": self.events_dropped(),
+            "muted": self._mute.is_muted,
+            "refused": [],
+            "settled": self.settled(),
             "model": self._model,
         }

@@ -17,7 +17,7 @@ from affectd.config.directories import state_directory
 from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders, state_of
 from affectd.errors import AffectdError, DataError, UnavailableError
-from affectd.recognition.baseline import Baseline, Heard, PastUtterance, Placed, learning_head_of
+from affectd.recognition.baseline import Baseline, Heard, PastUtterance, Placed, head_of, learning_head_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
@@ -50,9 +50,13 @@ class Place:
         if self.network.ended(utterance, time.time()) and self._keeper is not None:
             self._keeper.keep(encode(self.network.baseline.learned, self._device, self.network.model))
 
-    def settled(self) -> float:
-        """Return how far the baseline has moved to this place, 0 to 1; with a voice times how far the place is one."""
-        return self.network.baseline.settled * self.network.baseline.trust
+    def settled(self) -> float | None:
+        """Return how far the baseline has moved to this place, 0 to 1; with a voice times how far the place is one.
+
+        None of a head whose baseline stays where it is.
+        """
+        baseline = self.network.baseline
+        return baseline.settled * baseline.trust if baseline.head.spec.moves else None
 
     def close(self, patience_seconds: float) -> None:
         """Save what was learned; a disk that hangs for longer is not waited for."""
@@ -65,16 +69,18 @@ def open_place(
 ) -> Place:
     """Return the place where the device listens, for a model with a head.
 
-    Live sound alone is of this place: a file starts from the mean of the training, and what it teaches is not kept.
-    `claims` gets the claim of the state folder, unless `folders` is claimed already. Where another process has it, what
-    is learned is not kept, which is said: two pipes may be heard at once.
+    Live sound alone is of this place: a file starts from the mean of the training, and what it teaches is not kept, nor
+    is what a head hears whose baseline stays where it is. `claims` gets the claim of the state folder, unless `folders`
+    is claimed already. Where another process has it, what is learned is not kept, which is said: two pipes may be heard
+    at once.
     """
-    if live and folders is None:
+    is_kept = live and head_of(classifier.model).spec.moves
+    if is_kept and folders is None:
         try:
             folders = claims.enter_context(claimed_folders(config.device.id))
         except UnavailableError as error:
             _log.warning("what is learned of this place is not kept: %s", error)
-    return Place(classifier, config.device.id, folders.state if live and folders is not None else None)
+    return Place(classifier, config.device.id, folders.state if is_kept and folders is not None else None)
 
 
 def show(config: Config, model: ModelFile) -> dict[str, Any]:

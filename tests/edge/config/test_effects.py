@@ -34,7 +34,7 @@ from affectd.mqtt.credentials import read_login, tls_context
 from affectd.mqtt.link import address
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.publisher import Publisher
-from affectd.mqtt.telemetry import Meter
+from affectd.mqtt.telemetry import Telemetry
 from affectd.outbox.outbox import Outbox
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.model_file import write_model
@@ -182,13 +182,19 @@ def certificates(config: Config, folder: Path) -> object:
     return context and len(context.get_ca_certs())
 
 
+def publisher_of(config: Config, folder: Path) -> Publisher:
+    mute, model = Mute(folder), FakeNetwork().model
+    telemetry = Telemetry(config.device.id, "a1b2c3", Losses(), mute)
+    return Publisher(config, model, Folders(folder, folder), telemetry, mute, lambda topics: None, {})  # type: ignore[arg-type]
+
+
 def published(config: Config, folder: Path) -> object:
     """Everything that a broker is told when it lets the device in; the time between reports is part of it."""
     with FakeBroker() as broker:
         config = replace(config, mqtt=replace(config.mqtt, port=broker.port))
-        mute = Mute(folder) if config.mqtt.listen_command else None
-        publisher = Publisher(config, ("calm",), Meter(), Losses(), mute, Folders(folder, folder), lambda: 0.0)
-        with publisher:
+        publisher = publisher_of(config, folder)
+        publisher.start()
+        with closing(SimpleNamespace(close=lambda: publisher.close(lambda: 0.0))):
             client = broker.welcome()
             told: list[object] = []
             topic = ""
@@ -212,7 +218,7 @@ def kept_events(config: Config, folder: Path) -> object:
         made: list[Any] = []
         original = mqtt_connection.Connection.__init__
         patch.setattr(Connection, "__init__", lambda self, *a, **k: (made.append(a[2]), original(self, *a, **k))[1])
-        publisher = Publisher(config, ("calm",), Meter(), Losses(), None, Folders(folder, folder), lambda: 0.0)
+        publisher = publisher_of(config, folder)
         for number in range(200):
             publisher.write(
                 {"id": str(number), "type": "status", "state": "healthy", "reason": "heard", "text": "x" * 2000}

@@ -11,6 +11,8 @@ import time
 import tracemalloc
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -20,21 +22,22 @@ from hypothesis import strategies as st
 
 from affectd import pipeline
 from affectd.audio.microphone import Losses, open_microphone
-from affectd.config.sections import Config
+from affectd.config.sections import Config, DeviceConfig, MqttConfig
+from affectd.config.state import Folders
 from affectd.features.framing import frame_clip
 from affectd.features.spec import FeatureSpec
+from affectd.mqtt.mute import Mute
+from affectd.mqtt.publisher import Publisher
 from affectd.mqtt.telemetry import Meter, Telemetry
 from affectd.recognition.vad import LEVEL_FLOOR_DBFS, band_level
+from broker import wait_until
+from fake_broker import FakeBroker
 from fake_network import FakeNetwork
 from fake_pyaudio import FakeDevice, FakePyAudio
 from sounds import SAMPLE_RATE, gain, noise, silence, syllables
 
 SCHEMA = json.loads(resources.files("affectd.mqtt").joinpath("telemetry.schema.json").read_text("utf-8"))
 CEPSTRA = np.zeros((1, 1), np.float32)
-
-
-class Backlog(list[str]):
-    n_dropped = 0
 
 
 def dbfs(*values: float) -> np.ndarray:
@@ -45,33 +48,41 @@ def spoken(*values: bool) -> np.ndarray:
     return np.array(values, bool)
 
 
-def telemetry(meter: Meter, root: Path = Path("/nowhere"), losses: Losses | None = None) -> Telemetry:
-    return Telemetry("kitchen", meter, losses or Losses(), Backlog(), lambda: False, root)
+def telemetry(root: Path = Path("/nowhere"), place: Any = None) -> Telemetry:
+    return Telemetry("kitchen", "a1b2c3", Losses(), Mute(None), place, root=root)
 
 
 def test_every_report_obeys_the_schema_and_tells_what_it_was_given(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    meter, losses, backlog, muted = Meter(), Losses(), Backlog(["a", "b"]), True
+    losses, mute = Losses(), Mute(None)
+    mute.is_muted = True
     for zone, text in enumerate(("41200\n", "55875\n", "broken")):
         folder = tmp_path / f"sys/class/thermal/thermal_zone{zone}"
         folder.mkdir(parents=True)
         (folder / "temp").write_text(text)
-    dropped = {"standard_output": 0, "file": 0}
-    report = Telemetry("kitchen", meter, losses, backlog, lambda: muted, tmp_path, events_dropped=lambda: dict(dropped))
-    first = report()
+    dropped, told = {"standard_output": 0, "file": 0}, []
+    telemetry = Telemetry("kitchen", "a1b2c3", losses, mute, None, lambda: dict(dropped), tmp_path)
+    config = Config(mqtt=MqttConfig(outbox_events=2))
+    publisher = Publisher(config, FakeNetwork().model, Folders(tmp_path, None), telemetry, mute, told.append, {})  # type: ignore[arg-type]
+    for _ in range(2):
+        publisher.write({"type": "status", "part": "file"})
+    first = publisher.report(telemetry)
     jsonschema.Draft202012Validator(SCHEMA).validate(first)
     assert first["temperature_celsius"] == 55.9
     assert (first["outbox_events"], first["outbox_dropped"], first["muted"]) == (2, 0, True)
     assert first["events_dropped"] == {"standard_output": 0, "file": 0}
-    backlog.n_dropped, muted, dropped["file"] = 7, False, 3
-    backlog.clear()
+    for _ in range(7):
+        publisher.write({"type": "status", "part": "file"})
+    publisher.backlog.delivered(sequence for sequence, _ in publisher.backlog.pending(0, 2))
+    mute.is_muted, dropped["file"] = False, 3
     losses.dropped_seconds, losses.overflows, losses.degraded = 1.23456, 3, {"rate": 0.5}
-    second = report()
+    second = publisher.report(telemetry)
     jsonschema.Draft202012Validator(SCHEMA).validate(second)
     assert (second["outbox_events"], second["outbox_dropped"], second["muted"]) == (0, 7, False)
     assert second["events_dropped"] == {"standard_output": 0, "file": 3}
     assert (second["dropped_seconds"], second["overflows"]) == (1.235, 3)
     assert (first["degraded"], second["degraded"]) == ({}, {"rate": 0.5})
+    assert (first["refused"], told) == ([], [])
     assert set(first) == set(SCHEMA["properties"])
     json.dumps(second, allow_nan=False)
 
@@ -82,11 +93,11 @@ def test_every_report_obeys_the_schema_and_tells_what_it_was_given(tmp_path: Pat
     seconds=st.lists(st.floats(0, 1e6), max_size=5),
 )
 def test_whatever_is_measured_obeys_the_schema(levels: list[float], seed: int, seconds: list[float]) -> None:
-    meter = Meter()
-    meter.push(dbfs(*levels), np.random.default_rng(seed).random(len(levels)) < 0.5)
+    measured = telemetry()
+    measured.meter.push(dbfs(*levels), np.random.default_rng(seed).random(len(levels)) < 0.5)
     for one in seconds:
-        meter._add_time(one)
-    report = telemetry(meter)()
+        measured.meter._add_time(one)
+    report = measured()
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
     json.dumps(report, allow_nan=False)
 
@@ -206,7 +217,7 @@ def test_what_it_costs_agrees_with_the_kernel() -> None:
             math.factorial(500)
 
     began = time.monotonic()
-    report = telemetry(Meter(), Path("/"))
+    report = telemetry(Path("/"))
     work(0.2)
     moments = [used()]
     report()
@@ -226,7 +237,7 @@ def test_what_it_costs_agrees_with_the_kernel() -> None:
 
 
 def test_where_the_system_says_nothing_the_report_says_null() -> None:
-    report = telemetry(Meter())()
+    report = telemetry()()
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
     assert report["resident_mb"] is None
     assert report["temperature_celsius"] is None
@@ -234,12 +245,38 @@ def test_where_the_system_says_nothing_the_report_says_null() -> None:
 
 def test_it_says_how_far_the_device_knows_its_place() -> None:
     settled = iter((0.0, 0.98765))
-    report = Telemetry("kitchen", Meter(), Losses(), Backlog(), lambda: False, settled=lambda: next(settled))
+    report = telemetry(place=SimpleNamespace(settled=lambda: next(settled)))
     for told in (0.0, 0.988):
         found = report()
         jsonschema.Draft202012Validator(SCHEMA).validate(found)
         assert found["settled"] == told
-    assert telemetry(Meter())()["settled"] is None
+    assert telemetry()()["settled"] is None
+
+
+def test_a_report_says_what_the_broker_refuses() -> None:
+    told: list[list[str]] = []
+    with FakeBroker() as broker:
+        config = Config(
+            device=DeviceConfig(id="kitchen"), mqtt=MqttConfig(port=broker.port, discovery=False, listen_command=True)
+        )
+        mute, measured = Mute(None), telemetry()
+        publisher = Publisher(config, FakeNetwork().model, Folders(None, None), measured, mute, told.append, {})  # type: ignore[arg-type]
+        assert publisher.report(measured)["refused"] == []
+        publisher.start()
+        try:
+            broker.welcome().confirm(0x80)
+            wait_until(lambda: told == [["affectd/kitchen/listen"]])
+            assert publisher.report(measured)["refused"] == ["affectd/kitchen/listen"]
+        finally:
+            publisher.close(lambda: 0.0)
+
+
+def test_a_second_reader_of_telemetry_has_periods_of_its_own() -> None:
+    first = telemetry()
+    second = first.branch()
+    first.meter.push(dbfs(-30), spoken(True))
+    assert first()["speech_ratio"] == 1.0
+    assert (first()["speech_ratio"], second()["speech_ratio"], second()["speech_ratio"]) == (0.0, 1.0, 0.0)
 
 
 def test_lost_sound_is_counted_over_all_openings(monkeypatch: pytest.MonkeyPatch) -> None:
