@@ -159,10 +159,7 @@ class WavReader:
         block_align = self._header.format.block_align
         # One byte more is that which pads a chunk of odd length.
         if n_missing <= 0 and n_bytes % block_align > 1:
-            raise DataError(
-                f"{self.path} ends in the middle of a sample: {n_bytes} bytes, {block_align} for each; to keep what is "
-                f"whole: {self.origin.conversion('mended.wav')}"
-            )
+            self.origin.note("ends in the middle of a sample: it is read to the last whole one")
         n_unread = self._n_unexplained(file, n_bytes)
         if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
             self.n_unread = n_unread

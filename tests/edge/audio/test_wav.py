@@ -137,7 +137,6 @@ BROKEN = {
         "holds 320",
     ),
     "RF64 cut in its header": (b"RF64\xff\xff\xff\xffWAVE" + bytes(50), "no data chunk"),
-    "half a sample": (wav(fmt(bits=32), chunk(b"data", bytes(6))), "middle of a sample"),
     "mu-law in 16 bits": (wav(fmt(7, bits=16), chunk(b"data", bytes(8))), "block alignment of 2"),
     "ADPCM": (wav(fmt(2, bits=4), chunk(b"data", bytes(8))), "Microsoft ADPCM"),
     "unheard of": (wav(fmt(0x1234), chunk(b"data", bytes(8))), "encoding 0x1234"),
@@ -362,6 +361,21 @@ def test_a_size_that_counts_the_header_or_a_last_sample_too_much_is_no_damage(
     header = wav(fmt(n_channels=2)) + b"data" + struct.pack("<I", 4000 + missing)
     assert read(write(tmp_path, header + bytes(4000))).shape == (1000, 2)
     assert [f"{missing} bytes of samples fewer" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize(("bits", "n_channels", "n_rest"), [(16, 2, 2), (16, 2, 3), (24, 1, 2), (24, 2, 5), (32, 1, 2)])
+@pytest.mark.parametrize("tail", [b"", chunk(b"LIST", b"INFO" + bytes(60))], ids=["at the end", "a chunk behind"])
+def test_what_ends_in_the_middle_of_a_sample_is_read_to_the_last_whole_one(
+    tmp_path: Path, bits: int, n_channels: int, n_rest: int, tail: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a recorder that lost its power leaves it."""
+    whole = np.random.default_rng(0).bytes(100 * bits // 8 * n_channels)
+    head = fmt(bits=bits, n_channels=n_channels)
+    expected = read(write(tmp_path, wav(head, chunk(b"data", whole))))
+    caplog.clear()
+    values = read(write(tmp_path, wav(head, chunk(b"data", whole + b"\7" * n_rest), tail)))
+    np.testing.assert_array_equal(values, expected)
+    assert ["in the middle of a sample" in message for message in caplog.messages] == [True]
 
 
 def test_the_size_of_arecord_is_read_to_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
