@@ -17,7 +17,7 @@ from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached, Outputs
 from affectd.events.event import EventMaker, Utterance
-from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines, RotatingFile, Sink, joined
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Meter, Telemetry
@@ -129,7 +129,7 @@ def serve(
                 publisher = _publisher(config, classifier, *parts)
                 also.append(("the outbox", stack.enter_context(publisher)))
             alone = printed if is_alone else None
-            sink = alone or Several([*sinks.items(), *also])
+            sink = alone or joined([*sinks.items(), *also])
             heard = watched(reports.between(alone.between(blocks) if alone else blocks, sink), manager)
             heard = view.begin(stack, publisher, sinks).heard(heard) if view else heard
             tracer = _tracer(events, network, listeners)
@@ -267,7 +267,7 @@ def _tracer(events: EventMaker, network: Network, sinks: Sequence[Sink]) -> Trac
     # Imported only here: a service that is not looked at must not cost memory for it.
     from affectd.events.trace import Tracer
 
-    write = Several([("the trace", sink) for sink in sinks]).write
+    write = joined([("the trace", sink) for sink in sinks]).write
     return Tracer(events, network.model, write, lambda: getattr(network, "sure", None))
 
 
