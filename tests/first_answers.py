@@ -1,9 +1,10 @@
 """Measure how soon and how right the running device answers on corpora that it never heard; takes a few minutes.
 
-    python tests/first_answers.py DATA
+    python tests/first_answers.py DATA [THRESHOLD]
 
 prints the table of docs/accuracy.md: each corpus by the network and voice that heard nothing of it, with temperature
-and threshold of the shipped file, and the Korean recordings by that file itself.
+and threshold of the shipped file, or THRESHOLD as ``[smoothing] uncertain``, and the Korean recordings by that file
+itself. The last line adds them up.
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ def row(name: str, found: Answers) -> str:
 
 def main() -> None:
     data, shipped = Path(sys.argv[1]), read_model(find_model())
+    thresholds = {**shipped.thresholds, **({"uncertain": float(sys.argv[2])} if sys.argv[2:] else {})}
     models = {corpus: read_model(path) for corpus, path in NETWORKS.items()}
+    n_utterances = n_named = n_right = 0
     for corpus, model in {**models, OF_SHIPPED: shipped}.items():
-        alike = replace(model, temperature=shipped.temperature, thresholds=shipped.thresholds)
+        alike = replace(model, temperature=shipped.temperature, thresholds=thresholds)
         found = answers_of(Classifier(alike), read_clips(data, [corpus]), [SmoothingConfig().minimum_count])
         for (figures,) in found.values():  # none where a corpus is spectrograms alone
             print(row(NAMES[corpus], figures), flush=True)
+            n_utterances += figures["utterances"]
+            n_named += (named := round(figures["first"]["named"] * figures["utterances"]))
+            n_right += round((figures["first"]["precision"] or 0) * named)
+    print(f"of {n_utterances} utterances {n_named} were named, {n_right} of them rightly")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders
 from affectd.events.detached import Descriptor, Detached, Outputs
 from affectd.events.event import EventMaker
-from affectd.events.sinks import JsonLines, RotatingFile, Several, Sink
+from affectd.events.sinks import JsonLines, RotatingFile, Sink, joined
 from affectd.events.status import Reports
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.telemetry import Telemetry
@@ -149,7 +149,7 @@ def serve(
 
         # Sound, on its way to the pipeline, and events on theirs to the sinks.
         alone = sinks["standard output"] if is_alone else None
-        sink = alone or Several(takers)
+        sink = alone or joined(takers)
         heard = watched(told.reports.between(alone.between(blocks) if alone else blocks, sink), manager)
         heard = page.hub.heard(heard) if page else heard
         heard = fleet.between(heard) if fleet else heard
@@ -262,7 +262,7 @@ def _tracer(events: EventMaker, network: Classifier | Placed, sinks: Sequence[Si
         return None
     from affectd.events.trace import Tracer
 
-    write = Several([("the trace", sink) for sink in sinks]).write
+    write = joined([("the trace", sink) for sink in sinks]).write
     return Tracer(events, network.model, write, lambda: network.sure)
 
 

@@ -62,7 +62,8 @@ def test_of_an_uncertain_utterance_the_best_guess_stays(browser: Browser, device
     device.tell({**end, "label": "uncertain", "id": "doubted"})
     page.wait("document.getElementById('last').textContent")
     share = percent(end["probabilities"][best])
-    assert page.text("#last").startswith(f"The last utterance: uncertain (perhaps {best} {share}), ")
+    assert page.text("#last").startswith(f"The last utterance: uncertain (best guess {best} {share}), ")
+    assert page.text("#events summary em") == f"best guess {best} {share}"
 
 
 def test_it_shows_what_was_heard_before_it_was_opened(browser: Browser, device: Device) -> None:

@@ -127,7 +127,7 @@ def test_in_the_background_it_leaves_the_terminal_alone(terminal: Tmux, model: P
 
 
 def test_it_is_a_guest_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It publishes nothing, writes no events, needs no state of its own, and learns nothing into the baseline."""
+    """It publishes nothing, opens no page, writes no events, needs no state, and learns nothing into the baseline."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.setenv("AFFECTD_DEVICE_ID", "kitchen")
     model = tmp_path / "place.tflite"
@@ -138,6 +138,7 @@ def test_it_is_a_guest_of_the_service(tmp_path: Path, monkeypatch: pytest.Monkey
         settings.write_text(
             f'[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {broker.getsockname()[1]}\n'
             f'[file]\npath = "{tmp_path}/events.jsonl"\n'
+            f"[web]\nenabled = true\nport = {broker.getsockname()[1]}\n"  # taken, as by the service
         )
         command = [*WATCH, "--source", "-", "--config", str(settings), "--model", str(model)]
         samples = raw_sound(TALK)
@@ -149,6 +150,29 @@ def test_it_is_a_guest_of_the_service(tmp_path: Path, monkeypatch: pytest.Monkey
                 broker.accept()
     assert not (tmp_path / "events.jsonl").exists()
     assert files_of(state_of("kitchen")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_a_sentence_while_the_sound_goes_on(model: Path) -> None:
+    with (
+        open("/dev/full", "wb") as full,
+        subprocess.Popen(
+            [*WATCH, "--source", "-", "--model", str(model)],
+            stdin=subprocess.PIPE,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(raw_sound(TALK))
+        process.stdin.flush()
+        try:
+            assert process.wait(PATIENCE_SECONDS) == 69
+        finally:
+            process.kill()
+        said = process.stderr.read()
+    assert said == b"affectd: Standard output cannot be written: No space left on device.\n"
 
 
 @pytest.fixture(params=[pytest.param("PulseAudio", marks=needs_room)])

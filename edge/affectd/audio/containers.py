@@ -1,4 +1,4 @@
-"""What the first bytes of a file or stream say that it is, and the ffmpeg line that makes a WAV file of it."""
+"""What the first bytes of a file or stream say that it is, and the line that makes a WAV file of it."""
 
 from __future__ import annotations
 
@@ -147,15 +147,24 @@ class Origin:
         path = f"file:{self.path}" if re.match(r"-|[^/]*:", self.path) else self.path
         return f"ffmpeg {options}-i {shlex.quote(path)} {output}-c:a pcm_s16le {target}"
 
+    def _line_of_sox(self) -> str:
+        if self.path is None:
+            return f"sox FILE -t wav - | {self.reader}"
+        # sox, too, takes such a name for an option or a command.
+        path = f"./{self.path}" if self.path.startswith(("-", "|")) else self.path
+        return f"sox {shlex.quote(path)} out.wav"
+
     def refusal(self, head: bytes, *, is_all: bool) -> str | None:
         """Return the sentence that refuses bytes that are neither WAV nor raw PCM; `is_all` if no more follow."""
         is_file = self.path is not None
         framed = next((name for name, is_proved in _framed(head) if is_proved), None)
         if kind := _kind(head, _SOUND) or _mpeg_kind(head, is_file=is_file) or framed:
-            return f"{self.name} is {kind}; convert it first: {self.conversion()}"
+            # ffmpeg takes the samples of a big-endian WAV file for little-endian ones, and so makes noise of them.
+            line = self._line_of_sox() if head.startswith(b"RIFX") else self.conversion()
+            return f"{self.name} is {kind}; convert it first: {line}"
         if kind := _kind(head, _NO_SOUND):
             return f"{self.name} is {kind}, not sound."
-        if not is_file and _is_text(head, is_all=is_all):
+        if _is_text(head, is_all=is_all):
             return f"{self.name} is text, not sound."
         return None
 

@@ -109,7 +109,7 @@ class WavStream:
                 n_bytes = 0
         # One byte more is that which pads a chunk of odd length.
         if self._n_missing == 0 and len(self._rest) > 1:
-            raise DataError("Standard input ended in the middle of a sample of its WAV file.")
+            self.origin.note("ends in the middle of a sample: it is read to the last whole one")
         if not n_samples:
             raise DataError("Standard input holds no samples: it ends after its header.")
 

@@ -13,6 +13,7 @@ from affectd.audio.containers import Origin, is_wav
 from affectd.audio.wav_header import MORE_SOUND, MOST_CHUNKS, WRAP, is_chunk, is_unknown, read_header
 from affectd.errors import DataError, NoInputError
 
+_FIRST_BYTES = 4096  # more than tell text from sound
 _BLOCK_SAMPLES, _BLOCK_BYTES = 4096, 1 << 18
 # No word of less than a quarter of a second: some programs fill the last page of a file.
 _UNSAID = 4
@@ -75,7 +76,7 @@ class WavReader:
             self._n_bytes_of_file = os.fstat(file.fileno()).st_size
             try:
                 head = file.read(12)
-                self._check_magic(head)
+                self._check_magic(head if is_wav(head) else head + file.read(_FIRST_BYTES))
                 self._header = read_header(file, head, self.origin)
                 self._data_offset = self._header.offset
                 n_bytes = self._n_bytes(file)
@@ -127,7 +128,7 @@ class WavReader:
         if not is_wav(head + b"RIFF....WAVE"[len(head) :]):
             raise DataError(
                 f"{self.path} is not a WAV file: it does not begin with RIFF and WAVE; if it is sound, convert it "
-                f"first: {self.origin.conversion()}"
+                f"first, raw PCM of 16 bits with -f s16le -ar 16000 before -i: {self.origin.conversion()}"
             )
         if len(head) < 12:
             raise DataError(f"{self.path} is cut off within its first 12 bytes; record or copy it again.")
@@ -159,10 +160,7 @@ class WavReader:
         block_align = self._header.format.block_align
         # One byte more is that which pads a chunk of odd length.
         if n_missing <= 0 and n_bytes % block_align > 1:
-            raise DataError(
-                f"{self.path} ends in the middle of a sample: {n_bytes} bytes, {block_align} for each; to keep what is "
-                f"whole: {self.origin.conversion('mended.wav')}"
-            )
+            self.origin.note("ends in the middle of a sample: it is read to the last whole one")
         n_unread = self._n_unexplained(file, n_bytes)
         if n_unread * _UNSAID >= block_align * self._header.format.sample_rate:
             self.n_unread = n_unread

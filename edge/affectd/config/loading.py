@@ -162,8 +162,9 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
         if isinstance(error, FileNotFoundError) and not required:
             return {}
         raise unreadable(error, ConfigError)(f"cannot read the configuration {file}: {error.strerror}") from error
-    if any(line.split(b"#")[0].count(b".") > _MOST_DOTS for line in content.splitlines()):
-        raise ConfigError(f"the configuration {file} is not valid TOML: a line has more than {_MOST_DOTS} dots")
+    # Of comments, too: what is one, and not a part of a key in quotes, is known only when it was read.
+    if any(line.count(b".") > _MOST_DOTS for line in content.splitlines()):
+        raise ConfigError(f"cannot read the configuration {file}: a line has more than {_MOST_DOTS} dots")
     import tomllib  # only if there is a file: importing takes as long as everything else here
 
     try:

@@ -128,6 +128,11 @@ class Several:
                     _log.info("events reach %s again; it missed %d", name, self._missed.pop(name))
 
 
+def joined(sinks: Sequence[tuple[str, Sink]]) -> Sink:
+    """Return `Several`; of one sink itself, which raises what it fails with, for there are no others to go on for."""
+    return sinks[0][1] if len(sinks) == 1 else Several(sinks)
+
+
 class RotatingFile:
     """Appends one JSON object per line to a file, which is rotated before it grows too large.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from affectd.config.sections import Config, FileConfig
+from affectd.config.sections import Config, FileConfig, WebConfig
 from affectd.events.detached import Detached
 from affectd.events.sinks import JsonLines, Sink
 from affectd.recognition.model_file import find_model, read_model
@@ -26,7 +26,7 @@ _SOURCES = {"mic": "microphone", "-": "standard input"}
 def watch_here(read_config: Callable[[], Config], out: JsonLines) -> None:
     """Listen to the source of the settings, a file in real time, and show it until it ends or a signal comes.
 
-    Nothing is published, no file of events is written, and what belongs to the service is left alone.
+    Nothing is published, no file of events is written, no page opened, and what belongs to the service is left alone.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def watch_here(read_config: Callable[[], Config], out: JsonLines) -> None:
 
     def read() -> Config:
         config = read_config()
-        return replace(config, mqtt=replace(config.mqtt, enabled=False), file=FileConfig())
+        return replace(config, mqtt=replace(config.mqtt, enabled=False), file=FileConfig(), web=WebConfig())
 
     config = read()
     model = read_model(find_model(config.model.path))

@@ -45,7 +45,7 @@ def verdict(label: str | None, probability: float | None, probabilities: Mapping
     >>> verdict("sad", 0.8, {"sad": 0.8, "calm": 0.2})
     'sad 80 %'
     >>> verdict("uncertain", 0.5, {"sad": 0.5, "calm": 0.3})
-    'uncertain, most like sad 50 %'
+    'uncertain, best guess sad 50 %'
     """
     if label is None:
         return ""
@@ -53,7 +53,7 @@ def verdict(label: str | None, probability: float | None, probabilities: Mapping
     if label != UNCERTAIN:
         return f"{label}{shown}"
     best = max(probabilities, key=probabilities.__getitem__, default="")
-    return f"{label}, most like {best}{shown}" if best else f"{label}{shown}"
+    return f"{label}, best guess {best}{shown}" if best else f"{label}{shown}"
 
 
 def event(message: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def place(timeline: Timeline, seconds: float, decimals: int = 0) -> str:
 
 def sound(segment: Segment) -> str:
     """Return how a segment sounds."""
-    return segment.label if segment.is_certain else f"{UNCERTAIN} (perhaps {segment.best_guess})"
+    return segment.label if segment.is_certain else f"{UNCERTAIN} (best guess {segment.best_guess})"
 
 
 def percent(share: float) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +120,9 @@ GOOD = wav(fmt(), chunk(b"data", bytes(3200)))
 BROKEN = {
     "empty": (b"", "is empty"),
     "three bytes": (b"RIF", "cut off within its first 12 bytes"),
-    "text": (b"It was a dark and stormy night.", "not a WAV file"),
+    "text": (b"It was a dark and stormy night.", "is text, not sound"),
+    "page of the web": (b"<!DOCTYPE html>\n<title>404</title>" + "é".encode() * 5000, "is text, not sound"),
+    "raw PCM": (np.random.default_rng(0).bytes(9000), "raw PCM of 16 bits with -f s16le -ar 16000 before -i: ffmpeg"),
     "short text": (b"hi", "not a WAV file"),
     "zeros before the samples": (wav(fmt(), bytes(9000)), "more than 1000 chunks before its samples"),
     "another RIFF": (chunk(b"RIFF", b"AVI " + bytes(40)), "not a WAV file"),
@@ -137,7 +141,6 @@ BROKEN = {
         "holds 320",
     ),
     "RF64 cut in its header": (b"RF64\xff\xff\xff\xffWAVE" + bytes(50), "no data chunk"),
-    "half a sample": (wav(fmt(bits=32), chunk(b"data", bytes(6))), "middle of a sample"),
     "mu-law in 16 bits": (wav(fmt(7, bits=16), chunk(b"data", bytes(8))), "block alignment of 2"),
     "ADPCM": (wav(fmt(2, bits=4), chunk(b"data", bytes(8))), "Microsoft ADPCM"),
     "unheard of": (wav(fmt(0x1234), chunk(b"data", bytes(8))), "encoding 0x1234"),
@@ -161,7 +164,7 @@ BROKEN = {
     "AAC": (b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(50), "AAC file; convert it first: ffmpeg"),
     "Wave64": (b"riff\x2e\x91\xcf\x11" + bytes(50), "Wave64 file; convert it first: ffmpeg"),
     "ZIP": (b"PK\x03\x04" + bytes(50), "ZIP archive, not sound"),
-    "RIFX": (b"RIFX\0\0\0\x20WAVE" + bytes(50), "RIFX file.*convert"),
+    "RIFX": (b"RIFX\0\0\0\x20WAVE" + bytes(50), "RIFX file.*convert it first: sox "),
 }
 
 
@@ -362,6 +365,21 @@ def test_a_size_that_counts_the_header_or_a_last_sample_too_much_is_no_damage(
     header = wav(fmt(n_channels=2)) + b"data" + struct.pack("<I", 4000 + missing)
     assert read(write(tmp_path, header + bytes(4000))).shape == (1000, 2)
     assert [f"{missing} bytes of samples fewer" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize(("bits", "n_channels", "n_rest"), [(16, 2, 2), (16, 2, 3), (24, 1, 2), (24, 2, 5), (32, 1, 2)])
+@pytest.mark.parametrize("tail", [b"", chunk(b"LIST", b"INFO" + bytes(60))], ids=["at the end", "a chunk behind"])
+def test_what_ends_in_the_middle_of_a_sample_is_read_to_the_last_whole_one(
+    tmp_path: Path, bits: int, n_channels: int, n_rest: int, tail: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a recorder that lost its power leaves it."""
+    whole = np.random.default_rng(0).bytes(100 * bits // 8 * n_channels)
+    head = fmt(bits=bits, n_channels=n_channels)
+    expected = read(write(tmp_path, wav(head, chunk(b"data", whole))))
+    caplog.clear()
+    values = read(write(tmp_path, wav(head, chunk(b"data", whole + b"\7" * n_rest), tail)))
+    np.testing.assert_array_equal(values, expected)
+    assert ["in the middle of a sample" in message for message in caplog.messages] == [True]
 
 
 def test_the_size_of_arecord_is_read_to_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -571,3 +589,34 @@ def test_the_line_that_converts_is_one_that_a_shell_and_ffmpeg_take_for_a_file(
         assert words[2] in (f"file:{name}", name)
         assert not words[2].startswith("-")
         assert words[-1] == "out.wav", "no mark follows that would be copied with it"
+
+
+@pytest.mark.skipif(not shutil.which("sox"), reason="sox is not installed")
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW"])
+@pytest.mark.parametrize("name", ["a.wav", "-n.wav", "|a.wav"])
+def test_the_line_for_a_big_endian_wav_file_gives_its_sound(
+    tmp_path: Path, subtype: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ffmpeg 5.1 makes noise of it."""
+    soundfile = pytest.importorskip("soundfile")
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(f"./{name}", speech_like(9000), 16000, subtype, endian="BIG")
+    expected, _ = soundfile.read(f"./{name}", dtype="float32")
+    with pytest.raises(DataError) as caught:
+        WavReader(name)
+    subprocess.run(shlex.split(str(caught.value).split("convert it first: ")[1]), check=True)
+    np.testing.assert_allclose(read(Path("out.wav")), expected, atol=2**-15)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_the_line_for_raw_pcm_gives_its_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pcm = (speech_like(9000)[:, 0] * 32767).astype("<i2")
+    Path("a.wav").write_bytes(pcm.tobytes())
+    with pytest.raises(DataError) as caught:
+        WavReader("a.wav")
+    said = str(caught.value)
+    options = said.split("raw PCM of 16 bits with ")[1].split(" before -i")[0]
+    line = said.split("before -i: ")[1].replace("-i ", f"{options} -i ", 1)
+    subprocess.run(shlex.split(line), check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    np.testing.assert_array_equal(read(Path("out.wav")).ravel() * 2**15, pcm)

@@ -282,12 +282,16 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert MqttConfig(host=host).host == host
 
 
-@pytest.mark.parametrize("content", ["{}b = 1", "[{}b]", "a = {{{}c = 1}}"], ids=["key", "section", "inline"])
+@pytest.mark.parametrize(
+    "content",
+    ["{}b = 1", "[{}b]", "a = {{{}c = 1}}", '"#".{}b = 1', '["#".{}b]', 'a = ["""\n#""", {{{}c = 1}}]'],
+    ids=["key", "section", "inline", "key behind a #", "section behind a #", "inline behind a #"],
+)
 def test_a_key_of_thousands_of_parts_takes_no_time(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.toml"
     file.write_text("# ...\n" + content.format("a." * 30000))
     began = time.process_time()
-    with pytest.raises(ConfigError, match=r"a\.toml is not valid TOML: a line has more than 200 dots$"):
+    with pytest.raises(ConfigError, match=r"^cannot read the configuration .*a\.toml: a line has more than 200 dots$"):
         load_config(file)
     assert time.process_time() - began < 0.5
 

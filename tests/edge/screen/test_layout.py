@@ -85,7 +85,7 @@ def test_only_a_named_label_is_solid_and_in_doubt_none(signs: Any) -> None:
     assert [label for label in LABELS if signs.hatched in named[label]] == [n for n in LABELS if n != "happy"]
     assert not [label for label in LABELS if signs.solid in doubted[label]]
     assert all(signs.hatched in doubted[label] for label in LABELS)
-    assert doubted["Voice"].split(maxsplit=1)[1] == "uncertain, most like sad 30 %"
+    assert doubted["Voice"].split(maxsplit=1)[1] == "uncertain, best guess sad 30 %"
 
 
 def test_the_bar_is_smoothed_and_the_mark_is_raw() -> None:
@@ -110,7 +110,7 @@ def test_the_same_signs_are_used_without_color_as_with_it() -> None:
     [
         (SHUT, "waiting for speech"),
         (trace(smoothed=None, label=None, probability=None), "speech, too short yet to tell"),
-        (DOUBT, "uncertain, most like sad 30 %"),
+        (DOUBT, "uncertain, best guess sad 30 %"),
     ],
 )
 def test_it_says_why_nothing_is_named(message: dict[str, Any], said: str) -> None:

@@ -70,7 +70,7 @@ def nasty() -> Timeline:
 def said(found: Timeline) -> list[tuple[float, float, str]]:
     """The segments as the formats for other programs name them."""
     return [
-        (s.start_seconds, s.end_seconds, s.label if s.label != UNCERTAIN else f"uncertain (perhaps {s.best_guess})")
+        (s.start_seconds, s.end_seconds, s.label if s.label != UNCERTAIN else f"uncertain (best guess {s.best_guess})")
         for s in found.segments
     ]
 
@@ -216,7 +216,7 @@ def test_the_table_is_aligned_and_names_doubt() -> None:
     assert len(rows) == len(found.segments)
     ends = titles.index("to") + 2
     assert all(row[ends - 4 : ends + 2].strip() and row[ends : ends + 2] == "  " for row in rows)
-    assert any(f"uncertain (perhaps {s.best_guess})" in row for s, row in zip(found.segments, rows, strict=True))
+    assert any(f"uncertain (best guess {s.best_guess})" in row for s, row in zip(found.segments, rows, strict=True))
     assert texts.table(found, is_first=False).startswith("\ntalk.wav")
     periods = texts.table(timeline(period_seconds=5.0), is_first=True).splitlines()
     assert periods[2].split()[:3] == ["from", "to", "speech"]

@@ -42,6 +42,7 @@ FILES = {
     "from a pipe of sox": wav(PCM, size=0x7FFFFFFF),
     "RF64 from a pipe": b"RF64" + wav(PCM, size=0xFFFFFFFF)[4:],
     "with a chunk behind": wav(PCM) + LIST,
+    "that ends in the middle of a sample": wav(PCM + b"\1\2"),
     "beyond full scale": wav(LOUD, 3, 32, 8),
     "with a click": wav(CLICK.tobytes(), 3, 32, 8),
     "of arecord -f S24_LE": wav(LOW, 1, 24, 8),

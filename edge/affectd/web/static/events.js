@@ -12,7 +12,7 @@ export function showEvent(event) {
   $("none").hidden = true;
   if (event.phase !== "end") return;
   const guess = event.label === UNCERTAIN && best(event.probabilities);
-  const told = guess ? ` (perhaps ${named(guess[0])} ${percent(guess[1])})` : ` ${percent(event.probability)}`;
+  const told = guess ? ` (best guess ${named(guess[0])} ${percent(guess[1])})` : ` ${percent(event.probability)}`;
   write($("last"), `The last utterance: ${named(event.label)}${told}, ${clock(event.time)}`);
 }
 
@@ -52,7 +52,7 @@ function emotion(event) {
     "",
     swatch(event.label),
     name,
-    guess ? make("em", "", ` ${named(guess[0])} ${percent(guess[1])}?`) : "",
+    guess ? make("em", "", ` best guess ${named(guess[0])} ${percent(guess[1])}`) : "",
   );
   const details = make(
     "details",
