@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import tiny_corpora
+from affectd.recognition.model_file import find_model
 from affectd_train.cli import main
 from affectd_train.training.network import build_network
+from disks import fill, small_disk
 
 NUMBERS = ("pretrain_steps=0", "finetune_steps=0", "batch_size=4", "augmented_copies=0")  # nothing is trained
 TRAINING = [word for number in NUMBERS for word in ("--set", number)]
@@ -269,6 +271,35 @@ def test_a_place_that_cannot_be_written_is_not_taken_for_a_model_that_is_wrong(
     out = Path("/proc/affectd.tflite")  # where root cannot write either
     assert main(["pack", str(copy / "run"), "--evaluation", str(copy / "evaluation"), "--out", str(out)]) == 74
     assert capfd.readouterr().err.splitlines()[-1].startswith(f"affectd-train: {out}: cannot be written (")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "pack COPY/run --evaluation COPY/evaluation --out NEW/m.tflite",
+        "report MODEL --out NEW/m.md --html NEW/m.html",
+        "pictures --evaluation COPY/evaluation --out NEW",
+        "explore COPY/data --out NEW",
+        "answers --data COPY/data --out NEW",
+        "fit --data COPY/data --out NEW --cache COPY/cache",
+        "evaluate --protocol emodb-loso --data COPY/data --out NEW",
+        "archive COPY/data --out NEW",
+    ],
+    ids=lambda words: words.partition(" ")[0],
+)
+def test_a_full_disk_keeps_no_folder_that_nothing_was_written_into(
+    words: str, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if words.startswith("archive"):
+        pytest.importorskip("ray", reason="no ray: pip install 'affectd[ray]'")
+    with small_disk(tmp_path / "disk") as disk:
+        ballast = fill(disk)
+        places = {"COPY": copy, "MODEL": find_model(), "NEW": disk / "new" / "deep"}
+        for name, place in places.items():
+            words = words.replace(name, str(place))
+        assert main(words.split()) == 74
+        assert [*disk.iterdir()] == [ballast]
+    assert "No space left on device" in capfd.readouterr().err.splitlines()[-1]
 
 
 @damaged

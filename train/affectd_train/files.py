@@ -52,10 +52,29 @@ def needed(path: Path, command: str) -> Path:
 
 
 @contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and those that it lies in; which of them are empty at the end, as on a full disk, do not stay.
+
+    Raises
+    ------
+    OSError
+        If one cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to, with the same suffix, and rename it to ``path`` at the end.
 
-    Of processes that write it at the same time, the last one decides what it holds.
+    Its folder is made. Of processes that write it at the same time, the last one decides what it holds.
 
     Raises
     ------
@@ -63,16 +82,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         If it cannot be written; nothing is left of it then, unless the disk may only be read since it was begun.
     """
     beside = _beside(path, str(os.getpid()))
-    try:
-        yield beside
-        with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:  # that of a full disk names no file, that of a library perhaps no reason but its words
-        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):  # on a disk that may only be read, even where it is not there
-            beside.unlink()
+    with made_folder(path.parent):
+        try:
+            yield beside
+            with beside.open("rb") as file:  # else a full disk or a power cut may leave the name without the content
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError as error:  # that of a full disk names no file, that of a library perhaps no reason but its words
+            raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+        finally:
+            with suppress(OSError):  # on a disk that may only be read, even where it is not there
+                beside.unlink()
 
 
 def remove_partial(path: Path) -> None:
@@ -101,8 +121,7 @@ def write_array(path: Path, array: npt.ArrayLike) -> None:
 
 
 def write_arrays(path: Path, **arrays: npt.ArrayLike) -> None:
-    """Write an ``.npz`` file, whole or not at all, into a folder that is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an ``.npz`` file, whole or not at all."""
     with written_whole(path) as beside:
         np.savez(beside, **arrays)  # type: ignore[arg-type]  # an array may have any name but "allow_pickle"
 

@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -22,7 +22,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.inspection import findings, words
 from affectd_train.data.own import is_own, read_own, what_is_lacking
 from affectd_train.data.splits import Split
-from affectd_train.files import say, write_json
+from affectd_train.files import made_folder, say, write_json
 from affectd_train.folders import fingerprint
 from affectd_train.protocols.evaluated import read_answers
 from affectd_train.release import check_ours, release, write_report
@@ -198,11 +198,8 @@ def _places(order: Order) -> Iterator[None]:
         check_ours(order.out, is_ours, f"the network of {order.folder}")
         for path in order.results[1:]:
             check_ours(path, order.out.exists, f"a card of {order.out}")
-    folders = (order.out.parent, order.folder)
-    missing = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
+    with made_folder(order.out.parent), made_folder(order.folder):
+        for folder in (order.out.parent, order.folder):
             try:
                 with tempfile.TemporaryFile(dir=folder):
                     pass
@@ -210,7 +207,3 @@ def _places(order: Order) -> Iterator[None]:
                 error.filename = str(folder)  # rather than that of a file that nothing else speaks of
                 raise
         yield
-    finally:
-        for path in sorted(missing, reverse=True):  # what lies in a folder before the folder
-            with suppress(OSError):
-                path.rmdir()

@@ -11,7 +11,7 @@ from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.own import OWN
 from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, named_at
 from affectd_train.export.pack import pack
-from affectd_train.files import needed, say, write_text
+from affectd_train.files import made_folder, needed, say, write_text
 from affectd_train.protocols.evaluated import check_figures, check_other_figures, read_answers, read_stranger_share
 from affectd_train.reports.card_sections import pictures_beside, rounded
 from affectd_train.reports.model_card import card, is_card_of, markdown
@@ -54,8 +54,8 @@ def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path,
     if is_seed(run):
         if not replace:
             check_ours(out, lambda: is_file_of(out, run), f"the network of {run}")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return pack_seed(run, out)
+        with made_folder(out.parent):
+            return pack_seed(run, out)
     evaluation = evaluation or evaluation_of(run)
     for one in also:
         check_other_figures(one)
@@ -77,8 +77,8 @@ def release(run: Path, evaluation: Path | None, also: Sequence[Path], out: Path,
     if not replace and out.exists():
         network = needed(run / "int8.tflite", "quantize").read_bytes()
         check_ours(out, lambda: read_model(out).tflite == network, f"the network of {run}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return pack(run, out, content, temperature, uncertain)
+    with made_folder(out.parent):
+        return pack(run, out, content, temperature, uncertain)
 
 
 def evaluation_of(run: Path) -> Path | None:
@@ -211,6 +211,5 @@ def write_report(
         if not replace:
             check_ours(path, partial(_is_card, path, model), f"a card of {file}")
     for path, text in pages.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     return list(pages)

@@ -13,6 +13,7 @@ from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.stdio import printable
 from affectd_train.data.corpora import read_clips
 from affectd_train.data.terms import check_may_train
+from affectd_train.files import made_folder
 from affectd_train.release import check_ours
 from affectd_train.reports.model_card import with_voice_terms
 from affectd_train.training.voice import CORPORA, why_not, with_voice
@@ -50,8 +51,8 @@ def add_voice(file: Path, data: Path, asked: Sequence[str], out: Path, cache: Pa
     note = made.card["training"]["voice"]
     made = dataclasses.replace(made, card=with_voice_terms(made.card, note["clips"]))
     self_test(made, Classifier(made))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_model(out, made)
+    with made_folder(out.parent):
+        write_model(out, made)
     told = f"a voice of {note['speakers']} speakers ({', '.join(note['clips'])})"
     return f"{printable(str(out))}: {out.stat().st_size} bytes, {told}"
 

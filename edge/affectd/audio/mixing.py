@@ -13,6 +13,9 @@ from affectd.errors import ConfigError
 # Channels cancel each other out if their mean is this much quieter than they are: 30 dB.
 _CANCELED = 1e-3
 
+CANCELED = "has channels that cancel each other out"
+"""What is wrong with such a recording."""
+
 
 def check_channel(channel: int | str, n_channels: int, origin: Origin) -> None:
     """Raise `ConfigError` if there is no such channel."""
@@ -38,4 +41,4 @@ def mono(blocks: Iterable[Float32], channel: int | str, origin: Origin) -> Itera
             power += float(np.vdot(block, block)) / block.shape[1]
         yield mixed
     if power_of_mix < _CANCELED * power:
-        origin.note("has channels that cancel each other out; choose one with [audio] channel")
+        origin.note(f"{CANCELED}; choose one with [audio] channel")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
-from affectd.errors import DataError
+from affectd.errors import DataError, NoInputError
 
 pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install 'affectd[ray]'")
 pytest.importorskip("fsspec", reason="no fsspec: pip install 'affectd[ray]'")
@@ -67,6 +69,30 @@ def test_parquet_without_one_column_path_is_one_line(names: list[str], tmp_path:
     with pytest.raises(DataError) as raised:
         recordings_of(str(tmp_path / "list.parquet"))
     assert str(raised.value) == f"{tmp_path}/list.parquet: needs one column path, found {', '.join(names)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nothing", "no such file or folder"),
+        ("dangling", "a link to nothing"),
+        ("loop", "cannot be read (Too many levels of symbolic links)"),
+        ("pipe", "neither a file nor a folder"),
+        ("socket", "neither a file nor a folder"),
+        ("/dev/zero", "neither a file nor a folder"),
+    ],
+)
+def test_what_is_no_archive_is_said_as_it_is(name: str, words: str, tmp_path: Path) -> None:
+    from affectd_train.archive.sources import recordings_of
+
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        with pytest.raises(NoInputError) as raised:
+            recordings_of(str(tmp_path / name))
+    assert str(raised.value) == f"{tmp_path / name}: {words}"
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null", '"x"', "{"])

@@ -11,8 +11,9 @@ import soundfile
 
 from affectd.audio.source import wav_sound
 from affectd.errors import DataError
+from affectd_train.data.inspection import findings
 from affectd_train.data.own import read_own
-from affectd_train.data.recordings import find_damage, read_audio, read_header
+from affectd_train.data.recordings import find_damage, read_audio, read_header, stream_audio
 
 RATE = 16000
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * RATE, 2))
@@ -176,3 +177,37 @@ def test_a_dead_channel_is_no_reason_to_refuse_the_other(tmp_path: Path) -> None
     soundfile.write(tmp_path / "silent.wav", 0 * NOISE, RATE)
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav", RATE), NOISE[:, 0] / 2, atol=2**-15)
     assert not read_audio(tmp_path / "silent.wav", RATE).any()
+
+
+@pytest.mark.parametrize("rate", [RATE, 12000])
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_channels_that_cancel_each_other_out_train_nothing(tmp_path: Path, kind: str, rate: int) -> None:
+    voice, path = NOISE[:, 0], tmp_path / f"a.{kind}"
+    soundfile.write(path, np.stack([voice, -1.05 * voice], 1), RATE)  # the mean is 32 dB quieter
+    with pytest.raises(DataError, match=r"^\S+ has channels that cancel each other out: ffmpeg .*"):
+        read_audio(path, rate)
+    assert len(np.concatenate([*stream_audio(path, rate)])) == 2 * rate  # an archive hears it as the device does
+    soundfile.write(path, np.stack([voice, -1.07 * voice], 1), RATE)  # 29 dB
+    assert len(read_audio(path, rate)) == 2 * rate
+
+
+def test_a_part_is_judged_by_itself(tmp_path: Path) -> None:
+    voice = NOISE[:, 0]
+    half = np.repeat([1.0, -1.0], RATE) * voice
+    soundfile.write(tmp_path / "a.wav", np.stack([voice, half], 1), RATE)
+    assert len(read_audio(tmp_path / "a.wav", RATE)) == 2 * RATE
+    assert len(read_audio(tmp_path / "a.wav", RATE, 0.0, 1.0)) == RATE
+    with pytest.raises(DataError, match="cancel each other out"):
+        read_audio(tmp_path / "a.wav", RATE, 1.0, 2.0)
+
+
+def test_inspect_says_why_what_it_heard_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "happy"
+    for name, gain, sign in (("a", 1, 1), ("b", 1, -1), ("c", 0.5, -1)):
+        path.mkdir(exist_ok=True)
+        soundfile.write(path / f"{name}.wav", gain * NOISE[:, :1] * [1, sign], RATE)
+    found = findings(read_own(tmp_path))
+    names = [Path(path).name for path in found["damaged"]]
+    assert names == [Path(row["path"]).name for row in found["skipped"]] == ["b.wav", "c.wav"]
+    assert all("cancel each other out" in row["reason"] for row in found["skipped"])
+    assert [Path(path).name for path in found["silent"]] == names  # which is what the mean is

@@ -70,7 +70,18 @@ def _here(source: str) -> list[Found]:
         # All that "**" leads to would be said to be left out once more for each folder that it leads to.
         folders = [] if "**" in source else [path for path in matching if os.path.isdir(path)]
         return files + [_file(str(path)) for folder in folders for path in audio_files(Path(folder))]
-    raise NoInputError(f"{source}: no such file or folder")
+    raise NoInputError(f"{source}: {_why_not(source)}")
+
+
+def _why_not(source: str) -> str:
+    """Say why what is neither a file nor a folder is no archive."""
+    try:
+        os.stat(source)
+    except FileNotFoundError:
+        return "a link to nothing" if os.path.islink(source) else "no such file or folder"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "neither a file nor a folder"
 
 
 def _file(path: str) -> Found:

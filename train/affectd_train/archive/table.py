@@ -123,7 +123,6 @@ def opened(folder: Path, schema: pyarrow.Schema, asked: dict[str, Any]) -> Itera
     about = folder / "_archive.json"
     if not about.exists() and _holds_other(folder):
         raise UsageError(f"{folder}: holds something else than such a table; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     if not about.exists():
         write_json(about, asked)
     elif (before := _read(about)) != asked:

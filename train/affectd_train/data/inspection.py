@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import in_order
 from affectd_train.data.own import OTHERWISE, SAME, is_own, read_own, what_is_lacking
-from affectd_train.data.recordings import read_blocks, read_header
+from affectd_train.data.recordings import mix, read_blocks, read_header
 
 MOST_HEARD = 2000
 """Clips of a corpus that are decoded; of more clips as many, evenly spread."""
@@ -41,7 +42,8 @@ def findings(corpus: Corpus) -> Findings:
 
     ``speakers`` are counts of clips, ``labels`` those of clips and known speakers; ``duplicates`` and ``skipped`` are
     what is left out, with the reason; ``clipped`` clips have `CLIPPED_SAMPLES` at full scale, ``silent`` ones nothing
-    above -60 dBFS in the mean of their channels; ``damaged`` ones turned out not to be readable to their end.
+    above -60 dBFS in the mean of their channels; ``damaged`` ones turned out not to be readable to their end, or to
+    have channels that cancel each other out, and are also in ``skipped``.
     ``notes`` are sentences about what is in the way of training.
     """
     audio = [clip for clip in corpus.clips if not clip.is_logmel]
@@ -49,7 +51,8 @@ def findings(corpus: Corpus) -> Findings:
     lengths = sorted(min(clip.end_seconds, headers[clip.path].seconds) - clip.start_seconds for clip in audio)
     copies = [skipped for skipped in corpus.skipped if skipped.reason.startswith(SAME)]
     heard = audio[:: -(-len(audio) // MOST_HEARD) or 1]
-    sounds = _sounds(heard)
+    sounds, damage = _sounds(heard)
+    skipped = [*damage, *(one for one in corpus.skipped if not one.reason.startswith(SAME))]
     return {
         "name": corpus.name,
         "folder": str(corpus.root),
@@ -65,7 +68,7 @@ def findings(corpus: Corpus) -> Findings:
         "heard": len(heard),
         **sounds,
         "duplicates": _rows(copies),
-        "skipped": _rows([skipped for skipped in corpus.skipped if not skipped.reason.startswith(SAME)]),
+        "skipped": _rows(skipped),
         "notes": [*what_is_lacking(corpus.clips), *_about_speakers(corpus.clips), *_about_copies(copies)],
     }
 
@@ -76,23 +79,25 @@ def _by_label(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
     return {label: {"clips": n_clips[label], "speakers": speakers[label]} for label in in_order(n_clips)}
 
 
-def _sounds(clips: Sequence[Clip]) -> dict[str, list[str]]:
-    """Decode clips; return the names of those that are ``clipped``, ``silent`` or ``damaged``."""
+def _sounds(clips: Sequence[Clip]) -> tuple[dict[str, list[str]], list[Skipped]]:
+    """Decode clips; return the names of those that are ``clipped``, ``silent`` or ``damaged``, and the damage."""
     found: dict[str, list[str]] = {"clipped": [], "silent": [], "damaged": []}
+    damage: list[Skipped] = []
     for clip in tqdm(clips, "listening", leave=False):
-        n_full, loudest = 0, 0.0
+        n_full, loudest = 0, -1.0
         try:
-            for block in read_blocks(clip.path, clip.start_seconds, clip.end_seconds):
+            blocks, besides = itertools.tee(read_blocks(clip.path, clip.start_seconds, clip.end_seconds))
+            for block, mixed in zip(blocks, mix(clip.path, besides), strict=True):
                 n_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
-                loudest = max(loudest, float(np.abs(block.mean(axis=1)).max()))  # as training hears it
-        except (DataError, NoInputError):
+                loudest = max(loudest, float(np.abs(mixed).max()))  # as training hears it
+        except (DataError, NoInputError) as error:
             found["damaged"].append(str(clip.path))
-            continue
+            damage.append(Skipped(clip.path, str(error).removeprefix(f"{clip.path}: ")))
         if n_full >= CLIPPED_SAMPLES:
             found["clipped"].append(str(clip.path))
-        if loudest < SILENCE:
+        if 0 <= loudest < SILENCE:
             found["silent"].append(str(clip.path))
-    return found
+    return found, damage
 
 
 def _rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:

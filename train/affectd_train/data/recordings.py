@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from affectd.arrays import Float32
 from affectd.audio.containers import Origin
-from affectd.audio.resampler import Resampler
+from affectd.audio.mixing import CANCELED, mono
+from affectd.audio.resampler import resample_blocks
 from affectd.audio.wav import WavReader
 from affectd.audio.wav_format import HIGHEST_RATE
 from affectd.errors import DataError, NoInputError
@@ -90,6 +91,14 @@ class _Quiet(Origin):
         """Say nothing."""
 
 
+class _Listened(Origin):
+    """A file that is used as it sounds: what hardly sounds is not."""
+
+    def note(self, sentence: str) -> None:
+        """Refuse channels that cancel each other out, which is all that mixing notes."""
+        raise DataError(f"{self.name}: {CANCELED}: ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.wav takes the first alone")
+
+
 def _decoded(path: Path, start_seconds: float = 0.0, end_seconds: float = math.inf) -> Iterator[Float32]:
     """Decode a part of an audio file with libsndfile, in blocks of ``(n_samples, n_channels)``."""
     with _opened(path) as file:
@@ -155,29 +164,45 @@ def read_audio(
     NoInputError
         If the file is not there.
     DataError
-        If it cannot be decoded to its end, is empty or holds values that are not finite or far beyond full scale.
+        If it cannot be decoded to its end, is empty, holds values that are not finite or far beyond full scale, or has
+        channels that cancel each other out.
     """
-    blocks = stream_audio(Path(path), sample_rate, start_seconds, end_seconds)
-    return np.concatenate([np.zeros(0, np.float32), *blocks])
+    path = Path(path)
+    mixed = mix(path, read_blocks(path, start_seconds, end_seconds))
+    return np.concatenate([np.zeros(0, np.float32), *_at_rate(path, sample_rate, mixed)])
+
+
+def mix(path: Path, blocks: Iterable[Float32]) -> Iterator[Float32]:
+    """Yield the mean of the channels of the blocks of a file; see `read_audio` for what is raised."""
+    return mono(_sound(path, blocks), "mix", _Listened(str(path)))
 
 
 def stream_audio(
     path: Path, sample_rate: int, start_seconds: float = 0.0, end_seconds: float = math.inf
 ) -> Iterator[Float32]:
-    """Yield what `read_audio` returns, in blocks ``(n,)`` of any n, of a file of any length in the same memory."""
-    rate = read_header(path).sample_rate
-    resampler = None if rate == sample_rate else Resampler(rate, sample_rate)
+    """Yield what `read_audio` returns, in blocks ``(n,)`` of any n, of a file of any length in the same memory.
+
+    Channels that cancel each other out are no error: what is left of them is what the device hears.
+    """
+    blocks = _sound(path, read_blocks(path, start_seconds, end_seconds))
+    return _at_rate(path, sample_rate, mono(blocks, "mix", _Quiet(str(path))))
+
+
+def _sound(path: Path, blocks: Iterable[Float32]) -> Iterator[Float32]:
+    """Yield blocks; raise DataError at the first that is no sound, and if there is no sample in them."""
     n_samples = 0
-    for block in read_blocks(path, start_seconds, end_seconds):
+    for block in blocks:
         if reason := _no_sound(block):
             raise DataError(f"{path}: {reason}")
-        samples = block.mean(axis=1, dtype=np.float32)
-        n_samples += len(samples)
-        yield samples if resampler is None else resampler.push(samples)
+        n_samples += len(block)
+        yield block
     if n_samples == 0:
         raise DataError(f"{path}: no samples in it")
-    if resampler is not None:
-        yield resampler.flush()
+
+
+def _at_rate(path: Path, sample_rate: int, mixed: Iterable[Float32]) -> Iterator[Float32]:
+    rate = read_header(path).sample_rate
+    yield from mixed if rate == sample_rate else resample_blocks(mixed, rate, sample_rate)
 
 
 def load_audio(clip: Clip, sample_rate: int) -> Float32:

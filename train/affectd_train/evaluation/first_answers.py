@@ -23,7 +23,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.event_rates import configured, listen
 from affectd_train.evaluation.transitions import spoken
-from affectd_train.files import write_json
+from affectd_train.files import made_folder, write_json
 
 PAUSE_SECONDS = 1.5
 FLOOR_DBFS = -75.0
@@ -150,9 +150,9 @@ def _share(rows: Sequence[Answered], given: Array) -> Share:
 
 def first_answers(model: Path, clips: Sequence[Clip], out: Path) -> dict[str, list[Answers]]:
     """Measure every corpus at the default settings and each of `COUNTS`; also written to ``out/answers.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    result = answers_of(Classifier(read_model(model)), clips, COUNTS)
-    write_json(out / "answers.json", result)
+    with made_folder(out):  # before an hour of listening
+        result = answers_of(Classifier(read_model(model)), clips, COUNTS)
+        write_json(out / "answers.json", result)
     return result
 
 

@@ -21,7 +21,7 @@ from affectd.stdio import printable, quiet
 from affectd.words.listings import hearing_words
 from affectd_train.data.recordings import read_each
 from affectd_train.export.pack import golden_samples
-from affectd_train.files import say
+from affectd_train.files import made_folder, say
 from affectd_train.folders import audio_files
 from affectd_train.foreign.apart import apart
 from affectd_train.foreign.kinds import kind_of
@@ -97,8 +97,8 @@ def imported(wanted: Wanted) -> str:
         model = _packed(wanted, kind, graph, draft, _heard(wanted.clips, draft))
     except AffectdError as error:
         raise type(error)(f"{wanted.network}: {error}") from error
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
-    write_model(wanted.out, model)
+    with made_folder(wanted.out.parent):
+        write_model(wanted.out, model)
     return _words(wanted.out, model)
 
 

@@ -121,7 +121,6 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
         tests[len(clips) :] = False  # copies
     labels = in_order(clip.emotion for clip in clips)
     truth = np.array([labels.index(clip.emotion) for clip in clips])[owners]
-    run.mkdir(parents=True, exist_ok=True)
     probabilities = train_and_predict(system, rows[trains], truth[trains], rows[tests], labels, run)
     predictions: list[Prediction] = [
         about(clips[owner]) | {"float": dict(zip(labels, p.round(4).tolist(), strict=True))}

@@ -71,7 +71,6 @@ class Trial:
     def note(self, state: str) -> None:
         """Write down what is known of it."""
         self.state = state
-        self.run.mkdir(parents=True, exist_ok=True)
         steps = {str(step): figures for step, figures in sorted(self.steps.items())}
         write_json(self.run / "trial.json", {"settings": self.settings, "state": state, "steps": steps})
 
@@ -108,7 +107,6 @@ class Sweep:
 
     def begin(self) -> None:
         """Make its folder, which is of this sweep from now on."""
-        self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / "sweep.json", self.asked)
 
     def read(self) -> None:

@@ -36,7 +36,6 @@ def figure(width: float, height: float) -> Any:
 
 def save(picture: Any, path: Path) -> Path:
     """Write a figure as PNG, see `as_png`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
         beside.write_bytes(as_png(picture))
     return path

@@ -28,7 +28,7 @@ from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
 from affectd_train.data.own import description
 from affectd_train.data.terms import check_may_train
-from affectd_train.files import write_array, write_json, written_whole
+from affectd_train.files import made_folder, write_array, write_json, written_whole
 from affectd_train.folders import named_contents
 from affectd_train.stored import Fitted, again, cached, check, locked, read_fitted, reading, sound
 from affectd_train.training.bands import BandStore
@@ -83,8 +83,7 @@ def fit(
     DivergedError
         If the loss is no number.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out / "float.keras"):
+    with made_folder(out), locked(out / "float.keras"):
         claim(out, clips, recipe, held_out)
         for left in out.glob("*.partial.*"):  # of a call that was killed
             left.unlink(missing_ok=True)
@@ -195,7 +194,6 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
             if before.get(key) != asked.get(key):
                 change = f"{key} {before.get(key)}, now {asked.get(key)}"
                 raise UsageError(f"{out} holds a run with {change}: choose another folder, or remove this one")
-    out.mkdir(parents=True, exist_ok=True)
     write_json(note, asked)
 
 
