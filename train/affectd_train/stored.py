@@ -114,11 +114,13 @@ def check(right: bool, what: str) -> None:
 class Origin(TypedDict):
     """The model file that training started from: its id, and what its card says of its recordings and their terms.
 
-    ``clips`` (corpus -> how many) are those that its weights were ever trained on.
+    ``clips`` (corpus -> how many) and ``speakers`` are those that its weights were ever trained on; what earlier
+    versions wrote does not say the speakers.
     """
 
     model: str
     clips: dict[str, int]
+    speakers: NotRequired[list[str]]
     data: list[dict[str, Any]]
     use: str
 

@@ -264,6 +264,9 @@ def test_examples_are_drawn_of_the_corpora_that_were_trained_on(
     ravdess(tmp_path / "other", actors=(1,))
     with pytest.raises(DataError, match="none of the corpora that the model was trained on"):
         page(evaluated[0], data=tmp_path / "other")
+    mine = evaluated[0].card | {"training": evaluated[0].card["training"] | {"clips": {"own": 9}}}
+    with pytest.raises(DataError, match="of recordings of your own there are no examples: leave out --data"):
+        page(dataclasses.replace(evaluated[0], card=mine), data=tmp_path / "other")
 
 
 def test_what_markdown_would_take_for_a_tag_is_text(evaluated: tuple[ModelFile, Path]) -> None:

@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.errors import DataError, ModelFileError
+from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from affectd.recognition.voice import without_voice
+from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.recordings import load_audio
+from affectd_train.data.splits import leave_one_speaker_out
 from affectd_train.data.terms import terms_of
 from affectd_train.evaluation.unheard import unheard_by
 from affectd_train.export.quantize import convert_int8
+from affectd_train.protocols.runs import check_start
 from affectd_train.reports.model_card import started_from
 from affectd_train.training import start
 from affectd_train.training.batches import padded_cepstra
@@ -147,3 +150,20 @@ def test_what_the_start_was_trained_on_was_heard_and_is_told(model: ModelFile) -
     assert set(unheard_by(made)) == set(CORPORA) - {*model.card["training"]["clips"]}
     assert start.origin(made)["clips"] == {**model.card["training"]["clips"], "own": 3}
     assert origin["model"] in started_from(origin)
+
+
+def test_who_trained_is_known_of_a_start_of_a_start(model: ModelFile, tmp_path: Path) -> None:
+    first = dataclasses.replace(model, card={"training": {"clips": {"own": 3}, "speakers": ["own-a", "own-b"]}})
+    training = {"clips": {"own": 4}, "speakers": ["own-b", "own-c"], "start": start.origin(first)}
+    second = dataclasses.replace(model, card={"training": training})
+    third = {"clips": {"own": 5}, "speakers": ["own-d"], "start": start.origin(second)}
+    write_model(tmp_path / "third.tflite", dataclasses.replace(model, card={"training": third}))
+    recordings = [Clip("own", Path(f"{who}.wav"), f"own-{who}", "", "sad", "") for who in "ae"]
+    with pytest.raises(
+        UsageError, match=r"third\.tflite was trained on own-a, who would be tested as strangers: train"
+    ):
+        check_start(str(tmp_path / "third.tflite"), leave_one_speaker_out(recordings))
+    check_start(str(tmp_path / "third.tflite"), leave_one_speaker_out(recordings)[1:])
+    # What earlier versions wrote does not say who trained the first.
+    del third["start"]["speakers"]
+    assert start.speakers_of(dataclasses.replace(model, card={"training": third})) == {"own-d"}

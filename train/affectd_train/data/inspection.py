@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, skipped_lines
 from affectd.stdio import printable, width_of
 from affectd.words.layout import Column, Layout, facts
+from affectd_train.data.alike import Heard, alike, hear
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import in_order
 from affectd_train.data.own import OTHERWISE, SAME, is_own, read_own, what_is_lacking
-from affectd_train.data.recordings import mix, read_blocks, read_header
+from affectd_train.data.recordings import Header, mix, read_blocks, read_header
 
 MOST_HEARD = 2000
 """Clips of a corpus that are decoded; of more clips as many, evenly spread."""
@@ -41,9 +42,10 @@ def findings(corpus: Corpus) -> Findings:
     """Count what a corpus holds, and hear at most `MOST_HEARD` of its clips.
 
     ``speakers`` are counts of clips, ``labels`` those of clips and known speakers; ``duplicates`` and ``skipped`` are
-    what is left out, with the reason; ``clipped`` clips have `CLIPPED_SAMPLES` at full scale, ``silent`` ones nothing
-    above -60 dBFS in the mean of their channels; ``damaged`` ones turned out not to be readable to their end, or to
-    have channels that cancel each other out, and are also in ``skipped``.
+    what is left out, with the reason; ``alike`` is what sounds like another recording. ``clipped`` clips have
+    `CLIPPED_SAMPLES` at full scale, ``silent`` ones nothing above -60 dBFS in the mean of their channels; ``damaged``
+    ones turned out not to be readable to their end, or to have channels that cancel each other out, and are also in
+    ``skipped``.
     ``notes`` are sentences about what is in the way of training.
     """
     audio = [clip for clip in corpus.clips if not clip.is_logmel]
@@ -51,7 +53,7 @@ def findings(corpus: Corpus) -> Findings:
     lengths = sorted(min(clip.end_seconds, headers[clip.path].seconds) - clip.start_seconds for clip in audio)
     copies = [skipped for skipped in corpus.skipped if skipped.reason.startswith(SAME)]
     heard = audio[:: -(-len(audio) // MOST_HEARD) or 1]
-    sounds, damage = _sounds(heard)
+    sounds, damage, copies_heard = _sounds(heard, headers)
     skipped = [*damage, *(one for one in corpus.skipped if not one.reason.startswith(SAME))]
     return {
         "name": corpus.name,
@@ -68,8 +70,14 @@ def findings(corpus: Corpus) -> Findings:
         "heard": len(heard),
         **sounds,
         "duplicates": _rows(copies),
+        "alike": _rows(copies_heard),
         "skipped": _rows(skipped),
-        "notes": [*what_is_lacking(corpus.clips), *_about_speakers(corpus.clips), *_about_copies(copies)],
+        "notes": [
+            *what_is_lacking(corpus.clips),
+            *_about_speakers(corpus.clips),
+            *_about_copies(copies),
+            *_about_alike(copies_heard),
+        ],
     }
 
 
@@ -79,17 +87,27 @@ def _by_label(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
     return {label: {"clips": n_clips[label], "speakers": speakers[label]} for label in in_order(n_clips)}
 
 
-def _sounds(clips: Sequence[Clip]) -> tuple[dict[str, list[str]], list[Skipped]]:
-    """Decode clips; return the names of those that are ``clipped``, ``silent`` or ``damaged``, and the damage."""
+def _sounds(
+    clips: Sequence[Clip], headers: Mapping[Path, Header]
+) -> tuple[dict[str, list[str]], list[Skipped], list[Skipped]]:
+    """Decode clips.
+
+    Returns
+    -------
+    The names of those that are ``clipped``, ``silent`` or ``damaged``; the damage; and what sounds like another.
+    """
     found: dict[str, list[str]] = {"clipped": [], "silent": [], "damaged": []}
     damage: list[Skipped] = []
+    heard: list[Heard] = []
     for clip in tqdm(clips, "listening", leave=False):
-        n_full, loudest = 0, -1.0
+        n_full, loudest, sound = 0, -1.0, []
         try:
             blocks, besides = itertools.tee(read_blocks(clip.path, clip.start_seconds, clip.end_seconds))
             for block, mixed in zip(blocks, mix(clip.path, besides), strict=True):
                 n_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
                 loudest = max(loudest, float(np.abs(mixed).max()))  # as training hears it
+                sound.append(mixed)
+            heard.append(hear(clip.name or str(clip.path), sound, headers[clip.path].sample_rate))
         except (DataError, NoInputError) as error:
             found["damaged"].append(str(clip.path))
             damage.append(Skipped(clip.path, str(error).removeprefix(f"{clip.path}: ")))
@@ -97,7 +115,8 @@ def _sounds(clips: Sequence[Clip]) -> tuple[dict[str, list[str]], list[Skipped]]
             found["clipped"].append(str(clip.path))
         if 0 <= loudest < SILENCE:
             found["silent"].append(str(clip.path))
-    return found, damage
+    path_of = {clip.name or str(clip.path): clip.path for clip in clips}
+    return found, damage, [Skipped(path_of[name], f"sounds like {other}") for name, other in alike(heard).items()]
 
 
 def _rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
@@ -118,6 +137,15 @@ def _about_speakers(clips: Sequence[Clip]) -> Iterator[str]:
 def _about_copies(copies: Sequence[Skipped]) -> Iterator[str]:
     if n := sum(OTHERWISE in skipped.reason for skipped in copies):
         yield f"recordings that are there under two labels: {n}; the first name was taken"
+
+
+def _about_alike(copies: Sequence[Skipped]) -> Iterator[str]:
+    if copies:
+        path, reason = copies[0]
+        yield (
+            f"recordings that sound like another, though their files differ: {len(copies)}, such as {path.name}, which"
+            f" {reason}; keep one of each, or the same sound may train and be tested"
+        )
 
 
 def words(found: Findings, room: int | None) -> Iterator[str]:

@@ -25,6 +25,7 @@ from affectd_train.protocols.voices import give_voice, is_voice_as_now, stranger
 from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.recipe import Recipe
+from affectd_train.training.start import speakers_of
 
 Protocol = Callable[[Sequence[Clip], Recipe, Path, Path], Mapping[str, Any]]
 """From clips, recipe, data and output folder to the figures, which are also written to ``metrics.json`` there."""
@@ -91,13 +92,14 @@ def run_split(
 
 def check_start(start: str, splits: Iterable[Split]) -> None:
     """Raise UsageError if the weights of a model file learned from people whom splits test as strangers."""
-    heard = read_model(Path(start)).card.get("training", {}).get("speakers", []) if start else []
+    heard = speakers_of(read_model(Path(start))) if start else set()
     strangers = {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
-    if known := sorted({*heard} & strangers):
-        others = f" and {len(known) - 1} others" if known[1:] else ""
+    if known := sorted(heard & strangers):
+        others = f" and {len(known) - 1} more" if known[1:] else ""
         raise UsageError(
-            f"{start} was trained on {known[0]}{others}, who would be tested as strangers: start from another file or,"
-            " if they are other people, give them other names"
+            f"{start} was trained on {known[0]}{others}, who would be tested as strangers: train on everything anew,"
+            " from a file that never heard them (make without --model) or from nothing (evaluate without --start);"
+            " or, if they are other people, give them other names"
         )
 
 

@@ -18,7 +18,7 @@ from affectd_train.data.terms import TERMS
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.folders import say_skipped
 from affectd_train.reports.card_sections import reliability_bins, rounded, table
-from affectd_train.reports.card_words import Words, words_of
+from affectd_train.reports.card_words import Words, is_of_own, words_of
 from affectd_train.reports.corpus_plots import examples
 from affectd_train.reports.markup import as_html
 from affectd_train.reports.model_card import confusion_table, markdown
@@ -154,7 +154,8 @@ def _examples(content: Card, data: Path) -> _Addition:
     names = {row["corpus"] for row in content["data"]}
     roots = {corpus: root for corpus, root in find_corpora(data).items() if TERMS[corpus][0] in names}
     if not roots:
-        raise DataError(f"{data}: none of the corpora that the model was trained on is in it")
+        own = "; of recordings of your own there are no examples: leave out --data" if is_of_own(content) else ""
+        raise DataError(f"{data}: none of the corpora that the model was trained on is in it{own}")
     parts = []
     for corpus, root in roots.items():
         found = read_corpus(corpus, root)

@@ -140,9 +140,16 @@ def origin(model: ModelFile) -> Origin:
     return Origin(
         model=model_id(model),
         clips=before.get("clips", {}) | training.get("clips", {}),
+        speakers=sorted(speakers_of(model)),
         data=card.get("data", []),
         use=card.get("use", "not known: the file that training started from does not say"),
     )
+
+
+def speakers_of(model: ModelFile) -> set[str]:
+    """Return the speakers that the weights of a model file were ever trained on, as far as it says."""
+    training = model.card.get("training", {})
+    return {*training.get("speakers", []), *training.get("start", {}).get("speakers", [])}
 
 
 def agreement(network: keras.Model, model: ModelFile, contexts: Float32) -> float:
