@@ -11,11 +11,17 @@ import soundfile
 
 import tiny_corpora
 from affectd_train.cli import main
-from affectd_train.data.alike import alike, hear
+from affectd_train.data.alike import LONGEST_SECONDS, Heard, alike, hear
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.recordings import load_audio
 
 RATE = 16000
+
+
+def whole(name: str, blocks: list[np.ndarray], rate: int = RATE) -> Heard:
+    return hear(name, blocks, sum(map(len, blocks)) / rate, rate)
+
+
 KINDS = {"mp3": ("MP3", None), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "aiff": ("AIFF", "PCM_16")}
 
 
@@ -43,9 +49,9 @@ def test_inspect_notes_what_was_encoded_again(
 
 def test_another_sample_rate_is_the_same_recording(speech_data: Path, tmp_path: Path) -> None:
     clips = read_corpus("emodb", speech_data / "emodb").clips[:6]
-    heard = [hear(clip.path.name, [load_audio(clip, RATE)], RATE) for clip in clips]
+    heard = [whole(clip.path.name, [load_audio(clip, RATE)]) for clip in clips]
     low = load_audio(clips[2], 8000)
-    copy = hear("telephone", [low[:5000], low[5000:]], 8000)
+    copy = whole("telephone", [low[:5000], low[5000:]], 8000)
     assert alike([*heard, copy]) == {"telephone": clips[2].path.name}
 
 
@@ -54,19 +60,19 @@ def test_takes_of_one_sentence_are_not_alike(speech_data: Path) -> None:
     tess = [clip for clip in read_corpus("tess", speech_data / "tess").clips if clip.emotion in ("neutral", "sad")]
     ravdess = [clip for clip in read_corpus("ravdess", speech_data / "ravdess").clips if clip.speaker < "ravdess-06"]
     assert len(ravdess) > 200
-    heard = [hear(clip.path.name, [load_audio(clip, RATE)], RATE) for clip in (*tess[::3], *ravdess)]
+    heard = [whole(clip.path.name, [load_audio(clip, RATE)]) for clip in (*tess[::3], *ravdess)]
     assert alike(heard) == {}
 
 
 def test_what_does_not_move_is_like_nothing() -> None:
     seconds = np.arange(RATE) / RATE
     still = [np.zeros(RATE), np.ones(RATE), *(0.1 * np.sin(2 * np.pi * hertz * seconds) for hertz in (300, 1000))]
-    heard = [hear(str(number), [samples.astype(np.float32)], RATE) for number, samples in enumerate(still)]
+    heard = [whole(str(number), [samples.astype(np.float32)]) for number, samples in enumerate(still)]
     assert alike(heard) == {}
 
 
 def test_a_long_recording_is_known_by_its_beginning_and_its_length() -> None:
-    whole = np.concatenate([tiny_corpora.voice(150 + 10 * i, 1.0, seed=i) for i in range(30)]).astype(np.float32)
-    other = whole[: 25 * RATE]
-    heard = [hear("a", [whole], RATE), hear("b", [*np.split(whole, 10)], RATE), hear("c", [other], RATE)]
+    sound = np.concatenate([tiny_corpora.voice(150 + 10 * i, 1.0, seed=i) for i in range(30)]).astype(np.float32)
+    first = sound[: round(LONGEST_SECONDS * RATE)]
+    heard = [whole("a", [sound]), hear("b", np.split(first, 10), 30.0, RATE), whole("c", [sound[: 25 * RATE]])]
     assert alike(heard) == {"b": "a"}

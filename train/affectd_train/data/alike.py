@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,11 @@ from affectd.audio.resampler import resample_blocks
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 
+LONGEST_SECONDS = 20.0
+"""What comes later in a recording is not compared."""
+
 _SPEC = FeatureSpec()
 _MFCC = Mfcc(_SPEC)
-_LONGEST_SECONDS = 20.0
 _SAME = 0.985
 _RANGE_DB = 50.0  # below it codecs leave out what is not heard
 _N_BANDS, _N_WIDE = 96, 12  # up to 3.4 kHz, where telephones end; each of the wide bands is the mean of eight
@@ -36,17 +37,15 @@ class Heard(NamedTuple):
     levels: Float32
 
 
-def hear(name: str, blocks: Sequence[Float32], sample_rate: int) -> Heard:
-    """Take the mono blocks ``(n,)`` of a recording."""
-    ends = accumulate(map(len, blocks))
-    n_first = sum(1 for _ in takewhile(lambda end: end < _LONGEST_SECONDS * sample_rate, ends))
-    first = np.concatenate([*blocks[: n_first + 1]])[: round(_LONGEST_SECONDS * sample_rate)]
+def hear(name: str, blocks: Sequence[Float32], seconds: float, sample_rate: int) -> Heard:
+    """Take the mono blocks ``(n,)`` of the first `LONGEST_SECONDS` of a recording, and how long all of it is."""
+    first = np.concatenate([*blocks])[: round(LONGEST_SECONDS * sample_rate)]
     if sample_rate != _SPEC.sample_rate:
         first = np.concatenate([*resample_blocks([first], sample_rate, _SPEC.sample_rate)])
     bands = _MFCC.bands(_MFCC.frames(first))[:, :_N_BANDS]
     bands = np.maximum(bands, bands.max(initial=-np.inf) - _RANGE_DB)
     levels = bands.reshape(len(bands), _N_WIDE, -1).mean(2)
-    return Heard(name, sum(map(len, blocks)) / sample_rate, np.asarray(levels, np.float32))
+    return Heard(name, seconds, np.asarray(levels, np.float32))
 
 
 def alike(recordings: Iterable[Heard]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, skipped_lines
 from affectd.stdio import printable, width_of
 from affectd.words.layout import Column, Layout, facts
-from affectd_train.data.alike import Heard, alike, hear
+from affectd_train.data.alike import LONGEST_SECONDS, Heard, alike, hear
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import in_order
@@ -100,14 +100,16 @@ def _sounds(
     damage: list[Skipped] = []
     heard: list[Heard] = []
     for clip in tqdm(clips, "listening", leave=False):
-        n_full, loudest, sound = 0, -1.0, []
+        n_full, loudest, rate, n_samples, first = 0, -1.0, headers[clip.path].sample_rate, 0, []
         try:
             blocks, besides = itertools.tee(read_blocks(clip.path, clip.start_seconds, clip.end_seconds))
             for block, mixed in zip(blocks, mix(clip.path, besides), strict=True):
                 n_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
                 loudest = max(loudest, float(np.abs(mixed).max()))  # as training hears it
-                sound.append(mixed)
-            heard.append(hear(clip.name or str(clip.path), sound, headers[clip.path].sample_rate))
+                if n_samples < LONGEST_SECONDS * rate:  # a recording of hours is not held in memory
+                    first.append(mixed)
+                n_samples += len(mixed)
+            heard.append(hear(clip.name or str(clip.path), first, n_samples / rate, rate))
         except (DataError, NoInputError) as error:
             found["damaged"].append(str(clip.path))
             damage.append(Skipped(clip.path, str(error).removeprefix(f"{clip.path}: ")))
