@@ -131,6 +131,7 @@ def test_the_state_says_what_the_device_is_and_does(device: WebDevice) -> None:
     ]
     assert (state["device"], state["broker"]) == ("kiosk-3", None)
     assert state["baseline"] == {"settled": state["telemetry"]["settled"]}
+    assert 0.0 <= state["baseline"]["settled"] < 1.0
     assert "happy" in state["labels"]
     assert state["telemetry"]["schema"] == 3
     assert state["telemetry"]["events_dropped"] == {"standard_output": 0}
