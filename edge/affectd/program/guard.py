@@ -122,15 +122,16 @@ class _Ending:
 
         if isinstance(error, ReaderGoneError):
             return self.code
-        if isinstance(error, AffectdError):
-            print_error(self._name, str(error))
-            return error.exit_code
         most_files = os.sysconf("SC_OPEN_MAX")
-        if isinstance(error, OSError) and error.errno == errno.EMFILE and most_files < _LEAST_FILES:
+        reason = error.__cause__ or error  # which file is one too many is chance
+        if isinstance(reason, OSError) and reason.errno == errno.EMFILE and most_files < _LEAST_FILES:
             print_error(
                 self._name, f"Too many open files: {most_files} are too few (ulimit -n; of a service LimitNOFILE=)."
             )
             return UnavailableError.exit_code
+        if isinstance(error, AffectdError):
+            print_error(self._name, str(error))
+            return error.exit_code
         package = _package(error)
         if package:
             is_missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from typing import Any, Protocol, TypeVar
 
@@ -69,6 +70,8 @@ class Classifier:
                 self._interpreter, self.runtime_version = _construct(name, model.tflite, threads)
             # A wheel built for another NumPy, C library or processor may raise any exception.
             except Exception as error:
+                if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                    raise  # no fault of the interpreter
                 reasons.append(f"{name}: {_reason(error)}")
             else:
                 self.runtime_name = name
