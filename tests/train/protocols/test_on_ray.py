@@ -71,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_tasks_leave_what_one_fold_after_the_other_does(folder: Path) -> None:
     done = run(command(folder, "many", "--address"))
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_killed_it_goes_on(folder: Path) -> None:
     assert again.stdout == (folder / "stdout").read_text()
     assert done.stat().st_mtime_ns == before
     one, many = files(folder / "one"), files(out)
+    assert sum(name.endswith(".tflite") for name in one) == 4
     assert [name for name in one if one[name] != many.get(name)] == []
 
 
@@ -121,6 +123,7 @@ def test_what_a_task_refuses_is_said_as_without_it(folder: Path) -> None:
     assert many.stderr.splitlines()[-1].partition(": ")[2].startswith(str(folder / "one"))
 
 
+@pytest.mark.slow
 def test_what_a_disk_refuses_a_task_is_said_as_without_it(folder: Path) -> None:
     (folder / "refused").mkdir()
     (folder / "refused" / "fold-03").touch()  # where a folder has to be
