@@ -143,11 +143,17 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect."""
-        waker, self._wake_sender = socket.socketpair()
-        for end in (waker, self._wake_sender):
+        waker, self._wake_sender = ends = socket.socketpair()
+        for end in ends:
             end.setblocking(False)
-        self._thread = Thread(target=self._run, args=(waker, self._wake_sender), name="mqtt", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._run, args=(waker, self._wake_sender), name="mqtt", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system permits no more
+            for end in ends:
+                end.close()
+            raise
+        self._thread = thread  # only now: `close` would wait for one that was never started
 
     def publish(self, publication: Publication) -> None:
         """Publish now, or once connected, unless superseded by a newer one on the topic; any thread."""
