@@ -127,6 +127,13 @@ def test_real_devices_are_listed_on_a_clean_stdout(card: Path, period: np.ndarra
     assert result.stderr == b""
 
 
+def test_a_device_whose_name_is_not_utf_8_is_listed_without_what_cannot_be_read(card: Path) -> None:
+    card.write_bytes(card.read_bytes().replace(b"!default", b'"M\xfcller"'))
+    result = run(DEVICES, card)
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout.decode().startswith("M\N{REPLACEMENT CHARACTER}ller () 128")
+
+
 def test_without_a_sound_card_the_microphone_is_an_audio_error(tmp_path: Path) -> None:
     config = tmp_path / "asoundrc"
     config.write_text(f"<{ALSA}>\n")

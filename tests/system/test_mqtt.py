@@ -409,6 +409,24 @@ def test_a_certificate_that_is_renewed_is_used_without_a_restart(
         wait_until(lambda: connection.connected)
 
 
+def test_a_password_that_is_changed_at_both_ends_is_used_without_a_restart(tmp_path: Path, connect: Any) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("open sesame\n")
+    known = password_file(tmp_path, pi="open sesame")
+    with Broker(tmp_path, "allow_anonymous false", f"password_file {known}") as broker:
+        connection = connect(broker.port, username="pi", password_file=str(secret))
+        wait_until(lambda: connection.connected)
+        password_file(tmp_path, pi="open barley")
+        broker.stop()
+        broker.start()
+        wait_until(lambda: "password" in connection.reason)
+        secret.unlink()
+        wait_until(lambda: "cannot be read: No such file" in connection.reason)
+        secret.write_text("open barley\n")
+        wait_until(lambda: connection.connected)
+
+
 # --- what it costs -----------------------------------------------------------------------------------------------
 
 

@@ -157,9 +157,10 @@ def default_microphone(audio: Any) -> Microphone:
 
 
 def _microphone(device: dict[str, Any]) -> Microphone:
+    name = device["name"]
     return Microphone(
         index=int(device["index"]),
-        name=str(device["name"]),
+        name=name if isinstance(name, str) else name.decode(errors="replace"),  # bytes, if they are not UTF-8
         n_channels=int(device["maxInputChannels"]),
         sample_rate=round(device["defaultSampleRate"]),
     )

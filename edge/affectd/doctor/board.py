@@ -5,6 +5,7 @@ Each takes the root of the file system and a function that runs programs, so tha
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,8 +59,10 @@ def disk(root: Path) -> Finding:
     while not folder.exists():
         folder = folder.parent
     room = os.statvfs(folder)
-    free = room.f_bavail * room.f_frsize
-    found = f"{free / (1 << 20):.0f} MiB free in {folder}"
+    # Some file systems, as those of FUSE may, tell neither their size nor what is free.
+    tells = room.f_blocks > 0
+    free = room.f_bavail * room.f_frsize if tells else math.inf
+    found = f"{free / (1 << 20):.0f} MiB free in {folder}" if tells else f"{folder} does not tell its free space"
     mend = "make room: sudo journalctl --vacuum-size=50M; sudo apt-get clean"
     if free < _DISK_FAULT_BYTES:
         return fault(found, mend)

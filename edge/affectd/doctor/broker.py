@@ -97,7 +97,7 @@ def _try(
     link = Link(
         config,
         client_id,
-        login,
+        lambda: login,
         received=lambda topic, payload, retained: trial.came_back.append(
             Publication(topic, payload.decode(errors="replace"))
         ),

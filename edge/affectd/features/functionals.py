@@ -42,6 +42,12 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _N_ENVELOPE = 12
 
 
+def n_pitch_bands(spec: FeatureSpec) -> int:
+    """Return how many mel bands every pitch is looked for in: with fewer than two there is nothing to compare."""
+    center = mel_centers(spec)
+    return int(np.count_nonzero((center >= 0.5 * _HIGHEST_HZ) & (center < _COMB_HZ)))
+
+
 class Functionals:
     """Computes the functionals of contexts.
 

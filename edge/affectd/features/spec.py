@@ -187,7 +187,7 @@ class FeatureSpec:
             ("n_mfcc", 0 <= self.n_mfcc <= self.n_mels, f"must lie in 1 to n_mels = {self.n_mels}"),
             ("n_mfcc", self.n_columns > 0, f"must lie in 1 to n_mels = {self.n_mels}, or there are no columns"),
             ("energy", not self.energy or self.n_mfcc > 0, "needs n_mfcc of 1 or more"),
-            ("lifter", 0 <= self.lifter <= 10_000, "must not be negative, and at most 10000"),
+            ("lifter", self.lifter == 0 or 1e-3 <= self.lifter <= 10_000, "must be 0, or from 0.001 to 10000"),
             ("deltas", self.deltas == "none" or self.n_mfcc > 0, "needs n_mfcc of 1 or more"),
             ("delta_width", 3 <= self.delta_width <= 99 and self.delta_width % 2, "must be odd, from 3 to 99 frames"),
             *self._pitch_rules(),

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 
 from affectd.config.sections import MqttConfig
@@ -95,7 +96,7 @@ class Connection:
     ) -> None:
         paho()
         tls_context(config)
-        self._login = read_login(config)
+        read_login(config)
         for path in exposed(config):
             _log.warning("every user of this machine can read the secret in %s: chmod o= %s", path, shlex.quote(path))
         self.connected = False
@@ -143,11 +144,17 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect."""
-        waker, self._wake_sender = socket.socketpair()
-        for end in (waker, self._wake_sender):
+        waker, self._wake_sender = ends = socket.socketpair()
+        for end in ends:
             end.setblocking(False)
-        self._thread = Thread(target=self._run, args=(waker, self._wake_sender), name="mqtt", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._run, args=(waker, self._wake_sender), name="mqtt", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system permits no more
+            for end in ends:
+                end.close()
+            raise
+        self._thread = thread  # only now: `close` would wait for one that was never started
 
     def publish(self, publication: Publication) -> None:
         """Publish now, or once connected, unless superseded by a newer one on the topic; any thread."""
@@ -295,7 +302,8 @@ class Connection:
             link.step()
 
     def _open_link(self) -> None:
-        link = Link(self._config, self._client_id, self._login, last_will=self._last_will, received=self._received)
+        login = partial(read_login, self._config)
+        link = Link(self._config, self._client_id, login, last_will=self._last_will, received=self._received)
         self._link = link
 
         def open_and_wake() -> None:

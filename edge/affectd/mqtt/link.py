@@ -40,8 +40,10 @@ class Link:
 
     Parameters
     ----------
-    config, client_id, login
-        The settings, and what `affectd.mqtt.credentials.read_login` returns.
+    config, client_id
+        The settings.
+    login : callable
+        Returns user name and password; called in `open`, may raise `AffectdError`.
     last_will : Publication, optional
         Published by the broker if the connection ends without `disconnect`.
     received : callable, optional
@@ -62,7 +64,7 @@ class Link:
         self,
         config: MqttConfig,
         client_id: str,
-        login: Login,
+        login: Callable[[], Login],
         *,
         last_will: Publication | None = None,
         received: Callable[[str, bytes, bool], None] = lambda topic, payload, retained: None,
@@ -81,9 +83,10 @@ class Link:
         self._n_too_long = 0
         self._answer_by = float("inf")
         self._socket: Any = None
-        self._client = self._new_client(login, last_will)
+        self._login = login
+        self._client = self._new_client(last_will)
 
-    def _new_client(self, login: Login, last_will: Publication | None) -> Any:
+    def _new_client(self, last_will: Publication | None) -> Any:
         mqtt = paho()
         arguments = {
             "client_id": self._client_id,
@@ -93,8 +96,6 @@ class Link:
         # paho 2 requires the version of the callbacks, paho 1.6 has no such argument.
         versions = getattr(mqtt, "CallbackAPIVersion", None)
         client = mqtt.Client(**arguments) if versions is None else mqtt.Client(versions.VERSION2, **arguments)
-        if login.username is not None:
-            client.username_pw_set(login.username, login.password)
         if last_will is not None:
             client.will_set(last_will.topic, last_will.payload, last_will.qos, last_will.retain)
         client.max_inflight_messages_set(0)  # unlimited, because `Delivery` limits
@@ -111,9 +112,12 @@ class Link:
         The only method that blocks; another thread may call it while `state` is ``opening``.
         """
         try:
-            context = tls_context(self._config)  # again, because certificates are renewed
+            # Both again, because certificates are renewed and passwords changed.
+            context, login = tls_context(self._config), self._login()
             if context is not None:
                 self._client.tls_set_context(context)
+            if login.username is not None:
+                self._client.username_pw_set(login.username, login.password)
             host, port = address(self._config)
             self._client.connect_async(host, port, self._config.keepalive_seconds, properties=self._limits())
             self._client.reconnect()

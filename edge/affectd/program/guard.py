@@ -24,6 +24,7 @@ _SHORT_SECONDS = 0.01
 _RESERVE_BYTES = 8 << 20
 _OWN = ("affectd", "affectd_train", "runpy", "__main__")
 _LEAST_FILES = 64  # below this it is the limit that is too low, above it a leak of ours
+_LEAST_THREADS = 32  # the same
 _INSTALL = {"affectd": "pip install affectd", "affectd-train": 'pip install ".[train]" in the checkout'}
 
 
@@ -132,6 +133,13 @@ class _Ending:
         if isinstance(error, AffectdError):
             print_error(self._name, str(error))
             return error.exit_code
+        if str(error) == "can't start new thread" and threading.active_count() < _LEAST_THREADS:
+            print_error(
+                self._name,
+                "No further thread can be started: the number of threads or the memory is limited"
+                " (ulimit -u, ulimit -v; of a service TasksMax=, MemoryMax=).",
+            )
+            return UnavailableError.exit_code
         package = _package(error)
         if package:
             is_missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package

@@ -48,7 +48,7 @@ import numpy as np
 
 from affectd.arrays import Array, Float16, Float32, Float64
 from affectd.errors import ModelFileError
-from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS
+from affectd.features.functionals import N_CEPSTRA, N_FUNCTIONALS, n_pitch_bands
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.checks import Checks, finite, is_array, read_numbers, within
 from affectd.recognition.head import BaselineSpec, Head, take_head
@@ -304,6 +304,8 @@ def front_end_checks(spec: FeatureSpec) -> Checks:
         yield f"features.{field}", value == expected, f"{expected!r} with a voice", value
     yield "features.n_mfcc", spec.n_mfcc >= N_CEPSTRA, f"at least {N_CEPSTRA} with a voice", spec.n_mfcc
     yield "features.fmin", spec.fmin <= _MOST_FMIN, f"at most {_MOST_FMIN:g} Hz with a voice, for its pitch", spec.fmin
+    n_bands, expected = n_pitch_bands(spec), "two or more from 250 to 1600 Hz with a voice, for its pitch"
+    yield "features.n_mels", n_bands >= 2, expected, n_bands
     only_cepstra = spec.n_columns == spec.n_mfcc
     yield "features", only_cepstra, "MFCCs and no other columns with a voice", spec.n_columns
 

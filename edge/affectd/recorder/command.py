@@ -128,7 +128,7 @@ def _check_place(order: Order, sample_rate: int) -> None:
             raise UsageError(f"{name} is there already, and a recording never replaces a file: choose another name")
     system = os.statvfs(folder)
     free, needed = system.f_bavail * system.f_frsize, round(2 * sample_rate * order.seconds) + _SPARE_BYTES
-    if free < needed:
+    if system.f_blocks and free < needed:  # some file systems tell neither their size nor what is free
         raise UnavailableError(
             f"{path} cannot be written: it may take {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free"
         )

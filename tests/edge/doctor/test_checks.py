@@ -632,6 +632,7 @@ def test_a_clock_that_follows_no_time_server_is_a_warning(
         ({}, "ok"),
         ({"f_bavail": 200 << 8}, "warning"),
         ({"f_bavail": 0}, "fault"),
+        ({"f_bavail": 0, "f_blocks": 0}, "ok"),  # the FAT of FUSE tells nothing
         ({"f_favail": 0}, "fault"),
         ({"f_favail": 0, "f_files": 0}, "ok"),  # btrfs counts no inodes
         ({"f_flag": os.ST_RDONLY}, "warning"),
@@ -640,7 +641,8 @@ def test_a_clock_that_follows_no_time_server_is_a_warning(
 def test_a_full_disk_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, int], grade: str
 ) -> None:
-    room = {"f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 9, "f_favail": 9, "f_flag": 0, **changes}
+    room = {"f_blocks": 1 << 21, "f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 9, "f_favail": 9, "f_flag": 0}
+    room |= changes
     asked = []
     (tmp_path / "var").mkdir()
     monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or SimpleNamespace(**room))

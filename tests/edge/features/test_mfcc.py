@@ -171,6 +171,7 @@ def test_an_unknown_field_is_named() -> None:
         ("n_mfcc", 0),
         ("n_mfcc", 129),
         ("lifter", -1),
+        ("lifter", 1e-308),
         ("lifter_start", 2),
         ("window", None),
         ("deltas", "third"),

@@ -789,6 +789,17 @@ def test_settings_that_cannot_work_are_refused_at_once(connect: Any) -> None:
         connect(start=False, config={"tls": True, "ca_file": "/nowhere"})
 
 
+def test_a_thread_that_cannot_be_started_is_not_waited_for(connect: Any) -> None:
+    connection = connect(start=False)
+    usual = threading.stack_size(1 << 46)  # more than there is
+    try:
+        with pytest.raises(RuntimeError, match="start new thread"):
+            connection.start()
+    finally:
+        threading.stack_size(usual)
+    connection.close(0.0)
+
+
 def test_paho_is_imported_only_to_connect() -> None:
     code = "import sys, affectd.mqtt.connection; sys.exit('paho' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -28,7 +28,7 @@ ANONYMOUS = Login(None, None)
 
 def link_to(port: int, **changes: Any) -> Link:
     keywords = {name: changes.pop(name) for name in ("received", "last_will") if name in changes}
-    return Link(MqttConfig(**{"port": port, **changes}), "test", changes.pop("login", ANONYMOUS), **keywords)
+    return Link(MqttConfig(**{"port": port, **changes}), "test", lambda: ANONYMOUS, **keywords)
 
 
 def drive(link: Link, seconds: float) -> None:
@@ -44,7 +44,7 @@ def drive(link: Link, seconds: float) -> None:
 @pytest.mark.parametrize("login", [ANONYMOUS, Login("pi", None), Login("pi", "open sesame")])
 def test_name_and_password_go_where_they_belong(login: Login) -> None:
     with FakeBroker() as broker:
-        link = Link(MqttConfig(port=broker.port), "test", login)
+        link = Link(MqttConfig(port=broker.port), "test", lambda: login)
         link.open()
         body = broker.accept().expect(CONNECT)
         assert (bool(body[7] & 0x80), bool(body[7] & 0x40)) == (login.username is not None, login.password is not None)

@@ -115,6 +115,16 @@ def test_too_few_files_are_a_sentence_and_no_fault_of_the_program(n_files: int, 
     assert (done.returncode == 69) == (f"{n_files} are too few (ulimit -n" in done.stderr.decode())
 
 
+def test_too_few_threads_are_a_sentence_and_no_fault_of_the_program(tmp_path: Path) -> None:
+    # A stack for which there is no room, so that not even one thread can be started.
+    line = f"ulimit -s {1 << 36} && exec {sys.executable} -m affectd run --source {DEMO}"
+    env = os.environ | {"STATE_DIRECTORY": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=PATIENCE_SECONDS, check=False, env=env)
+    assert done.returncode == 69, done.stderr
+    assert re.fullmatch(rb"affectd: No further thread can be started: [^\n]*TasksMax=[^\n]*\n", done.stderr)
+    assert list(tmp_path.glob("*.traceback")) == []
+
+
 @pytest.mark.parametrize(
     ("home", "code"),
     [("", 0), ("relative", 0), ("/proc/nothing", 69), ("a file", 69)],  # no broker, and no place to keep events

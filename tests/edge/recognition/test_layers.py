@@ -187,9 +187,10 @@ def test_impossible_arrays_are_named(message: str, change: dict[str, np.ndarray]
     [
         (r"expected float32 \(3,\)", np.zeros(2, np.float32)),
         (r"expected float32 \(3,\)", np.zeros(3)),
-        ("expected finite numbers up to", np.full(3, np.nan, np.float32)),
+        (r"expected finite numbers up to 1e\+09, found nan$", np.full(3, np.nan, np.float32)),
+        (r"expected finite numbers up to 1e\+09, found 4000000000.0$", np.float32([1, -4e9, 2])),
     ],
-    ids=["labels", "float64", "no number"],
+    ids=["labels", "float64", "no number", "too large"],
 )
 def test_what_is_usual_is_a_number_for_each_label(message: str, usual: np.ndarray) -> None:
     with pytest.raises(ModelFileError, match=rf"^golden\.usual: {message}"):

@@ -148,6 +148,7 @@ def test_impossible_arrays_are_named(message: str, change: dict[str, Any]) -> No
         ("features.lifter", FeatureSpec(lifter=22)),
         ("features.fmin", FeatureSpec(fmin=300.0)),
         ("features.energy", FeatureSpec(energy=True)),
+        ("features.n_mels", FeatureSpec(fmax=200.0)),
     ],
 )
 def test_cepstra_of_another_kind_are_refused(field: str, spec: FeatureSpec) -> None:

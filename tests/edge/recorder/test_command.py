@@ -267,6 +267,15 @@ def test_a_disk_without_room_is_known_before_anyone_speaks(
     assert (names(folder), microphone.history) == ([], [])
 
 
+def test_a_file_system_that_does_not_tell_its_free_space_is_recorded_to(
+    plug: Callable[[Microphone], Microphone], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug(Microphone(TALK))
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((1024, 1024, 0, 0, 0, 0, 0, 0, 0, 255)))
+    assert record("talk.wav", "--seconds", "2") == 0
+    assert len(samples_of(folder / "talk.wav")) == 2 * 16000
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
