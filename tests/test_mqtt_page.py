@@ -14,12 +14,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from affectd.config.sections import MqttConfig
+from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.mqtt.credentials import tls_context
 from affectd.mqtt.home_assistant import discovery
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, password_file
+from tiny_model import draft_place_model
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "mqtt.md").read_text()
@@ -129,8 +130,8 @@ def test_what_cannot_be_measured_is_null(field: str) -> None:
 
 
 def test_every_entity_is_in_the_table() -> None:
-    topics = Topics("kitchen")
-    described = discovery("kitchen", ("calm",), topics, listen=True, period_seconds=60.0, version="1", settles=True)
+    config = Config(device=DeviceConfig(id="kitchen"), mqtt=MqttConfig(listen_command=True))
+    described = discovery(config, draft_place_model(), Topics("kitchen"))
     expected = {
         f"{component['p']}.kitchen_{component['name'].lower().replace(' ', '_')}"
         for component in json.loads(described)["cmps"].values()

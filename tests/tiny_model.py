@@ -39,7 +39,7 @@ def draft_model(**changes: Any) -> ModelFile:
         "samples": pcm(),
         "cepstra": np.zeros((N_FRAMES, n_mfcc), np.float32),
         "input": np.zeros((N_FRAMES, n_mfcc), np.int8),
-        "output": np.zeros(len(LABELS), np.int8),
+        "output": np.zeros(len(changes.get("labels", LABELS)), np.int8),
     }
     fields: dict[str, Any] = {
         "spec": FeatureSpec(),

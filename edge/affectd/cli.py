@@ -128,8 +128,15 @@ def _timeline(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.words.progress import Progress
 
     with Progress() as progress:
-        words = (options.paths, options.format, options.period, options.began)
-        return run(*words, _config(options), out, progress.through)
+        return run(
+            options.paths,
+            _config(options),
+            out,
+            progress.through,
+            form=options.format,
+            period_seconds=options.period,
+            began=options.began,
+        )
 
 
 def _record(options: argparse.Namespace, out: JsonLines) -> int:
@@ -139,12 +146,17 @@ def _record(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.timeline.command import run
     from affectd.words.progress import Progress
 
-    told = {name: getattr(options, name) for name in ("seconds", "label", "everyone_knows", "trim")}
-    order = Order(path=Path(options.path), **told)
+    order = Order(
+        path=Path(options.path),
+        seconds=options.seconds,
+        label=options.label,
+        everyone_knows=options.everyone_knows,
+        trim=options.trim,
+    )
     config = _config(options)
     record(order, config)
     with Progress() as progress:
-        return run([options.path], "table", None, None, config, out, progress.through)
+        return run([options.path], config, out, progress.through)
 
 
 def _model(options: argparse.Namespace, out: JsonLines) -> int:

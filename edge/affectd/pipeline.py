@@ -49,6 +49,7 @@ def run(
     classifier: Network,
     sink: Sink,
     config: Config,
+    *,
     reloaded: Callable[[], Config | None] = lambda: None,
     measure: Callable[[Float32, Bool], None] = lambda level, active: None,
     ended: Callable[[Utterance], object] = lambda utterance: None,
@@ -57,10 +58,20 @@ def run(
 ) -> None:
     """Process ``blocks`` until they end; each utterance gives ``start``, ``change``..., ``end``, or no event.
 
-    When ``reloaded`` returns a configuration, an open utterance ends and the new thresholds apply.
-    ``measure`` gets the level (n,) float32 dBFS of new frames and whether each was speech, (n,) bool.
-    ``ended`` gets each utterance at its end, after its last event. ``events`` makes the events, by default with the
-    time at which they are made; ``tracer`` gets every stride.
+    Parameters
+    ----------
+    blocks, classifier, sink, config
+        The sound, the network, what takes the events, and the settings.
+    reloaded : callable
+        Asked once a stride; when it returns a configuration, an open utterance ends and the new thresholds apply.
+    measure : callable
+        Gets the level (n,) float32 dBFS of new frames and whether each was speech, (n,) bool.
+    ended : callable
+        Gets each utterance at its end, after its last event.
+    events : EventMaker, optional
+        Makes the events; by default with the time at which they are made.
+    tracer : Tracer, optional
+        Gets every stride.
 
     Examples
     --------
@@ -78,59 +89,58 @@ def run(
     model = classifier.model
     spec = model.spec
     stride_frames = config.model.stride_frames
-    first_center = spec.first_center_seconds  # the time of a frame is that of its center
     mfcc = Mfcc(spec)
     context = _context(model, mfcc)
     recent = RecentFrames(max(model.n_frames, stride_frames), spec.window_length)
     events = events or EventMaker(config.device.id, model)
     gate, preroll, smoother = _thresholds(config, model)
 
+    n_seen = 0  # frames of the stream so far
+    closed_at = 0  # the frame at which the gate last closed; no pre-roll reaches further back
     utterance: Utterance | None = None  # None while the gate is closed
-    last_label: str | None = None  # in the last event of this utterance
-    n_seen = closed_at = 0  # frames so far, and those before the gate last closed
-    due = 0  # classify once n_seen reaches this
 
     def stride_length() -> int:
-        return (stride_frames if utterance is None else due - n_seen) * spec.hop_length
+        return (stride_frames if utterance is None else stride_frames - len(recent)) * spec.hop_length
+
+    def begin(at: int) -> Utterance:
+        first = max(closed_at, at - preroll)
+        context.reset()
+        context.push(mfcc.bands(recent.take(at - first)))
+        smoother.reset()
+        return Utterance(spec.center_seconds(first))
 
     def end(at: int) -> None:
-        nonlocal utterance, closed_at
+        nonlocal closed_at, utterance
         if utterance is not None:
-            if last_label is not None and (answer := smoother.overall()) is not None:
+            if utterance.label is not None and (answer := smoother.overall()) is not None:
                 sink.write(events.emotion("end", answer, utterance))
             ended(utterance)
-            utterance, closed_at = None, at
+            closed_at, utterance = at, None
 
     for frames in frame_strides(blocks, Framer(spec), stride_length):
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         measure(level, gate.active)
-        probabilities = answer = None
-        for part, is_open in stretches(opened):
+        for part, is_open in _stretches(opened):
             if is_open and utterance is None:
-                first = max(closed_at, n_seen + part.start - preroll)
-                utterance, last_label = Utterance(first_center + first / spec.frame_rate), None
-                context.reset()
-                context.push(mfcc.bands(recent.take(n_seen + part.start - first)))
-                smoother.reset()
-                due = n_seen + part.start + stride_frames
+                utterance = begin(n_seen + part.start)
             elif not is_open:
                 end(n_seen + part.start)
             recent.push(frames[part])  # while closed: the pre-roll of the next utterance
             if utterance is not None:
                 utterance.push(frames[part], gate.active[part])
-                utterance.end_seconds = first_center + (n_seen + part.stop - 1) / spec.frame_rate
+                utterance.end_seconds = spec.center_seconds(n_seen + part.stop - 1)
         n_seen += len(frames)
-        if utterance is not None and n_seen >= due:
-            context.push(mfcc.bands(recent.take(n_seen - due + stride_frames)))
-            due += stride_frames
+        probabilities = answer = None
+        if utterance is not None and len(recent) >= stride_frames:
+            context.push(mfcc.bands(recent.take(len(recent))))
             probabilities = classifier(context.view())
             answer = smoother.push(probabilities, gate.quiet_frames < stride_frames)
-            if answer is not None and answer.label != last_label:
-                sink.write(events.emotion("start" if last_label is None else "change", answer, utterance))
-                last_label = answer.label
+            if answer is not None and answer.label != utterance.label:
+                sink.write(events.emotion("start" if utterance.label is None else "change", answer, utterance))
+                utterance.label = answer.label
         if tracer is not None:
-            tracer.stride(level, stretches(opened), probabilities, answer)
+            tracer.stride(level, _stretches(opened), probabilities, answer)
         if (changed := reloaded()) is not None:
             end(n_seen)
             gate, preroll, smoother = _thresholds(changed, model)
@@ -153,7 +163,7 @@ def _thresholds(config: Config, model: ModelFile) -> tuple[Gate, int, Smoother]:
     return Gate(config.gate, frame_rate), preroll_frames(config.gate, frame_rate), smoother
 
 
-def stretches(flags: Bool) -> Iterator[tuple[slice, bool]]:
+def _stretches(flags: Bool) -> Iterator[tuple[slice, bool]]:
     """Yield each run of equal flags, as a slice and its flag, in order."""
     # groupby, because for the few flags of a stride NumPy's call overhead dominates.
     start = 0

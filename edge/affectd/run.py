@@ -109,9 +109,7 @@ def serve(
         # The network: of the settings or of the fleet, and the place that it learns.
         config = read_config()
         folders = stack.enter_context(claimed_folders(config.device.id)) if config.mqtt.enabled else None
-        fleet = None if folders is None or is_guest else _deliveries(config)
-        if fleet:
-            stack.enter_context(fleet)
+        fleet = None if folders is None or is_guest else _deliveries(config, stack)
         config, classifier = fleet.load(read_config) if fleet else (config, load_classifier(config.model))
         model, is_now = classifier.model, is_live(config.audio.source)
         place = _place(config, classifier, folders, stack, blocks, live=is_now and not is_guest and began is None)
@@ -155,7 +153,8 @@ def serve(
         heard = fleet.between(heard) if fleet else heard
         ended = place.ended if place else lambda utterance: None
         tracer = _tracer(events, network, listeners)
-        run(heard, telemetry.meter.timed(network), sink, config, reloaded, telemetry.meter.push, ended, events, tracer)
+        timed, measure = telemetry.meter.timed(network), telemetry.meter.push
+        run(heard, timed, sink, config, reloaded=reloaded, measure=measure, ended=ended, events=events, tracer=tracer)
         if is_swapping := fleet is not None and fleet.is_swapping:
             blocks.stopped_at = time.monotonic()  # what is left ends as soon as after a signal
     blocks.raise_failure()
@@ -300,9 +299,9 @@ def _publisher(
     return Publisher(config, model, folders, telemetry, mute, told.broker, also)
 
 
-def _deliveries(config: Config) -> Deliveries | None:
+def _deliveries(config: Config, stack: ExitStack) -> Deliveries | None:
     if not (config.mqtt.fleet and config.model.trusted_keys):
         return None
     from affectd.delivery.deliveries import Deliveries
 
-    return Deliveries(config)
+    return stack.enter_context(Deliveries(config))

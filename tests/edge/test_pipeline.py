@@ -301,7 +301,13 @@ def test_new_thresholds_end_the_open_utterance_and_hold_from_then_on() -> None:
     asked = itertools.count()
     uncertain = Config(smoothing=SmoothingConfig(uncertain=1.0))
     kept = Repeatable()
-    run(blocks(speech, 1600), FakeNetwork("a" * 100), kept, Config(), lambda: uncertain if next(asked) == 16 else None)
+    run(
+        blocks(speech, 1600),
+        FakeNetwork("a" * 100),
+        kept,
+        Config(),
+        reloaded=lambda: uncertain if next(asked) == 16 else None,
+    )
     [before, after] = [event for event in kept if event["phase"] == "end"]
     assert (before["label"] != "uncertain", after["label"]) == (True, "uncertain")
     # Nothing is heard twice, and the time of the stream goes on.

@@ -25,7 +25,7 @@ WRITERS = {
     "outbox/journal.py": "events that wait for the broker",
     "program/guard.py": "nothing, to /dev/null",
     "program/traceback_file.py": "tracebacks",
-    "recognition/kept.py": "the baseline",
+    "recognition/baseline_file.py": "the baseline",
     "recognition/model_file.py": "model files",
     "stdio.py": "results and the log",
     "recorder/wav_file.py": "recordings, and what is known of them",
@@ -34,7 +34,7 @@ WRITERS = {
 WITH_ARRAYS = {
     "bench/service.py",
     "bench/stages.py",
-    "recognition/kept.py",
+    "recognition/baseline_file.py",
     "recognition/model_file.py",
     "recorder/wav_file.py",
 }

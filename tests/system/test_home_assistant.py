@@ -19,12 +19,14 @@ from typing import Any
 
 import pytest
 
+from affectd.config.sections import Config, DeviceConfig, MqttConfig, TelemetryConfig
 from affectd.mqtt.home_assistant import discovery
 from affectd.mqtt.state import CurrentState
 from affectd.mqtt.topics import Topics
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
 from room import Program, Room, needs_room
+from tiny_model import draft_model
 
 REPOSITORY = Path(__file__).parents[2]
 AUTOMATION = re.findall(
@@ -101,9 +103,12 @@ class Device:
     def introduce(
         self, labels: tuple[str, ...] = LABELS, *, listen: bool = True, period_seconds: float = 600.0
     ) -> None:
-        payload = discovery(
-            self.name, labels, self.topics, listen=listen, period_seconds=period_seconds, version="1.2.3"
+        config = Config(
+            device=DeviceConfig(id=self.name),
+            mqtt=MqttConfig(listen_command=listen),
+            telemetry=TelemetryConfig(period_seconds=period_seconds),
         )
+        payload = discovery(config, draft_model(labels=labels), self.topics)
         self._broker.publish(self.topics.discovery, payload, retain=True)
 
     def say(self, word: str) -> None:

@@ -22,12 +22,14 @@ from typing import Any
 
 import pytest
 
+from affectd.config.sections import Config, DeviceConfig, MqttConfig, TelemetryConfig, WebConfig
 from affectd.mqtt.home_assistant import discovery
 from affectd.mqtt.topics import Topics
 from affectd.recognition.model_file import find_model
 from broker import Broker, Subscriber, needs_mosquitto, wait_until
 from hass import ANSWER_SECONDS, RELEASES, Changes, HomeAssistant, installed
 from hass_owner import Refused
+from tiny_model import draft_model
 
 REPOSITORY = Path(__file__).parents[2]
 BLUEPRINTS = REPOSITORY / "scripts/home-assistant/blueprints"
@@ -109,10 +111,18 @@ class Device:
     def __init__(self, house: House, name: str) -> None:
         self.topics, self.name, self._broker = Topics(name), name, house.broker
 
-    def introduce(self, *, as_before: bool = False, **about: Any) -> None:
+    def introduce(
+        self, *, as_before: bool = False, listen: bool = False, version: str = "1.2.3", web: WebConfig | None = None
+    ) -> None:
         """Say what it has; `as_before`: without the ids of the entities, as versions up to 0.1 said it."""
-        about = {"listen": False, "period_seconds": 600.0, "version": "1.2.3", **about}
-        payload = json.loads(discovery(self.name, LABELS, self.topics, **about))
+        config = Config(
+            device=DeviceConfig(id=self.name),
+            mqtt=MqttConfig(listen_command=listen),
+            telemetry=TelemetryConfig(period_seconds=600.0),
+            web=web or WebConfig(),
+        )
+        payload = json.loads(discovery(config, draft_model(labels=LABELS), self.topics))
+        payload["dev"]["sw_version"] = payload["o"]["sw_version"] = version
         for component in payload["cmps"].values():
             if as_before:
                 component.pop("default_entity_id", None)
@@ -275,7 +285,7 @@ def test_the_automation_in_the_documents_begins_when_the_entity_receives_an_even
 
 def test_the_device_leads_to_its_page_and_numbers_have_their_decimals(house: House, device: Device) -> None:
     assert house.owner.device(device.name)["configuration_url"] is None
-    device.introduce(page="http://kitchen.local:8080/")
+    device.introduce(web=WebConfig(enabled=True, bind="kitchen.local", port=8080))
     wait_until(
         lambda: house.owner.device(device.name)["configuration_url"] == "http://kitchen.local:8080/", ANSWER_SECONDS
     )

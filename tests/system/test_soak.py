@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectd.recognition.kept import path_of
+from affectd.recognition.baseline_file import path_of
 from affectd.recognition.model_file import find_model, read_model, write_model
 from sounds import SAMPLE_RATE, gain, noise, raw_sound, silence, syllables
 from tiny_model import tiny_model

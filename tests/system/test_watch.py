@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from affectd.config.state import claimed_folders, state_of
-from affectd.recognition.kept import files_of
+from affectd.recognition.baseline_file import files_of
 from affectd.recognition.model_file import write_model
 from affectd.stdio import width_of
 from own_labels import SIXTEEN, TWO

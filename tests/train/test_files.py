@@ -1,18 +1,15 @@
-"""Files are written whole or not at all, listed whatever the case of their names, computed on all cores in order."""
+"""Files are written whole or not at all, and listed whatever the case of their names."""
 
 from __future__ import annotations
 
-import operator
-import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from affectd_train.files import in_parallel, write_array, write_arrays, write_json, written_whole
+from affectd_train.files import write_array, write_arrays, write_json, written_whole
 from affectd_train.folders import audio_files
 from disks import mounted
 
@@ -88,13 +85,3 @@ def test_arrays_are_written_into_a_new_folder(tmp_path: Path) -> None:
     with np.load(tmp_path / "cache" / "a.npz") as stored:
         assert stored["rows"].tolist() == [0, 1, 2]
         assert stored["edges"].tolist() == [0, 3]
-
-
-def test_results_come_in_the_order_of_the_items() -> None:
-    assert list(in_parallel(partial(operator.mul, 2), range(50), "doubled")) == list(range(0, 100, 2))
-
-
-def test_each_process_of_a_pool_computes_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    assert list(in_parallel(os.getenv, ["OPENBLAS_NUM_THREADS"], "asked")) == ["1"]
-    assert "OPENBLAS_NUM_THREADS" not in os.environ

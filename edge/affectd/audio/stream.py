@@ -33,40 +33,31 @@ def attended(
 ) -> Iterator[Block]:
     """Pass blocks on as they come; while none come, yield empty ones, and silence from `stalled_seconds` on.
 
-    The same for a stream that delivers less than a quarter of the sound, such as a byte now and then.
+    So an open utterance ends, and a watchdog sees that the process is alive. The same for a stream that delivers less
+    than a quarter of the sound, such as a byte now and then.
 
-    So an open utterance ends, and a watchdog sees that the process is alive. `report` gets the state of the stream and
-    the reason, as of `affectd.audio.supervisor.Supervisor`, from the first fault on; `losses` what is wrong with the
-    sound.
+    `report` gets the state of the stream and the reason, as of `affectd.audio.supervisor.Supervisor`, from the first
+    fault on; `losses` what is wrong with the sound.
     """
-    arrived: queue.Queue[Block | BaseException | None] = queue.Queue(_MOST_BLOCKS)
-    threading.Thread(target=_read, args=(blocks, arrived), name="source", daemon=True).start()
     condition = Condition(sample_rate)
     faults = _Faults(Liveness(config, clock), condition, report, losses or Losses())
-    began = clock()
-    n_samples = 0
     missing_seconds, is_stalled = 0.0, False
-    while True:
-        asked_at = clock()
-        try:
-            block = arrived.get(timeout=_POLL_SECONDS)
-        except queue.Empty:
-            block = np.zeros(0, np.float32)
-        if block is None:
-            return
-        if isinstance(block, BaseException):
-            raise block
+    n_samples = 0  # of those that came while it was not stalled
+    began = asked_at = clock()
+    for block in _arriving(blocks):
         now, seconds = clock(), len(block) / sample_rate
         # It may wait for longer only while the process stands still, and that is no fault of the stream.
         waited_seconds = min(now - asked_at, _POLL_SECONDS)
         # Less than a quarter of the sound is a stall too; when it is over, a part of the time is enough.
         missing_seconds = max(0.0, missing_seconds + waited_seconds - 4 * seconds)
-        silent_seconds = max(0.0, waited_seconds - seconds) if is_stalled else missing_seconds
-        is_stalled = missing_seconds >= (config.stalled_seconds / 2 if is_stalled else config.stalled_seconds)
+        was_stalled = is_stalled
+        is_stalled = missing_seconds >= (config.stalled_seconds / 2 if was_stalled else config.stalled_seconds)
         if is_stalled:
-            missing_seconds = min(missing_seconds, config.stalled_seconds)
             faults.found("stalled")
+            # Where a stall begins, also for what was missing before.
+            silent_seconds = max(0.0, waited_seconds - seconds) if was_stalled else missing_seconds
             yield from silence(round(silent_seconds * sample_rate), sample_rate)
+            missing_seconds = min(missing_seconds, config.stalled_seconds)
         else:
             condition.timed(len(block), now, now - asked_at)
             if seconds:
@@ -75,6 +66,23 @@ def attended(
                 if not is_ahead:
                     condition.push(block)
                 faults.heard(block, seconds, is_live=now - began >= config.constant_seconds and not is_ahead)
+        yield block
+        asked_at = clock()
+
+
+def _arriving(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Read blocks in a thread and yield them as they come; an empty one whenever none came for `_POLL_SECONDS`."""
+    arrived: queue.Queue[Block | BaseException | None] = queue.Queue(_MOST_BLOCKS)
+    threading.Thread(target=_read, args=(blocks, arrived), name="source", daemon=True).start()
+    while True:
+        try:
+            block = arrived.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            block = np.zeros(0, np.float32)
+        if block is None:
+            return
+        if isinstance(block, BaseException):
+            raise block
         yield block
 
 

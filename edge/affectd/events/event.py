@@ -29,7 +29,7 @@ class Utterance:
     """Measurements between the opening and the closing of the gate, in constant memory.
 
     `start_seconds` is the stream time of its first frame, pre-roll included; the pipeline sets `end_seconds`, that of
-    the last frame so far.
+    the last frame so far, and `label`, that of the last event.
 
     Examples
     --------
@@ -43,6 +43,7 @@ class Utterance:
     def __init__(self, start_seconds: float) -> None:
         self.start_seconds = start_seconds
         self.end_seconds = start_seconds
+        self.label: str | None = None
         self._power = 0.0
         self._frames = 0
         self.speech_frames = 0  # since the gate opened, without the hangover

@@ -67,7 +67,7 @@ class Tracer:
         spec = model.spec
         self._frame_seconds = spec.hop_length / spec.sample_rate
         # A line lies between the middles of two frames' centers; the first begins with the stream.
-        self._first_seconds = spec.first_center_seconds - self._frame_seconds / 2
+        self._first_seconds = spec.center_seconds(0) - self._frame_seconds / 2
         self._n_frames = 0
         self._answer: Answer | None = None  # the last one of this utterance
 

@@ -164,6 +164,9 @@ class RecentFrames:
         self._parts: deque[Float32] = deque()
         self._count = 0
 
+    def __len__(self) -> int:
+        return self._count
+
     def push(self, frames: Float32) -> None:
         """Append ``(n, window_length)`` frames, which are not copied and must not change."""
         self._parts.append(frames)

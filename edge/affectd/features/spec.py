@@ -267,10 +267,9 @@ class FeatureSpec:
             return 0
         return (self.n_fft - self.window_length) // 2 - (self.n_fft // 2 if self.center else 0)
 
-    @property
-    def first_center_seconds(self) -> float:
-        """Where the center of frame 0's window lies, seconds from the first sample."""
-        return (self.first_sample + self.window_length / 2) / self.sample_rate
+    def center_seconds(self, frame: int) -> float:
+        """Return the time of a frame: where the center of its window lies, seconds from the first sample."""
+        return (self.first_sample + self.window_length / 2) / self.sample_rate + frame / self.frame_rate
 
     def count_frames(self, n_samples: int) -> int:
         """Return how many frames a signal of `n_samples` samples has; none for an empty one."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from typing import Any
 
+from affectd import __version__
 from affectd.config.secret import is_loopback
+from affectd.config.sections import Config, WebConfig
 from affectd.mqtt.topics import Topics
+from affectd.recognition.model_file import ModelFile
 
 _STALE_PERIODS = 3
 _STALE_SECONDS = 10.0
@@ -36,45 +40,22 @@ _TRANSITION = (
 _Component = dict[str, Any]
 
 
-def discovery(
-    device: str,
-    labels: tuple[str, ...],
-    topics: Topics,
-    *,
-    listen: bool,
-    period_seconds: float,
-    version: str,
-    settles: bool = False,
-    page: str | None = None,
-) -> str:
+def discovery(config: Config, model: ModelFile, topics: Topics) -> str:
     """Return the retained payload of `Topics.discovery`.
 
-    Parameters
-    ----------
-    device : str
-        The id of the device, also its name.
-    labels : tuple of str
-        Those of the model; ``uncertain`` is added.
-    topics : Topics
-        The topics of the device.
-    listen : bool
-        Whether the device takes the command ``listen``, which gives it a switch.
-    period_seconds : float
-        Interval of telemetry and state; after three without a report the entities become unknown.
-    version : str
-        Of affectd.
-    settles : bool
-        Whether the model gets to know its place, which gives the device a sensor of how far it does.
-    page : str, optional
-        The address of the device's own page, as `page_url` gives it; Home Assistant shows it as *Visit*.
+    The emotion is one of the labels of the model, or ``uncertain``; what is not reported for three periods of telemetry
+    becomes unknown. A device that takes the command ``listen`` has a
+    switch; one whose model gets to know its place, a sensor of how far it does; one with a page, its address, which
+    Home Assistant shows as *Visit*.
     """
+    device, head = config.device.id, model.learning_head
     identity = f"affectd_{device}"
-    stale = math.ceil(_STALE_PERIODS * period_seconds + _STALE_SECONDS)
+    stale = math.ceil(_STALE_PERIODS * config.telemetry.period_seconds + _STALE_SECONDS)
     diagnostics = {name: {**diagnostic, "expire_after": stale} for name, diagnostic in _diagnostics(topics).items()}
-    if not settles:
+    if head is None or not head.spec.moves:
         diagnostics["settled"] = {"p": "sensor"}
     components = {
-        **_state_components(labels, topics, stale),
+        **_state_components(model.labels, topics, stale),
         "transition": {
             "p": "event",
             "name": "Transition",
@@ -85,7 +66,7 @@ def discovery(
             "value_template": _TRANSITION,
         },
         **diagnostics,
-        "listen": _listen(topics) if listen else {"p": "switch"},
+        "listen": _listen(topics) if config.mqtt.listen_command else {"p": "switch"},
     }
     for name, component in components.items():
         # A component with its platform alone is removed.
@@ -93,13 +74,13 @@ def discovery(
             # Unique, because no name above has an underscore.
             component["unique_id"] = f"{identity}_{name}"
             component["default_entity_id"] = _entity_id(component, device)
-    about = {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": version}
-    if page is not None:
+    about = {"identifiers": [identity], "name": device, "model": "affectd", "sw_version": __version__}
+    if (page := page_url(config.web, os.uname().nodename)) is not None:
         about["configuration_url"] = page
     return json.dumps(
         {
             "dev": about,
-            "o": {"name": "affectd", "sw_version": version, "support_url": _SUPPORT_URL},
+            "o": {"name": "affectd", "sw_version": __version__, "support_url": _SUPPORT_URL},
             "cmps": components,
             "availability": _availability(topics),
         },
@@ -107,28 +88,28 @@ def discovery(
     )
 
 
-def page_url(*, enabled: bool, bind: str, port: int, machine: str) -> str | None:
+def page_url(web: WebConfig, machine: str) -> str | None:
     """Return where a browser elsewhere in the house finds the page of this device; None if it cannot.
 
     Parameters
     ----------
-    enabled, bind, port
-        The settings of ``[web]``.
+    web : WebConfig
+        The settings of the page.
     machine : str
         The name of this machine. Where the page has every address, it is found by this name, which boards announce in
         the house with ``.local`` (S. Cheshire and M. Krochmal, *Multicast DNS*, RFC 6762, 2013).
 
     Examples
     --------
-    >>> page_url(enabled=True, bind="0.0.0.0", port=8080, machine="kitchen")
+    >>> page_url(WebConfig(enabled=True, bind="0.0.0.0", port=8080), machine="kitchen")
     'http://kitchen.local:8080/'
     """
-    if not enabled or is_loopback(bind):
+    if not web.enabled or is_loopback(web.bind):
         return None
-    host = bind
-    if bind in _EVERY_ADDRESS:
+    host = web.bind
+    if host in _EVERY_ADDRESS:
         host = machine if "." in machine else f"{machine}.local"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"http://[{host}]:{web.port}/" if ":" in host else f"http://{host}:{web.port}/"
 
 
 def _entity_id(component: _Component, device: str) -> str:
@@ -149,7 +130,7 @@ def _state_components(labels: tuple[str, ...], topics: Topics, stale: int) -> di
             "name": "Emotion",
             "icon": "mdi:emoticon-outline",
             "device_class": "enum",
-            "options": list(dict.fromkeys((*labels, "uncertain"))),
+            "options": [*labels, "uncertain"],
             "value_template": _LABEL,
             "json_attributes_topic": topics.state,
             "json_attributes_template": _ABOUT_LABEL,

@@ -16,20 +16,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Thread
 from typing import Any
 
-from affectd import __version__
 from affectd.config.sections import Config
 from affectd.config.state import Folders
 from affectd.errors import UnavailableError
 from affectd.events.sinks import as_line
 from affectd.mqtt.connection import Connection, Publication
-from affectd.mqtt.home_assistant import discovery, page_url
+from affectd.mqtt.home_assistant import discovery
 from affectd.mqtt.mute import Mute
 from affectd.mqtt.state import CurrentState
 from affectd.mqtt.telemetry import Telemetry
@@ -80,7 +78,9 @@ class Publisher:
             max_bytes=round(mqtt.outbox_mb * 1e6),
         )
         """The events that wait for the broker."""
-        self._announcement = Publication(topics.discovery, _announcement(config, model, topics), retain=True)
+        # An empty one deletes an earlier description.
+        description = discovery(config, model, topics) if mqtt.discovery else ""
+        self._announcement = Publication(topics.discovery, description, retain=True)
         subscriptions = dict(also)
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
@@ -230,20 +230,3 @@ def _forget(config: Config, protocol: str, patience_seconds: float) -> Connectio
     connection.start()
     connection.close(patience_seconds)
     return connection
-
-
-def _announcement(config: Config, model: ModelFile, topics: Topics) -> str:
-    """Describe the device to Home Assistant; empty without discovery, which deletes an earlier description."""
-    if not config.mqtt.discovery:
-        return ""
-    head, web = model.learning_head, config.web
-    return discovery(
-        config.device.id,
-        model.labels,
-        topics,
-        listen=config.mqtt.listen_command,
-        period_seconds=config.telemetry.period_seconds,
-        version=__version__,
-        settles=head is not None and head.spec.moves,
-        page=page_url(enabled=web.enabled, bind=web.bind, port=web.port, machine=os.uname().nodename),
-    )

@@ -118,22 +118,24 @@ class Journal:
         if self._lock < 0 or self._clock() < self.try_at:
             return False
         lines = [*(_line(one, _GONE) for one in self.gone), *(_line(*event) for event in events)]
-        waiting = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
-        end, size = self._end, self._end + sum(map(len, lines))
-        is_big = size > max(_SMALL_BYTES, 2 * waiting) and not self.trouble  # which may be that the disk is full
-        anew = self._n_bad or (waiting and (self.held or is_big))
+        file_bytes = self._end + sum(map(len, lines))
+        waiting_bytes = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
+        # Not after trouble, which may be that the disk is full.
+        is_mostly_gone = file_bytes > max(_SMALL_BYTES, 2 * waiting_bytes) and not self.trouble
+        anew = self._n_bad or (waiting_bytes and (self.held or is_mostly_gone))
+        is_new_file = anew or not self._end
         with self._attempt():
             if anew:
                 self._rewrite(lines)
-            elif waiting:
-                self._store(iter(lines), self._path, end)
+            elif waiting_bytes:
+                self._store(lines, self._path, self._end)
                 for line in lines:
                     self._take(line)
             else:
                 self._path.unlink(missing_ok=True)
                 self._clear()
             self.gone, self.trouble = [], ""
-            if self._durable and self._end and (anew or not end):
+            if self._durable and self._end and is_new_file:
                 with self._attempt():  # if not, all is there, but may have no name after a power cut
                     os.fsync(self._lock)
             return True
@@ -225,7 +227,9 @@ class Journal:
         self.close()
         self._load()
 
-    def _store(self, lines: Iterator[bytes], path: Path, end: int) -> None:
+    def _store(self, lines: Iterable[bytes], path: Path, end: int) -> None:
+        """Append lines to a file of `end` bytes; if that is 0, it is made or emptied first."""
+        lines = iter(lines)
         file = open_private(path, os.O_WRONLY | (os.O_APPEND if end else os.O_TRUNC))
         try:
             while data := b"".join(islice(lines, 256)):
@@ -238,6 +242,7 @@ class Journal:
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
+        """End the ``with`` block at an `OSError`, which is noted; what was half written is taken out of the file."""
         try:
             yield
         except OSError as error:
@@ -246,14 +251,12 @@ class Journal:
             if not self._end:
                 self.close()
                 return
-            self._n_bad += 1
-            try:  # what was half done is undone, or the next time all is written anew
+            try:
                 os.truncate(self._path, self._end)
-                self._n_bad -= 1
             except FileNotFoundError:  # it was deleted with all that was in it; the next `open` makes it anew
                 self.close()
-            except OSError:
-                pass
+            except OSError:  # the next `write` writes all anew
+                self._n_bad += 1
 
 
 def _sealed(body: bytes) -> bytes:

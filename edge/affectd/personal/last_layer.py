@@ -58,34 +58,41 @@ def _split(tflite: bytes) -> Split:
     data = bytearray(tflite)
     model = _Table(data, _follow(data, 0))
     (graph,) = model.tables(_SUBGRAPHS)
-    outputs, operators = graph.vector(_OUTPUTS), graph.vector(_OPERATORS)
-    tensors, steps = graph.tables(_TENSORS), graph.tables(_OPERATORS)
-    codes = [model.tables(_OPERATOR_CODES)[step.number(_CODE, "I")] for step in steps[-3:]]
+    tensors, operators = graph.tables(_TENSORS), graph.tables(_OPERATORS)
+    codes = [model.tables(_OPERATOR_CODES)[operator.number(_CODE, "I")] for operator in operators[-3:]]
     kinds = [max(code.number(_OLD_NUMBER, "b"), code.number(_NUMBER, "i")) for code in codes]
-    n_last = 3 if kinds == [_DENSE, _RESHAPE, _MEAN] else 1
-    last = steps[-n_last]
-    if kinds[-n_last] != _DENSE or _ints(data, outputs).tolist() != steps[-1].ints(_OUT).tolist():
+    is_doubled = kinds == [_DENSE, _RESHAPE, _MEAN]  # each logit twice
+    n_taken = 3 if is_doubled else 1
+    if kinds[-n_taken] != _DENSE or graph.ints(_OUTPUTS).tolist() != operators[-1].ints(_OUT).tolist():
         raise ValueError(f"expected {_EXPECTED}, found another last operator")
-    options = last.table(_OPTIONS)
+    dense = operators[-n_taken]
+    options = dense.table(_OPTIONS)
     if options and (options.number(_ACTIVATION, "b") or options.number(_WEIGHTS_FORMAT, "b")):
         raise ValueError(f"expected {_EXPECTED}, found one with an activation or of another form")
-    before, layer, *rest = last.ints(_IN).tolist()
+    i_embedding, i_weights, *i_bias = dense.ints(_IN).tolist()
     buffers = model.tables(_BUFFERS)
-    weights = _real(tensors[layer], buffers, _INT8, "i1")
-    bias = _real(tensors[rest[0]], buffers, _INT32, "<i4") if rest and rest[0] >= 0 else np.zeros(len(weights))
-    if n_last > 1:  # each logit twice
+    weights = _real(tensors[i_weights], buffers, _INT8, "i1")
+    has_bias = i_bias and i_bias[0] >= 0
+    bias = _real(tensors[i_bias[0]], buffers, _INT32, "<i4") if has_bias else np.zeros(len(weights))
+    if is_doubled:
         weights, bias = weights.reshape(2, -1, weights.shape[1]).mean(0), bias.reshape(2, -1).mean(0)
-    embedding = tensors[before]
+    embedding = tensors[i_embedding]
     if embedding.number(_TYPE, "b") != _INT8 or embedding.ints(_SHAPE).tolist() != [1, weights.shape[1]]:
         raise ValueError(f"expected {_EXPECTED}, found one on something else than an int8 vector")
-    (output,) = _ints(data, outputs).tolist()
-    struct.pack_into("<i", data, outputs.first, before)
-    struct.pack_into("<I", data, operators.first - 4, operators.length - n_last)
+    _end_earlier(data, model, graph, i_embedding, n_taken)
+    return Split(bytes(data), weights.T.copy(), bias)
+
+
+def _end_earlier(data: bytearray, model: _Table, graph: _Table, i_output: int, n_taken: int) -> None:
+    """Change a network in place: it ends `n_taken` operators earlier, and its output is the tensor `i_output`."""
+    (i_before,) = graph.ints(_OUTPUTS).tolist()
+    operators = graph.vector(_OPERATORS)
+    struct.pack_into("<I", data, operators.first - 4, operators.length - n_taken)
+    struct.pack_into("<i", data, graph.vector(_OUTPUTS).first, i_output)
     for signature in model.tables(_SIGNATURES):
         for named in signature.tables(_SIGNATURE_OUTPUTS):
-            if named.number(_TENSOR_INDEX, "I") == output:
-                struct.pack_into("<I", data, named.place(_TENSOR_INDEX), before)
-    return Split(bytes(data), weights.T.copy(), bias)
+            if named.number(_TENSOR_INDEX, "I") == i_before:
+                struct.pack_into("<I", data, named.place(_TENSOR_INDEX), i_output)
 
 
 class _Vector(NamedTuple):
@@ -132,7 +139,7 @@ class _Table:
         return [_Table(self._data, _follow(self._data, place)) for place in places]
 
     def ints(self, field: int) -> Array:
-        return _ints(self._data, self.vector(field))
+        return self.array(field, "<i4")
 
     def array(self, field: int, dtype: str) -> Array:
         """Read a vector of numbers."""
@@ -143,10 +150,6 @@ class _Table:
 def _follow(data: bytearray, place: int) -> int:
     """Return the place that an offset at this place leads to."""
     return place + int(struct.unpack_from("<I", data, place)[0])
-
-
-def _ints(data: bytearray, vector: _Vector) -> Array:
-    return np.frombuffer(bytes(data[vector.first : vector.first + 4 * vector.length]), "<i4")
 
 
 def _real(tensor: _Table, buffers: list[_Table], kind: int, dtype: str) -> Float64:

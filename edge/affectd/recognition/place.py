@@ -18,8 +18,8 @@ from affectd.config.sections import Config
 from affectd.config.state import Folders, claimed_folders, state_of
 from affectd.errors import AffectdError, DataError, UnavailableError
 from affectd.recognition.baseline import Baseline, Heard, PastUtterance, Placed, head_of, learning_head_of
+from affectd.recognition.baseline_file import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.kept import Keeper, encode, files_of, path_of, read_learned, write_learned
 from affectd.recognition.model_file import ModelFile, model_id
 
 _log = logging.getLogger(__name__)

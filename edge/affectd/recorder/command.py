@@ -7,15 +7,17 @@ import logging
 import os
 import sys
 import unicodedata
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affectd.board import clock_synchronized
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, NoInputError, UnavailableError, UsageError
 from affectd.events.event import utc
-from affectd.recognition.model_file import ModelFile, find_model, read_model
+from affectd.features.spec import FeatureSpec
+from affectd.recognition.model_file import find_model, read_model
 from affectd.recorder.countdown import Countdown, level_text
 from affectd.recorder.measure import level_dbfs, speech_seconds, spoken_part
 from affectd.recorder.sound import Heard, sound
@@ -61,10 +63,12 @@ def record(order: Order, config: Config) -> None:
     """
     model = read_model(find_model(config.model.path))
     rate = model.spec.sample_rate
-    label = None if order.label is None else checked_label(order.label)
+    if order.label is not None:
+        order = replace(order, label=checked_label(order.label))
     _check_place(order, rate)
-    if label is not None and label not in model.labels:
-        _log.info("%s is none of the labels of the model: %s; it is kept as it is", label, ", ".join(model.labels))
+    if order.label is not None and order.label not in model.labels:
+        known = ", ".join(model.labels)
+        _log.info("%s is none of the labels of the model: %s; it is kept as it is", order.label, known)
     if not order.everyone_knows:
         _ask(order)
     heard, countdown = Heard(), Countdown(order.seconds)
@@ -73,25 +77,30 @@ def record(order: Order, config: Config) -> None:
     with stop_on_signals() as blocks, ExitStack() as opened, WavFile(order.path, rate) as file:
         # The file is complete before the microphone is closed, because that may hang in a sound server.
         blocks.open(lambda: sound(opened, config.audio, rate, order.seconds, heard, countdown))
-        try:
+        with _noted(failures):
             for block in blocks:
                 file.write(block)
             blocks.raise_failure()
-        except AffectdError as error:
-            failures.append(error)
         countdown.close()
         is_kept = file.n_samples > 0
-        try:
-            if is_kept:
-                _finish(file, order, config, model, label, heard)
-        except AffectdError as error:
-            failures.append(error)
+        if is_kept:
+            with _noted(failures):
+                _finish(file, order, config, model.spec, heard)
     for later in failures[1:]:
         _log.warning("%s", later)
     if failures:
         raise failures[0]
     if not is_kept:
         raise NoInputError("Stopped before the first sample: nothing was recorded.")
+
+
+@contextmanager
+def _noted(failures: list[AffectdError]) -> Iterator[None]:
+    """Note a failure instead of raising it: first what was recorded until then is kept."""
+    try:
+        yield
+    except AffectdError as error:
+        failures.append(error)
 
 
 def checked_label(text: str) -> str:
@@ -149,21 +158,21 @@ def _ask(order: Order) -> None:
         raise UsageError("Nothing was recorded: everyone in the room must know first.")
 
 
-def _finish(file: WavFile, order: Order, config: Config, model: ModelFile, label: str | None, heard: Heard) -> None:
+def _finish(file: WavFile, order: Order, config: Config, spec: FeatureSpec, heard: Heard) -> None:
     """Trim and measure what was recorded, complete the file, and write what is known of it."""
     n_heard, first = file.n_samples, 0
     if order.trim:
-        part = spoken_part(file, model.spec, config.gate)
+        part = spoken_part(file, spec, config.gate)
         if part is None:
             _log.warning("no speech was heard, so nothing was trimmed")
         else:
-            first = part[0]
-            file.keep(first, min(part[1], n_heard))
-    level, spoken = level_dbfs(file), speech_seconds(file, model.spec, config.gate)
+            first, stop = part
+            file.keep(first, min(stop, n_heard))
+    level, spoken = level_dbfs(file), speech_seconds(file, spec, config.gate)
     about = {
         "schema": SCHEMA,
         "file": order.path.name,
-        "label": label,
+        "label": order.label,
         "time": utc(heard.began + first / file.sample_rate),
         "clock_synchronized": clock_synchronized(),
         "device": config.device.id,
@@ -180,6 +189,6 @@ def _finish(file: WavFile, order: Order, config: Config, model: ModelFile, label
     file.complete()
     clipped = f", too loud: {heard.clipped_samples} samples clipped" if heard.clipped_samples else ""
     lost = f", {heard.lost_seconds:.1f} s lost because the board was busy" if heard.lost_seconds else ""
-    said = (order.path, file.seconds, spoken, level_text(level), clipped, lost)
-    _log.info("%s: %.1f s, %.1f s of speech, %s%s%s", *said)
+    about_sound = f"{file.seconds:.1f} s, {spoken:.1f} s of speech, {level_text(level)}{clipped}{lost}"
+    _log.info("%s: %s", order.path, about_sound)
     write_new(order.path.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())

@@ -40,12 +40,13 @@ _SHORTEST_PERIOD, _LONGEST_PERIOD = 1.0, 86400.0
 
 def run(
     paths: Sequence[str],
-    form: str,
-    period_seconds: float | None,
-    began: str | None,
     config: Config,
     out: JsonLines,
     hear: Hear,
+    *,
+    form: str = "table",
+    period_seconds: float | None = None,
+    began: str | None = None,
 ) -> int:
     """Write the timeline of each recording to standard output, and return the exit code: of the first that failed.
 
@@ -53,14 +54,14 @@ def run(
     ----------
     paths
         WAV files; ``-`` is standard input.
+    hear
+        Passes the sound of each recording on, and may show how much it was.
     form
         One of `affectd.program.commands.TIMELINE_FORMATS`.
     period_seconds
         The length of a period; None: no periods.
     began
         When the recording began, RFC 3339; None if that is not known.
-    hear
-        Passes the sound of each recording on, and may show how much it was.
 
     Raises
     ------

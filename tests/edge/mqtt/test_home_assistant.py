@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,17 +13,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affectd.config.sections import Config, DeviceConfig, MqttConfig, TelemetryConfig, WebConfig
+from affectd.errors import ModelFileError
 from affectd.mqtt.home_assistant import discovery, page_url
 from affectd.mqtt.topics import Topics
+from affectd.recognition.model_file import ModelFile
+from tiny_model import draft_model, draft_place_model
 
 LABELS = ("calm", "angry")
 IDS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
 
 
-def introduced(device: str = "kitchen", listen: bool = True, period_seconds: float = 60.0) -> dict[str, Any]:
-    topics = Topics(device)
-    payload = discovery(device, LABELS, topics, listen=listen, period_seconds=period_seconds, version="1.2.3")
-    found: dict[str, Any] = json.loads(payload)
+def introduced(
+    device: str = "kitchen",
+    listen: bool = True,
+    period_seconds: float = 60.0,
+    model: ModelFile | None = None,
+    web: WebConfig | None = None,
+) -> dict[str, Any]:
+    config = Config(
+        device=DeviceConfig(id=device),
+        mqtt=MqttConfig(listen_command=listen),
+        telemetry=TelemetryConfig(period_seconds=period_seconds),
+        web=web or WebConfig(),
+    )
+    found: dict[str, Any] = json.loads(discovery(config, model or draft_model(labels=LABELS), Topics(device)))
     return found
 
 
@@ -47,10 +62,10 @@ def test_the_device_says_who_it_is_and_where_to_see_that_it_is_there() -> None:
         "identifiers": ["affectd_kitchen"],
         "name": "kitchen",
         "model": "affectd",
-        "sw_version": "1.2.3",
+        "sw_version": version("affectd"),
     }
     origin = payload["o"]
-    assert (origin["name"], origin["sw_version"]) == ("affectd", "1.2.3")
+    assert (origin["name"], origin["sw_version"]) == ("affectd", version("affectd"))
     # As homeassistant/helpers/config_validation.py asks of a "configuration_url".
     assert urlsplit(origin["support_url"]).scheme == "https"
     assert urlsplit(origin["support_url"]).netloc
@@ -109,19 +124,17 @@ def slug(name: str) -> str:
     ],
 )
 def test_the_page_has_an_address_where_another_machine_can_open_it(bind: str, url: str | None) -> None:
-    assert page_url(enabled=True, bind=bind, port=8080, machine="kitchen") == url
-    assert page_url(enabled=False, bind=bind, port=8080, machine="kitchen") is None
+    assert page_url(WebConfig(enabled=True, bind=bind, port=8080), "kitchen") == url
+    assert page_url(WebConfig(enabled=False, bind=bind, port=8080), "kitchen") is None
 
 
 def test_a_machine_that_knows_its_whole_name_is_called_by_it() -> None:
-    assert page_url(enabled=True, bind="0.0.0.0", port=80, machine="pi.lan") == "http://pi.lan:80/"
+    assert page_url(WebConfig(enabled=True, bind="0.0.0.0", port=80), "pi.lan") == "http://pi.lan:80/"
 
 
 def test_the_device_leads_to_its_page_if_it_has_one() -> None:
-    topics = Topics("kitchen")
     with_one, without = (
-        json.loads(discovery("kitchen", LABELS, topics, listen=True, period_seconds=60.0, version="1", page=page))
-        for page in ("http://kitchen.local:8080/", None)
+        introduced(web=WebConfig(enabled=enabled, bind="kitchen.local", port=8080)) for enabled in (True, False)
     )
     assert with_one["dev"].pop("configuration_url") == "http://kitchen.local:8080/"
     assert with_one == without
@@ -158,9 +171,9 @@ def test_the_emotion_is_one_of_the_labels_or_uncertain() -> None:
     emotion = introduced()["cmps"]["emotion"]
     assert emotion["device_class"] == "enum"
     assert emotion["options"] == ["calm", "angry", "uncertain"]
-    topics = Topics("kitchen")
-    already = discovery("kitchen", ("calm", "uncertain"), topics, listen=False, period_seconds=60.0, version="1")
-    assert json.loads(already)["cmps"]["emotion"]["options"] == ["calm", "uncertain"]
+    # Never twice, for no model file has it as a label.
+    with pytest.raises(ModelFileError, match="'uncertain'"):
+        draft_model(labels=("calm", "uncertain"))
 
 
 @pytest.mark.parametrize(("period_seconds", "stale"), [(1.0, 13), (60.0, 190), (0.3 + 60, 191)])
@@ -172,15 +185,13 @@ def test_what_is_not_repeated_for_three_periods_is_no_longer_known(period_second
 
 
 def test_a_model_that_gets_to_know_its_place_has_a_sensor_for_it() -> None:
-    topics = Topics("kitchen")
-    with_one, without = (
-        json.loads(
-            discovery("kitchen", LABELS, topics, listen=False, period_seconds=60.0, version="1", settles=settles)
-        )
-        for settles in (True, False)
-    )
+    settling = draft_place_model()
+    staying = draft_place_model({"prior_seconds": 1e6})
+    headless = draft_model(labels=settling.labels)
+    with_one, without, headless_one = (introduced(model=model) for model in (settling, staying, headless))
+    assert headless_one == without
     sensor = with_one["cmps"].pop("settled")
-    assert sensor["state_topic"] == topics.telemetry
+    assert sensor["state_topic"] == Topics("kitchen").telemetry
     assert sensor["value_template"] == "{{ value_json.settled | multiply(100) | round(0) }}"
     assert sensor["unique_id"] == "affectd_kitchen_settled"
     # A component with its platform alone is removed, as after a change of the model.

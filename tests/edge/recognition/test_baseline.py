@@ -266,7 +266,7 @@ def test_a_configuration_that_is_read_again_ends_an_utterance_once() -> None:
         placed,
         Repeatable(),
         Config(),
-        lambda: next(configs, None),
+        reloaded=lambda: next(configs, None),
         ended=lambda u: counted.append(u.end_seconds),
     )
     assert counted == sorted(set(counted))

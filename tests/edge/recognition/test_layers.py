@@ -14,10 +14,10 @@ from affectd.config.sections import Config
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_FUNCTIONALS, Functionals
 from affectd.recognition.baseline import Baseline, Learned, Placed
+from affectd.recognition.baseline_file import decode, encode
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.golden import self_test
 from affectd.recognition.head import Head
-from affectd.recognition.kept import decode, encode
 from affectd.recognition.layers import RELATIVE, STRANGER, Layers
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording

@@ -20,8 +20,8 @@ from affectd.config.sections import Config
 from affectd.config.state import claimed_folders
 from affectd.personal.hearing import FIXED
 from affectd.recognition.baseline import Placed
+from affectd.recognition.baseline_file import path_of
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.kept import path_of
 from affectd.recognition.model_file import ModelFile, find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.voice import without_voice

@@ -21,10 +21,10 @@ from affectd.features.functionals import N_FUNCTIONALS, Functionals
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
 from affectd.recognition.baseline import Baseline, Learned, Placed, head_of
+from affectd.recognition.baseline_file import decode, encode
 from affectd.recognition.classifier import Classifier, softmax
 from affectd.recognition.description import describe
 from affectd.recognition.golden import self_test
-from affectd.recognition.kept import decode, encode
 from affectd.recognition.model_file import ModelFile, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.voice import Voice

@@ -15,9 +15,9 @@ from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config
 from affectd.personal.hearing import with_float_head
 from affectd.recognition.baseline import Baseline
+from affectd.recognition.baseline_file import decode, path_of
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import self_test
-from affectd.recognition.kept import decode, path_of
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.place import Place, together
 from affectd.recognition.recording import classify_recording

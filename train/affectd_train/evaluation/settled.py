@@ -26,8 +26,9 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, days, lived
 from affectd_train.evaluation.on_device import open_seconds
 from affectd_train.evaluation.predictions import Prediction, Probabilities, about
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
 from affectd_train.folders import fingerprint
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 
 MANY = "many voices"

@@ -20,8 +20,9 @@ from affectd_train.augmentation.waveform import shift_pitch, stretch
 from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
 from affectd_train.folders import fingerprint
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 
 librosa: Any = typed_librosa  # its stubs know neither `effects` nor `util`

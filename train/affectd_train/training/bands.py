@@ -27,8 +27,9 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import check_logmel, load_logmel, logmel_level
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
 from affectd_train.folders import say_skipped
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 

@@ -21,8 +21,9 @@ from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import read_each
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
 from affectd_train.folders import named_contents
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.bands import Float16, speech_of
 from affectd_train.training.teacher import (

@@ -29,8 +29,9 @@ from affectd.recognition.offline import context_columns
 from affectd.recognition.vad import find_speech
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import check_logmel
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
 from affectd_train.folders import say_skipped
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.bands import heard_of
 from affectd_train.training.variants import Source, digest, sources

@@ -32,7 +32,8 @@ from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import load_logmel
-from affectd_train.files import in_parallel, write_arrays
+from affectd_train.files import write_arrays
+from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check, reading
 from affectd_train.training.variants import Source, digest, sources
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectd.recognition.baseline import Baseline, Learned
-from affectd.recognition.kept import Keeper, decode, encode, path_of, read_learned, write_learned
+from affectd.recognition.baseline_file import Keeper, decode, encode, path_of, read_learned, write_learned
 from affectd.recognition.model_file import model_id
 from broker import wait_until
 from faulty_disk import FULL, IO_ERROR, Step, faulty_disk
