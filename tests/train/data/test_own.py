@@ -141,6 +141,20 @@ def test_a_speaker_is_one_however_the_name_is_written(tmp_path: Path) -> None:
     assert speakers == [*["own-José"] * 6, "own-Jose", "", *["own-José Ruiz"] * 2]
 
 
+def test_a_speaker_with_a_number_is_one_however_programs_write_it(tmp_path: Path) -> None:
+    """A spreadsheet makes 1 of 01, and pandas 1.0 where a cell of the column is empty."""
+    written = {"a": ["01", "2", "10", ""], "b": ["1.0", "2,0", "10.0", "1.5"], "c": ["1", "S02", "S2"]}
+    for folder, numbers in written.items():
+        rows_ = ["file;emotion;speaker"]
+        for take, number in enumerate(numbers):
+            sound(tmp_path / folder / f"{take}.wav")
+            rows_.append(f"{take}.wav;sad;{number}")
+        (tmp_path / folder / "labels.csv").write_text("\n".join(rows_))
+    speakers = [clip.speaker for clip in read_own(tmp_path).clips]
+    known = ["own-01", "own-2", "own-10"]
+    assert speakers == [*known, "", *known, "own-1.5", "own-01", "own-S02", "own-S2"]
+
+
 def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:
     path = sound(tmp_path / "talk.wav", 3)
     lines = [

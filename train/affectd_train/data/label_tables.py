@@ -3,7 +3,7 @@
 Its columns: ``file``, a path inside of the folder of the table; ``speaker``; ``gender``, female or male or nothing;
 ``language``; ``start`` and ``end`` of a part of the file, in seconds; ``emotion``, a word for one of the labels, or
 ``other:NAME`` for what is none of ours. Any order will do, further columns are not read, and only `Form.needed` must
-be there. Speakers whose names differ in case alone, or in what does not show, are one.
+be there. Speakers whose names differ in case alone, in what does not show, or as 1 and 1.0 do, are one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from affectd.folders import Skipped, walk
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABEL_OF_CODE
 from affectd_train.data.recordings import find_damage
+from affectd_train.data.speakers import same
 from affectd_train.data.table_rows import Row, rows
 from affectd_train.folders import no_audio
 
@@ -93,7 +94,7 @@ def read_tables(
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 speaker = _visible(row.get("speaker", ""))
-                row["speaker"] = speakers.setdefault(speaker.casefold(), speaker)
+                row["speaker"] = speakers.setdefault(same(speaker), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
                 raise DataError(f"{table}, line {line}: {error}") from None
