@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import bisect
 import math
+import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -84,9 +86,7 @@ def read_tables(
     skipped: list[Skipped] = []
     spans: dict[Path, list[Span]] = {}
     speakers: dict[str, str] = {}  # names as they are compared -> as they are first written
-    found = {
-        unicodedata.normalize("NFC", str(path)): path for path in files
-    }  # some systems write umlauts as two letters
+    found = _by_name(files)
     for table in tables:
         for line, row in rows(table, form.needed, form.separators):
             try:
@@ -110,11 +110,19 @@ def read_tables(
     return clips, [*skipped, *(other for other in unread if other.path not in spans)]
 
 
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Name files by their paths in NFC, for some systems write umlauts as two letters, and in lower case if unique."""
+    named = {unicodedata.normalize("NFC", str(path)): path for path in files}
+    alike = Counter(map(str.casefold, named))
+    return {name.casefold(): path for name, path in named.items() if alike[name.casefold()] == 1} | named
+
+
 def _found(name: str, folder: Path, files: Mapping[str, Path]) -> Path:
-    """Return the file of a name, by its path in NFC; names as Windows writes them stand for the same with slashes."""
+    """Return the file of a name; names as Windows writes them have other slashes, and perhaps letters of other case."""
     for written in (name, name.replace("\\", "/")):
         path = _path(written, folder)
-        if there := files.get(unicodedata.normalize("NFC", str(path))):
+        plain = unicodedata.normalize("NFC", str(path))
+        if there := files.get(plain) or files.get(plain.casefold()):
             return there
     return path
 
@@ -124,6 +132,9 @@ def _path(name: str, folder: Path) -> Path:
         raise ValueError("no file")
     _check_text("file", name, "surrogateescape")  # names of files may be no text, but have bytes
     inside = PurePosixPath(name)
+    for whole in (os.path.abspath, os.path.realpath) if inside.is_absolute() else ():
+        if inside.is_relative_to(whole(folder)):
+            inside = inside.relative_to(whole(folder))
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} leads out of the folder")
     return folder / inside

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, walk
@@ -38,6 +41,9 @@ UNLABELED = "in a folder whose recordings train without labels, as all in noise 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 600.0
 FEWEST_CLIPS = 5
 """Clips that a label needs for a network to be trained on it."""
+
+_PATIENCE_SECONDS = 1.0
+"""Until it is said how far reading is: of thousands of recordings, or on a slow disk."""
 
 
 def is_own(data: Path, labels: Path | None = None) -> bool:
@@ -69,7 +75,7 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     NoInputError
         If it is not a folder, or there is no recording with a label in it.
     DataError
-        If a table is wrong.
+        If a table is wrong, or cannot be read.
     """
     words = read_words(labels)
     files, unread = walk(existing_folder(data))
@@ -77,16 +83,20 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     unlabeled = {path for path in files if not besides.isdisjoint(path.parents)}
     files = [path for path in files if path not in unlabeled]
     unread = [skipped for skipped in unread if besides.isdisjoint(skipped.path.parents)]
+    if table := next((skipped for skipped in unread if skipped.path.name.lower() in TABLES), None):
+        raise DataError(f"{table.path}: {table.reason}")  # without it labels might be others, and speakers not known
     # What has a label would train in all folds, also in those that test on it.
     headers: dict[Path, Header | str] = dict.fromkeys(unlabeled, UNLABELED)
-    damage = partial(_damage, headers)
-    if tables := [path for path in files if path.name.lower() in TABLES]:
-        form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
-        clips, skipped = read_tables(tables, files, unread, form)
-    else:
-        files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
-        clips, skipped = _read_folders(data, files, words, damage)
-        skipped += unread
+    n_recordings = sum(not no_audio(path) for path in files)
+    with tqdm(desc="headers", total=n_recordings, unit="file", leave=False, delay=_PATIENCE_SECONDS) as bar:
+        damage = partial(_damage, headers, bar)
+        if tables := [path for path in files if path.name.lower() in TABLES]:
+            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
+            clips, skipped = read_tables(tables, files, unread, form)
+        else:
+            files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
+            clips, skipped = _read_folders(data, files, words, damage)
+            skipped += unread
     clips, copies = _without_copies(clips, data)
     skipped += copies
     if not clips:
@@ -184,10 +194,11 @@ def _read_folders(
     return clips, skipped
 
 
-def _damage(headers: dict[Path, Header | str], path: Path, start: float, end: float) -> str | None:
+def _damage(headers: dict[Path, Header | str], bar: tqdm[NoReturn], path: Path, start: float, end: float) -> str | None:
     """Return why a part of a recording cannot be used, or None; the header of each file is read once."""
     if path not in headers:
         headers[path] = _sound_header(path)
+        bar.update()
     header = headers[path]
     if isinstance(header, str):
         return header
