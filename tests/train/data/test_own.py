@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from affectd.errors import AffectdError, DataError
 from affectd_train.cli import main
+from affectd_train.data import own as data_own
 from affectd_train.data.inspection import inspect
 from affectd_train.data.labels import LABELS
 from affectd_train.data.own import is_own, read_own, read_own_clips
@@ -182,6 +183,26 @@ def test_a_table_that_cannot_be_read_is_not_done_without(reason: str, tmp_path: 
     with pytest.raises(DataError) as caught:
         read_own(tmp_path)
     assert str(caught.value) == f"{table}: {reason}"
+
+
+@pytest.mark.parametrize("step", ["_without_copies", "_piece"])
+def test_a_recording_that_is_gone_while_others_are_compared_is_left_out_when_it_is_read(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        sound(tmp_path / f"happy/{number}.wav")
+    compare = getattr(data_own, step)
+
+    def late(*arguments: object) -> object:
+        (tmp_path / "happy/5.wav").unlink(missing_ok=True)
+        return compare(*arguments)
+
+    monkeypatch.setattr(data_own, step, late)
+    assert main(["inspect", str(tmp_path)]) == 0
+    said = capfd.readouterr()
+    assert "damaged   1 (such as 5.wav) of 6 heard" in said.out
+    assert "skipped 5.wav: no such file" in said.out
+    assert "affectd-train:" not in said.err
 
 
 def test_how_far_reading_is_is_said_where_it_takes_long(

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -224,14 +224,14 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     """Leave out recordings whose file has the same content as one before it in the order of their names."""
     alike: defaultdict[object, list[Clip]] = defaultdict(list)
     for clip in sorted(clips):
-        alike[clip.path.stat().st_size].append(clip)
+        alike[_known(_size, clip.path)].append(clip)
     # Clips of one length have one size, and reading all of them takes long: a piece first, and then the rest of few.
     for key in (_piece, fingerprint):
         groups = [group for group in alike.values() if len({clip.path for clip in group}) > 1]
         alike = defaultdict(list)
         for number, group in enumerate(groups):
             for clip in group:
-                alike[number, key(clip.path)].append(clip)
+                alike[number, _known(key, clip.path)].append(clip)
     copies: dict[Clip, Skipped] = {}
     for first, *others in alike.values():
         for clip in others:
@@ -241,8 +241,20 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     return [clip for clip in clips if clip not in copies], list(copies.values())
 
 
+def _known(key: Callable[[Path], object], path: Path) -> object:
+    """Return what is known of the content of a file; one that is gone meanwhile, or damaged, is like no other."""
+    try:
+        return key(path)
+    except OSError:
+        return path
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def _piece(path: Path) -> bytes:
     """Read 4 kB from the middle of a file, where sound is rather than a header or silence."""
     with path.open("rb") as file:
-        file.seek(path.stat().st_size // 2)
+        file.seek(_size(path) // 2)
         return file.read(4096)
