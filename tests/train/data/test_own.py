@@ -161,7 +161,7 @@ def test_names_are_found_as_windows_and_notebooks_write_them(tmp_path: Path, mon
     for name in ("Happy/Clip1.WAV", "Happy/c.wav", "Happy/C.wav", "d.wav"):
         sound(tmp_path / "data" / name)
     (tmp_path / "link").symlink_to("data")
-    names = ["happy\\clip1.wav", tmp_path / "link/Happy/c.wav", "Happy/C.wav", tmp_path / "data/d.wav", "HAPPY/c.wav"]
+    names = ["HAPPY\\clip1.Wav", tmp_path / "link/Happy/c.wav", "Happy/C.wav", tmp_path / "data/d.wav", "HAPPY/c.wav"]
     table = [f"{name},{label}" for name, label in zip(names, ("happy", "sad", "angry", "calm", "fearful"), strict=True)]
     (tmp_path / "data/labels.csv").write_text("\n".join(["file,emotion", *table]))
     expected = {"Happy/Clip1.WAV": "happy", "Happy/c.wav": "sad", "Happy/C.wav": "angry", "d.wav": "calm"}

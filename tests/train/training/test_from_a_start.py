@@ -194,10 +194,10 @@ def test_who_trained_the_start_is_not_held_back_to_test(
     known = chosen if command == "sweep that chooses by her" else other
     training = {"clips": {"own": 8}, "speakers": [f"{known}.0"]}  # as pandas writes it
     write_model(Path("old.tflite"), dataclasses.replace(model, card={"training": training}))
-    space = 'data = "data"\nstart = "old.tflite"\n{}[set]\nfinetune_rate = [0.01, 0.001]\n'
+    space = 'data = "data"\nstart = "old.tflite"\n{}[set]\nfinetune_rate = [0.01, 0.001]\nfinetune_steps = 1\n'
     held_out = "" if command == "sweep that chooses by her" else f'hold_out = ["{known}"]\n'
     Path("space.toml").write_text(space.format(held_out))
-    fit = ["fit", "--data", "data", "--start", "old.tflite", "--out", "out", "--hold-out", known]
+    fit = f"fit --data data --start old.tflite --set finetune_steps=1 --out out --hold-out {known}".split()
     assert main(fit if command == "fit" else ["sweep", "space.toml", "--out", "out"]) == 64
     said = capfd.readouterr().err.splitlines()[-1]
     assert said.startswith(f"affectd-train: old.tflite was trained on {known}, who would be tested as strangers")
