@@ -33,11 +33,7 @@ def _recipe_of(options: argparse.Namespace) -> Recipe:
 
     corpora = _corpora(options.corpora) if options.corpora else []
     return asked_recipe(
-        file=options.recipe,
-        settings=options.set,
-        corpora=corpora,
-        teacher=options.teacher,
-        start=options.start,
+        file=options.recipe, settings=options.set, corpora=corpora, teacher=options.teacher, start=options.start
     )
 
 
@@ -101,6 +97,7 @@ def _make(options: argparse.Namespace) -> str:
 
 
 def _fit(options: argparse.Namespace) -> str:
+    from affectd_train.training.heard import check_start
     from affectd_train.training.recipe import with_own
 
     recipe = _recipe_of(options)
@@ -111,6 +108,7 @@ def _fit(options: argparse.Namespace) -> str:
     held_out = from_text(options.hold_out)
     if unknown := sorted(held_out - {clip.speaker for clip in clips}):
         raise UsageError(f"--hold-out: no clip of {', '.join(unknown)}")
+    check_start(recipe.start, held_out)
     from affectd_train.training.fit import fit  # late: Keras takes seconds to start, and bad data is said at once
 
     return _names(fit(clips, recipe, options.data, options.out, options.cache, held_out))

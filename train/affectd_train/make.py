@@ -29,6 +29,7 @@ from affectd_train.release import check_ours, release, write_report
 from affectd_train.reports.card_words import headline
 from affectd_train.reports.records import Card
 from affectd_train.stored import locked
+from affectd_train.training.heard import check_start
 from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 from affectd_train.training.whole import Whole, planned
 
@@ -116,14 +117,14 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     from affectd_train.export.quantize import quantize
     from affectd_train.protocols.choice import Ways, note
     from affectd_train.protocols.own import own, own_splits
-    from affectd_train.protocols.runs import check_start
+    from affectd_train.protocols.runs import strangers_of
     from affectd_train.training.fit import fit
 
     run, evaluation = order.folder / "final", order.folder / "evaluation"
     cache = evaluation / "cache"
     n_folds = min(QUICK_FOLDS, len({clip.speaker for clip in clips} - {""}) or QUICK_FOLDS) if order.quick else None
     splits = own_splits(clips, n_folds, order.by_file)
-    check_start(recipe.start, splits)
+    check_start(recipe.start, strangers_of(splits))
     n = len(splits) + 1
     is_open = len(clips) >= WORTH_CHOOSING and not order.quick
     ways = Ways(recipe, order.data, order.folder / "choices", cache, order.by_file, is_open)

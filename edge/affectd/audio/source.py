@@ -22,9 +22,10 @@ from affectd.audio.resampler import resample_blocks
 from affectd.audio.stream import attended
 from affectd.audio.supervisor import Report, microphone_blocks
 from affectd.config.sections import AudioConfig
-from affectd.errors import DataError, NoInputError
+from affectd.errors import NoInputError
 
 if TYPE_CHECKING:
+    from affectd.audio.containers import Origin
     from affectd.audio.piped import Piped, WavStream
     from affectd.audio.wav import WavReader
 
@@ -182,7 +183,7 @@ def stream_blocks(
         yield from _resampled(WavStream(piped), sample_rate, channel)
     else:
         check_channel(channel, 1, piped.origin)
-        yield from raw_blocks(piped)
+        yield from raw_blocks(piped, piped.origin)
 
 
 def _resampled(wav: WavReader | WavStream, sample_rate: int, channel: int | str) -> Iterator[Block]:
@@ -192,15 +193,13 @@ def _resampled(wav: WavReader | WavStream, sample_rate: int, channel: int | str)
     return resample_blocks(mono(wav, channel, wav.origin), wav.sample_rate, sample_rate)
 
 
-def raw_blocks(stream: io.BufferedIOBase | Piped) -> Iterator[Block]:
-    """Yield raw s16le mono PCM as it arrives, as float32 (n,).
+def raw_blocks(stream: io.BufferedIOBase | Piped, origin: Origin) -> Iterator[Block]:
+    """Yield raw s16le mono PCM as it arrives, as float32 (n,); the log says if the last sample is not all there.
 
     Raises
     ------
     NoInputError
-        If the stream ends before its first byte.
-    DataError
-        If it ends in the middle of a sample; the samples before are yielded.
+        If the stream ends before its first sample.
     """
     n_bytes = 0
     rest = b""
@@ -211,12 +210,12 @@ def raw_blocks(stream: io.BufferedIOBase | Piped) -> Iterator[Block]:
         n_whole = len(data) // 2 * 2
         rest = data[n_whole:]
         yield np.frombuffer(data[:n_whole], "<i2").astype(np.float32) / np.float32(1 << 15)
-    if n_bytes == 0:
+    if n_bytes < 2:
         raise NoInputError("Standard input ended before its first sample.")
-    if rest:
-        raise DataError(
-            f"Standard input ended in the middle of a sample, after {n_bytes} bytes; it must be raw 16-bit "
-            "little-endian mono PCM."
+    if rest:  # as a recorder that is killed leaves it; or all of it was something else
+        origin.note(
+            f"ends in the middle of a sample, after {n_bytes} bytes: it is read to the last whole one, as raw 16-bit "
+            "little-endian mono PCM"
         )
 
 

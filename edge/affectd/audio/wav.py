@@ -76,7 +76,8 @@ class WavReader:
             self._n_bytes_of_file = os.fstat(file.fileno()).st_size
             try:
                 head = file.read(12)
-                self._check_magic(head if is_wav(head) else head + file.read(_FIRST_BYTES))
+                if not is_wav(head):
+                    self._check_magic(head + file.read(_FIRST_BYTES))
                 self._header = read_header(file, head, self.origin)
                 self._data_offset = self._header.offset
                 n_bytes = self._n_bytes(file)

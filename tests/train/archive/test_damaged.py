@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,40 @@ def test_what_is_no_archive_is_said_as_it_is(name: str, words: str, tmp_path: Pa
         with pytest.raises(NoInputError) as raised:
             recordings_of(str(tmp_path / name))
     assert str(raised.value) == f"{tmp_path / name}: {words}"
+
+
+PATTERNS = {
+    "closed/*.wav": ("", "closed/*.wav: no recording in it; closed may not be read by this user"),
+    "*/*.wav": ("open/a.wav", "skipped closed: a folder that may not be read by this user (in .)"),
+    "op*/*/*.wav": ("open/deep/a.wav", "skipped closed: a folder that may not be read by this user (in open)"),
+    "open/**/a.wav": ("open/a.wav open/deep/a.wav", "skipped closed: a folder that may not be read by this user"),
+    "open/*.wav": ("open/a.wav", ""),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root reads everything: needs root to become another user")
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_folder_that_a_pattern_may_not_look_into_is_said(pattern: str, tmp_path: Path) -> None:
+    for folder in ("closed", "open/closed", "open/deep", "open"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "a.wav").touch()
+    for folder in ("closed", "open/closed"):
+        (tmp_path / folder).chmod(0)
+    for one in (tmp_path, *tmp_path.parents):
+        if one == Path(tempfile.gettempdir()):
+            break
+        one.chmod(0o755)
+    code = "import os, sys; from affectd_train.archive.sources import recordings_of; os.setuid(65534)\n"
+    code += "from affectd.errors import NoInputError\n"
+    code += "try: print(*(os.path.relpath(one.path) for one in recordings_of(sys.argv[1])))\n"
+    code += "except NoInputError as error: print(error, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, pattern], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    found, said = PATTERNS[pattern]
+    assert done.stdout.strip() == found
+    assert said in done.stderr
+    assert done.stderr.count("\n") == bool(said)
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null", '"x"', "{"])

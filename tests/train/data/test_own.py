@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import struct
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from affectd.errors import AffectdError, DataError
 from affectd_train.cli import main
+from affectd_train.data import own as data_own
 from affectd_train.data.inspection import inspect
 from affectd_train.data.labels import LABELS
 from affectd_train.data.own import is_own, read_own, read_own_clips
@@ -139,6 +141,81 @@ def test_a_speaker_is_one_however_the_name_is_written(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(rows_), "utf-8")
     speakers = [clip.speaker for clip in sorted(read_own(tmp_path).clips, key=lambda clip: clip.path)]
     assert speakers == [*["own-José"] * 6, "own-Jose", "", *["own-José Ruiz"] * 2]
+
+
+def test_a_speaker_with_a_number_is_one_however_programs_write_it(tmp_path: Path) -> None:
+    """A spreadsheet makes 1 of 01, and pandas 1.0 where a cell of the column is empty."""
+    written = {"a": ["01", "2", "10", ""], "b": ["1.0", "2,0", "10.0", "1.5"], "c": ["1", "S02", "S2"]}
+    for folder, numbers in written.items():
+        rows_ = ["file;emotion;speaker"]
+        for take, number in enumerate(numbers):
+            sound(tmp_path / folder / f"{take}.wav")
+            rows_.append(f"{take}.wav;sad;{number}")
+        (tmp_path / folder / "labels.csv").write_text("\n".join(rows_))
+    speakers = [clip.speaker for clip in read_own(tmp_path).clips]
+    known = ["own-01", "own-2", "own-10"]
+    assert speakers == [*known, "", *known, "own-1.5", "own-01", "own-S02", "own-S2"]
+
+
+def test_names_are_found_as_windows_and_notebooks_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Happy/Clip1.WAV", "Happy/c.wav", "Happy/C.wav", "d.wav"):
+        sound(tmp_path / "data" / name)
+    (tmp_path / "link").symlink_to("data")
+    names = ["HAPPY\\clip1.Wav", tmp_path / "link/Happy/c.wav", "Happy/C.wav", tmp_path / "data/d.wav", "HAPPY/c.wav"]
+    table = [f"{name},{label}" for name, label in zip(names, ("happy", "sad", "angry", "calm", "fearful"), strict=True)]
+    (tmp_path / "data/labels.csv").write_text("\n".join(["file,emotion", *table]))
+    expected = {"Happy/Clip1.WAV": "happy", "Happy/c.wav": "sad", "Happy/C.wav": "angry", "d.wav": "calm"}
+    monkeypatch.chdir(tmp_path)
+    for data in (Path("link"), tmp_path / "link"):
+        assert labels_of(data) == expected
+        assert reasons(data) == {"HAPPY/c.wav": "no such file (line 6 of labels.csv)"}  # for two are written so
+
+
+@pytest.mark.parametrize("reason", ["a link to nothing", "a named pipe, not a file"])
+def test_a_table_that_cannot_be_read_is_not_done_without(reason: str, tmp_path: Path) -> None:
+    """Folders may name other labels, and no speakers."""
+    table = tmp_path / "happy/Labels.csv"
+    sound(tmp_path / "happy/1.wav")
+    if "link" in reason:
+        table.symlink_to("nothing")
+    else:
+        os.mkfifo(table)
+    with pytest.raises(DataError) as caught:
+        read_own(tmp_path)
+    assert str(caught.value) == f"{table}: {reason}"
+
+
+@pytest.mark.parametrize("step", ["_without_copies", "_piece"])
+def test_a_recording_that_is_gone_while_others_are_compared_is_left_out_when_it_is_read(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        sound(tmp_path / f"happy/{number}.wav")
+    compare = getattr(data_own, step)
+
+    def late(*arguments: object) -> object:
+        (tmp_path / "happy/5.wav").unlink(missing_ok=True)
+        return compare(*arguments)
+
+    monkeypatch.setattr(data_own, step, late)
+    assert main(["inspect", str(tmp_path)]) == 0
+    said = capfd.readouterr()
+    assert "damaged   1 (such as 5.wav) of 6 heard" in said.out
+    assert "skipped 5.wav: no such file" in said.out
+    assert "affectd-train:" not in said.err
+
+
+def test_how_far_reading_is_is_said_where_it_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        sound(tmp_path / f"happy/{number}.wav", 1 + number)
+    read_own(tmp_path)
+    assert capfd.readouterr().err == ""
+    clock = itertools.count(0, 2)
+    monkeypatch.setattr("tqdm.std.time", lambda: float(next(clock)))
+    read_own(tmp_path)
+    assert "headers: " in capfd.readouterr().err
 
 
 def test_objects_a_line_and_parts_of_a_file(tmp_path: Path) -> None:

@@ -9,24 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_corpora
 from affectd.errors import DataError, ModelFileError, UsageError
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
 from affectd.recognition.voice import without_voice
+from affectd_train.cli import main
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import CORPORA
+from affectd_train.data.own import read_own_clips
 from affectd_train.data.recordings import load_audio
 from affectd_train.data.splits import leave_one_speaker_out
 from affectd_train.data.terms import terms_of
 from affectd_train.evaluation.unheard import unheard_by
 from affectd_train.export.quantize import convert_int8
-from affectd_train.protocols.runs import check_start
+from affectd_train.protocols.runs import strangers_of
+from affectd_train.protocols.sweep import held_back
 from affectd_train.reports.model_card import started_from
 from affectd_train.training import start
 from affectd_train.training.batches import padded_cepstra
+from affectd_train.training.heard import check_start, speakers_of
 from affectd_train.training.network import build_network, deployed
 from affectd_train.training.recipe import Recipe, options_of, with_own, with_settings, with_start
 from tiny_model import tiny_model
@@ -162,8 +167,38 @@ def test_who_trained_is_known_of_a_start_of_a_start(model: ModelFile, tmp_path: 
     with pytest.raises(
         UsageError, match=r"third\.tflite was trained on own-a, who would be tested as strangers: train"
     ):
-        check_start(str(tmp_path / "third.tflite"), leave_one_speaker_out(recordings))
-    check_start(str(tmp_path / "third.tflite"), leave_one_speaker_out(recordings)[1:])
+        check_start(str(tmp_path / "third.tflite"), strangers_of(leave_one_speaker_out(recordings)))
+    check_start(str(tmp_path / "third.tflite"), strangers_of(leave_one_speaker_out(recordings)[1:]))
+    with pytest.raises(UsageError, match="was trained on own-A, who"):  # as another table writes the same name
+        check_start(str(tmp_path / "third.tflite"), ["own-A"])
     # What earlier versions wrote does not say who trained the first.
     del third["start"]["speakers"]
-    assert start.speakers_of(dataclasses.replace(model, card={"training": third})) == {"own-d"}
+    assert speakers_of(dataclasses.replace(model, card={"training": third})) == {"own-d"}
+
+
+@pytest.mark.parametrize("command", ["fit", "sweep that chooses by her", "sweep that holds her out"])
+def test_who_trained_the_start_is_not_held_back_to_test(
+    command: str, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = ["file,emotion,speaker"]
+    for who in range(1, 5):
+        for label, hz in (("happy", 300.0), ("sad", 200.0)):
+            for take in range(2):
+                name = f"{label}-{who}-{take}.wav"
+                tiny_corpora.write(Path("data") / name, tiny_corpora.voice(hz, seed=9 * who + take))
+                table.append(f"{name},{label},{who}")
+    Path("data/labels.csv").write_text("\n".join(table))
+    clips = read_own_clips(Path("data"))
+    (chosen, *_), (other, *_) = held_back(clips), sorted({clip.speaker for clip in clips} - held_back(clips))
+    known = chosen if command == "sweep that chooses by her" else other
+    training = {"clips": {"own": 8}, "speakers": [f"{known}.0"]}  # as pandas writes it
+    write_model(Path("old.tflite"), dataclasses.replace(model, card={"training": training}))
+    space = 'data = "data"\nstart = "old.tflite"\n{}[set]\nfinetune_rate = [0.01, 0.001]\nfinetune_steps = 1\n'
+    held_out = "" if command == "sweep that chooses by her" else f'hold_out = ["{known}"]\n'
+    Path("space.toml").write_text(space.format(held_out))
+    fit = f"fit --data data --start old.tflite --set finetune_steps=1 --out out --hold-out {known}".split()
+    assert main(fit if command == "fit" else ["sweep", "space.toml", "--out", "out"]) == 64
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"affectd-train: old.tflite was trained on {known}, who would be tested as strangers")
+    assert not Path("out").exists()

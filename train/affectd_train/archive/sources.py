@@ -15,7 +15,8 @@ import pyarrow
 import pyarrow.parquet
 
 from affectd.errors import DataError, NoInputError, UnavailableError
-from affectd_train.folders import AUDIO_SUFFIXES, audio_files
+from affectd.folders import Skipped
+from affectd_train.folders import AUDIO_SUFFIXES, audio_files, say_skipped
 
 PATH_COLUMN = "path"
 """Of a Parquet file that lists recordings."""
@@ -65,12 +66,35 @@ def _here(source: str) -> list[Found]:
             raise NoInputError(f"{source}: cannot be read ({error.strerror})") from error
         return [Found(_text(name), name if "://" in name else os.path.join(folder, name)) for name in names]
     if any(sign in source for sign in _MAGIC):
-        matching = sorted(glob.glob(source, recursive=True))
-        files = [_file(path) for path in matching if os.path.isfile(path)]
-        # All that "**" leads to would be said to be left out once more for each folder that it leads to.
-        folders = [] if "**" in source else [path for path in matching if os.path.isdir(path)]
-        return files + [_file(str(path)) for folder in folders for path in audio_files(Path(folder))]
+        return _matching(source)
     raise NoInputError(f"{source}: {_why_not(source)}")
+
+
+def _matching(pattern: str) -> list[Found]:
+    """List what a pattern matches, and say which folders it would have to look into and may not."""
+    closed = [Skipped(Path(folder), "a folder that may not be read by this user") for folder in _closed(pattern)]
+    matching = sorted(glob.glob(pattern, recursive=True))
+    files = [_file(path) for path in matching if os.path.isfile(path)]
+    # All that "**" leads to would be said to be left out once more for each folder that it leads to.
+    folders = [] if "**" in pattern else [path for path in matching if os.path.isdir(path)]
+    found = files + [_file(str(path)) for folder in folders for path in audio_files(Path(folder))]
+    if closed and not found:
+        raise NoInputError(f"{pattern}: no recording in it; {closed[0].path} may not be read by this user")
+    say_skipped(pattern, closed)
+    return found
+
+
+def _closed(pattern: str) -> list[str]:
+    """Return the folders that `glob`, which says nothing of them, cannot list for a pattern."""
+    closed: set[str] = set()
+    head, tail = os.path.split(pattern)
+    while tail:
+        if any(sign in tail for sign in _MAGIC):
+            of_folders = os.path.join(head, "**", "") if tail == "**" else head
+            folders = filter(os.path.isdir, glob.glob(of_folders, recursive=True) if of_folders else ["."])
+            closed |= {os.path.normpath(one) for one in folders if not os.access(one, os.R_OK | os.X_OK)}
+        head, tail = os.path.split(head)
+    return sorted(closed)
 
 
 def _why_not(source: str) -> str:

@@ -3,14 +3,16 @@
 Its columns: ``file``, a path inside of the folder of the table; ``speaker``; ``gender``, female or male or nothing;
 ``language``; ``start`` and ``end`` of a part of the file, in seconds; ``emotion``, a word for one of the labels, or
 ``other:NAME`` for what is none of ours. Any order will do, further columns are not read, and only `Form.needed` must
-be there. Speakers whose names differ in case alone, or in what does not show, are one.
+be there. Speakers whose names differ in case alone, in what does not show, or as 1 and 1.0 do, are one.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
+import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,7 @@ from affectd.folders import Skipped, walk
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import LABEL_OF_CODE
 from affectd_train.data.recordings import find_damage
+from affectd_train.data.speakers import same
 from affectd_train.data.table_rows import Row, rows
 from affectd_train.folders import no_audio
 
@@ -83,9 +86,7 @@ def read_tables(
     skipped: list[Skipped] = []
     spans: dict[Path, list[Span]] = {}
     speakers: dict[str, str] = {}  # names as they are compared -> as they are first written
-    found = {
-        unicodedata.normalize("NFC", str(path)): path for path in files
-    }  # some systems write umlauts as two letters
+    found = _by_name(files)
     for table in tables:
         for line, row in rows(table, form.needed, form.separators):
             try:
@@ -93,7 +94,7 @@ def read_tables(
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 speaker = _visible(row.get("speaker", ""))
-                row["speaker"] = speakers.setdefault(speaker.casefold(), speaker)
+                row["speaker"] = speakers.setdefault(same(speaker), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
                 raise DataError(f"{table}, line {line}: {error}") from None
@@ -109,11 +110,19 @@ def read_tables(
     return clips, [*skipped, *(other for other in unread if other.path not in spans)]
 
 
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Name files by their paths in NFC, for some systems write umlauts as two letters, and in lower case if unique."""
+    named = {unicodedata.normalize("NFC", str(path)): path for path in files}
+    alike = Counter(map(str.casefold, named))
+    return {name.casefold(): path for name, path in named.items() if alike[name.casefold()] == 1} | named
+
+
 def _found(name: str, folder: Path, files: Mapping[str, Path]) -> Path:
-    """Return the file of a name, by its path in NFC; names as Windows writes them stand for the same with slashes."""
+    """Return the file of a name; names as Windows writes them have other slashes, and perhaps letters of other case."""
     for written in (name, name.replace("\\", "/")):
         path = _path(written, folder)
-        if there := files.get(unicodedata.normalize("NFC", str(path))):
+        plain = unicodedata.normalize("NFC", str(path))
+        if there := files.get(plain) or files.get(plain.casefold()):
             return there
     return path
 
@@ -123,6 +132,9 @@ def _path(name: str, folder: Path) -> Path:
         raise ValueError("no file")
     _check_text("file", name, "surrogateescape")  # names of files may be no text, but have bytes
     inside = PurePosixPath(name)
+    for whole in (os.path.abspath, os.path.realpath) if inside.is_absolute() else ():
+        if inside.is_relative_to(whole(folder)):
+            inside = inside.relative_to(whole(folder))
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} leads out of the folder")
     return folder / inside

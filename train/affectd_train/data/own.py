@@ -11,10 +11,13 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped, walk
@@ -38,6 +41,9 @@ UNLABELED = "in a folder whose recordings train without labels, as all in noise 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 600.0
 FEWEST_CLIPS = 5
 """Clips that a label needs for a network to be trained on it."""
+
+_PATIENCE_SECONDS = 1.0
+"""Until it is said how far reading is: of thousands of recordings, or on a slow disk."""
 
 
 def is_own(data: Path, labels: Path | None = None) -> bool:
@@ -69,7 +75,7 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     NoInputError
         If it is not a folder, or there is no recording with a label in it.
     DataError
-        If a table is wrong.
+        If a table is wrong, or cannot be read.
     """
     words = read_words(labels)
     files, unread = walk(existing_folder(data))
@@ -77,16 +83,20 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     unlabeled = {path for path in files if not besides.isdisjoint(path.parents)}
     files = [path for path in files if path not in unlabeled]
     unread = [skipped for skipped in unread if besides.isdisjoint(skipped.path.parents)]
+    if table := next((skipped for skipped in unread if skipped.path.name.lower() in TABLES), None):
+        raise DataError(f"{table.path}: {table.reason}")  # without it labels might be others, and speakers not known
     # What has a label would train in all folds, also in those that test on it.
     headers: dict[Path, Header | str] = dict.fromkeys(unlabeled, UNLABELED)
-    damage = partial(_damage, headers)
-    if tables := [path for path in files if path.name.lower() in TABLES]:
-        form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
-        clips, skipped = read_tables(tables, files, unread, form)
-    else:
-        files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
-        clips, skipped = _read_folders(data, files, words, damage)
-        skipped += unread
+    n_recordings = sum(not no_audio(path) for path in files)
+    with tqdm(desc="headers", total=n_recordings, unit="file", leave=False, delay=_PATIENCE_SECONDS) as bar:
+        damage = partial(_damage, headers, bar)
+        if tables := [path for path in files if path.name.lower() in TABLES]:
+            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
+            clips, skipped = read_tables(tables, files, unread, form)
+        else:
+            files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
+            clips, skipped = _read_folders(data, files, words, damage)
+            skipped += unread
     clips, copies = _without_copies(clips, data)
     skipped += copies
     if not clips:
@@ -184,10 +194,11 @@ def _read_folders(
     return clips, skipped
 
 
-def _damage(headers: dict[Path, Header | str], path: Path, start: float, end: float) -> str | None:
+def _damage(headers: dict[Path, Header | str], bar: tqdm[NoReturn], path: Path, start: float, end: float) -> str | None:
     """Return why a part of a recording cannot be used, or None; the header of each file is read once."""
     if path not in headers:
         headers[path] = _sound_header(path)
+        bar.update()
     header = headers[path]
     if isinstance(header, str):
         return header
@@ -213,14 +224,14 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     """Leave out recordings whose file has the same content as one before it in the order of their names."""
     alike: defaultdict[object, list[Clip]] = defaultdict(list)
     for clip in sorted(clips):
-        alike[clip.path.stat().st_size].append(clip)
+        alike[_known(_size, clip.path)].append(clip)
     # Clips of one length have one size, and reading all of them takes long: a piece first, and then the rest of few.
     for key in (_piece, fingerprint):
         groups = [group for group in alike.values() if len({clip.path for clip in group}) > 1]
         alike = defaultdict(list)
         for number, group in enumerate(groups):
             for clip in group:
-                alike[number, key(clip.path)].append(clip)
+                alike[number, _known(key, clip.path)].append(clip)
     copies: dict[Clip, Skipped] = {}
     for first, *others in alike.values():
         for clip in others:
@@ -230,8 +241,20 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     return [clip for clip in clips if clip not in copies], list(copies.values())
 
 
+def _known(key: Callable[[Path], object], path: Path) -> object:
+    """Return what is known of the content of a file; one that is gone meanwhile, or damaged, is like no other."""
+    try:
+        return key(path)
+    except OSError:
+        return path
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def _piece(path: Path) -> bytes:
     """Read 4 kB from the middle of a file, where sound is rather than a header or silence."""
     with path.open("rb") as file:
-        file.seek(path.stat().st_size // 2)
+        file.seek(_size(path) // 2)
         return file.read(4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
 AGE_GROUPS = ("20 to 29", "30 to 59", "60 and over")
@@ -59,6 +60,19 @@ def age_group(speaker: str) -> str:
     if speaker not in _AGES:
         return ""
     return AGE_GROUPS[(_AGES[speaker] >= 30) + (_AGES[speaker] >= 60)]
+
+
+def same(name: str) -> str:
+    """Return what all ways to write the name of a speaker have in common: of two that differ in it, one may be tested.
+
+    A spreadsheet makes 1 of 01, and pandas 1.0 of it where a cell of the column is empty.
+
+    Examples
+    --------
+    >>> {same(name) for name in ("own-1", "own-01", "OWN-1.0")}
+    {'own-1'}
+    """
+    return re.sub(r"(^|-)0*(\d+)(?:[.,]0+)?$", r"\1\2", name.casefold())
 
 
 def as_text(speakers: Iterable[str]) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from affectd.errors import NoInputError, UsageError
-from affectd.recognition.model_file import read_model
+from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
@@ -24,8 +23,8 @@ from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.voices import give_voice, is_voice_as_now, stranger_share
 from affectd_train.stored import cached, check
 from affectd_train.training.fit import claim, fit
+from affectd_train.training.heard import check_start
 from affectd_train.training.recipe import Recipe
-from affectd_train.training.start import speakers_of
 
 Protocol = Callable[[Sequence[Clip], Recipe, Path, Path], Mapping[str, Any]]
 """From clips, recipe, data and output folder to the figures, which are also written to ``metrics.json`` there."""
@@ -90,17 +89,9 @@ def run_split(
     return cached(run / "predictions.jsonl", read, make)
 
 
-def check_start(start: str, splits: Iterable[Split]) -> None:
-    """Raise UsageError if the weights of a model file learned from people whom splits test as strangers."""
-    heard = speakers_of(read_model(Path(start))) if start else set()
-    strangers = {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
-    if known := sorted(heard & strangers):
-        others = f" and {len(known) - 1} more" if known[1:] else ""
-        raise UsageError(
-            f"{start} was trained on {known[0]}{others}, who would be tested as strangers: train on everything anew,"
-            " from a file that never heard them (make without --model) or from nothing (evaluate without --start);"
-            " or, if they are other people, give them other names"
-        )
+def strangers_of(splits: Iterable[Split]) -> set[str]:
+    """Return the people whom splits test as strangers."""
+    return {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
 
 
 def _speakers(clips: Iterable[Clip]) -> set[str]:
@@ -135,7 +126,7 @@ def run_folds(
     folds: dict[str, Shares] = {}
     runs = {fold: out / f"fold-{fold}" for fold in splits}
     if isinstance(recipe, Recipe):
-        check_start(recipe.start, splits.values())
+        check_start(recipe.start, strangers_of(splits.values()))
         ahead(partial(run_split, split, recipe, data, runs[fold], out / "cache") for fold, split in splits.items())
     for fold, split in splits.items():
         run = runs[fold]

@@ -23,6 +23,7 @@ from affectd_train.data.splits import TooFewError, speaker_folds
 from affectd_train.files import write_json, written_whole
 from affectd_train.protocols.space import Settings, Space
 from affectd_train.stored import again, check, read_json, reading
+from affectd_train.training.heard import check_start
 from affectd_train.training.recipe import Recipe
 
 N_HELD_BACK = 4
@@ -134,7 +135,8 @@ def planned(space: Space, recipes: Mapping[Settings, Recipe], clips: Sequence[Cl
     NoInputError, TooFewError
         If a speaker to hold out is not there, or no one can be held back to choose.
     UsageError
-        If the folder holds a sweep of other recordings, speakers or settings.
+        If the folder holds a sweep of other recordings, speakers or settings, or the file to start from was trained on
+        those who choose or test.
     """
     if unknown := sorted(set(space.hold_out) - {clip.speaker for clip in clips}):
         raise NoInputError(f"{space.path}: hold_out: no clip of {', '.join(unknown)}")
@@ -147,6 +149,7 @@ def planned(space: Space, recipes: Mapping[Settings, Recipe], clips: Sequence[Cl
     if not all(trial.length for trial in trials):
         raise UsageError(f"{space.path}: nothing is trained where pretrain_steps and finetune_steps are 0")
     sweep = Sweep(space, trials, mine, held_back(mine), out)
+    check_start(trials[0].recipe.start, {*space.hold_out, *sweep.validation})
     note = out / "sweep.json"
     before: dict[str, object] = read_json(note, "sweep") if note.exists() else sweep.asked
     for key in before | sweep.asked:

@@ -18,6 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.backend import keras, layers
 from affectd_train.stored import Origin
+from affectd_train.training.heard import speakers_of
 from affectd_train.training.network import FEWEST_OUTPUTS, build_network
 
 LEAST_AGREEMENT = 0.7
@@ -144,12 +145,6 @@ def origin(model: ModelFile) -> Origin:
         data=card.get("data", []),
         use=card.get("use", "not known: the file that training started from does not say"),
     )
-
-
-def speakers_of(model: ModelFile) -> set[str]:
-    """Return the speakers that the weights of a model file were ever trained on, as far as it says."""
-    training = model.card.get("training", {})
-    return {*training.get("speakers", []), *training.get("start", {}).get("speakers", [])}
 
 
 def agreement(network: keras.Model, model: ModelFile, contexts: Float32) -> float:
