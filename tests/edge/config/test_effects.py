@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import fields, replace
 from functools import partial
 from http.client import HTTPConnection
@@ -277,7 +277,7 @@ def served_page(config: Config, folder: Path) -> object:
     config = replace(config, audio=replace(config.audio, source=str(path)), web=web)
     found: list[object] = []
 
-    def run(*_: object) -> None:
+    def run(*_: object, **__: object) -> None:
         with suppress(ConnectionRefusedError), closing(HTTPConnection(web.bind, web.port, timeout=60)) as client:
             client.request("GET", "/state")
             found.append((web.bind, web.port, client.getresponse().status))
@@ -296,9 +296,9 @@ def fleet_taken(config: Config, folder: Path) -> object:
         config = replace(config, model=replace(config.model, trusted_keys=str(key)))
     elif not config.mqtt.fleet and config.model.trusted_keys:
         config = replace(config, mqtt=replace(config.mqtt, fleet="kiosks"))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("STATE_DIRECTORY", str(folder))
-        taken = service._deliveries(config)
+        taken = service._deliveries(config, stack)
     return taken and sorted(taken.subscriptions)
 
 
@@ -307,9 +307,9 @@ def delivered(config: Config, folder: Path) -> object:
     signer = Signer(folder)
     model = replace(config.model, trusted_keys=str(signer.public))
     config = replace(config, model=model, mqtt=replace(config.mqtt, fleet="kiosks"))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("STATE_DIRECTORY", str(folder))
-        taken = service._deliveries(config)
+        taken = service._deliveries(config, stack)
         assert taken is not None
         message = signer.message(bytes(200_000), "http://127.0.0.1:1/a", 1)
         try:
