@@ -59,7 +59,7 @@ def environment(path: Path | None = None) -> dict[str, str]:
 
 def run(folder: Path, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        program(*words), cwd=folder, env=environment(path), capture_output=True, text=True, check=False, timeout=400
+        program(*words), cwd=folder, env=environment(path), capture_output=True, text=True, check=False, timeout=1200
     )
 
 
@@ -181,6 +181,7 @@ def test_a_finished_trial_has_the_weights_of_fit_to_the_last_bit(swept: tuple[Pa
     assert weights(tmp_path / "fitted" / "float.keras") == weights(folder / "out" / "trial-001" / "float.keras")
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_stopped_and_the_others_go_on(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder = copy(swept[0], tmp_path)
     space(folder, change=lambda text: text.replace("0.006, 0", "1e9, 0.006"))
