@@ -90,8 +90,8 @@ def _closed(pattern: str) -> list[str]:
     head, tail = os.path.split(pattern)
     while tail:
         if any(sign in tail for sign in _MAGIC):
-            of_folders = os.path.join(head, "**", "") if tail == "**" else head
-            folders = filter(os.path.isdir, glob.glob(of_folders, recursive=True) if of_folders else ["."])
+            of_folders = os.path.join(head, "**" if tail == "**" else "", "")  # with a slash at its end: folders alone
+            folders = glob.glob(of_folders, recursive=True) if of_folders else ["."]
             closed |= {os.path.normpath(one) for one in folders if not os.access(one, os.R_OK | os.X_OK)}
         head, tail = os.path.split(head)
     return sorted(closed)
