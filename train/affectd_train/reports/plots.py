@@ -147,7 +147,7 @@ def coverage(calibration: Mapping[str, Any]) -> Any:
     for key in ("unweighted", "weighted"):
         axes.plot([point["coverage"] for point in curve], [point[key] for point in curve], label=f"{key} accuracy")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")
     return picture
 
 
@@ -162,7 +162,7 @@ def answer_curves(corpora: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
             axes.plot(delays, [row["first"][key] for row in kept], marker=".", label=corpus)
         axes.set(xlabel="median delay of the first event, s", ylabel=f"first label: {key}", ylim=(0, 1))
         axes.grid(alpha=0.3)
-    picture.axes[0].legend(fontsize=8)
+    picture.axes[0].legend(loc="lower right", fontsize=8)
     return picture
 
 
@@ -185,7 +185,8 @@ def learning(logs: Sequence[Path]) -> Any:
         for log, rows in curves:
             _learning_curves(axes, _phase(log), rows, key)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        # Not the best place of all curves: on a slow machine looking for it takes seconds, of which Matplotlib warns.
+        axes.legend(loc="upper right" if key == "loss" else "lower right", fontsize=7)
     if has_accuracy:
         panels["loss"].set_ylabel("solid: training; dashed: held-out speakers")
     return picture
@@ -248,7 +249,7 @@ def trials(curves: Mapping[str, tuple[Sequence[float], Sequence[float], str]], b
         axes.plot(steps, shares, **style, marker=end, markevery=[-1], label=None if label in known else label)
         known.add(label)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(loc="lower right", fontsize=8)
     return picture
 
 
@@ -271,7 +272,7 @@ def robustness_curves(figures: Mapping[str, Any]) -> Any:
     left.invert_xaxis()
     left.set(xlabel="signal-to-noise ratio, dB (dotted: denoised)", ylabel="unweighted accuracy", ylim=(0, None))
     left.set_title("Noise; gray: clean, and 85 % of it")
-    left.legend(fontsize=8)
+    left.legend(loc="lower left", fontsize=8)
     others = [row for row in rows if not row["group"].startswith("noise")]
     right.barh([f"{r['group']}: {r['name']}" for r in others], [r[FRONT_ENDS[0]]["unweighted"] for r in others])
     right.axvline(clean, color="gray", linewidth=1)
