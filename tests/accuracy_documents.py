@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from affectd.recognition.model_file import read_model
+from affectd_train.evaluation.rates import rate_text
 from affectd_train.reports.model_card import accuracy_table
 
 REPOSITORY = Path(__file__).parents[1]
@@ -55,12 +57,14 @@ PART = re.compile(r"(<!-- accuracy: (\w+) -->\n).*?(\n<!-- end of accuracy -->\n
 def summary() -> str:
     """Write the rows that the README shows, too."""
     card = read_model(MODEL).card
-    others = {row["protocol"].split(",")[0]: row["int8"][0] for row in card["measured"]["strangers"]}
+    rows = {row["protocol"].split(",")[0]: row for row in card["measured"]["strangers"]}
+    others = {name: row["int8"][0] for name, row in rows.items()}
+    cut = re.search(r"cut to [\d.]+ s", rows["EmoDB"]["protocol"])
     repeats = [f"{one['fold_mean']['int8']:.3f}" for one in card["measured"].get("repeats", {}).values()]
     seeds = f"; trained again {', '.join(repeats)}" if repeats else ""
     rows = [
         ("RAVDESS, 8 emotions", f"**{card['evaluation']['fold_mean']['int8']:.3f}**{seeds}", "1 / 8"),
-        ("EmoDB, 6 emotions", f"{others['EmoDB']:.3f}", "1 / 6"),
+        (f"EmoDB, 6 emotions{f', {cut[0]}' if cut else ''}", f"{others['EmoDB']:.3f}", "1 / 6"),
         ("CREMA-D, 6 emotions", f"{others['CREMA-D']:.3f}", "1 / 6"),
     ]
     settled = card["measured"]["settled"]
@@ -77,7 +81,7 @@ def unheard() -> str:
     """Write how right networks and voices are about a corpus of which they heard nothing."""
     found = read_model(MODEL).card["measured"]["settled"]
     mean = {"cold": found["mean"], "settled": found["mean_settled"]}
-    return _of_unheard(found["corpora"]) + "\n".join(_rows("mean", "", mean)) + "\n"
+    return _of_unheard(found["corpora"], _rows("mean", "", mean))
 
 
 def development() -> str:
@@ -85,11 +89,12 @@ def development() -> str:
     return _of_unheard(json.loads(UNHEARD.read_text())["corpora"])
 
 
-def _of_unheard(corpora: dict[str, Any]) -> str:
+def _of_unheard(corpora: dict[str, Any], last: Sequence[str] = ()) -> str:
     lines = [f"| corpus | speakers | {' | '.join(KINDS.values())} |", "|---|---" + "|---" * len(KINDS) + "|"]
     for corpus, figures in corpora.items():
         lines += _rows(NAMES[corpus], str(figures["speakers"]), figures)
-    return "\n".join(lines) + "\n"
+    notes = [f"- {NAMES[name].split(',')[0]}: {found['note']}" for name, found in corpora.items() if found.get("note")]
+    return "\n".join([*lines, *last, "", *notes]) + "\n"
 
 
 def _rows(name: str, speakers: str, figures: dict[str, Any]) -> list[str]:
@@ -123,9 +128,13 @@ def everyday() -> str:
     found = json.loads(UNHEARD.read_text())
     lines = ["| source | hours | each recording anew | one device that learns |", "|---|---|---|---|"]
     for source, cold in found["everyday"].items():
-        rates = [f"{one[source]['named_per_hour']:.1f}" for one in (found["everyday"], found["everyday_settled"])]
+        rates = [_named(one[source]) for one in (found["everyday"], found["everyday_settled"])]
         lines.append(f"| `{source}` | {cold['hours']:.2f} | {' | '.join(rates)} |")
     return "\n".join(lines) + "\n"
+
+
+def _named(rates: dict[str, Any]) -> str:
+    return rate_text(rates["named_per_hour"], rates["hours"], 1)
 
 
 def table() -> str:
@@ -138,7 +147,7 @@ def commercial() -> str:
     """Write how right the model for any use is."""
     right = read_model(COMMERCIAL).card["evaluation"]["int8"]["by_corpus"]
     found = json.loads(UNHEARD_COMMERCIAL.read_text())
-    named = ", ".join(f"`{source}` {rates['named_per_hour']:.1f}" for source, rates in found["everyday"].items())
+    named = ", ".join(f"`{source}` {_named(rates)}" for source, rates in found["everyday"].items())
     return (
         f"Unweighted accuracy, int8: {right['cremad']:.3f} on strangers in CREMA-D, {right['emodb']:.3f} in EmoDB. "
         "In an hour of everyday speech that\n"

@@ -19,7 +19,7 @@ from typing import Any
 from affectd_train.data.corpora import read_clips
 from affectd_train.evaluation.predictions import in_words_of_corpus, predict_packed
 from affectd_train.evaluation.settled import KINDS, settled
-from affectd_train.evaluation.unheard import at_settings_of_others, means, means_of, settled_at
+from affectd_train.evaluation.unheard import at_settings_of_others, means, means_of, note_lengths, settled_at
 from affectd_train.protocols.voices import stranger_share
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,6 +37,7 @@ def figures(data: Path, out: Path) -> dict[str, Any]:
     corpora = at_settings_of_others(in_words_of_corpus(predictions), stranger_share(NETWORKS.values()))
     for corpus, path in NETWORKS.items():
         corpora[corpus]["settled"] = settled_at(settled(path, clips[corpus], out), corpora[corpus])
+        note_lengths({corpus: corpora[corpus]}, clips[corpus])
     mean_settled = {kind: means_of([found["settled"][kind] for found in corpora.values()]) for kind in KINDS}
     return {"corpora": corpora, "mean": means(corpora), "mean_settled": mean_settled}
 

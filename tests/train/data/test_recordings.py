@@ -11,9 +11,10 @@ import soundfile
 
 from affectd.audio.source import wav_sound
 from affectd.errors import DataError
+from affectd_train.data.clips import Clip
 from affectd_train.data.inspection import findings
 from affectd_train.data.own import read_own
-from affectd_train.data.recordings import find_damage, read_audio, read_header, stream_audio
+from affectd_train.data.recordings import common_seconds, find_damage, read_audio, read_header, stream_audio
 
 RATE = 16000
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * RATE, 2))
@@ -211,3 +212,21 @@ def test_inspect_says_why_what_it_heard_is_left_out(tmp_path: Path) -> None:
     assert names == [Path(row["path"]).name for row in found["skipped"]] == ["b.wav", "c.wav"]
     assert all("cancel each other out" in row["reason"] for row in found["skipped"])
     assert [Path(path).name for path in found["silent"]] == names  # which is what the mean is
+
+
+def test_recordings_of_one_length_were_cut(tmp_path: Path) -> None:
+    def clips(*lengths: int) -> list[Clip]:
+        for number, length in enumerate(lengths):
+            soundfile.write(tmp_path / f"{number}.flac", np.zeros(length), RATE)
+        return [
+            Clip("emodb", tmp_path / f"{number}.flac", "emodb-03", "male", "happy", "a01")
+            for number in range(len(lengths))
+        ]
+
+    assert common_seconds(clips(2 * RATE, 2 * RATE + 1, 2 * RATE)) == 2.0
+    assert common_seconds(clips(2 * RATE, 2 * RATE, 3 * RATE)) is None
+    assert common_seconds(clips(RATE)) is None  # one recording has some length
+    assert common_seconds([]) is None
+    assert (
+        common_seconds([Clip("cremad", tmp_path / "logmel.npy.xz", "cremad-1001", "male", "sad", "DFA", 0, 90)]) is None
+    )

@@ -186,7 +186,7 @@ def test_a_model_file_is_tested_on_what_it_never_met(packed: Path, capsys: pytes
     assert list(found["corpora"]) == ["ased", "kor_emotiontts"]
     assert found["corpora"]["ased"]["clips"] == 5 * 2 * 2
     assert found["corpora"]["ased"]["threshold"] == 0.45
-    assert found["corpora"]["kor_emotiontts"]["note"].endswith("for development")
+    assert found["corpora"]["kor_emotiontts"]["note"].endswith("for development; recordings cut to 1.2 s")
     assert list(found["everyday"]) == ["everyday_lt"]
     assert found["everyday"]["everyday_lt"]["hours"] == pytest.approx(3 * 1.2 / 3600, abs=1e-3)
     assert found["model"] == model_id(tiny_model())

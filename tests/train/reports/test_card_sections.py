@@ -70,7 +70,8 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     assert "| noise car | 10 dB | 0.612 | 87.7% | 0.612 | 0.612 |" in page
     assert "- labels that a gain changes: 1.2%." in page
     assert "| +10 dB | 87.7% | 7 | 50.0% | – |" in page
-    assert "| speech | 0.50 | 4 | 90 |" in page
+    assert "| speech | 0.50 | 4 (0 to 14) | 90 |" in page  # two, by Garwood 0.24 to 7.2
+    assert "Of the speech the other half of `speech` was trained on:" in page
     assert "30 transitions: F1 within 1 s 0.50 (precision 0.60, recall 0.40); 70% are" in page
     assert "after a median of 1.8 s" in page
 

@@ -58,7 +58,10 @@ def test_what_left_corpora_out_is_said_of_them() -> None:
     def corpus(cold: float, known: float) -> dict[str, Any]:
         return {"cold": {"unweighted": cold}, "settled": {"60": {"unweighted": known}}}
 
-    rates = {"everyday_mycroft": {"named_per_hour": 4.4}, "everyday_lt": {"named_per_hour": 9.6}}
+    rates = {
+        "everyday_mycroft": {"hours": 0.25, "named_per_hour": 4.0},
+        "everyday_lt": {"hours": 0.75, "named_per_hour": 9.3},
+    }
     content = card(
         settled={"corpora": {"a": corpus(0.31, 0.44), "b": corpus(0.62, 0.71)}}, behavior={"everyday": rates}
     )
@@ -66,9 +69,15 @@ def test_what_left_corpora_out_is_said_of_them() -> None:
     found = lines(content, has_voice=True)
     assert "another language: 3 to 6 of 10" in found[1]
     assert "a minute of that voice helps (4 to 7 of 10)" in found[1]
-    assert "of sources that it never heard it names 4 to 10 times" in found[2]
-    content["measured"]["behavior"]["everyday"]["everyday_lt"] = rates["everyday_mycroft"] = {"named_per_hour": 0.3}  # type: ignore[assignment, typeddict-item]
-    assert "it names 0 times something else than neutral." in lines(content)[2]
+    assert "of sources that it never heard it names 4 to 9 times" in found[2]
+    assert found[2].endswith(
+        "mostly wrongly (1.0 hours were heard: it may be up to 16)."
+    )  # eight, by Garwood 3.5 to 15.8
+    content["measured"]["behavior"]["everyday"]["everyday_lt"] = rates["everyday_mycroft"] = {
+        "hours": 0.25,
+        "named_per_hour": 0.3,
+    }  # type: ignore[assignment, typeddict-item]
+    assert "it names 0 times something else than neutral (0.5 hours" in lines(content)[2]
     assert "it names 41% and is right in 92% of these, of others 20% and 76%." in found[3]
     content["measured"]["settled"]["mean_settled"] = {"60": {"named": 0.25, "precision": 0.81}}
     assert "of others 20% and 76%, after a minute of one voice 25% and 81%." in lines(content)[3]

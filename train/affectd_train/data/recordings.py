@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -33,6 +33,7 @@ LOWEST_RATE = 4000
 _LARGEST = 2.0**31
 """The full scale of the longest integers, which some programs write as floats without dividing by it."""
 _BLOCK_SAMPLES = 1 << 18
+_SAME_SECONDS = 1e-3
 
 
 class Header(NamedTuple):
@@ -58,6 +59,19 @@ def read_header(path: Path) -> Header:
     with _opened(path) as file:
         _check_rate(path, file)
         return Header(file.frames / file.samplerate, file.samplerate, file.subtype in ("FLOAT", "DOUBLE"))
+
+
+def common_seconds(clips: Sequence[Clip]) -> float | None:
+    """Return how long every recording is if all were cut to one length; None if they differ, or there is but one."""
+    found: float | None = None
+    for clip in clips:
+        if clip.is_logmel:
+            return None
+        seconds = read_header(clip.path).seconds
+        if found is not None and abs(seconds - found) > _SAME_SECONDS:
+            return None
+        found = seconds
+    return found if len(clips) > 1 else None
 
 
 def read_blocks(path: Path, start_seconds: float = 0.0, end_seconds: float = math.inf) -> Iterator[Float32]:

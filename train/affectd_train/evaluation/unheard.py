@@ -18,6 +18,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import ModelFile, model_id, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import CORPORA, LABELS, in_order, labels_of
+from affectd_train.data.recordings import common_seconds
 from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, soften
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
@@ -33,6 +34,7 @@ PLEASANT, UNPLEASANT = ("happy",), ("angry", "fearful", "sad", "disgust")
 """Labels of high and of low valence; the others are neither."""
 
 _NOTES = {
+    "ravdess": "an eighth is calm, which is in no other corpus",
     "tess": "pleasant surprise counts as surprised",
     "emodb": "without boredom",
     "ased": "most sentences belong to one emotion",
@@ -113,6 +115,13 @@ def of_corpus(predictions: Sequence[Prediction], threshold: float) -> OfCorpus:
         "threshold": round(threshold, 4),
         "cold": figures(predictions, threshold),
     }
+
+
+def note_lengths(corpora: Mapping[str, OfCorpus], clips: Sequence[Clip]) -> None:
+    """Add to the note of each corpus whose recordings, among ``clips``, were all cut to one length what that is."""
+    for name, found in corpora.items():
+        if (seconds := common_seconds([clip for clip in clips if clip.corpus == name])) is not None:
+            found["note"] = "; ".join(filter(None, (found["note"], f"recordings cut to {seconds:.1f} s")))
 
 
 def figures(predictions: Sequence[Prediction], threshold: float) -> Figures:
@@ -286,6 +295,7 @@ def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> O
         if network.model.voice is not None:
             answers = settled(model_path, mine, out)
             corpora[corpus]["settled"] = {kind: figures(answers[kind], threshold) for kind in answers}
+    note_lengths(corpora, clips)
     protocol = f"{model_path.name} as it is, on corpora it heard nothing of, any label, int8"
     speech = speech_for_tests(data, network)
     found: OfFile = {

@@ -14,6 +14,7 @@ from typing import TypedDict
 from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import labels_of
+from affectd_train.data.recordings import common_seconds
 from affectd_train.data.splits import EMOBOX_RAVDESS, Split, emobox_ravdess, leave_one_speaker_out, speaker_folds
 from affectd_train.data.terms import DEVELOPMENT, OPEN_TERMS, TERMS
 from affectd_train.evaluation.metrics import metrics, recalls
@@ -24,7 +25,14 @@ from affectd_train.evaluation.predictions import (
     read_predictions,
 )
 from affectd_train.evaluation.settled import KINDS
-from affectd_train.evaluation.unheard import OfCorpus, at_settings_from, at_settings_of_others, means, means_of
+from affectd_train.evaluation.unheard import (
+    OfCorpus,
+    at_settings_from,
+    at_settings_of_others,
+    means,
+    means_of,
+    note_lengths,
+)
 from affectd_train.files import write_json
 from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.runs import Restricted, Summary, of_corpus, run_folds, run_split, with_others
@@ -60,7 +68,10 @@ def emodb_loso(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path) -> 
         split.test[0].speaker.removeprefix("emodb-"): with_others(split, ["emodb"], clips)
         for split in leave_one_speaker_out(of_corpus("emodb", clips, data))
     }
-    protocol = f"EmoDB, {len(splits)} speakers, each left out once, 6 of its 7 classes (no boredom), speakers disjoint"
+    seconds = common_seconds([clip for split in splits.values() for clip in split.test])
+    cut = "" if seconds is None else f", recordings cut to {seconds:.1f} s"
+    classes = f"6 of its 7 classes (no boredom){cut}"
+    protocol = f"EmoDB, {len(splits)} speakers, each left out once, {classes}, speakers disjoint"
     counted = partial(among, labels=labels_of("emodb"))
     return run_folds("emodb-loso", protocol, splits, replace(recipe, target="emodb"), data, out, counted)
 
@@ -143,6 +154,7 @@ def leave_one_corpus_out(clips: Sequence[Clip], recipe: Recipe, data: Path, out:
         heard = [p for run in runs for p in predict_packed(run / "affectd.tflite", mine, run)]
         development[corpus] = at_settings_from(predictions, heard, summary["stranger_share"])
     add_settled(corpora, development, splits, clips, out)
+    note_lengths(corpora, trains)
     rows = [corpus["settled"] for corpus in corpora.values() if "settled" in corpus]
     figures: Unheard = {
         **summary,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from affectd_train.data.terms import TERMS
 from affectd_train.evaluation.denoise import FRONT_ENDS
+from affectd_train.evaluation.rates import rate_text
 from affectd_train.reports.records import Behavior, Calibration, Measured, Repeat, Robustness, Seeds, Strangers
 from affectd_train.reports.settled_figures import settled_part
 from affectd_train.stored import again, read_json, reading
@@ -214,14 +215,20 @@ def _robustness_section(robustness: Robustness) -> list[str]:
 
 
 def _behavior_section(behavior: Behavior) -> list[str]:
-    columns = {"sound": "", "hours": ".2f", "named events an hour": ".0f", "all events an hour": ".0f"}
-    followed = behavior["transitions"]
+    columns = {"sound": "", "hours": ".2f", "named events an hour": "", "all events an hour": ".0f"}
+    followed, everyday = behavior["transitions"], behavior["everyday"]
+    hours, named, events = RATES
+    trained, noise = "the other half of `speech`" if "speech" in everyday else "nothing", "noise" in everyday
+    rows = [
+        (name, rates[hours], rate_text(rates[named], rates[hours]), rates[events]) for name, rates in everyday.items()
+    ]
     delay = followed["median_delay_seconds"]
     return [
         "## Events an hour, and transitions between emotions",
         "Events of the running device at the default settings of the version that measured them, which may be others "
-        "now; named ones have a label other than `neutral` or `uncertain`:",
-        table(columns, [(name, *map(rates.get, RATES)) for name, rates in behavior["everyday"].items()]),
+        "now; named ones have a label other than `neutral` or `uncertain`, with the 95 % interval as if each came by "
+        f"itself. Of the speech {trained} was trained on" + ", the noises were mixed into training" * noise + ":",
+        table(columns, rows),
         f"Recordings of one stranger joined without a pause, {followed['transitions']} transitions: "
         f"F1 within 1 s {followed['f1']:.2f} (precision {followed['precision']:.2f}, recall {followed['recall']:.2f}); "
         f"{followed['noticed']:.0%} are followed by a change before the next one"
@@ -244,7 +251,8 @@ def _strangers_section(strangers: Sequence[Strangers]) -> list[str]:
         "## Other protocols, strangers",
         "Speakers disjoint, networks trained without those they were tested on by the commands at the end of this "
         "page, whose options may be others than those of the file itself. Published figures are "
-        "of other networks, and comparable only as far as their protocol is. Where a whole corpus was left out, "
+        "of other networks, trained on the tested corpus alone, while ours heard further ones, and comparable only as "
+        "far as their protocol is. Where a whole corpus was left out, "
         "its microphones, its actors and what they were asked for are new as well: expect no more of yours. "
         "Recordings of several corpora are taken together: large ones count more than small ones, and `calm` does "
         "not count as `neutral`. The mean of the corpora, each counting the same, is that of corpora it never heard, "

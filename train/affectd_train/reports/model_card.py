@@ -16,7 +16,7 @@ from affectd_train.data.everyday_speech import TRAINED
 from affectd_train.data.own import OWN
 from affectd_train.data.terms import EVERYDAY_TERMS, OPEN_TERMS, terms_of
 from affectd_train.reports.card_sections import interval, measured, rounded, sections, table
-from affectd_train.reports.card_words import PROHIBITED, Words, is_of_own, own_commands, words_of
+from affectd_train.reports.card_words import CHOSEN, PROHIBITED, Words, is_of_own, own_commands, words_of
 from affectd_train.reports.plain_lines import plain_lines
 from affectd_train.reports.records import Card, Evaluation, Measured, Repeat, Shares, Training
 from affectd_train.reports.settled_figures import shortened
@@ -234,10 +234,14 @@ def _accuracy(model: ModelFile, figures: Evaluation, words: Words) -> list[str]:
     columns = {"label": "", "precision": ".3f", "recall": ".3f", "F1": ".3f", "clips": ".0f"}
     of_class = ("precision", "recall", "f1-score", "support")
     published = [f"Published figures on this corpus: {figures['published']}."] if figures.get("published") else []
+    if published and len(others := figures.get("trained_on", [])) > 1:
+        published[0] += f" Those networks were trained on it alone, ours on {len(others) - 1} other corpora, too."
+    chosen = [CHOSEN] if figures.get("name") == "ravdess-emobox" else []
     return [
         f"## {words.heading}",
         f"Protocol: {figures['protocol']}. {words.about}",
         *published,
+        *chosen,
         accuracy_table(model),
         f"int8 and float give the same label to {figures['same_label']:.1%} of the {figures['clips']} recordings ({figures['speakers'] or 'unknown'} speakers).",
         "Per class, int8:",

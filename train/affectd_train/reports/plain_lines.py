@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from affectd_train.data.everyday_speech import SOURCES, TRAINED
+from affectd_train.evaluation.rates import interval_of_rate
 from affectd_train.reports.card_sections import where_degraded
 from affectd_train.reports.records import Card, Measured
 
@@ -49,7 +50,8 @@ def _of_ten(shares: list[float]) -> str:
 
 def _all_day(found: Measured) -> list[str]:
     everyday = found.get("behavior", {}).get("everyday", {})
-    elsewhere = [everyday[source]["named_per_hour"] for source in set(SOURCES) - set(TRAINED) if source in everyday]
+    heard = [everyday[source] for source in SOURCES if source not in TRAINED and source in everyday]
+    elsewhere = [rates["named_per_hour"] for rates in heard]
     if "speech" in everyday:  # a half of that source trained
         often = f"{everyday['speech']['named_per_hour']:.0f}"
         line = f"in an hour of recordings like some of its training it names {often} times something else than neutral"
@@ -58,7 +60,11 @@ def _all_day(found: Measured) -> list[str]:
         least, most = f"{min(elsewhere):.0f}", f"{max(elsewhere):.0f}"
         often = least if least == most else f"{least} to {most}"
         line = f"in an hour of sources that it never heard it names {often} times something else than neutral"
-        more = "." if most == "0" else ", mostly wrongly."
+        hours = sum(rates["hours"] for rates in heard)
+        _, high = interval_of_rate(sum(rates["named_per_hour"] * rates["hours"] for rates in heard) / hours, hours)
+        more = (
+            "" if most == "0" else ", mostly wrongly"
+        ) + f" ({hours:.1f} hours were heard: it may be up to {high:.0f})."
     else:
         return []
     return [f"People who do not act: {line}{more}"]

@@ -26,6 +26,7 @@ class Evaluation(TypedDict):
     choices: NotRequired[Mapping[str, Choice]]
     protocol: str
     published: NotRequired[str | None]
+    trained_on: NotRequired[list[str]]
     clips: int
     speakers: int
     labels: list[str]

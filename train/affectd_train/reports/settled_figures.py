@@ -18,7 +18,7 @@ def shortened(figures: Mapping[str, Any]) -> dict[str, Any]:
 def settled_part(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of ``metrics.json`` that `settled_section` shows, of an evaluation that the card is not about."""
     corpora = {
-        name: {key: corpus[key] for key in ("speakers", "cold", "settled") if key in corpus}
+        name: {key: corpus[key] for key in ("note", "speakers", "cold", "settled") if key in corpus}
         for name, corpus in shortened(figures).get("corpora", {}).items()
         if "settled" in corpus
     }

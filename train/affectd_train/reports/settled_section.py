@@ -23,6 +23,7 @@ def settled_section(evaluation: Mapping[str, Any], measured: Mapping[str, Any]) 
     if mean := figures.get("mean_settled"):
         rows["mean"] = (figures["mean"], mean)
     columns = ("corpus", "at first", *map(_heading, KINDS))
+    notes = [f"- {terms_of(name)[0]}: {corpus['note']}." for name, corpus in corpora.items() if corpus.get("note")]
     sure = ("arousal", "named", "of these right")
     after = [f"{name}, {when}" for when in ("at first", _heading("60")) for name in sure]
     return [
@@ -33,6 +34,7 @@ def settled_section(evaluation: Mapping[str, Any], measured: Mapping[str, Any]) 
         "speaker, four fifths of it neutral, or for 200 s all speakers of the corpus in turn. In brackets 95 % "
         "bootstrap over speakers:",
         table(dict.fromkeys(columns, ""), [(name, *_accuracies(*row)) for name, row in rows.items()]),
+        "\n".join(notes),
         "Arousal as the area under the curve, high against low; the share of recordings that is named, at a threshold "
         "of `uncertain` fitted on the other corpora; and how much of that is right:",
         table({"corpus": ""} | dict.fromkeys(after, ".2f"), [(name, *_sure(*row)) for name, row in rows.items()]),
