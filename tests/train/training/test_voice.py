@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +274,23 @@ def test_a_model_gets_a_voice_or_it_is_said_why_not(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="format 1, this is format 2"):
         with_voice(place_model(), clips, tmp_path, tmp_path / "cache")
     assert why_not(tiny_model()) == why_not(voice_model()) == ""
+
+
+def test_a_voice_is_as_now_on_every_processor() -> None:
+    code = "from affectd_train.training.spoken import heard_settings; from tiny_model import tiny_model; "
+    code += "print(heard_settings(tiny_model()))"
+    # Matrix products of OpenBLAS for an old processor differ in their last bits from those for a new one.
+    environments = (os.environ, os.environ | {"OPENBLAS_CORETYPE": "Prescott"})
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+        for environment in environments
+    }
+    assert len(found) == 1
 
 
 def test_enough_are_three_speakers_of_one_corpus_with_two_labels() -> None:
