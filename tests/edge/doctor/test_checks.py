@@ -296,6 +296,17 @@ def test_unfit_sound_is_a_warning_with_its_figure_and_what_to_do(
     assert reason in MENDS
 
 
+@pytest.mark.parametrize(("mix", "one", "is_canceled"), [(0.0, 1.0, True), (0.01, 1.0, True), (0.01, 0.1, False)])
+def test_channels_that_cancel_each_other_out_are_a_fault(
+    device: Any, mix: float, one: float, is_canceled: bool
+) -> None:
+    sound = gain(noise("white", 2), -60)
+    microphone = found(
+        device(open_microphone=lambda *asked: opens(sound * (one if asked[2] == 0 else mix))()), "microphone"
+    )
+    assert ("cancel each other out" in microphone.found and "channel = 0" in microphone.mend) == is_canceled
+
+
 def test_there_is_a_mend_for_every_reason() -> None:
     assert list(MENDS) == list(SENTENCES)
     assert mend("listening") not in MENDS.values()
