@@ -109,8 +109,11 @@ class Publisher:
         self._connection.close(patience_seconds())
         # A disk that hangs must not hold up the end; what was written is in the journal.
         closing = Thread(target=self._close_files, name="outbox", daemon=True)
-        closing.start()
-        closing.join(patience_seconds())
+        try:
+            closing.start()
+            closing.join(patience_seconds())
+        except RuntimeError:  # the system permits no further thread
+            self._close_files()
 
     def _close_files(self) -> None:
         self._mute.close()
