@@ -80,7 +80,8 @@ class Publisher:
         """The events that wait for the broker."""
         # An empty one deletes an earlier description.
         description = discovery(config, model, topics) if mqtt.discovery else ""
-        self._announcement = Publication(topics.discovery, description, retain=True)
+        # The only topic outside of affectd/, which lists of permitted topics forget.
+        self._announcement = Publication(topics.discovery, description, retain=True, is_optional=True)
         subscriptions = dict(also)
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth

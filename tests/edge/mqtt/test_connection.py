@@ -776,6 +776,24 @@ def test_an_event_that_the_broker_refuses_stays_and_is_tried_again_later(
 # --- before the beginning ----------------------------------------------------------------------------------------
 
 
+def test_what_is_optional_and_ends_the_connection_does_not_keep_the_rest_away(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (payload,) = outbox.fill(1)
+    description = Publication("homeassistant/test", "{}", retain=True, is_optional=True)
+    connection = connect(greeting=lambda: [description, ONLINE])
+    for _ in range(6):  # a busy machine may notice an end late
+        client = broker.welcome()
+        if client.published().topic == STATUS:
+            break
+        client.close()
+    assert payloads(events(client, 1)) == [payload]
+    assert connection.refused == {description.topic}
+    assert [description.topic in line and "it ends the connection" in line for line in warnings(caplog)].count(
+        True
+    ) == 1
+
+
 def test_without_paho_there_is_a_sentence(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(UnavailableError, match=re.escape("affectd[mqtt]")):
