@@ -142,7 +142,7 @@ class Member:
         }
         # The program with other patience, so that a test need not wait for minutes.
         changes = "".join(f"{name.replace('__', '.', 1)} = {value!r}; " for name, value in constants.items())
-        self._code = (
+        self.code = (
             "from affectd.delivery import deliveries, probation; from affectd.events import status; "
             f"status._PART_SECONDS = 0.0; {changes}from affectd.__main__ import main; main()"
         )
@@ -150,7 +150,7 @@ class Member:
     @contextmanager
     def running(self, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
         """Let it run; `log` is what it says on standard error."""
-        command = [sys.executable, "-c", self._code, "run", "--format", "json", *map(str, arguments)]
+        command = [sys.executable, "-c", self.code, "run", "--format", "json", *map(str, arguments)]
         with (self.folder / "log").open("ab") as log, (self.folder / "out").open("ab") as out:
             program = subprocess.Popen(command, env=self.environment, stdin=subprocess.PIPE, stdout=out, stderr=log)
         assert program.stdin is not None

@@ -56,7 +56,7 @@ def resident(pid: int | str = "self", root: Path = Path("/")) -> dict[str, float
     names = {"VmRSS:": "resident_mb", "VmHWM:": "resident_peak_mb"}
     figures: dict[str, float] = {}
     try:
-        lines = (root / f"proc/{pid}/status").read_text().splitlines()
+        lines = (root / f"proc/{pid}/status").read_text(errors="replace").splitlines()
     except OSError:
         return {}
     for name, *values in map(str.split, lines):

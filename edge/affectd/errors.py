@@ -19,6 +19,12 @@ PASSING = frozenset(
 )
 """Errors of a disk or of the whole machine, which may be over at the next start; any other is of the path."""
 
+NO_THREAD = (
+    "no further thread can be started: the number of threads or the memory is limited"
+    " (ulimit -u, ulimit -v; of a service TasksMax=, MemoryMax=)"
+)
+"""What is wrong after an error that `is_no_thread`."""
+
 
 class AffectdError(Exception):
     """A failure: a sentence for the user and an exit code for the caller."""
@@ -77,3 +83,8 @@ class ModelFileError(ConfigError):
 def unreadable(error: OSError, lasting: type[AffectdError]) -> type[AffectdError]:
     """Return the class for a file that cannot be read: `lasting`, or one after which a restart may help."""
     return UnavailableError if error.errno in PASSING else lasting
+
+
+def is_no_thread(error: BaseException) -> bool:
+    """Return whether an error of Python means that the system permits no further thread."""
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"

@@ -136,12 +136,13 @@ def serve(
         publisher = None if folders is None else _publisher(config, model, folders, telemetry, mute, told, fleet)
         if publisher:
             stack.callback(publisher.close, blocks.patience_seconds)
+            if fleet:
+                fleet.begin(told.model)
             publisher.start()
             takers.append(("the outbox", publisher))
         if page:
             stack.enter_context(page)
         if fleet:
-            fleet.begin(told.model)
             telemetry.meter.follow(fleet.heard)
             takers.append(("the fleet", fleet))
 

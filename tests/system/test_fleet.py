@@ -175,6 +175,35 @@ def test_garbage_does_not_end_the_attempts_at_a_model_whose_file_is_not_there_ye
 
 
 @needs_mosquitto
+def test_what_is_refused_before_the_start_is_through_is_told(tmp_path: Path) -> None:
+    held = """
+import threading
+from affectd.__main__ import main
+from affectd.delivery.deliveries import Deliveries
+from affectd.mqtt.publisher import Publisher
+refused, say, start = threading.Event(), Deliveries._say, Publisher.start
+def said(self, *words, **about):
+    say(self, *words, **about)
+    refused.set()
+def started(self):
+    start(self)
+    assert refused.wait(30)
+Deliveries._say, Publisher.start = said, started
+main()
+"""
+    signer, stranger = Signer(tmp_path), Signer(tmp_path, "stranger")
+    with Broker(tmp_path) as broker:
+        broker.publish(TOPIC, stranger.message(b"x", "http://a/b", 1).decode(), retain=True)
+        device = Member(tmp_path, "a", broker.port, signer.public, dict(os.environ))
+        device.code = held
+        with device.running("--source", "-") as program:
+            assert program.stdin is not None
+            program.stdin.write(bytes(64000))
+            program.stdin.flush()
+            wait_until(lambda: device.verdicts == [("refused", "signature", None)], what=device.log)
+
+
+@needs_mosquitto
 def test_without_a_fleet_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     code = (
         "import sys; from affectd.cli import main; code = main(['run', '--source', sys.argv[1]]); "

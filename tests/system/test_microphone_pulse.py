@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ from affectd.recognition.model_file import find_model, read_model
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.vad import Gate, band_level
 from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room
-from sounds import SAMPLE_RATE, gain, noise, recording, write_wav
+from sounds import SAMPLE_RATE, as_int16, gain, noise, recording, write_wav
 
 PAUSE_SECONDS = 2.0
 
@@ -222,6 +223,28 @@ def test_the_room_is_surveyed_with_its_level(room: Room) -> None:
     assert 16000 in found["default"]["sample_rates"]
     bed = gain(noise("pink", BED_SECONDS), BED_DBFS)
     assert found["default"]["level_dbfs"] == pytest.approx(20 * np.log10(bed.std()), abs=3)
+
+
+def test_one_channel_of_two_that_cancel_each_other_out_is_heard_alone(room: Room, tmp_path: Path) -> None:
+    room.hush()
+    left = as_int16(noise("pink", 30.0))
+    with wave.open(str(tmp_path / "inverted.wav"), "wb") as file:
+        file.setparams((2, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes((np.stack([left, -left], axis=1) * 16384).astype("<i2").tobytes())
+    code = (
+        "from affectd.audio.microphone import open_microphone, record\n"
+        "for channel in ('mix', 0, 1):\n"
+        "    with open_microphone(16000, '', channel) as stream:\n"
+        "        print(record(stream, 3.0, 5.0)[-16000:].std())\n"
+    )
+    with subprocess.Popen(["paplay", str(tmp_path / "inverted.wav")], env=room.environment) as player:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=room.environment, capture_output=True, check=True, timeout=60, text=True)
+        player.kill()
+    mix, first, second = map(float, done.stdout.split())
+    assert mix < 0.001
+    assert first > 0.01
+    assert second > 0.01
 
 
 def test_a_card_that_plays_one_piece_over_and_over_is_degraded_and_then_heard_again(room: Room, tmp_path: Path) -> None:

@@ -198,6 +198,58 @@ def test_who_may_publish_can_mute_it_and_nonsense_changes_nothing(broker: Broker
         assert subscriber.messages[-1].payload == "OFF"
 
 
+def test_without_further_threads_it_can_be_muted_and_ends_in_good_order(broker: Broker, tmp_path: Path) -> None:
+    few = """
+import pathlib, signal, sys, threading
+def permit_no_more(*_):
+    threading.stack_size(1 << 46)  # more than there is
+    pathlib.Path(FLAG).touch()
+signal.signal(signal.SIGUSR1, permit_no_more)
+FLAG = sys.argv.pop(1)
+from affectd.__main__ import main
+sys.exit(main())
+"""
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    command = [sys.executable, "-c", few, str(tmp_path / "few"), "run", "--source", "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with (
+        Subscriber(broker.port, f"{DEVICE}/#") as client,
+        subprocess.Popen(command, env=device.environment, **pipes) as program,  # type: ignore[call-overload]
+    ):
+        client.wait_for(f"{DEVICE}/listen/state", "ON")
+        program.stdin.write(DEMO.read_bytes())
+        program.stdin.flush()
+        client.wait_for(f"{DEVICE}/event")  # so all threads are there
+        program.send_signal(signal.SIGUSR1)
+        wait_until((tmp_path / "few").exists)
+        broker.publish(f"{DEVICE}/listen", "OFF")
+        client.wait_for(f"{DEVICE}/listen/state", "OFF")
+        log = finish(program)
+        assert program.returncode == 0, log
+        assert "whether it is muted cannot be saved" in log
+        client.wait_for(f"{DEVICE}/status", "stopped")
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_who_may_not_describe_the_device_to_home_assistant_publishes_all_else(protocol: str, tmp_path: Path) -> None:
+    """Of Debian 12 the broker ends the connection where it does not permit a topic and the message is retained."""
+    permitted = tmp_path / "permitted"
+    permitted.write_text("topic readwrite affectd/#\n")
+    with (
+        Broker(tmp_path, f"acl_file {permitted}", "allow_anonymous true") as broker,
+        Subscriber(broker.observer_port, f"{DEVICE}/#") as client,
+    ):
+        device = Device(tmp_path, broker.port, MQTT_PROTOCOL=protocol)
+        with device.listening() as program:
+            assert program.stdin is not None
+            program.stdin.write(DEMO.read_bytes())
+            program.stdin.flush()
+            client.wait_for(f"{DEVICE}/event")
+            client.wait_for(f"{DEVICE}/status", "online")
+            finish(program)
+        client.wait_for(f"{DEVICE}/status", "stopped")
+
+
 def test_home_assistant_that_starts_later_is_told_again(broker: Broker, tmp_path: Path) -> None:
     with Subscriber(broker.port, "#") as subscriber:
         with Device(tmp_path, broker.port).listening() as program:

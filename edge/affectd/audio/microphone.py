@@ -185,7 +185,7 @@ def open_stream(
     losses: Losses | None = None,
 ) -> Iterator[Stream]:
     """Open a device of a running PortAudio with the first rate and number of channels that it accepts."""
-    counts = channel_counts(microphone, 1 if channel is None else channel + 1)
+    counts = channel_counts(microphone, channel)
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
     for rate, n_channels in product(dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)), counts):
         piece = round(PIECE_SECONDS * rate)
@@ -216,9 +216,12 @@ def open_stream(
     raise MicrophoneError(reason, f"The microphone {microphone.name} {what}: {message}.")
 
 
-def channel_counts(microphone: Microphone, needed: int = 1) -> list[int]:
-    """Return the numbers of channels to try, each at least `needed`."""
-    return [n for n in dict.fromkeys((needed, 2, microphone.n_channels)) if needed <= n <= microphone.n_channels]
+def channel_counts(microphone: Microphone, channel: int | None = None) -> list[int]:
+    """Return the numbers of channels to try so that one is heard, or, by default, the mean of all."""
+    n = microphone.n_channels
+    # Who is asked for one channel, as a sound server, may give the mean of two: only then the last choice.
+    counts = (2, n, 1) if channel == 0 else (1 if channel is None else channel + 1, 2, n)
+    return [count for count in dict.fromkeys(counts) if (channel or 0) < count <= n]
 
 
 def _writer(ring: SampleRing, n_channels: int, module: Any) -> Any:

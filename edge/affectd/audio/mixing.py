@@ -10,11 +10,10 @@ from affectd.arrays import Block, Float32
 from affectd.audio.containers import Origin
 from affectd.errors import ConfigError
 
-# Channels cancel each other out if their mean is this much quieter than they are: 30 dB.
-_CANCELED = 1e-3
-
 CANCELED = "has channels that cancel each other out"
-"""What is wrong with such a recording."""
+"""What is wrong with a recording, or a microphone, whose mean is quieter than its channels by `CANCELED_POWER`."""
+CANCELED_POWER = 1e-3
+"""30 dB."""
 
 
 def check_channel(channel: int | str, n_channels: int, origin: Origin) -> None:
@@ -40,5 +39,5 @@ def mono(blocks: Iterable[Float32], channel: int | str, origin: Origin) -> Itera
             power_of_mix += float(np.vdot(mixed, mixed))
             power += float(np.vdot(block, block)) / block.shape[1]
         yield mixed
-    if power_of_mix < _CANCELED * power:
+    if power_of_mix < CANCELED_POWER * power:
         origin.note(f"{CANCELED}; choose one with [audio] channel")

@@ -1,13 +1,23 @@
-"""Where events may be written: not over a file that the settings name for something else, nor into the state."""
+"""Where events may be written: not over a file that the settings name for something else, nor into the state.
+
+Nor into a file that holds something else, whatever its name.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
 from affectd.errors import ConfigError
+
+_FIRST_BYTES = 1 << 16  # many times an event
+_BEGIN = b'{"schema": '  # of an event
 
 
 def check_event_file(path: str, keep: int, others: Iterable[tuple[str, str]]) -> None:
@@ -46,3 +56,66 @@ def _is_state(path: Path, folder: Path) -> bool:
     if not path.is_relative_to(folder) or path == folder:
         return False
     return is_of_state(path.relative_to(folder).parts[0])
+
+
+def rotated(path: Path, keep: int) -> list[Path]:
+    """Return where a file of events goes when it is rotated, the newest first."""
+    return [path.with_name(f"{path.name}.{number}") for number in range(1, keep + 1)]
+
+
+def check_content(path: Path, keep: int) -> None:
+    """Raise OSError if a file of events, or one that it would become, holds something else; nothing is made."""
+    for old in rotated(path, keep):
+        check_rotated(old)
+    with suppress(FileNotFoundError):
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            check_events(file)
+        finally:
+            os.close(file)
+
+
+def check_regular(mode: int) -> None:
+    """Raise OSError for what is no regular file: a pipe could block, and a device must not be renamed."""
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def check_rotated(path: Path) -> None:
+    """Raise OSError if there is something else than a file of events."""
+    try:
+        check_regular(path.lstat().st_mode)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(error.errno, f"{path.name}, which it would become, cannot be used ({error.strerror})") from error
+    try:
+        check_events(file)
+    except OSError as error:
+        raise OSError(error.errno, f"{path.name}, which it would become: {error.strerror}") from error
+    finally:
+        os.close(file)
+
+
+def check_events(file: int) -> None:
+    """Raise OSError if a file holds something else than events."""
+    begin = os.pread(file, _FIRST_BYTES, 0)
+    first, *others = begin.split(b"\n")
+    if _is_event(first) and others:
+        return
+    # A power cut may leave zeros and half a line, which is ended before the next event.
+    first = first.lstrip(b"\0")
+    is_piece = first.startswith(_BEGIN) or _BEGIN.startswith(first)
+    # Without an end it may be anything, such as the image of a disk.
+    has_end = bool(others) or len(begin) < _FIRST_BYTES
+    if not (is_piece and has_end and all(map(_is_event, others[:-1]))):
+        raise OSError(errno.EEXIST, "it holds something else than events of affectd")
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = json.loads(line.lstrip(b"\0"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(event, dict) and {"schema", "type"} <= event.keys()

@@ -30,6 +30,7 @@ SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
 _PREFIX = "AFFECTD_"
 _OLD_ID = "affectd"
 _MOST_BYTES = 65536  # many times all settings with their comments; tomllib takes minutes for large nonsense
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how it begins
 _MOST_DOTS = 200  # in a line; likewise for a key of thousands of parts
 # Variables of this project's tests.
 _NOT_SETTINGS = ("AFFECTD_DATA", "AFFECTD_ROOTS")
@@ -167,13 +168,19 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration {file}: a line has more than {_MOST_DOTS} dots")
     import tomllib  # only if there is a file: importing takes as long as everything else here
 
+    wrong = f"the configuration {file} is not valid TOML"
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
-        raise ConfigError(f"the configuration {file} is not valid TOML: nested too deeply") from None
+        raise ConfigError(f"{wrong}: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, or a number that Python does not read
+        if content[:2] in _UTF_16 or b"\0" in content[:2]:
+            raise ConfigError(f"{wrong}: it is UTF-16, which Notepad calls Unicode; save it as UTF-8") from error
+        if isinstance(error, UnicodeDecodeError):
+            line = 1 + content.count(b"\n", 0, error.start)
+            raise ConfigError(f"{wrong}: line {line} is not UTF-8; save it as UTF-8") from error
         hint = "a [section] stands on a line of its own, and text is in quotes"
-        raise ConfigError(f"the configuration {file} is not valid TOML: {error}; {hint}") from error
+        raise ConfigError(f"{wrong}: {error}; {hint}") from error
 
 
 def _section_of_file(name: str, table: object, file: str | Path) -> dict[str, Field[Any]]:

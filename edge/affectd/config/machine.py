@@ -1,6 +1,7 @@
 """The default id of a device: different on every machine, and the same after every start.
 
-Source: Linux manual page machine-id(5), which asks to hash it before it is shown.
+Sources: Linux manual page machine-id(5), which asks to hash it before it is shown; K. Davis, B. Peabody, P. Leach, RFC
+9562, section 6.10, of a made-up address, whose first octet says multicast.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from affectd.files import sha256
 
 _MOST_BYTES = 256
+_MULTICAST = 1 << 40
 
 
 @cache
@@ -20,12 +22,24 @@ def machine_name(root: Path = Path("/")) -> str:
     They are made from the machine id and, because cards are copied with it, from the serial number of the board; where
     there is neither, from the address of the network card.
     """
-    ids = [_read(root / path) for path in ("etc/machine-id", "proc/device-tree/serial-number")]
-    if not any(ids):
-        import uuid  # takes as long as reading all settings
+    return f"affectd-{sha256(b'affectd' + b' '.join(_ids(root) or [b'%012x' % _node()])).hexdigest()[:8]}"
 
-        ids = [b"%012x" % uuid.getnode()]
-    return f"affectd-{sha256(b'affectd' + b' '.join(ids)).hexdigest()[:8]}"
+
+def is_made_up(name: str, root: Path = Path("/")) -> bool:
+    """Return whether this is the name of a machine without anything of its own: it has another one at each start."""
+    return not _ids(root) and _node() & _MULTICAST != 0 and name == machine_name(root)
+
+
+def _ids(root: Path) -> list[bytes]:
+    """Return machine id and serial number; empty if there is neither."""
+    ids = [_read(root / path) for path in ("etc/machine-id", "proc/device-tree/serial-number")]
+    return ids if any(ids) else []
+
+
+def _node() -> int:
+    import uuid  # takes as long as reading all settings
+
+    return uuid.getnode()
 
 
 def _read(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
+from affectd.config.machine import is_made_up
 from affectd.errors import UnavailableError
 from affectd.files import check_regular, open_private, private_folder, sha256, tightened
 
@@ -54,6 +55,12 @@ def claimed_folders(device: str) -> Iterator[Folders]:
     """
     runtime = runtime_directory()
     folders = Folders(state_directory(), runtime)
+    if is_made_up(device):
+        _log.warning(
+            "this machine has neither a machine id nor a network card, so its name %s is another one at each start, and"
+            " its state, too: set [device] id",
+            device,
+        )
     own = Folders(state_of(device), None if runtime is None else _own(runtime, device))
     with ExitStack() as locks:
         for folder in {_real(folder): folder for folder in filter(None, own)}.values():

@@ -142,7 +142,7 @@ class Deliveries:
             self._worker.do("message", partial(self._take, payload))
 
     def begin(self, tell: Tell) -> None:
-        """Tell what came of the last message, and of those to come."""
+        """Tell what came of the last message, and of those to come; called before the first one comes."""
         self._tell = tell
         if self._installed.verdict:
             tell(**self._installed.verdict)

@@ -105,12 +105,13 @@ def read(folder: Path) -> Installed:
     try:
         found = json.loads(read_file(folder / _NAME, _MOST_BYTES))
         if found.pop("crc32", None) not in (None, checksum(found)):  # earlier versions wrote none
-            raise ValueError("it is damaged")
+            raise ValueError
         return _checked(Installed(**{**found, "bad": tuple(found["bad"])}))
     except FileNotFoundError:
         return Installed()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        _log.warning("what is known of delivered models is lost: %s: %s", folder / _NAME, error)
+        why = error.strerror if isinstance(error, OSError) else "it is damaged"
+        _log.warning("what is known of delivered models is lost: %s: %s", folder / _NAME, why)
         return Installed()
 
 

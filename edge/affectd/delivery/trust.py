@@ -89,6 +89,9 @@ def _is_signed_by(key: bytes, text: bytes, signature: bytes) -> bool:
     # One that is no signature at all, such as 64 zeros, is an error of another kind.
     if b"usage" in done.stderr.lower() or b"unknown option" in done.stderr.lower():
         raise UnavailableError(f"openssl 3.0 or newer is needed to check the signature ({said})")
+    # Killed, without its library, or with a broken configuration, as in the middle of an upgrade.
+    if done.returncode != 1 or any(words in done.stderr for words in (b"Could not open", b"initializing")):
+        raise UnavailableError(f"openssl cannot check the signature: {said or f'it ended with {done.returncode}'}")
     return False
 
 

@@ -34,8 +34,9 @@ class Worker:
             self._jobs[name] = time.monotonic() + seconds, job
             self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+                thread.start()
+                self._thread = thread  # only now: `close` would wait for one that was never started
 
     def drop(self, name: str) -> None:
         """Do not do a job that waits."""

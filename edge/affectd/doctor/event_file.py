@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from affectd.config.event_file import check_content
 from affectd.doctor.board import UNIT, unit_is_installed
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding, fault, ok, warning
@@ -28,6 +29,10 @@ def event_file(device: Device) -> Finding:
     for needed in (path.parent, path):
         if needed.exists() and not os.access(needed, os.W_OK):
             return fault(f"{config.path}: this user may not write to {needed}", _CORRECT)
+    try:
+        check_content(path, config.keep)
+    except OSError as error:
+        return fault(f"{config.path} cannot be used: {error.strerror}", _CORRECT)
     return _of_service(device, path.parent) or ok(f"{config.path}: events can be written")
 
 

@@ -48,7 +48,13 @@ def microphone(device: Device) -> Finding:
         return ok(f"not needed: the source is {device.config.audio.source}")
     try:
         with _limited():
-            return judge(*listen(device.config.audio, device.open_microphone))
+            samples, figures = listen(device.config.audio, device.open_microphone)
+            finding = judge(samples, figures)
+            if finding.grade != "ok" and _cancels(device, samples):
+                from affectd.audio.mixing import CANCELED
+
+                return fault(f"opens, but {CANCELED}", "listen to one of them: channel = 0 below [audio]")
+            return finding
     except _NoAnswer:
         return fault("the sound server or the card does not answer", "restart that server, or plug the card in again")
     except UnavailableError as error:
@@ -162,6 +168,22 @@ def listen(audio: AudioConfig, open_microphone: Open) -> tuple[Float32, dict[str
     is_off = slowest < speed < slow or fast < speed < fastest
     rate = {"rate": round(speed, 2)} if is_off and now - began > _LISTEN_SECONDS / 3 else {}
     return np.concatenate(blocks), {**rate, **condition.figures}
+
+
+def _cancels(device: Device, mix: Float32) -> bool:
+    """Return whether the mean of all channels is far quieter than one of them, as where one is inverted."""
+    from affectd.audio.condition import frame_powers
+    from affectd.audio.microphone import record
+    from affectd.audio.mixing import CANCELED_POWER
+
+    audio = device.config.audio
+    if audio.channel != "mix":
+        return False
+    with device.open_microphone(_SAMPLE_RATE, audio.device, 0) as stream:
+        one, rate = record(stream, _FIRST_SECONDS, _STALLED_SECONDS), stream.sample_rate
+    # The quietest moment of each, which nothing that sounds just now makes louder.
+    quietest = [float(frame_powers(sound[-rate:], rate)[0].min()) for sound in (mix, one)]
+    return quietest[0] < CANCELED_POWER * quietest[1]
 
 
 def judge(samples: Float32, figures: Mapping[str, float] = MappingProxyType({})) -> Finding:

@@ -6,13 +6,13 @@ import errno
 import json
 import logging
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from affectd.config.event_file import check_events, check_regular, check_rotated, rotated
 from affectd.errors import PASSING, AffectdError, ConfigError, UnavailableError
 from affectd.stdio import is_stream, printable_lines, writing_results
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from affectd.config.sections import FileConfig
 
 _log = logging.getLogger(__name__)
-
-_FIRST_BYTES = 1 << 16  # many times an event
-_BEGIN = b'{"schema": '  # of an event
-
 
 AsLine = Callable[[Mapping[str, Any]], str]
 """Makes a line of an event, printable and without its end, and above the first one perhaps another."""
@@ -156,8 +152,8 @@ class RotatingFile:
             _check_stream(config.path)
             # Resolved, because renaming a link would leave the file behind it in place.
             self._path = Path(os.path.realpath(config.path))
-            for old in self._rotated():
-                _check_rotated(old)
+            for old in rotated(self._path, self._keep):
+                check_rotated(old)
             self._open().close()
         except OSError as error:
             said = f"{name}: {config.path} cannot be written"
@@ -171,7 +167,7 @@ class RotatingFile:
 
     def _became_read_only(self, error: OSError) -> bool:
         """Return whether it is a disk that was written to before, as after an error of a card; else it is a mistake."""
-        return error.errno == errno.EROFS and any(map(os.path.exists, (self._path, *self._rotated())))
+        return error.errno == errno.EROFS and any(map(os.path.exists, (self._path, *rotated(self._path, self._keep))))
 
     def write(self, event: Mapping[str, object]) -> None:
         """Append one event.
@@ -203,29 +199,26 @@ class RotatingFile:
 
     def _open(self) -> FileIO:
         with suppress(FileNotFoundError):  # before opening, which has an effect on some devices
-            _check_regular(self._path.stat().st_mode)
+            check_regular(self._path.stat().st_mode)
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
         found = os.fstat(file)
         try:
-            _check_regular(found.st_mode)
+            check_regular(found.st_mode)
             if self._known != (found.st_dev, found.st_ino):
-                _check_events(file)
+                check_events(file)
                 self._known = found.st_dev, found.st_ino
         except OSError:
             os.close(file)
             raise
         return FileIO(file, "a+")
 
-    def _rotated(self) -> list[Path]:
-        return [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
-
     def _rotate(self) -> None:
         """Rename the file to ``.1``, ``.1`` to ``.2``, and so on; the last one is overwritten."""
-        old = self._rotated()
+        old = rotated(self._path, self._keep)
         # Only up to the first free number, so that a rotation that failed halfway does not drop another file.
         n_taken = next((n for n, path in enumerate(old) if not os.path.lexists(path)), self._keep - 1)
         for path in old[: n_taken + 1]:
-            _check_rotated(path)
+            check_rotated(path)
         for n in range(n_taken, 0, -1):
             os.replace(old[n - 1], old[n])
         os.replace(self._path, old[0])
@@ -236,49 +229,3 @@ def _check_stream(path: str) -> None:
     with suppress(FileNotFoundError):
         if is_stream(os.stat(path)):
             raise OSError(errno.EINVAL, "it is standard output or standard error, not a file of its own")
-
-
-def _check_regular(mode: int) -> None:
-    # A pipe could block, and a device must not be renamed.
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
-
-
-def _check_rotated(path: Path) -> None:
-    """Raise OSError if there is something else than a file of events."""
-    try:
-        _check_regular(path.lstat().st_mode)
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OSError(error.errno, f"{path.name}, which it would become, cannot be used ({error.strerror})") from error
-    try:
-        _check_events(file)
-    except OSError as error:
-        raise OSError(error.errno, f"{path.name}, which it would become: {error.strerror}") from error
-    finally:
-        os.close(file)
-
-
-def _check_events(file: int) -> None:
-    """Raise OSError if a file holds something else than events."""
-    begin = os.pread(file, _FIRST_BYTES, 0)
-    first, *others = begin.split(b"\n")
-    if _is_event(first) and others:
-        return
-    # A power cut may leave zeros and half a line, which is ended before the next event.
-    first = first.lstrip(b"\0")
-    is_piece = first.startswith(_BEGIN) or _BEGIN.startswith(first)
-    # Without an end it may be anything, such as the image of a disk.
-    has_end = bool(others) or len(begin) < _FIRST_BYTES
-    if not (is_piece and has_end and all(map(_is_event, others[:-1]))):
-        raise OSError(errno.EEXIST, "it holds something else than events of affectd")
-
-
-def _is_event(line: bytes) -> bool:
-    try:
-        event = json.loads(line.lstrip(b"\0"))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(event, dict) and {"schema", "type"} <= event.keys()

@@ -17,6 +17,7 @@ from functools import partial
 from threading import Thread
 
 from affectd.config.sections import MqttConfig
+from affectd.errors import NO_THREAD, is_no_thread
 from affectd.mqtt.credentials import exposed, read_login, tls_context
 from affectd.mqtt.delivery import Delivery, Outbox
 from affectd.mqtt.library import paho
@@ -125,9 +126,7 @@ class Connection:
         self._outages = Outages(self._broker, config.retry_seconds)
         self._settling: Thread | None = None
         self._say_hang_from = 0.0
-        self._try_at = 0.0
-        self._periodic_at = 0.0
-        self._settle_at = 0.0
+        self._try_at = self._periodic_at = self._settle_at = 0.0
         self._close_by = _NEVER
         self._farewell_seconds = _FAREWELL_SECONDS
         self._leaving = False
@@ -189,8 +188,9 @@ class Connection:
                         break
                     self._wait(waker)
                 except Exception as error:  # a bug must not end the thread
-                    reason = f"a fault of affectd ({type(error).__name__}: {error})"
-                    if not self._outages.is_said(reason):
+                    is_lack, fault = is_no_thread(error), f"a fault of affectd ({type(error).__name__}: {error})"
+                    reason = NO_THREAD if is_lack else fault
+                    if not (is_lack or self._outages.is_said(reason)):
                         _log.exception("please report this")
                     self._lose(reason)
                     time.sleep(_TICK_SECONDS)
@@ -254,12 +254,16 @@ class Connection:
             except Exception as error:
                 failures.append(error)
 
-        self._settling = Thread(target=settle, name="disk", daemon=True)
-        self._settling.start()
-        self._settling.join(_HANG_SECONDS)
-        if self._settling.is_alive() and time.monotonic() >= self._say_hang_from:
+        thread, why = Thread(target=settle, name="disk", daemon=True), ""
+        try:
+            thread.start()
+            thread.join(_HANG_SECONDS)
+            self._settling, why = thread, "the disk hangs" if thread.is_alive() else ""
+        except RuntimeError:  # the system permits no more; the connection need not end for that
+            why = NO_THREAD
+        if why and time.monotonic() >= self._say_hang_from:
             self._say_hang_from = time.monotonic() + _HANG_SAID_SECONDS
-            _log.warning("the disk hangs; events wait in memory meanwhile")
+            _log.warning("%s; events wait in memory meanwhile", why)
         for failure in failures:
             raise failure
 

@@ -13,6 +13,9 @@ from affectd.mqtt.link import Link, Publication
 _log = logging.getLogger(__name__)
 
 _MOST_EVENTS = 100
+# A connection that ends so soon after an optional publication may end because of it; that is then not sent for so many
+# periods.
+_SOON_SECONDS, _HELD_PERIODS = 0.3, 10
 
 
 class Outbox(Protocol):
@@ -35,6 +38,9 @@ class Delivery:
 
     An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
 
+    Some brokers end the connection where they do not permit a topic, as Mosquitto 2.0.11 if the message is retained.
+    What is optional is held back after it was followed by two such ends in a row: it would keep all else away.
+
     Attributes
     ----------
     refused : set of str
@@ -52,6 +58,10 @@ class Delivery:
         self._last_sequence = 0  # the last event that was sent over this link
         self._more = False  # whether there may be events after it
         self._events_from = 0.0  # no event before this moment
+        # Its topic, when it was sent, unless the broker has gone on after it, and its packet number.
+        self._optional, self._optional_at, self._optional_number = "", -float("inf"), 0
+        self._optional_from = 0.0  # not before this moment
+        self._has_ended_soon = False  # the last link, after it was sent
         self.refused: set[str] = set()
 
     def publish(self, publication: Publication) -> None:
@@ -95,7 +105,7 @@ class Delivery:
     @property
     def has_news(self) -> bool:
         """Whether there is news that the broker has not acknowledged."""
-        return bool(self._news or self._sent_news)
+        return bool(self._news.keys() - self._held() or self._sent_news)
 
     @property
     def is_complete(self) -> bool:
@@ -110,6 +120,8 @@ class Delivery:
             sequence = self._sent_events.pop(number, None)
             if news is None and sequence is None:  # at QoS 0 paho acknowledges what it has sent
                 continue
+            if number > self._optional_number:
+                self._optional_at = -float("inf")
             topic = self._event_topic if news is None else news.topic
             if refusal:
                 self._refuse(refusal, topic)
@@ -119,6 +131,19 @@ class Delivery:
                 delivered.append(sequence)
         if delivered:
             self._outbox.delivered(delivered)
+        if link.state == "lost":
+            self._blame()
+
+    def _blame(self) -> None:
+        now, had_before = time.monotonic(), self._has_ended_soon
+        self._has_ended_soon = now - self._optional_at < _SOON_SECONDS
+        if self._has_ended_soon and had_before:
+            self._optional_from = now + _HELD_PERIODS * self._retry_seconds
+            self._refuse("it ends the connection", self._optional)
+
+    def _held(self) -> set[str]:
+        """Return the topic of what is optional while it is held back."""
+        return {self._optional} if time.monotonic() < self._optional_from else set()
 
     def _refuse(self, refusal: str, topic: str) -> None:
         if topic == self._event_topic:
@@ -130,7 +155,7 @@ class Delivery:
 
     def _send_news(self, link: Link) -> None:
         # One publication per topic at a time; meanwhile only the newest waits.
-        busy = {publication.topic for publication in self._sent_news.values()}
+        busy = {publication.topic for publication in self._sent_news.values()} | self._held()
         room = link.most_unacknowledged - self._n_unacknowledged
         with self._lock:
             ready = [publication for topic, publication in self._news.items() if topic not in busy][: max(0, room)]
@@ -138,6 +163,8 @@ class Delivery:
                 del self._news[publication.topic]
         for publication in ready:
             number = link.publish(publication)
+            if publication.is_optional:
+                self._optional, self._optional_at, self._optional_number = publication.topic, time.monotonic(), number
             if publication.qos or number < 0:
                 self._sent_news[number] = publication
 

@@ -28,6 +28,8 @@ class Publication:
     payload: str
     retain: bool = False
     qos: int = 1
+    is_optional: bool = False
+    """Whether everything else is of use without it."""
 
 
 def address(config: MqttConfig) -> tuple[str, int]:

@@ -91,16 +91,17 @@ class Mute:
             return
         self._writes.append(now)
         writer = threading.Thread(target=self._save, args=(wanted,), name="mute", daemon=True)
-        writer.start()
-        self._writer = writer  # under the lock, which its end takes too
+        try:
+            writer.start()
+            self._writer = writer  # under the lock, which its end takes too
+        except RuntimeError as error:  # the system permits no further thread
+            self._is_not_saved(error)
 
     def _save(self, wanted: bool) -> None:
         try:
             self._write(wanted)
         except OSError as error:
-            if not self._warned:
-                _log.warning("whether it is muted cannot be saved and is lost at a restart: %s", error)
-            self._warned, self._kept = True, None
+            self._is_not_saved(error)
         else:
             self._warned, self._kept = False, wanted
         with self._lock:
@@ -109,6 +110,11 @@ class Mute:
                 self._decide(at_once=False)
             elif self._warned and not self._is_closing:  # a disk that was full may have room then
                 self._keep_later(_WRITES_SECONDS)
+
+    def _is_not_saved(self, error: Exception) -> None:
+        if not self._warned:
+            _log.warning("whether it is muted cannot be saved and is lost at a restart: %s", error)
+        self._warned, self._kept = True, None
 
     def _keep_later(self, seconds: float) -> None:
         if self._later is None:

@@ -80,7 +80,8 @@ class Publisher:
         """The events that wait for the broker."""
         # An empty one deletes an earlier description.
         description = discovery(config, model, topics) if mqtt.discovery else ""
-        self._announcement = Publication(topics.discovery, description, retain=True)
+        # The only topic outside of affectd/, which lists of permitted topics forget.
+        self._announcement = Publication(topics.discovery, description, retain=True, is_optional=True)
         subscriptions = dict(also)
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
@@ -109,8 +110,11 @@ class Publisher:
         self._connection.close(patience_seconds())
         # A disk that hangs must not hold up the end; what was written is in the journal.
         closing = Thread(target=self._close_files, name="outbox", daemon=True)
-        closing.start()
-        closing.join(patience_seconds())
+        try:
+            closing.start()
+            closing.join(patience_seconds())
+        except RuntimeError:  # the system permits no further thread
+            self._close_files()
 
     def _close_files(self) -> None:
         self._mute.close()

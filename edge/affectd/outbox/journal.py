@@ -99,9 +99,11 @@ class Journal:
             self.held[sequence] = payload
             self._enter(sequence, -1, len(payload))
 
-    def forget(self, sequences: Iterable[int]) -> None:
-        """Remove these events; the next `write` notes it in the file."""
-        self.gone += [one for one in sequences if self._remove(one) and self.held.pop(one, None) is None]
+    def forget(self, sequences: Iterable[int]) -> list[int]:
+        """Remove these events, and return which of them were there; the next `write` notes it in the file."""
+        removed = [one for one in sequences if self._remove(one)]
+        self.gone += [one for one in removed if self.held.pop(one, None) is None]
+        return removed
 
     def drop(self, most: int, most_bytes: int) -> int:
         """Forget the oldest until there are no more than this; return how many."""

@@ -155,7 +155,9 @@ class Outbox:
             self._open(create=events != [])
             if not events or not self._disk.write(events):
                 break
-            self._forget(sequence for sequence, _ in events)
+            moved = self._forget(sequence for sequence, _ in events)
+            # What `put` has dropped while the disk was busy is counted, and must not be dropped there once more.
+            self._disk.forget({sequence for sequence, _ in events}.difference(moved))
         self._forget_delivered()  # and what was delivered while the disk hung
         if self._disk.gone:
             self._disk.write()  # what was dropped must not come back
@@ -173,11 +175,12 @@ class Outbox:
                 self._origin = max(self._origin, newest + 1 - self._now())
             self._forget(self._disk.sequences)
 
-    def _forget(self, sequences: Iterable[int]) -> None:
+    def _forget(self, sequences: Iterable[int]) -> list[int]:
         with self._lock:
-            self._runtime.forget(sequences)
+            removed = self._runtime.forget(sequences)
             if self._runtime.gone:
                 self._runtime.write()
+        return removed
 
     def _tell(self) -> None:
         without = ("an event just made is lost if the process dies", "events are not safe from a power cut")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from affectd.errors import AffectdError, UnavailableError
+from affectd.errors import NO_THREAD, AffectdError, UnavailableError, is_no_thread
 
 _UNFORESEEN = 70
 _MOST_MESSAGE = 200
@@ -65,7 +65,9 @@ def _leave(before: Mapping[signal.Signals, Any], *, is_program: bool) -> None:
 
 
 def unforeseen(name: str, error: BaseException) -> str:
-    """Write the traceback of an exception to a file; return what it is and which file."""
+    """Write the traceback of an exception to a file, unless it is no mistake; return what it is and which file."""
+    if _is_too_few_threads(error):
+        return NO_THREAD
     from affectd.program.traceback_file import write_traceback
 
     path = write_traceback(name, error)
@@ -133,15 +135,14 @@ class _Ending:
         if isinstance(error, AffectdError):
             print_error(self._name, str(error))
             return error.exit_code
-        if str(error) == "can't start new thread" and threading.active_count() < _LEAST_THREADS:
-            print_error(
-                self._name,
-                "No further thread can be started: the number of threads or the memory is limited"
-                " (ulimit -u, ulimit -v; of a service TasksMax=, MemoryMax=).",
-            )
+        if _is_too_few_threads(error):
+            print_error(self._name, NO_THREAD)
             return UnavailableError.exit_code
         package = _package(error)
-        if package:
+        if isinstance(error, MemoryError):
+            sentence, code = "there is too little memory", UnavailableError.exit_code
+            mend = " (ulimit -v; of a service MemoryMax=)"
+        elif package:
             is_missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
             what = "is not installed" if is_missing else "cannot be loaded"
             sentence, code = f"the Python package {package} {what}", UnavailableError.exit_code
@@ -176,6 +177,10 @@ class _Ending:
                 self.failed(error)
         except BaseException:  # at the end of Python parts of it are missing
             return
+
+
+def _is_too_few_threads(error: BaseException) -> bool:
+    return is_no_thread(error) and threading.active_count() < _LEAST_THREADS
 
 
 def _interrupt() -> None:

@@ -14,6 +14,8 @@ MOST_HEAD_BYTES = 8192
 
 _END = b"\r\n\r\n"
 _METHOD = re.compile(r"[A-Z]{1,20}")
+# What a client may send before it, which counts in place of the header Host: section 3.2.2.
+_ORIGIN = re.compile(r"(?i:https?)://([^/?]+)/?")
 _TARGET = re.compile(r"/[!-~]*")
 _VERSION = re.compile(r"HTTP/(\d)\.\d")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
@@ -116,9 +118,13 @@ def read_request(received: bytes | bytearray) -> Request | None:
         raise RefusedError(505, "Only HTTP/1.1 and HTTP/1.0.")
     if method not in ("GET", "HEAD"):
         raise RefusedError(405, "Only GET and HEAD.", ("Allow: GET, HEAD",))
+    origin = _ORIGIN.match(target)
+    if origin is not None:
+        target = "/" + target[origin.end() :]
     if not _TARGET.fullmatch(target):
         raise RefusedError(400, "The address must begin with a slash.")
-    return Request(method, target.partition("?")[0], _headers(lines))
+    headers = _headers(lines) | ({} if origin is None else {"host": origin[1]})
+    return Request(method, target.partition("?")[0], headers)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

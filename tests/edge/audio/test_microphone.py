@@ -75,7 +75,7 @@ def test_a_microphone_is_taken_as_it_is_and_resampled(
     assert fake.history == ["started", "opened 1", "closed", "terminated"]
 
 
-@pytest.mark.parametrize(("channel", "asked", "value"), [("mix", 1, None), (0, 1, 100), (2, 3, 300)])
+@pytest.mark.parametrize(("channel", "asked", "value"), [("mix", 1, None), (0, 2, 100), (2, 3, 300)])
 def test_the_channel_asked_for_is_heard(
     monkeypatch: pytest.MonkeyPatch, channel: int | str, asked: int, value: int | None
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from affectd.config import machine as machine_ids
 from affectd.config.machine import machine_name
 from affectd.config.state import Folders, claimed_folders
 from affectd.errors import UnavailableError
@@ -174,6 +175,20 @@ def test_without_a_machine_id_the_network_card_gives_the_name(tmp_path: Path, fi
     name = machine(tmp_path / "one", **files)
     assert name == machine(tmp_path / "two", **files)
     assert name.startswith("affectd-")
+
+
+@pytest.mark.parametrize(("node", "is_said"), [(0x03_42_AC_11_00_02, True), (0x02_42_AC_11_00_02, False)])
+def test_a_name_that_is_another_one_at_each_start_is_said(
+    base: Folders, node: int, is_said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(machine_ids, "_read", lambda path: b"")
+    monkeypatch.setattr("uuid.getnode", lambda: node)  # made up by Python, or of the network card of a container
+    machine_name.cache_clear()
+    try:
+        with claimed_folders(machine_name()), claimed_folders("kitchen"):
+            assert ["[device] id" in line for line in caplog.messages] == [True] * is_said
+    finally:
+        machine_name.cache_clear()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277, 0o777])

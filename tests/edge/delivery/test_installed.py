@@ -212,7 +212,13 @@ def test_a_record_of_values_that_cannot_be_is_none(
 ) -> None:
     (tmp_path / "installed.json").write_text(f'{{"bad": [], {damage}}}')
     assert read(tmp_path) == Installed()
-    assert "what is known of delivered models is lost" in caplog.text
+    lost = f"what is known of delivered models is lost: {tmp_path / 'installed.json'}"
+    assert caplog.messages == [f"{lost}: it is damaged"]
+    caplog.clear()
+    (tmp_path / "installed.json").unlink()
+    (tmp_path / "installed.json").mkdir()
+    assert read(tmp_path) == Installed()
+    assert caplog.messages == [f"{lost}: Is a directory"]
 
 
 def test_a_record_with_a_changed_sign_is_none(tmp_path: Path) -> None:

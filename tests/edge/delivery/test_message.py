@@ -154,3 +154,21 @@ def test_without_openssl_it_is_said(signer: Signer, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UnavailableError, match="apt install openssl"):
         is_signed(b"", bytes(64), read_keys(signer.public))
+
+
+@pytest.mark.parametrize("fault", ["killed", "no library", "configuration"])
+def test_an_openssl_that_does_not_work_is_not_taken_for_a_wrong_signature(
+    signer: Signer, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature = signer.sign(MESSAGE.text())
+    if fault == "configuration":
+        settings = tmp_path / "openssl.cnf"
+        settings.write_text("openssl_conf = a\n[a]\nproviders = b\n[b]\nnone = c\n[c]\nactivate = 1\n")
+        monkeypatch.setenv("OPENSSL_CONF", str(settings))
+    else:
+        broken = tmp_path / "openssl"
+        broken.write_text("#!/bin/sh\n" + ("kill -9 $$" if fault == "killed" else "echo no libcrypto >&2; exit 127"))
+        broken.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UnavailableError, match="openssl cannot check the signature"):
+        is_signed(MESSAGE.text(), signature, read_keys(signer.public))

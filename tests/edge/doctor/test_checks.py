@@ -296,6 +296,17 @@ def test_unfit_sound_is_a_warning_with_its_figure_and_what_to_do(
     assert reason in MENDS
 
 
+@pytest.mark.parametrize(("mix", "one", "is_canceled"), [(0.0, 1.0, True), (0.01, 1.0, True), (0.01, 0.1, False)])
+def test_channels_that_cancel_each_other_out_are_a_fault(
+    device: Any, mix: float, one: float, is_canceled: bool
+) -> None:
+    sound = gain(noise("white", 2), -60)
+    microphone = found(
+        device(open_microphone=lambda *asked: opens(sound * (one if asked[2] == 0 else mix))()), "microphone"
+    )
+    assert ("cancel each other out" in microphone.found and "channel = 0" in microphone.mend) == is_canceled
+
+
 def test_there_is_a_mend_for_every_reason() -> None:
     assert list(MENDS) == list(SENTENCES)
     assert mend("listening") not in MENDS.values()
@@ -753,6 +764,9 @@ def test_where_events_cannot_be_written_is_found_and_nothing_is_made_there(devic
     assert not (tmp_path / "events.jsonl").exists()
     put(tmp_path, "old.jsonl", '{"schema": 2, "type": "emotion"}\n')
     says(of("old.jsonl"), "ok")
+    put(tmp_path, "old.jsonl.2", "notes of mine\n")
+    says(of("old.jsonl"), "fault", "old.jsonl.2, which it would become: it holds something else")
+    says(of("old.jsonl.2"), "fault", "it holds something else than events of affectd")
     os.mkfifo(tmp_path / "pipe")
     says(of("pipe"), "fault", "not a regular file")
     says(of("stick/events.jsonl"), "warning", "its folder is missing", "mount")

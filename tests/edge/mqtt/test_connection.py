@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from affectd.config.sections import Config, DeviceConfig, MqttConfig
-from affectd.errors import ConfigError, UnavailableError
+from affectd.errors import NO_THREAD, ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
 from affectd.mqtt import link as mqtt_client
 from affectd.mqtt import outages
@@ -776,6 +776,24 @@ def test_an_event_that_the_broker_refuses_stays_and_is_tried_again_later(
 # --- before the beginning ----------------------------------------------------------------------------------------
 
 
+def test_what_is_optional_and_ends_the_connection_does_not_keep_the_rest_away(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (payload,) = outbox.fill(1)
+    description = Publication("homeassistant/test", "{}", retain=True, is_optional=True)
+    connection = connect(greeting=lambda: [description, ONLINE])
+    for _ in range(6):  # a busy machine may notice an end late
+        client = broker.welcome()
+        if client.published().topic == STATUS:
+            break
+        client.close()
+    assert payloads(events(client, 1)) == [payload]
+    assert connection.refused == {description.topic}
+    assert [description.topic in line and "it ends the connection" in line for line in warnings(caplog)].count(
+        True
+    ) == 1
+
+
 def test_without_paho_there_is_a_sentence(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(UnavailableError, match=re.escape("affectd[mqtt]")):
@@ -970,6 +988,30 @@ def test_a_disk_that_is_slow_each_time_does_not_fill_the_log_that_lies_on_it(
     assert warnings(caplog) == ["the disk hangs; events wait in memory meanwhile"]
     monkeypatch.setattr(connection, "_say_hang_from", time.monotonic())  # an hour later it is said again
     wait_until(lambda: len(warnings(caplog)) == 2)
+
+
+def test_without_further_threads_the_connection_goes_on_and_a_lost_one_comes_back_later(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect()
+    client = broker.welcome()
+    greeted(client)
+    usual = threading.stack_size(1 << 46)  # more than there is
+    try:
+        (made,) = outbox.fill(1)
+        connection.event_made()
+        (event,) = events(client, 1)
+        assert event.payload == made
+        wait_until(lambda: warnings(caplog))
+        assert warnings(caplog) == [f"{NO_THREAD}; events wait in memory meanwhile"]
+        client.close()
+        wait_until(lambda: NO_THREAD in warnings(caplog)[-1] and "trying again" in warnings(caplog)[-1])
+    finally:
+        threading.stack_size(usual)
+    again = broker.welcome()
+    greeted(again)
+    assert payloads(events(again, 1)) == [made]
+    assert "please report" not in caplog.text
 
 
 def test_paho_does_not_load_http_until_it_looks_for_a_proxy() -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from affectd import pipeline
 from affectd.audio.microphone import Losses, open_microphone
+from affectd.board import resident
 from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.config.state import Folders
 from affectd.features.framing import frame_clip
@@ -241,6 +242,16 @@ def test_where_the_system_says_nothing_the_report_says_null() -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
     assert report["resident_mb"] is None
     assert report["temperature_celsius"] is None
+
+
+def test_a_process_whose_name_is_cut_off_within_a_letter_has_memory_too() -> None:
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    comm.write_bytes(b"mikrofon-k\xc3\xbcche"[:11])  # as the kernel does after 15 bytes
+    try:
+        assert resident()["resident_mb"] > 1
+    finally:
+        comm.write_bytes(before)
 
 
 def test_it_says_how_far_the_device_knows_its_place() -> None:

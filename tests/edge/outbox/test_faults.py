@@ -135,6 +135,26 @@ def test_put_does_not_wait_for_a_disk_that_hangs(state: Path, runtime: Path) -> 
             outbox.close()
 
 
+def test_what_is_dropped_while_the_disk_is_written_is_counted_once(state: Path, runtime: Path, clock: Clock) -> None:
+    outbox = opened(state, runtime, clock, max_events=1)
+    later = iter("bcd")
+
+    def before(step: Step) -> Answer:
+        if step.kind == "write" and Path(step.path).parent == state and (event := next(later, None)):
+            outbox.put(event)
+        return None
+
+    put(outbox, "a")
+    with faulty_disk(before):
+        for _ in range(4):
+            outbox.settle(connected=False)
+    assert (payloads(outbox), outbox.n_dropped, outbox.n_lost) == (["d"], 3, 3)
+    outbox.close()
+    reopened = opened(state, runtime, clock)
+    assert payloads(reopened) == ["d"]
+    reopened.close()
+
+
 def test_no_child_keeps_the_file_locked(state: Path, runtime: Path, caplog: pytest.LogCaptureFixture) -> None:
     outbox = opened(state, runtime)
     put(outbox, "a")

@@ -86,7 +86,6 @@ def sentence(done: subprocess.CompletedProcess[bytes], code: int, name: str = "a
     [
         ("error", "TypeError"),
         ("recursion", "RecursionError"),
-        ("memory", "MemoryError"),
         ("thread", "TypeError"),
         ("pipe", "BrokenPipeError"),
     ],
@@ -111,6 +110,12 @@ def test_an_unforeseen_error_is_a_sentence_70_and_a_private_file(
     assert kind in content
     assert "Traceback (most recent call last)" in content
     assert len(content) < 60_000
+
+
+def test_too_little_memory_is_unavailable_and_says_which_limits_there_are(tmp_path: Path) -> None:
+    said = sentence(faulty("memory", tmp_path), 69)
+    assert said.startswith("affectd: there is too little memory (ulimit -v; of a service MemoryMax=): MemoryError; ")
+    assert "Traceback (most recent call last)" in (tmp_path / "affectd.traceback").read_text()
 
 
 @pytest.mark.parametrize(("what", "code"), [("interrupt", 130), ("interrupted import", 130)])

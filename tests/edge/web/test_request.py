@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectd.web.request import MOST_HEAD_BYTES, RefusedError, Response, read_request
+from affectd.web.request import MOST_HEAD_BYTES, RefusedError, Request, Response, read_request
 
 TOKEN = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=20)
 VALUE = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40)
@@ -49,6 +49,21 @@ def test_a_request_of_http_client_is_understood(method: str, target: str, header
     assert request.headers == {**expected, **{name: value.strip(" \t") for name, value in given.items()}}
 
 
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("http://kiosk:8765/state?x=1", "/state"),
+        ("HTTPS://kiosk:8765/", "/"),
+        ("http://kiosk:8765", "/"),
+        ("http://kiosk:8765?x", "/"),
+        ("http://kiosk:8765//state", "//state"),
+    ],
+)
+def test_a_whole_address_names_the_host_whatever_the_header_says(address: str, path: str) -> None:
+    request = read_request(f"GET {address} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert request == Request("GET", path, {"host": "kiosk:8765"})
+
+
 @given(st.binary(max_size=400) | st.text(max_size=200).map(lambda text: f"GET /{text} HTTP/1.1\r\n\r\n".encode()))
 def test_whatever_comes_is_a_request_a_refusal_or_the_beginning_of_one(received: bytes) -> None:
     found, status = None, None
@@ -82,7 +97,8 @@ def test_it_is_complete_with_its_last_byte_and_what_follows_is_ignored(
         (b"GET /\r\n\r\n", 400),
         (b"GET  / HTTP/1.1\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\n\r\n", 400),
-        (b"GET http://kiosk/state HTTP/1.1\r\n\r\n", 400),
+        (b"GET http:///state HTTP/1.1\r\n\r\n", 400),
+        (b"GET ftp://kiosk/state HTTP/1.1\r\n\r\n", 400),
         (b"GET state HTTP/1.1\r\n\r\n", 400),
         (b"GET /\x00 HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
