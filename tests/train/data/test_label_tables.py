@@ -177,3 +177,19 @@ def test_every_corpus_with_a_table_is_read_with_its_labels(name: str, tmp_path: 
     assert {clip.emotion for clip in corpus.clips} == labels_of(name)
     assert set(Counter(clip.speaker for clip in corpus.clips)) == {f"{name}-01", f"{name}-02"}
     assert NEEDED == ("file", "speaker", "emotion")
+
+
+def test_names_that_differ_in_how_they_are_written_are_files_of_their_own(folder: Path) -> None:
+    one, two = "\xe9.wav", "e\u0301.wav"  # one letter as one character, and as two
+    names = [one, two, " x.wav", "y.wav ", "z /w.wav", "v.wav", "V.wav"]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((folder / "a.wav").read_bytes())
+    (folder / "labels.csv").write_text(
+        HEADER + "".join(f"{name},01,,en,sad\n" for name in [*names, " V.WAV", "\xc9.wav"])
+    )
+    assert {path for path, *_ in described(folder)} == set(names)
+    assert {path: reason for path, reason in reasons(folder).items() if "line" in reason} == {
+        "V.WAV": "no such file (line 9 of labels.csv)",  # for two are written so
+        "\xc9.wav": "no such file (line 10 of labels.csv)",
+    }
