@@ -93,6 +93,8 @@ def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Pat
         ("file,speaker,gender\n", 1, "needs one column 'emotion', found file, speaker, gender"),
         ("file;speaker;emotion\na.wav;1;sad\n", 1, "needs one column 'file', found file;speaker;emotion"),
         ("file,file,speaker,emotion\n", 1, "needs one column 'file'"),
+        ("file,speaker,speaker,emotion\n", 1, "needs one column 'speaker'"),
+        ("file,speaker,start,emotion,start\n", 1, "needs one column 'start'"),
         (HEADER + GOOD + "b.wav,01,female,da,angre\n", 3, "emotion 'angre' is none of neutral, happy, sad, angry in"),
         (HEADER + "b.wav,01,female,da,\n", 2, "emotion '' is none of"),
         (HEADER + "b.wav,01,female,da,other:\n", 2, "emotion 'other:' is none of"),

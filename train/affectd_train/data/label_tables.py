@@ -30,6 +30,8 @@ from affectd_train.folders import no_audio
 TABLE = "labels.csv"
 NEEDED = ("file", "speaker", "emotion")
 OTHER = "other:"
+_NO_NAME = frozenset(("nan", "NaN", "<NA>", "None", "null", "NULL", "N/A", "#N/A"))
+"""What programs write of an empty cell; as a speaker, it would be one whom many people are taken for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def read_tables(
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 speaker = _visible(row.get("speaker", ""))
+                speaker = "" if speaker in _NO_NAME else speaker
                 row["speaker"] = speakers.setdefault(same(speaker), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
