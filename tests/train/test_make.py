@@ -194,6 +194,10 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
         full.setattr(tempfile, "TemporaryFile", no_room)
         code, line = refused(tmp_path, capfd)
     assert (code, line) == (74, f"affectd-train: {tmp_path / 'out'}: No space left on device")
+    for number, path in enumerate((tmp_path / "data").glob("*.wav")):
+        tiny_corpora.write(path, np.zeros(8000 + number))  # as of the wrong microphone
+    code, line = refused(tmp_path, capfd)
+    assert (code, "data: all recordings are silent" in line) == (65, True), line
     (data / "labels.csv").write_text("file,emotion,speaker\n0-happy-0.wav,happy,p0\n")
     code, line = refused(tmp_path, capfd)
     assert code == 65, line

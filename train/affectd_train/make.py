@@ -100,6 +100,8 @@ def make(order: Order) -> list[Path]:
         clips = [clip for clip in corpus.clips if str(clip.path) not in damaged]
         for lacking in what_is_lacking(clips):
             raise DataError(f"{order.data}: {lacking}")
+        if found["silent"] and len(found["silent"]) == found["heard"] - len(found["damaged"]):
+            raise DataError(f"{order.data}: all recordings are silent, so there is nothing to train on")
         _train(order, recipe, clips)
         made = {path.name: fingerprint(path) for path in order.results}
         write_json(order.folder / "made.json", {"asked": asked, "made": made})
