@@ -23,15 +23,16 @@ from affectd.recognition.model_file import find_model, model_id, read_model, wri
 from affectd.recognition.voice import without_voice
 from affectd_train import make as module
 from affectd_train.cli import main
+from affectd_train.data import splits
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about
-from affectd_train.protocols import choice, own
+from affectd_train.protocols import choice
 from affectd_train.stored import read_json
 from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
 
 CHOOSING = """import affectd_train.protocols.choice as p; m.WORTH_CHOOSING = p.SCRATCH_STEPS = 3
-    import affectd_train.protocols.own as o; o.N_FOLDS = 2
+    import affectd_train.data.splits as o; o.N_FOLDS = 2
     usual = m.recipe_of; m.recipe_of = lambda order: m.with_settings(usual(order), m.QUICK)"""
 SHORT = ("finetune_steps=4", "augmented_copies=0", "save_every=2", "batch_size=8")
 
@@ -104,7 +105,7 @@ def test_what_was_chosen_is_trained_and_told(
     monkeypatch.setattr(module, "recipe_of", lambda order: with_settings(started(order.start), SHORT))
     monkeypatch.setattr(choice, "SCRATCH_STEPS", 3)
     monkeypatch.setattr(choice, "run_split", scratch_is_righter)
-    monkeypatch.setattr(own, "N_FOLDS", 2)
+    monkeypatch.setattr(splits, "N_FOLDS", 2)
     assert main([word for word in words(tmp_path) if word != "--quick"]) == 0
     said = capfd.readouterr().err
     assert said.count("training starts from nothing: ") == 2
@@ -193,6 +194,10 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
         full.setattr(tempfile, "TemporaryFile", no_room)
         code, line = refused(tmp_path, capfd)
     assert (code, line) == (74, f"affectd-train: {tmp_path / 'out'}: No space left on device")
+    for number, path in enumerate((tmp_path / "data").glob("*.wav")):
+        tiny_corpora.write(path, np.zeros(8000 + number))  # as of the wrong microphone
+    code, line = refused(tmp_path, capfd)
+    assert (code, "data: all recordings are silent" in line) == (65, True), line
     (data / "labels.csv").write_text("file,emotion,speaker\n0-happy-0.wav,happy,p0\n")
     code, line = refused(tmp_path, capfd)
     assert code == 65, line

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_corpora
 from affectd_train.training.network import build_network
 
 MODEL = Path(__file__).parents[2] / "models" / "affectd.tflite"
@@ -40,6 +41,29 @@ def test_arguments_are_read_without_keras(words: list[str]) -> None:
     modules, mebibytes = watched(*words)
     assert modules == []
     assert mebibytes < 150
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["make", "data", "--out", "mine.tflite"], "all clips are of one speaker, ann: "),
+        (["evaluate", "--protocol", "own", "--data", "data"], "all clips are of one speaker, ann: "),
+        (["evaluate", "--protocol", "ravdess-emobox", "--data", "data"], "data: none of ravdess, "),
+    ],
+)
+def test_recordings_are_refused_without_keras(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = ["file,emotion,speaker"]
+    for number, label in enumerate(["happy", "sad"] * 5):
+        tiny_corpora.write(Path(f"data/{number}.wav"), tiny_corpora.voice(150, seed=number))
+        rows.append(f"{number}.wav,{label},ann")
+    Path("data/labels.csv").write_text("\n".join(rows))
+    done = subprocess.run([sys.executable, "-c", WATCHED, *words], capture_output=True, text=True, check=False)
+    *_, said, found = done.stderr.splitlines()
+    assert said.startswith(f"affectd-train: {sentence}"), done.stderr
+    assert json.loads(found)[0] == []
 
 
 def test_the_report_is_written_without_keras(tmp_path: Path) -> None:

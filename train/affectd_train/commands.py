@@ -31,7 +31,7 @@ def _names(*paths: Path) -> str:
 def _recipe_of(options: argparse.Namespace) -> Recipe:
     from affectd_train.training.recipe_file import asked_recipe
 
-    corpora = _corpora(options.corpora) if options.corpora else []
+    corpora = _corpora(options.corpora)
     return asked_recipe(
         file=options.recipe, settings=options.set, corpora=corpora, teacher=options.teacher, start=options.start
     )
@@ -43,8 +43,8 @@ def _recipe(options: argparse.Namespace) -> str:
     return recipe_toml(_recipe_of(options))
 
 
-def _corpora(names: str) -> list[str]:
-    corpora = names.split(",")
+def _corpora(names: str | None) -> list[str]:
+    corpora = names.split(",") if names else []
     if unknown := sorted(set(corpora) - set(CORPORA)):
         raise UsageError(f"--corpora: {unknown[0]!r} is not one of {', '.join(CORPORA)}")
     if twice := [name for name in corpora if corpora.count(name) > 1]:
@@ -173,12 +173,14 @@ def _evaluate_corpora(options: argparse.Namespace) -> str:
     recipe = _recipe_of(options)
     corpora = (*recipe.corpora, *DEVELOPMENT * (options.protocol == "leave-one-corpus-out"))
     out = options.out or Path("runs") / options.protocol
-    figures = protocol(options.protocol)(_clips(options, corpora), recipe, options.data, out)
-    return json.dumps(figures, indent=1)
+    clips = _clips(options, corpora)  # before Keras starts
+    return json.dumps(protocol(options.protocol)(clips, recipe, options.data, out), indent=1)
 
 
 def _evaluate_own(options: argparse.Namespace) -> str:
     from affectd_train.data.own import read_own_clips
+    from affectd_train.data.splits import own_splits, strangers_of
+    from affectd_train.training.heard import check_start
     from affectd_train.training.recipe import with_own
 
     if options.corpora:
@@ -186,7 +188,8 @@ def _evaluate_own(options: argparse.Namespace) -> str:
     if options.folds is not None and options.folds < 2:
         raise UsageError(f"--folds {options.folds}: must be 2 or more")
     recipe, clips = with_own(_recipe_of(options)), read_own_clips(options.data, options.labels)
-    from affectd_train.protocols.own import own  # late: Keras takes seconds to start
+    check_start(recipe.start, strangers_of(own_splits(clips, options.folds, options.by_file)))
+    from affectd_train.protocols.own import own  # late: Keras takes seconds to start, and bad data is said at once
 
     figures = own(clips, recipe, options.data, options.out or Path("runs/own"), options.folds, options.by_file)
     return json.dumps(figures, indent=1)
@@ -197,8 +200,7 @@ def _unheard(options: argparse.Namespace) -> str:
     from affectd_train.evaluation.unheard import unheard, unheard_by
 
     corpora = unheard_by(read_model(options.model))
-    if options.corpora:
-        asked = _corpora(options.corpora)
+    if asked := _corpora(options.corpora):
         if heard := sorted(set(asked) - set(corpora)):
             raise UsageError(f"--corpora: {options.model} was trained on {heard[0]}")
         corpora = asked
@@ -261,7 +263,7 @@ def _pack(options: argparse.Namespace) -> str:
 def _voice(options: argparse.Namespace) -> str:
     from affectd_train.voice import add_voice
 
-    corpora = _corpora(options.corpora) if options.corpora else []
+    corpora = _corpora(options.corpora)
     return add_voice(options.model, options.data, corpora, options.out, options.cache, options.replace)
 
 

@@ -21,7 +21,7 @@ from affectd.words.layout import room
 from affectd_train.data.clips import Clip
 from affectd_train.data.inspection import findings, words
 from affectd_train.data.own import is_own, read_own, what_is_lacking
-from affectd_train.data.splits import Split
+from affectd_train.data.splits import Split, own_splits, strangers_of
 from affectd_train.files import made_folder, say, write_json
 from affectd_train.folders import fingerprint
 from affectd_train.protocols.evaluated import read_answers
@@ -100,6 +100,8 @@ def make(order: Order) -> list[Path]:
         clips = [clip for clip in corpus.clips if str(clip.path) not in damaged]
         for lacking in what_is_lacking(clips):
             raise DataError(f"{order.data}: {lacking}")
+        if found["silent"] and len(found["silent"]) == found["heard"] - len(found["damaged"]):
+            raise DataError(f"{order.data}: all recordings are silent, so there is nothing to train on")
         _train(order, recipe, clips)
         made = {path.name: fingerprint(path) for path in order.results}
         write_json(order.folder / "made.json", {"asked": asked, "made": made})
@@ -113,18 +115,17 @@ def recipe_of(order: Order) -> Recipe:
 
 
 def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
+    n_folds = min(QUICK_FOLDS, len({clip.speaker for clip in clips} - {""}) or QUICK_FOLDS) if order.quick else None
+    splits = own_splits(clips, n_folds, order.by_file)
+    check_start(recipe.start, strangers_of(splits))
     # Late: Keras takes seconds to start, and bad data is said at once.
     from affectd_train.export.quantize import quantize
     from affectd_train.protocols.choice import Ways, note
-    from affectd_train.protocols.own import own, own_splits
-    from affectd_train.protocols.runs import strangers_of
+    from affectd_train.protocols.own import own
     from affectd_train.training.fit import fit
 
     run, evaluation = order.folder / "final", order.folder / "evaluation"
     cache = evaluation / "cache"
-    n_folds = min(QUICK_FOLDS, len({clip.speaker for clip in clips} - {""}) or QUICK_FOLDS) if order.quick else None
-    splits = own_splits(clips, n_folds, order.by_file)
-    check_start(recipe.start, strangers_of(splits))
     n = len(splits) + 1
     is_open = len(clips) >= WORTH_CHOOSING and not order.quick
     ways = Ways(recipe, order.data, order.folder / "choices", cache, order.by_file, is_open)

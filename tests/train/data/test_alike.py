@@ -11,6 +11,7 @@ import soundfile
 
 import tiny_corpora
 from affectd_train.cli import main
+from affectd_train.data import inspection
 from affectd_train.data.alike import LONGEST_SECONDS, Heard, alike, hear
 from affectd_train.data.corpora import read_corpus
 from affectd_train.data.recordings import load_audio
@@ -44,7 +45,20 @@ def test_inspect_notes_what_was_encoded_again(
         [(f"9.{kind}", f"sounds like {of_same}")],
         [("3.flac", f"sounds like sad/9.{kind}")],
     )
-    assert "recordings that sound like another, though their files differ: 1, such as" in found["notes"][-1]
+    assert "recordings that sound like another, though their files differ: 1 of 9 heard, such as" in found["notes"][-1]
+
+
+def test_of_many_recordings_as_many_are_heard_and_the_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"0.wav": 1.0, "1.flac": 1.0, "2.wav": 1.2, "3.wav": 1.4, "4.wav": 1.6}.items():
+        voices = [tiny_corpora.voice(hz, seconds, seed=hz) for hz in range(150, 1500, 300)]
+        tiny_corpora.write(tmp_path / "happy" / name, np.sum(voices, axis=0))
+    monkeypatch.setattr(inspection, "MOST_HEARD", 4)
+    (found,) = inspection.inspect(tmp_path)
+    assert found["heard"] == 4
+    (note,) = [note for note in found["notes"] if "sound like another" in note]
+    assert "their files differ: 1 of 4 heard, such as 1.flac, which sounds like happy/0.wav" in note
 
 
 def test_another_sample_rate_is_the_same_recording(speech_data: Path, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Pat
         ("file,speaker,gender\n", 1, "needs one column 'emotion', found file, speaker, gender"),
         ("file;speaker;emotion\na.wav;1;sad\n", 1, "needs one column 'file', found file;speaker;emotion"),
         ("file,file,speaker,emotion\n", 1, "needs one column 'file'"),
+        ("file,speaker,speaker,emotion\n", 1, "needs one column 'speaker'"),
+        ("file,speaker,start,emotion,start\n", 1, "needs one column 'start'"),
         (HEADER + GOOD + "b.wav,01,female,da,angre\n", 3, "emotion 'angre' is none of neutral, happy, sad, angry in"),
         (HEADER + "b.wav,01,female,da,\n", 2, "emotion '' is none of"),
         (HEADER + "b.wav,01,female,da,other:\n", 2, "emotion 'other:' is none of"),
@@ -177,3 +179,19 @@ def test_every_corpus_with_a_table_is_read_with_its_labels(name: str, tmp_path: 
     assert {clip.emotion for clip in corpus.clips} == labels_of(name)
     assert set(Counter(clip.speaker for clip in corpus.clips)) == {f"{name}-01", f"{name}-02"}
     assert NEEDED == ("file", "speaker", "emotion")
+
+
+def test_names_that_differ_in_how_they_are_written_are_files_of_their_own(folder: Path) -> None:
+    one, two = "\xe9.wav", "e\u0301.wav"  # one letter as one character, and as two
+    names = [one, two, " x.wav", "y.wav ", "z /w.wav", "v.wav", "V.wav"]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((folder / "a.wav").read_bytes())
+    (folder / "labels.csv").write_text(
+        HEADER + "".join(f"{name},01,,en,sad\n" for name in [*names, " V.WAV", "\xc9.wav"])
+    )
+    assert {path for path, *_ in described(folder)} == set(names)
+    assert {path: reason for path, reason in reasons(folder).items() if "line" in reason} == {
+        "V.WAV": "no such file (line 9 of labels.csv)",  # for two are written so
+        "\xc9.wav": "no such file (line 10 of labels.csv)",
+    }

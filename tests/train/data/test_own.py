@@ -157,6 +157,17 @@ def test_a_speaker_with_a_number_is_one_however_programs_write_it(tmp_path: Path
     assert speakers == [*known, "", *known, "own-1.5", "own-01", "own-S02", "own-S2"]
 
 
+def test_a_speaker_that_a_program_wrote_of_an_empty_cell_is_not_known(tmp_path: Path) -> None:
+    written = ["nan", "NaN", "<NA>", "None", "null", "#N/A", "Nan", "NA"]
+    rows_ = ["file,emotion,speaker"]
+    for number, name in enumerate(written):
+        sound(tmp_path / f"{number}.wav")
+        rows_.append(f"{number}.wav,sad,{name}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows_))
+    speakers = [clip.speaker for clip in read_own(tmp_path).clips]
+    assert speakers == [""] * 6 + ["own-Nan", "own-NA"]  # which are names of people
+
+
 def test_names_are_found_as_windows_and_notebooks_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("Happy/Clip1.WAV", "Happy/c.wav", "Happy/C.wav", "d.wav"):
         sound(tmp_path / "data" / name)

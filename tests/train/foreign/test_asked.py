@@ -253,3 +253,12 @@ def test_a_spec_is_what_affectd_model_prints(tmp_path: Path, monkeypatch: pytest
     printed = subprocess.run([sys.executable, "-m", "affectd", "model"], capture_output=True, text=True, check=True)
     (tmp_path / "spec.json").write_text(printed.stdout)
     assert _spec(tmp_path / "spec.json").to_dict() == json.loads(printed.stdout)["features"]
+
+
+def test_a_folder_without_recordings_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    network, clips = tmp_path / "a.tflite", tmp_path / "empty"
+    network.write_bytes(b"0000TFL3")
+    clips.mkdir()
+    asked = ["--librosa", "n_mfcc=13,sr=16000", "--labels", "a,b", "--normalization", "none"]
+    assert main(["import", str(network), *asked, "--clips", str(clips), "--out", str(tmp_path / "b.tflite")]) == 66
+    assert f"--clips {clips}: no recording in it" in capfd.readouterr().err

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import tiny_corpora
 from affectd.config.sections import Config
-from affectd.errors import AffectdError, DataError, NoInputError, UsageError
+from affectd.errors import AffectdError, DataError, UsageError
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.hearing import Hearing
 from affectd.recognition.model_file import read_model
@@ -335,19 +335,15 @@ def test_time_has_to_be_said_where_the_shape_does_not_tell(clips: Path, tmp_path
     assert read_model(tmp_path / "mine.tflite").layout.transposed
 
 
-def test_a_damaged_tflite_file_is_a_sentence(
-    clips: Path, tmp_path: Path, learned: tuple[keras.Model, np.ndarray]
+@pytest.mark.filterwarnings("ignore", "default")
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_network_is_a_sentence(
+    form: str, clips: Path, tmp_path: Path, learned: tuple[keras.Model, np.ndarray]
 ) -> None:
-    content = tflite(learned[0])
-    for length in (40, len(content) // 2):
-        with pytest.raises(AffectdError, match=r"a\.tflite: "):
-            imported(wanted(write(tmp_path / "a.tflite", content[:length]), clips))
-
-
-def test_a_folder_without_recordings_is_a_sentence(tmp_path: Path) -> None:
-    from affectd_train.foreign.importing import import_network
-
-    write(tmp_path / "a.tflite", b"0000TFL3")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(NoInputError, match=r"--clips .*empty: no recording in it"):
-        import_network(wanted(tmp_path / "a.tflite", tmp_path / "empty"))
+    path = FORMS[form](tmp_path, *learned)
+    (torn,) = path.rglob("saved_model.pb") if path.is_dir() else [path]
+    content = torn.read_bytes()
+    for length in (8000, len(content) // 2) if form == "HDF5" else (40, len(content) // 2):
+        write(torn, content[:length])
+        with pytest.raises(AffectdError, match=f"^{path}: "):
+            imported(wanted(path, clips))

@@ -11,12 +11,11 @@ import pytest
 
 from affectd_train.data.clips import Clip
 from affectd_train.data.own import OWN
-from affectd_train.data.splits import Split
+from affectd_train.data.splits import Split, own_splits
 from affectd_train.evaluation.predictions import Prediction, about
 from affectd_train.protocols import choice as module
 from affectd_train.protocols import runs
 from affectd_train.protocols.choice import SCRATCH, START, Ways, note
-from affectd_train.protocols.own import own_splits
 from affectd_train.protocols.runs import run_split
 from affectd_train.training import whole
 from affectd_train.training.recipe import Recipe, with_own

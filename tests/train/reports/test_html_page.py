@@ -20,6 +20,7 @@ from affectd_train import cli
 from affectd_train.evaluation.denoise import FRONT_ENDS
 from affectd_train.evaluation.metrics import metrics
 from affectd_train.reports import html_page
+from affectd_train.reports.card_sections import table
 from affectd_train.reports.html_page import page
 from affectd_train.reports.markup import as_html
 from affectd_train.reports.model_card import card, markdown
@@ -326,3 +327,11 @@ def test_a_page_that_is_no_card_of_the_same_network_is_left_alone(
 def test_a_card_without_an_evaluation_is_one_sentence() -> None:
     with pytest.raises(DataError, match="affectd-train pack writes them"):
         page(dataclasses.replace(tiny_model(), card={}))
+
+
+def test_a_bar_in_a_label_ends_no_cell() -> None:
+    text = table({"label": "", "a|b": ".1f"}, [("angry | loud", 0.5), ("calm", 1)])
+    assert text.splitlines()[2] == r"| angry \| loud | 0.5 |"
+    page = as_html(text)
+    assert '<th scope="col">a|b</th>' in page
+    assert '<tr><th scope="row">angry | loud</th><td>0.5</td></tr>' in page

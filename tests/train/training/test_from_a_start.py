@@ -22,11 +22,10 @@ from affectd_train.data.corpora import read_corpus
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.own import read_own_clips
 from affectd_train.data.recordings import load_audio
-from affectd_train.data.splits import leave_one_speaker_out
+from affectd_train.data.splits import leave_one_speaker_out, strangers_of
 from affectd_train.data.terms import terms_of
 from affectd_train.evaluation.unheard import unheard_by
 from affectd_train.export.quantize import convert_int8
-from affectd_train.protocols.runs import strangers_of
 from affectd_train.protocols.sweep import held_back
 from affectd_train.reports.model_card import started_from
 from affectd_train.training import start

@@ -52,7 +52,8 @@ def findings(corpus: Corpus) -> Findings:
     headers = {clip.path: corpus.headers.get(clip.path) or read_header(clip.path) for clip in audio}
     lengths = sorted(min(clip.end_seconds, headers[clip.path].seconds) - clip.start_seconds for clip in audio)
     copies = [skipped for skipped in corpus.skipped if skipped.reason.startswith(SAME)]
-    heard = audio[:: -(-len(audio) // MOST_HEARD) or 1]
+    n_heard = min(len(audio), MOST_HEARD)
+    heard = [audio[i * len(audio) // n_heard] for i in range(n_heard)]
     sounds, damage, copies_heard = _sounds(heard, headers)
     skipped = [*damage, *(one for one in corpus.skipped if not one.reason.startswith(SAME))]
     return {
@@ -67,7 +68,7 @@ def findings(corpus: Corpus) -> Findings:
         "unknown_speakers": sum(not clip.speaker for clip in corpus.clips),
         "labels": _by_label(corpus.clips),
         "rates_hz": {str(rate): n for rate, n in sorted(Counter(headers[c.path].sample_rate for c in audio).items())},
-        "heard": len(heard),
+        "heard": n_heard,
         **sounds,
         "duplicates": _rows(copies),
         "alike": _rows(copies_heard),
@@ -76,7 +77,7 @@ def findings(corpus: Corpus) -> Findings:
             *what_is_lacking(corpus.clips),
             *_about_speakers(corpus.clips),
             *_about_copies(copies),
-            *_about_alike(copies_heard),
+            *_about_alike(copies_heard, n_heard),
         ],
     }
 
@@ -141,12 +142,12 @@ def _about_copies(copies: Sequence[Skipped]) -> Iterator[str]:
         yield f"recordings that are there under two labels: {n}; the first name was taken"
 
 
-def _about_alike(copies: Sequence[Skipped]) -> Iterator[str]:
+def _about_alike(copies: Sequence[Skipped], n_heard: int) -> Iterator[str]:
     if copies:
         path, reason = copies[0]
         yield (
-            f"recordings that sound like another, though their files differ: {len(copies)}, such as {path.name}, which"
-            f" {reason}; keep one of each, or the same sound may train and be tested"
+            f"recordings that sound like another, though their files differ: {len(copies)} of {n_heard:,} heard, such"
+            f" as {path.name}, which {reason}; keep one of each, or the same sound may train and be tested"
         )
 
 

@@ -30,6 +30,8 @@ from affectd_train.folders import no_audio
 TABLE = "labels.csv"
 NEEDED = ("file", "speaker", "emotion")
 OTHER = "other:"
+_NO_NAME = frozenset(("nan", "NaN", "<NA>", "None", "null", "NULL", "N/A", "#N/A"))
+"""What programs write of an empty cell; as a speaker, it would be one whom many people are taken for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def read_tables(
                 span = Span(*_seconds(row), table, line)
                 _add(span, spans.setdefault(path, []), row["file"])
                 speaker = _visible(row.get("speaker", ""))
+                speaker = "" if speaker in _NO_NAME else speaker
                 row["speaker"] = speakers.setdefault(same(speaker), speaker)
                 clip = _clip(form, path, row, span)
             except ValueError as error:
@@ -110,20 +113,36 @@ def read_tables(
     return clips, [*skipped, *(other for other in unread if other.path not in spans)]
 
 
-def _by_name(files: Iterable[Path]) -> dict[str, Path]:
-    """Name files by their paths in NFC, for some systems write umlauts as two letters, and in lower case if unique."""
-    named = {unicodedata.normalize("NFC", str(path)): path for path in files}
-    alike = Counter(map(str.casefold, named))
-    return {name.casefold(): path for name, path in named.items() if alike[name.casefold()] == 1} | named
+def _composed(name: str) -> str:
+    """Return a name with umlauts as one letter, for some systems write them as two."""
+    return unicodedata.normalize("NFC", name)
 
 
-def _found(name: str, folder: Path, files: Mapping[str, Path]) -> Path:
-    """Return the file of a name; names as Windows writes them have other slashes, and perhaps letters of other case."""
+def _folded(name: str) -> str:
+    """Return a name without case, as Windows takes it, and without spaces around it, which tables do not keep."""
+    return "/".join(part.strip() for part in _composed(name).casefold().split("/"))
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (str, _composed, _folded)
+
+
+def _by_name(files: Sequence[Path]) -> list[dict[str, Path]]:
+    """Name files in each of `_FORMS`, where one file alone has that name."""
+    found = []
+    for form in _FORMS:
+        names = [form(str(path)) for path in files]
+        alike = Counter(names)
+        found.append({name: path for name, path in zip(names, files, strict=True) if alike[name] == 1})
+    return found
+
+
+def _found(name: str, folder: Path, files: Sequence[Mapping[str, Path]]) -> Path:
+    """Return the file of a name; names as Windows writes them have other slashes."""
     for written in (name, name.replace("\\", "/")):
         path = _path(written, folder)
-        plain = unicodedata.normalize("NFC", str(path))
-        if there := files.get(plain) or files.get(plain.casefold()):
-            return there
+        for form, named in zip(_FORMS, files, strict=True):
+            if there := named.get(form(str(path))):
+                return there
     return path
 
 

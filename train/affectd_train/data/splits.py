@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from affectd.errors import DataError
 from affectd_train.data.clips import Clip
+from affectd_train.data.labels import in_order
+from affectd_train.data.own import OWN
 
 EMOBOX_RAVDESS: dict[int, tuple[str, ...]] = {
     1: ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"),
@@ -28,6 +30,10 @@ EMOBOX_RAVDESS: dict[int, tuple[str, ...]] = {
 Source: Z. Ma et al., "EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark",
 Interspeech 2024, the published partition of RAVDESS.
 """
+
+
+N_FOLDS = 5
+"""Of recordings of one's own, unless there are fewer speakers or files."""
 
 
 class TooFewError(DataError, ValueError):
@@ -175,6 +181,51 @@ def file_folds(clips: Sequence[Clip], n_folds: int) -> list[Split]:
         )
         for fold in range(n_folds)
     ]
+
+
+def own_splits(clips: Sequence[Clip], n_folds: int | None = None, by_file: bool = False) -> list[Split]:
+    """Split recordings of one's own into folds; see `own`."""
+    if by_file:
+        splits = file_folds(clips, n_folds or min(N_FOLDS, len({clip.path for clip in clips})))
+    else:
+        speakers = {clip.speaker for clip in clips}
+        if len(speakers) == 1 and "" not in speakers:
+            raise TooFewError(f"all clips are of one speaker, {_who(speakers)}: {_OTHERWISE}")
+        splits = speaker_folds(clips, n_folds or min(N_FOLDS, len(speakers)), seed=0)
+    for split in splits:
+        untrained = {clip.emotion for clip in clips} - {clip.emotion for clip in split.train}
+        for label in in_order(untrained):
+            raise TooFewError(_untrained(label, split, clips, by_file))
+    return splits
+
+
+_OTHERWISE = "add other speakers, or ask for a split by file (--by-file), whose figures flatter the network"
+
+
+def _untrained(label: str, split: Split, clips: Sequence[Clip], by_file: bool) -> str:
+    if by_file:
+        return f"{split.name}: nothing of {label} is left to train on, for its clips are parts of too few files"
+    speakers = {clip.speaker for clip in clips if clip.emotion == label}
+    if len(speakers) == 1:
+        return f"{label} is only said by {_who(speakers)}, without whom nothing of it is left to train on: {_OTHERWISE}"
+    n_speakers = len({clip.speaker for clip in clips})
+    return (
+        f"{split.name}: nothing of {label} is left to train on, for only {_who(speakers)} say it:"
+        f" ask for as many folds as there are speakers (--folds {n_speakers}), or add speakers of it"
+    )
+
+
+def _who(speakers: set[str]) -> str:
+    return ", ".join(sorted(speaker.removeprefix(f"{OWN}-") for speaker in speakers))
+
+
+def strangers_of(splits: Iterable[Split]) -> set[str]:
+    """Return the people whom splits test as strangers."""
+    return {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
+
+
+def _speakers(clips: Iterable[Clip]) -> set[str]:
+    return {clip.speaker for clip in clips}
 
 
 def _check_known(clips: Sequence[Clip]) -> None:

@@ -15,6 +15,8 @@ from affectd.files import read_file
 Row = dict[str, str]
 
 _MOST_BYTES = 1 << 30
+_ONCE = ("speaker", "gender", "start", "end")
+"""Columns that may be missing, but not twice: which of them is meant would not be known."""
 
 
 def rows(table: Path, needed: Sequence[str], separators: str = ",") -> Iterator[tuple[int, Row]]:
@@ -81,10 +83,9 @@ def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iter
                 pass
             elif not columns:
                 columns = [name.lower() for name in fields]
-                if missing := [name for name in needed if columns.count(name) != 1]:
-                    raise DataError(
-                        f"{table}, line {line}: needs one column {missing[0]!r}, found {', '.join(columns)}"
-                    )
+                wrong = [name for name in needed if columns.count(name) != 1]
+                if wrong := wrong or [name for name in _ONCE if columns.count(name) > 1]:
+                    raise DataError(f"{table}, line {line}: needs one column {wrong[0]!r}, found {', '.join(columns)}")
             elif len(fields) == len(columns):
                 yield line, dict(zip(columns, fields, strict=True))
             else:

@@ -33,9 +33,11 @@ def read_tflite(path: Path, kind: str, n_frames: int | None) -> bytes:
         if kind == KERAS:
             return _from_keras(path, n_frames)
         return _from_saved_model(path) if kind == SAVED_MODEL else path.read_bytes()
-    except (AffectdError, OSError):
+    except AffectdError:
         raise
-    except Exception as error:  # Keras and TensorFlow raise many kinds
+    except Exception as error:  # Keras and TensorFlow raise many kinds, also OSError for what is damaged
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataError(f"TensorFlow cannot convert this {kind} ({shortened(error)}); {_AGAIN}") from error
 
 

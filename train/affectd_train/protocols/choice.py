@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from affectd_train.data.clips import Clip
-from affectd_train.data.splits import Split, TooFewError
+from affectd_train.data.splits import Split, TooFewError, own_splits
 from affectd_train.evaluation.metrics import recalls
 from affectd_train.files import say, write_json
-from affectd_train.protocols.own import own_splits
 from affectd_train.protocols.runs import run_split
 from affectd_train.stored import Choice, read_json
 from affectd_train.training import whole

@@ -12,7 +12,7 @@ import numpy as np
 
 from affectd.errors import NoInputError
 from affectd_train.data.clips import Clip
-from affectd_train.data.splits import Split
+from affectd_train.data.splits import Split, strangers_of
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
 from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
 from affectd_train.evaluation.predictions import Prediction, are_about, predict, read_predictions, write_predictions
@@ -87,15 +87,6 @@ def run_split(
         return predictions
 
     return cached(run / "predictions.jsonl", read, make)
-
-
-def strangers_of(splits: Iterable[Split]) -> set[str]:
-    """Return the people whom splits test as strangers."""
-    return {who for split in splits for who in _speakers(split.test) - _speakers(split.train)}
-
-
-def _speakers(clips: Iterable[Clip]) -> set[str]:
-    return {clip.speaker for clip in clips}
 
 
 def run_folds(

@@ -297,4 +297,6 @@ def table(columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> str:
         ["–" if value is None else format(value, spec) for value, spec in zip(row, columns.values(), strict=True)]
         for row in rows
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *cells])
+    bar = "\\|"  # within a cell, as of a label, it would end the cell
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join(f"| {' | '.join(cell.replace('|', bar) for cell in line)} |" for line in lines)

@@ -6,6 +6,7 @@ import html
 import re
 
 _SPAN = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
+_BAR = re.compile(r"(?<!\\)\|")
 
 
 def as_html(text: str) -> str:
@@ -36,7 +37,7 @@ def _block(block: str) -> str:
 
 
 def _table(lines: list[str]) -> str:
-    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
+    head, _, *rows = ([cell.replace("\\|", "|").strip() for cell in _BAR.split(line[1:-1])] for line in lines)
     titles = "".join(f'<th scope="col">{_text(cell)}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
         f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in others)}</tr>'

@@ -105,7 +105,7 @@ def in_float(model: ModelFile, contexts: Float32) -> keras.Model:
         scale = length * np.sqrt(variance + normalization.epsilon)
         normalization.set_weights([scale, weights.bias + length * mean, mean, variance])
     if agreement(network, model, contexts[:_CHECKED]) < LEAST_AGREEMENT:  # of layers that are joined in another way
-        raise DataError(_OTHER)
+        raise DataError("the model file to start from has other layers than ours, or the recordings no speech in them")
     return network
 
 
