@@ -41,6 +41,8 @@ LENGTHS = {
     "batch_size": 8,
     "augmented_copies": 0,
 }
+ONLY_PRETRAINED = ("--set", "finetune_steps=0")
+UNTRAINED = (*ONLY_PRETRAINED, "--set", "pretrain_steps=0")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
 
 
 def test_held_out_speakers_are_not_trained_on(data: Path, tmp_path: Path, run: Run) -> None:
-    done = run(command(data, tmp_path, "--hold-out", "ravdess-02"))
+    done = run(command(data, tmp_path, "--hold-out", "ravdess-02", *UNTRAINED))
     assert done.returncode == 0, done.stderr
     details = json.loads((tmp_path / "run" / "fit.json").read_text())
     assert details["speakers"] == ["emodb-03", "ravdess-01", "ravdess-03"]
@@ -162,7 +164,7 @@ def test_a_changed_network_is_pretrained_anew(
 ) -> None:
     (tmp_path / "cache").symlink_to(straight[0].parent / "cache")
     monkeypatch.setattr(network, "DILATIONS", (1, 2))
-    done = run(command(data, tmp_path))
+    done = run(command(data, tmp_path, *ONLY_PRETRAINED))
     assert done.returncode == 0, done.stderr
     assert "pretraining" in done.stderr  # although its weights have the same shapes
 
@@ -178,13 +180,13 @@ def test_with_another_noise_or_everyday_recording_it_is_pretrained_anew(
     hiss = np.random.default_rng(0).normal(0, 0.1, 48000)
     assert trained_on(Path("street.wav"))  # half of the everyday recordings are left for tests
     soundfile.write(more / folder / "street.wav", hiss, 16000)
-    done = run(command(more, tmp_path))
+    done = run(command(more, tmp_path, *ONLY_PRETRAINED))
     assert done.returncode == 0, done.stderr
     assert "pretraining" in done.stderr
 
 
 def test_corpora_without_a_label_give_a_network_without_it(data: Path, tmp_path: Path, run: Run) -> None:
-    done = run(command(data, tmp_path, "--corpora", "emodb"))
+    done = run(command(data, tmp_path, "--corpora", "emodb", *UNTRAINED))
     assert done.returncode == 0, done.stderr
     details = json.loads((tmp_path / "run" / "fit.json").read_text())
     assert details["labels"] == ["neutral", "happy", "sad", "angry", "fearful", "disgust"]
