@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ that round differently here and there do not agree on them."""
 
 
 _ATTEMPTS = 10
-"""Of a recurrent network the converter leaves some operators in float once in four times, at random."""
+"""Of a recurrent network TensorFlow leaves some operators in float, up to once in four times, at random."""
 
 
 class NotInteger(DataError):
@@ -63,16 +63,22 @@ def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int
     with warnings.catch_warnings():
         # "Statistics for quantized inputs were expected": they come from the representative data.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
-        for left in reversed(range(_ATTEMPTS)):
-            with quiet():  # it prints the signature of the network and its own settings
-                content: bytes = converter.convert()
-            try:
-                check_int8(content)
-                break
-            except NotInteger:
-                if not left:
-                    raise
+        with quiet():  # it prints the signature of the network and its own settings
+            content = until_int8(converter.convert)
     return finished(content, coarser)
+
+
+def until_int8(convert: Callable[[], bytes]) -> bytes:
+    """Convert a network, again if need be, until it is int8 throughout; raise `NotInteger` if it never is."""
+    for left in reversed(range(_ATTEMPTS)):
+        content = convert()
+        try:
+            check_int8(content)
+            break
+        except NotInteger:
+            if not left:
+                raise
+    return content
 
 
 def converter_of(network: keras.Model, shape: Sequence[int]) -> Any:

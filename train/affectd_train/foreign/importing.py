@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,11 +208,11 @@ def _contexts(model: ModelFile, rows: Float32) -> Float32:
 
 
 def _int8(content: bytes, contexts: Float32) -> bytes:
-    from affectd_train.export.quantize import COARSER, finished
+    from affectd_train.export.quantize import COARSER, finished, until_int8
     from affectd_train.foreign.conversion import quantized
     from affectd_train.foreign.graph import Graph
 
-    graph = Graph(quantized(content, contexts))
+    graph = Graph(until_int8(partial(quantized, content, contexts)))
     check_operators(graph.model)
     # Others have steps that are fixed, or those of their input.
     content = graph.content()
