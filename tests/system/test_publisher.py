@@ -232,7 +232,7 @@ sys.exit(main())
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_who_may_not_describe_the_device_to_home_assistant_publishes_all_else(protocol: str, tmp_path: Path) -> None:
-    """Of Debian 12 the broker ends the connection where it does not permit a topic and the message is retained."""
+    """Of Debian 12 the broker, with `max_queued_messages 0`, ends the connection where it does not permit a topic."""
     permitted = tmp_path / "permitted"
     permitted.write_text("topic readwrite affectd/#\n")
     with (

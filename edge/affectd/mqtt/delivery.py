@@ -38,7 +38,7 @@ class Delivery:
 
     An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
 
-    Some brokers end the connection where they do not permit a topic, as Mosquitto 2.0.11 if the message is retained.
+    Some brokers end the connection where they do not permit a topic, as Mosquitto 2.0.11 with `max_queued_messages 0`.
     What is optional is held back after it was followed by two such ends in a row: it would keep all else away.
 
     Attributes
