@@ -4,6 +4,7 @@ Prints JSON: the events of each folder, of a device that hears each recording an
 one after another and learns, each with the 95 % interval of the named ones. ffmpeg decodes them; what it cannot decode
 is left out. The figures in docs/accuracy.md are of packages of Debian 12. Spoken for telephone exchanges:
 
+    mkdir prompts
     for package in asterisk-core-sounds-{en,es,fr,it,ru}-g722 asterisk-prompt-{es-co,fr-armelle,it-menardi-wav}; do
         apt-get download $package; dpkg-deb -x ${package}_*.deb prompts/$package
     done
