@@ -174,6 +174,8 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{wrong}: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, or a number that Python does not read
+        if not content.strip(b"\0"):
+            raise ConfigError(f"{wrong}: it holds nothing but zeros, as after a power cut") from error
         if content[:2] in _UTF_16 or b"\0" in content[:2]:
             raise ConfigError(f"{wrong}: it is UTF-16, which Notepad calls Unicode; save it as UTF-8") from error
         if isinstance(error, UnicodeDecodeError):

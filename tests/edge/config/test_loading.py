@@ -365,6 +365,7 @@ def test_whole_numbers_are_numbers_and_a_byte_order_mark_is_no_mistake(tmp_path:
         ("[device] # Küche".encode("utf-16"), "it is UTF-16, which Notepad calls Unicode; save it as UTF-8"),
         ("[device] # Küche".encode("utf-16-le"), "it is UTF-16"),
         ("[device]".encode("utf-16-be"), "it is UTF-16"),
+        (bytes(300), "it holds nothing but zeros, as after a power cut"),
         (b"a = " + b"[" * 5000, "nested too deeply"),
         (b"a = " + b"9" * 5000, "4300 digits"),
         (b"a = 2026-13-01", "(at line 1"),
