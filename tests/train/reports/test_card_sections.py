@@ -131,6 +131,12 @@ def test_a_device_that_never_notices_has_no_delay(tmp_path: Path) -> None:
     assert "median of" not in "\n".join(sections(measured(tmp_path)))
 
 
+def test_a_second_of_sound_has_no_upper_end_of_its_rate(tmp_path: Path) -> None:
+    short = BEHAVIOR | {"everyday": {"noise rain": RATES | {"hours": 0.0, "named_per_hour": 0.0}}}
+    (tmp_path / "behavior.json").write_text(json.dumps(short))
+    assert "| noise rain | 0.00 | 0 (0 to inf) | 90 |" in "\n".join(sections(measured(tmp_path)))
+
+
 def test_pictures_are_shown_where_they_were_drawn(tmp_path: Path) -> None:
     for name in ("robustness.png", "confusion.png", "other.png"):
         (tmp_path / name).touch()

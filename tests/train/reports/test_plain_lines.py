@@ -78,6 +78,9 @@ def test_what_left_corpora_out_is_said_of_them() -> None:
         "named_per_hour": 0.3,
     }  # type: ignore[assignment, typeddict-item]
     assert "it names 0 times something else than neutral (0.5 hours" in lines(content)[2]
+    for rate in rates.values():
+        rate["hours"] = 0.0  # rounded, of a second of sound
+    assert lines(content)[2].endswith("it names 0 times something else than neutral.")
     assert "it names 41% and is right in 92% of these, of others 20% and 76%." in found[3]
     content["measured"]["settled"]["mean_settled"] = {"60": {"named": 0.25, "precision": 0.81}}
     assert "of others 20% and 76%, after a minute of one voice 25% and 81%." in lines(content)[3]

@@ -62,7 +62,7 @@ def read_header(path: Path) -> Header:
 
 
 def common_seconds(clips: Sequence[Clip]) -> float | None:
-    """Return how long every recording is if all were cut to one length; None if they differ, or there is but one."""
+    """Return how long every recording is if all were cut to one length; None if they differ, or are no audio or one."""
     found: float | None = None
     for clip in clips:
         if clip.is_logmel:

@@ -60,11 +60,11 @@ def _all_day(found: Measured) -> list[str]:
         least, most = f"{min(elsewhere):.0f}", f"{max(elsewhere):.0f}"
         often = least if least == most else f"{least} to {most}"
         line = f"in an hour of sources that it never heard it names {often} times something else than neutral"
-        hours = sum(rates["hours"] for rates in heard)
-        _, high = interval_of_rate(sum(rates["named_per_hour"] * rates["hours"] for rates in heard) / hours, hours)
-        more = (
-            "" if most == "0" else ", mostly wrongly"
-        ) + f" ({hours:.1f} hours were heard: it may be up to {high:.0f})."
+        more = "" if most == "0" else ", mostly wrongly"
+        if hours := sum(rates["hours"] for rates in heard):
+            an_hour = sum(rates["named_per_hour"] * rates["hours"] for rates in heard) / hours
+            more += f" ({hours:.1f} hours were heard: it may be up to {interval_of_rate(an_hour, hours)[1]:.0f})"
+        more += "."
     else:
         return []
     return [f"People who do not act: {line}{more}"]
