@@ -6,14 +6,14 @@ install() {
     check_system
     install_packages
     check_python
-    prepare_pip
     find_wheel
     remove_other_releases
-    check_version
     present=$(cat "$prefix/current/wheel.sha256" 2>/dev/null || true)
     if [ "$present" = "$digest" ] && self_test "$prefix/current" 2>/dev/null; then
         say "affectd $version is installed, nothing to do"
     else
+        prepare_pip
+        check_version
         build_release
     fi
     switch
@@ -70,6 +70,7 @@ is_installed() {
 }
 
 prepare_pip() {
+    [ -z "$work" ] || return 0
     # Not in /tmp, which is in memory on many small systems and too small for the interpreter.
     work=$(mktemp -d "/var/tmp/affectd-$action.XXXXXX")
     exec 8<"$work"
@@ -88,6 +89,7 @@ find_wheel() {
     if [ -z "$wheel" ] && [ "$action" = install ] && [ -n "$wheelhouse" ]; then
         wheel=$(find "$wheelhouse" -maxdepth 1 -name 'affectd-*.whl' -print -quit)
     elif [ -z "$wheel" ]; then
+        prepare_pip
         pip wheel --no-deps --wheel-dir "$work" "$scripts/.." || fail 69 "pip could not build affectd"
         wheel=$(find "$work" -maxdepth 1 -name 'affectd-*.whl' -print -quit)
     fi

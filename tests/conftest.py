@@ -10,6 +10,9 @@ from pathlib import Path
 # Before NumPy is imported, as the programs do it (affectd.cli).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Ray's processes would give way to all others, and so to the tests beside theirs, for which they would wait.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # A shell's background job ignores it, and so would the programs under test.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -255,22 +255,21 @@ def test_a_wheelhouse_without_its_list_is_refused(machine: Machine) -> None:
     assert "there is no list SHA256SUMS in" in done.stderr
 
 
-@pytest.mark.parametrize("older", ["1.8", "1.9rc1", "1.10.dev3"])
-def test_an_older_version_needs_a_word(installed: Machine, older: str) -> None:
-    if older == "1.10.dev3":  # newer: numbers are not text
-        done = installed.install(installed.wheel(older, installed.folder), "--offline", installed.wheelhouse)
-        assert done.returncode == 0, done.stderr
-        assert installed.version() == older
-        return
-    wheel = installed.wheel(older, installed.folder)
-    done = installed.install(wheel, "--offline", installed.wheelhouse)
-    assert done.returncode == 64
-    assert f"affectd {older} is older than 1.9, which is installed: add --downgrade" in done.stderr
-    assert installed.version() == "1.9"
-    assert not installed.leftovers()
+def test_an_older_version_needs_a_word(installed: Machine) -> None:
+    for older in ("1.8", "1.9rc1"):
+        wheel = installed.wheel(older, installed.folder)
+        done = installed.install(wheel, "--offline", installed.wheelhouse)
+        assert done.returncode == 64
+        assert f"affectd {older} is older than 1.9, which is installed: add --downgrade" in done.stderr
+        assert installed.version() == "1.9"
+        assert not installed.leftovers()
     done = installed.install(wheel, "--offline", installed.wheelhouse, "--downgrade")
     assert done.returncode == 0, done.stderr
     assert installed.version() == older
+    newer = "1.10.dev3"  # numbers are not text
+    done = installed.install(installed.wheel(newer, installed.folder), "--offline", installed.wheelhouse)
+    assert done.returncode == 0, done.stderr
+    assert installed.version() == newer
 
 
 def test_a_wheel_whose_name_tells_another_version_is_refused(installed: Machine) -> None:
@@ -351,10 +350,10 @@ def test_a_strict_umask_does_not_shut_out_the_service(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("group", "code"), [("man", 0), ("audio", 77)])
-def test_a_group_of_the_user_alone_is_as_good_as_the_user(machine: Machine, group: str, code: int) -> None:
-    shutil.chown(_writable(machine.wheelhouse, 0o775), "man", group)  # a user of every Debian, with such a group
+def test_a_group_of_the_user_alone_is_as_good_as_the_user(installed: Machine, group: str, code: int) -> None:
+    shutil.chown(_writable(installed.wheelhouse, 0o775), "man", group)  # a user of every Debian, with such a group
     program = 'SUDO_UID=$(id -u man) exec "$0" "$@"'
-    done = machine.install("-c", program, machine.script, "--offline", machine.wheelhouse, script="sh")
+    done = installed.install("-c", program, installed.script, "--offline", installed.wheelhouse, script="sh")
     assert done.returncode == code, done.stderr
 
 

@@ -39,7 +39,7 @@ def record(data: Path, labels: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def road(tmp_path_factory: pytest.TempPathFactory, small_network: None) -> Path:
     """A folder in which every step was taken, by networks that nothing was taught."""
     folder = tmp_path_factory.mktemp("own")
     record(folder / "data", LABELS)

@@ -16,13 +16,14 @@ import soundfile
 from affectd.recognition.model_file import find_model, read_model
 from affectd_train.cli import main
 from affectd_train.reports.model_card import markdown
+from small_network import PROGRAM
 
-SETTINGS = {"pretrain_steps": 4, "finetune_steps": 30, "batch_size": 16, "augmented_copies": 1}
+SETTINGS = {"pretrain_steps": 0, "finetune_steps": 4, "batch_size": 16, "augmented_copies": 1}
 EMOTIONS = range(1, 9)
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False, cwd=cwd)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -34,7 +35,7 @@ def step(*words: str, folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def road(tmp_path_factory: pytest.TempPathFactory, small_network: None) -> Path:
     """A folder in which every step was taken, on tones instead of voices: each emotion has its pitch."""
     folder = tmp_path_factory.mktemp("road")
     seconds = np.arange(20000) / 16000
@@ -48,7 +49,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 sound = np.sin(2 * np.pi * 3 * seconds) ** 2 * np.sin(2 * np.pi * pitch * seconds)
                 soundfile.write(path, 0.3 * sound + rng.normal(0, 1e-3, len(seconds)), 16000)
     training = ["--data", "data", *(word for k, v in SETTINGS.items() for word in ("--set", f"{k}={v}"))]
-    figures = run("affectd_train", "evaluate", "--protocol", "ravdess-emobox", *training, cwd=folder)
+    figures = run("-c", PROGRAM, "evaluate", "--protocol", "ravdess-emobox", *training, cwd=folder)
     (folder / "printed.json").write_text(figures.stdout)
     fitted, packed = ["fit", *training], ["pack", "runs/final", "--out", "packed.tflite"]
     for words in (fitted, ["quantize", "runs/final"], packed, ["report", "packed.tflite", "--out", "card.md"]):
@@ -135,7 +136,7 @@ def test_the_packed_file_carries_its_card_and_training(road: Path) -> None:
 
 
 def test_the_device_runs_the_packed_file(road: Path) -> None:
-    run("affectd", "model", "--self-test", "--model", "packed.tflite", cwd=road)
+    run("-m", "affectd", "model", "--self-test", "--model", "packed.tflite", cwd=road)
     recording = "data/ravdess/Actor_02/03-01-05-01-01-01-02.wav"
-    done = run("affectd", "classify", recording, "--model", "packed.tflite", cwd=road)
+    done = run("-m", "affectd", "classify", recording, "--model", "packed.tflite", cwd=road)
     assert json.loads(done.stdout)["label"] in read_model(road / "packed.tflite").labels

@@ -45,6 +45,8 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> I
     # Ctrl-C reaches all processes of a terminal. This one tells the others, which inherit that they do not hear it.
     resource_tracker.ensure_running()  # before, because it lets the signal through again when it has started
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Imported once, before the processes of all pools are forked, where each of them would take a second for it.
+    context.set_forkserver_preload(["__main__", getattr(function, "func", function).__module__])
     try:
         with _one_thread():
             forkserver.ensure_running()

@@ -24,6 +24,8 @@ RAVDESS, EMODB, TESS = (
 MODEL = str(Path(__file__).parents[3] / "models" / "affectd.tflite")
 SILENCE = np.zeros(16000, np.float32)
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 def write(root: Path, names: list[str], sound: np.ndarray | None = None) -> None:
     for number, name in enumerate(names):
@@ -42,9 +44,13 @@ FEW: dict[str, Callable[[Path], None]] = {
     "nothing heard": lambda root: all_corpora(root, SILENCE),
     "one clip": lambda root: write(root, [EMODB.format("03", "F")]),
     "one speaker": lambda root: write(root, [EMODB.format("03", letter) for letter in "FTW"]),
-    "one label": lambda root: write(root, [EMODB.format(speaker, "F") for speaker in ("03", "08", "09")]),
+    "one label": lambda root: write(root, [EMODB.format(speaker, "F") for speaker in ("03", "08")]),
     "no label in common": lambda root: write(root, [EMODB.format("03", "F"), RAVDESS.format("02", 2)]),
 }
+
+
+# Who trains and who tests is the same with and without sound: one protocol of each kind tells what silence does.
+OF_SILENCE = ("emodb-loso", "cross-corpus", "ravdess-random", "own")
 
 
 @pytest.mark.parametrize("few", FEW)
@@ -55,7 +61,7 @@ def test_every_protocol_ends_with_figures_or_with_a_sentence(
         for name, system in systems.items():
             monkeypatch.setitem(systems, name, replace(system, epochs=1))
     FEW[few](tmp_path / "data")
-    for protocol in PROTOCOLS:
+    for protocol in OF_SILENCE if few == "nothing heard" else PROTOCOLS:
         out = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / protocol)]
         code = main(["evaluate", "--protocol", protocol, *out, *TRAINING])
         said = capfd.readouterr().err.splitlines()

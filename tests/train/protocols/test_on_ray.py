@@ -20,6 +20,7 @@ from ray_nodes import nodes
 
 ACTORS = tuple(int(name[-2:]) for fold in (1, 2) for name in EMOBOX_RAVDESS[fold])
 NUMBERS = ("pretrain_steps=0", "finetune_steps=3", "batch_size=4", "augmented_copies=1", "save_every=1")
+NUMBERS += ("n_frames=64", "pretrain_frames=64")
 
 
 def command(folder: Path, out: str, *words: str, protocol: str = "emodb-loso") -> list[str]:
@@ -125,10 +126,11 @@ def test_interrupted_it_says_so_and_leaves_no_process(folder: Path) -> None:
 
 
 def test_what_a_task_refuses_is_said_as_without_it(folder: Path) -> None:
-    words = ["--set", "seed=1"]
-    one, many = run(command(folder, "one", *words)), run(command(folder, "one", *words, "--address"))
-    assert (many.returncode, many.stdout) == (one.returncode, one.stdout) == (64, "")
-    assert many.stderr.splitlines()[-1].partition(": ")[2].startswith(str(folder / "one"))
+    done = run(command(folder, "one", "--set", "seed=1", "--address"))
+    assert (done.returncode, done.stdout) == (64, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"affectd-train: {folder / 'one'}/fold-")
+    assert "holds a run with seed 0, now 1: choose another folder" in last
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ from tiny_model import place_model, tiny_model, voice_model
 QUICK = [word for name in ("pretrain_steps", "finetune_steps") for word in ("--set", f"{name}=0")]
 QUICK += ["--set", "augmented_copies=0", "--set", "batch_size=4"]
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -30,6 +30,8 @@ from affectd_train.training.recipe import Recipe
 SPEC = FeatureSpec(n_mfcc=20, deltas="first", pitch="semitones", rms="decibel", zero_crossings="rate", chroma="power")
 PATIENCE_SECONDS = 120
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 def device_rows(path: Path, spec: FeatureSpec = SPEC) -> np.ndarray:
     """The bands and further columns that the device computes of the speech in a recording."""
