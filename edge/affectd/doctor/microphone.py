@@ -21,7 +21,7 @@ from affectd.doctor.board import unit_is_installed, unit_state
 from affectd.doctor.degraded import GAIN, MENDS
 from affectd.doctor.device import Device, Open
 from affectd.doctor.finding import Finding, fault, ok, warning
-from affectd.errors import MicrophoneError, UnavailableError
+from affectd.errors import AffectdError, MicrophoneError, UnavailableError
 
 if TYPE_CHECKING:
     from affectd.arrays import Float32
@@ -45,7 +45,7 @@ _SPEED = (0.1, 0.95, 1.05, 2.7)
 def microphone(device: Device) -> Finding:
     """Check the sound of the configured microphone."""
     if device.config.audio.source != "mic":
-        return ok(f"not needed: the source is {device.config.audio.source}")
+        return _recording(device.config.audio.source)
     try:
         with _limited():
             samples, figures = listen(device.config.audio, device.open_microphone)
@@ -63,6 +63,18 @@ def microphone(device: Device) -> Finding:
         if unit_state(device.root, device.run).get("ActiveState") == "active":
             return warning(f"{error} The service may hold it.", "sudo systemctl stop affectd, then try again")
         return fault(str(error), "plug it in; affectd devices shows what there is")
+
+
+def _recording(path: str) -> Finding:
+    """Check the source that takes the place of a microphone, as far as that can be done without hearing it."""
+    from affectd.audio.wav import WavReader
+
+    try:
+        if path != "-":
+            WavReader(path)
+    except AffectdError as error:
+        return fault(str(error), 'below [audio], name a recording that is there as source, or "mic"')
+    return ok(f"not needed: the source is {path}")
 
 
 class _NoAnswer(BaseException):

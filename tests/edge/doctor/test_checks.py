@@ -42,7 +42,7 @@ from affectd.web.page import Page
 from broker import free_port
 from disks import mounted
 from fake_broker import CONNECT, DISCONNECT, FakeBroker
-from sounds import as_int16, gain, noise, silence, syllables
+from sounds import as_int16, gain, noise, silence, syllables, write_wav
 from tiny_model import draft_model, tiny_model
 
 ROOM = gain(noise("pink", 2), -40)
@@ -212,9 +212,14 @@ def test_the_configured_microphone_is_opened(device: Any, tmp_path: Path) -> Non
 
 
 def test_a_file_as_the_source_needs_no_microphone(device: Any, tmp_path: Path) -> None:
-    put(tmp_path, "etc/affectd/affectd.toml", '[audio]\nsource = "talk.wav"\n')
+    talk = write_wav(tmp_path / "talk.wav", syllables(1.0))
+    put(tmp_path, "etc/affectd/affectd.toml", f'[audio]\nsource = "{talk}"\n')
     broken = device(open_microphone=refuses(MicrophoneError("missing", "none")))
     says(found(broken, "microphone"), "ok", "talk.wav")
+    talk.write_bytes(b"MThd")
+    says(found(broken, "microphone"), "fault", "MIDI", "source")
+    talk.unlink()
+    says(found(broken, "microphone"), "fault", "talk.wav does not exist", "source")
 
 
 @pytest.mark.parametrize(
