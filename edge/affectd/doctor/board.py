@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def disk(root: Path) -> Finding:
     folder = Path(os.environ.get("STATE_DIRECTORY", root / "var/lib/affectd"))
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir():
+        return fault(f"{folder} is no folder, so nothing is kept in it", f"sudo mv {shlex.quote(str(folder))} /tmp/")
     room = os.statvfs(folder)
     # Some file systems, as those of FUSE may, tell neither their size nor what is free.
     tells = room.f_blocks > 0

@@ -666,6 +666,11 @@ def test_a_full_disk_is_a_fault(
     assert asked == [tmp_path / "var"], "the nearest folder that exists"
 
 
+def test_a_file_in_the_place_of_the_state_folder_is_a_fault(tmp_path: Path) -> None:
+    put(tmp_path, "var/lib/affectd", "")
+    says(board.disk(tmp_path), "fault", "/var/lib/affectd is no folder", "sudo mv")
+
+
 @pytest.mark.parametrize(
     ("readings", "grade", "words"),
     [
