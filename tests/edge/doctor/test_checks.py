@@ -816,7 +816,8 @@ def test_the_command_prints_a_line_per_check_and_ends_with_69_if_one_is_a_fault(
 
 
 def test_the_command_ends_with_0_if_there_is_no_fault(model: Path, tmp_path: Path) -> None:
-    config = put(tmp_path, "affectd.toml", '[audio]\nsource = "talk.wav"\n')
+    talk = write_wav(tmp_path / "talk.wav", syllables(1.0))
+    config = put(tmp_path, "affectd.toml", f'[audio]\nsource = "{talk}"\n')
     done = affectd("doctor", "--json", "--config", config, "--model", model)
     grades = [json.loads(line)["grade"] for line in done.stdout.splitlines()]
     assert done.returncode == (69 if "fault" in grades else 0)
