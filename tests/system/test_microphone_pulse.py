@@ -6,7 +6,6 @@ Stopping the server is pulling the plug.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.vad import Gate, band_level
+from open_files import open_files
 from room import BED_DBFS, BED_SECONDS, Program, Room, needs_room
 from sounds import SAMPLE_RATE, as_int16, gain, noise, recording, write_wav
 
@@ -191,8 +191,8 @@ def test_a_sound_server_that_hangs_from_the_beginning_holds_up_no_end(room: Room
     command = [sys.executable, "-m", "affectd", *words]
     with subprocess.Popen(command, env=room.environment, stderr=subprocess.PIPE) as process:
         try:
-            opened, until = Path(f"/proc/{process.pid}/fd"), time.monotonic() + BUSY_SECONDS
-            while not any("socket:" in os.path.realpath(file) for file in opened.iterdir()):  # to the server
+            until = time.monotonic() + BUSY_SECONDS
+            while not any(file.startswith("socket:") for file in open_files(process.pid).values()):  # to the server
                 assert process.poll() is None
                 assert time.monotonic() < until
                 time.sleep(0.05)

@@ -19,6 +19,7 @@ import pytest
 
 from affectd.recognition.baseline_file import path_of
 from affectd.recognition.model_file import find_model, read_model, write_model
+from open_files import open_files
 from sounds import SAMPLE_RATE, gain, noise, raw_sound, silence, syllables
 from tiny_model import tiny_model
 
@@ -99,7 +100,7 @@ class Program:
         return int(rollup["Rss"].split()[0])
 
     def descriptors(self) -> dict[str, str]:
-        return {link.name: os.readlink(link) for link in (self.proc / "fd").iterdir()}
+        return open_files(self.process.pid)
 
     def threads(self) -> int:
         return len(list((self.proc / "task").iterdir()))

@@ -16,6 +16,7 @@ import pytest
 import tiny_corpora
 from affectd_train.arguments import PROTOCOLS
 from affectd_train.data.splits import EMOBOX_RAVDESS
+from open_files import open_files
 from ray_nodes import nodes
 
 ACTORS = tuple(int(name[-2:]) for fold in (1, 2) for name in EMOBOX_RAVDESS[fold])
@@ -208,7 +209,7 @@ def tasks(folder: Path) -> dict[int, str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if b"ray::" in (process / "cmdline").read_bytes():
-                held = [os.readlink(fd) for fd in (process / "fd").iterdir() if fd.exists()]
+                held = open_files(int(process.name)).values()
                 if mine := [name for name in held if name.startswith(f"{folder}/fold-")]:
                     found[int(process.name)] = mine[0]
         except OSError:

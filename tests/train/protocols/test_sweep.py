@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,12 @@ def assert_left_alone(folder: Path) -> None:
 
 
 def trials(folder: Path) -> list[int]:
-    titles = {pid: Path("/proc", str(pid), "cmdline") for pid in processes(folder)}
-    return [pid for pid, title in titles.items() if title.exists() and title.read_bytes().startswith(b"ray::Implicit")]
+    found = []
+    for pid in processes(folder):
+        with suppress(OSError):  # it may end meanwhile
+            if Path("/proc", str(pid), "cmdline").read_bytes().startswith(b"ray::Implicit"):
+                found.append(pid)
+    return found
 
 
 @pytest.fixture(scope="module")
