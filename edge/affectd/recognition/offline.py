@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from affectd.arrays import Float32
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import ModelFile
@@ -45,7 +45,7 @@ def levels(
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
     """Yield what `heard` does, with the frames ``(k, window_length)`` of each stride in place of their bands."""
     limiter = RangeLimiter(spec.frame_rate)
-    for frames in frame_strides(blocks, Framer(spec), lambda: stride_frames * spec.hop_length):
+    for frames in frame_strides(blocks, spec, lambda: stride_frames * spec.hop_length):
         level = band_level(frames, spec.sample_rate)
         yield frames, level, limiter.push(level)
     yield np.empty((0, spec.window_length), np.float32), np.empty(0, np.float32), limiter.flush()
