@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from affectd.arrays import Float32
+from affectd.arrays import Float16, Float32
 from affectd.features.context import Context
 from affectd.features.mel import mel_centers
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
-from affectd_train.training.bands import BandStore, Float16
+from affectd_train.training.bands import BandStore
 from affectd_train.training.network import FRAMES_PER_STEP
 from affectd_train.training.teacher import SoftTargets
 
@@ -65,7 +65,7 @@ class Batches:
         self.weights = weights / weights.sum()
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
-        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_columns)`` and targets ``(batch, n_labels)``."""
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_columns)``, and targets as `_target` makes them."""
         contexts, target = self.contexts(step)
         return self.cepstra(contexts), target
 
@@ -215,7 +215,7 @@ def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32
 
 
 def held_out_contexts(stores: Sequence[BandStore], batches: Batches) -> tuple[Float32, Float32] | None:
-    """Make a context, ``(n_frames, n_mfcc)``, and the right label, ``(n_labels,)``, of clips that are not trained on.
+    """Make a context ``(n_frames, n_columns)`` and the right label ``(n_labels,)`` of clips that are not trained on.
 
     Returns
     -------
