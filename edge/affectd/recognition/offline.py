@@ -54,16 +54,17 @@ def levels(
 def context_columns(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
     """Return the columns of one context, not normalized, of bands ``(n, n_bands)``, n from 1 to ``n_frames``."""
     if model.hearing is None:
-        return mfcc.cepstra(padded(bands, model, mfcc))
+        return mfcc.cepstra(padded(bands, mfcc, model.n_frames))
     from affectd.recognition.whole import hear_bands  # only for a file that hears in this way
 
     return hear_bands(bands, model, mfcc)
 
 
-def padded(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
-    """Return bands ``(n, n_bands)`` as a new context ``(n_frames, n_bands)``, with silence before them if n is less."""
-    context = np.full((model.n_frames, model.spec.n_bands), mfcc.fill, np.float32)
-    context[model.n_frames - len(bands) :] = bands
+def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Return the last of bands ``(n, n_bands)`` as a new context ``(n_frames, n_bands)``, behind silence if need be."""
+    bands = bands[-n_frames:]
+    context = np.full((n_frames, mfcc.spec.n_bands), mfcc.fill, np.float32)
+    context[n_frames - len(bands) :] = bands
     return context
 
 
