@@ -37,13 +37,14 @@ from typing import Any
 import numpy as np
 
 from affectd.bench.board import board
-from affectd.bench.stages import NullSink, as_in_service, pieces
+from affectd.bench.stages import NullSink, pieces
 from affectd.config.sections import Config
 from affectd.features.context import CepstralContext
 from affectd.features.framing import Framer
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
+from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import find_model, read_model
 from affectd.stdio import quiet
@@ -216,7 +217,7 @@ def one_second() -> Times:
     n_seconds = 10
     pcm = np.resize(model.golden["samples"], n_seconds * RATE)
     blocks = list(pieces(pcm, RATE))
-    network, ended = as_in_service(classifier)
+    network, ended = at_new_place(classifier)
     calls: Calls = {"affectd, everything": lambda: run(blocks, network, NullSink(), Config(), ended=ended)}
     try:
         calls["openWakeWord, features"] = open_wake_word(pcm)

@@ -33,7 +33,8 @@ KINDS = ("speech", "silence")
 WORKLOAD = """
 import sys
 from affectd.bench.sounds import sounds, speech_clips
-from affectd.bench.stages import NullSink, as_in_service, pieces
+from affectd.bench.stages import NullSink, pieces
+from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import Classifier
 from affectd.config.sections import Config
 from affectd.recognition.model_file import find_model, read_model
@@ -41,7 +42,7 @@ from affectd.pipeline import run
 kind, seconds, longest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 model = read_model(find_model())
 sound = sounds(speech_clips(model, []), model.spec.sample_rate, longest)[kind][: seconds * model.spec.sample_rate]
-network, ended = as_in_service(Classifier(model))
+network, ended = at_new_place(Classifier(model))
 run(pieces(sound, model.spec.sample_rate), network, NullSink(), Config(), ended=ended)
 """
 

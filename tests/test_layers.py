@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -48,10 +49,27 @@ def test_an_import_upwards_is_refused(tmp_path: Path, path: str, line: str, cont
     assert any(contract in line for line in broken), broken
 
 
-def test_the_device_has_few_arrows_between_its_rooms() -> None:
-    graph = grimp.build_graph("affectd")
-    for room in graph.find_children("affectd"):
+def arrows_of(package: str) -> set[tuple[str, str]]:
+    graph = grimp.build_graph(package)
+    for room in graph.find_children(package):
         graph.squash_module(room)
-    rooms = graph.find_children("affectd")
-    arrows = {(room, other) for room in rooms for other in graph.find_modules_directly_imported_by(room) & rooms}
+    rooms = graph.find_children(package)
+    return {(room, other) for room in rooms for other in graph.find_modules_directly_imported_by(room) & rooms}
+
+
+def test_the_device_has_few_arrows_between_its_rooms() -> None:
+    arrows = arrows_of("affectd")
     assert len(arrows) <= MOST_ARROWS, sorted(arrows)
+
+
+@pytest.mark.parametrize(("package", "side", "least"), [("affectd", "edge", 11), ("affectd_train", "train", 4)])
+def test_a_room_imports_no_more_than_its_docstring_lists(package: str, side: str, least: int) -> None:
+    lists = {}
+    for init in (REPOSITORY / side / package).glob("*/__init__.py"):
+        words = " ".join(init.read_text().split())  # those that may import "what is below" list nothing
+        if found := re.search(
+            r"\bimports? ((?:`\w+`(?:, | and )?)+)(?= alone|[.;]| and nothing)", words, re.IGNORECASE
+        ):
+            lists[f"{package}.{init.parent.name}"] = {f"{package}.{name}" for name in re.findall(r"`(\w+)`", found[1])}
+    assert len(lists) >= least, sorted(lists)
+    assert not {(room, other) for room, other in arrows_of(package) if other not in lists.get(room, {other})}

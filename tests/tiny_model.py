@@ -100,6 +100,26 @@ def place_model(spec: dict[str, float] | None = None, n_labels: int = len(PLACE_
 VOICE = {"network_share": 0.5, "same_scatter": 1.0, "other_scatter": 2.0, "far_voice": 3.0}
 
 
+def functionals_model(far: float = 1e6) -> ModelFile:
+    """The tiny model of format 2, whose head sees functionals, too, and doubts those that are farther than this."""
+    base = draft_place_model()
+    assert base.head is not None
+    random = np.random.default_rng(3)
+    n_labels = len(base.labels)
+    weights = np.vstack([base.head.weights, random.normal(0, 0.05, (N_FUNCTIONALS, n_labels)).astype(np.float32)])
+    more = np.ones(N_FUNCTIONALS, np.float32)
+    head = dataclasses.replace(
+        base.head,
+        weights=weights,
+        baseline=np.concatenate([base.head.baseline, 0 * more]),
+        spread=np.concatenate([base.head.spread, more]),
+        far_functionals=far,
+    )
+    golden = {**base.golden, "functionals": 0 * more}
+    draft = dataclasses.replace(base, head=head, golden=golden)
+    return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
+
+
 def draft_voice_model(
     spec: dict[str, float] | None = None, baseline: dict[str, float] | None = None, **changes: Any
 ) -> ModelFile:

@@ -49,13 +49,13 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     """
     try:
         # Before opening too, because opening alone can have an effect, as with a watchdog device.
-        _check_regular(os.stat(path))
+        check_regular(os.stat(path))
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except ValueError as error:  # a NUL byte in the name
         raise OSError(errno.EINVAL, "not a possible file name") from error
     with open(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
-        _check_regular(found)
+        check_regular(found)
         # The size is 0 for files that the kernel writes, and a file may grow meanwhile.
         content, step = b"", max(found.st_size + 1, 4096)
         while found.st_size <= most_bytes >= len(content) and (part := file.read(min(step, most_bytes + 1))):
@@ -70,10 +70,13 @@ def checksum(body: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 
-def check_regular(path: str | os.PathLike[str]) -> None:
-    """Raise OSError for what is there and no regular file, as `read_file` does: to open a pipe may last for ever."""
-    with suppress(FileNotFoundError):
-        _check_regular(os.stat(path))
+def check_regular(found: os.stat_result) -> None:
+    """Raise OSError for what is no regular file: to open a pipe may last for ever, and no device must be renamed."""
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        what = "link" if stat.S_ISLNK(found.st_mode) else "pipe, socket or device"
+        raise OSError(errno.EINVAL, f"a {what}, not a regular file")
 
 
 def private_folder(path: Path) -> None:
@@ -160,10 +163,3 @@ def sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _check_regular(found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "a pipe, socket or device, not a regular file")

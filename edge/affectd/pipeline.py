@@ -33,7 +33,7 @@ from affectd.config.sections import Config
 from affectd.events.event import EventMaker, Utterance
 from affectd.events.sinks import Sink
 from affectd.features.context import CepstralContext
-from affectd.features.framing import Framer, RecentFrames, frame_strides
+from affectd.features.framing import RecentFrames, frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Network
 from affectd.recognition.model_file import ModelFile
@@ -117,7 +117,7 @@ def run(
             ended(utterance)
             closed_at, utterance = at, None
 
-    for frames in frame_strides(blocks, Framer(spec), stride_length):
+    for frames in frame_strides(blocks, spec, stride_length):
         level = band_level(frames, spec.sample_rate)
         opened = gate.push(level)
         measure(level, gate.active)

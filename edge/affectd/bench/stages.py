@@ -21,7 +21,8 @@ from affectd.features.context import CepstralContext
 from affectd.features.framing import Framer
 from affectd.features.mfcc import Mfcc
 from affectd.pipeline import run
-from affectd.recognition.classifier import Classifier, Network
+from affectd.recognition.baseline import at_new_place
+from affectd.recognition.classifier import Classifier
 from affectd.recognition.smoothing import Answer, Smoother
 from affectd.recognition.vad import Gate, band_level
 
@@ -79,7 +80,7 @@ def _calls(classifier: Classifier, clips: list[Int16], out: JsonLines) -> dict[s
     frames = np.array(framer.push(floats[:stride]))[-config.model.stride_frames :]
     bands, cepstra = mfcc.bands(frames), context.view().copy()
     quantized, probabilities = classifier.quantize(cepstra), classifier(cepstra)
-    network, _ = as_in_service(classifier)
+    network, _ = at_new_place(classifier)
     smoother = Smoother(config.smoothing, model.labels, config.model.stride_frames / spec.frame_rate, 0.0)
     events, utterance = EventMaker(config.device.id, model), Utterance(0.0)
     utterance.push(frames, np.ones(len(frames), np.bool_))
@@ -122,7 +123,7 @@ def real_time_factors(classifier: Classifier, clips: list[Int16]) -> dict[str, f
     for name, samples in sounds(clips, sample_rate, seconds).items():
         blocks = list(pieces(samples, sample_rate))
         before = time.process_time()
-        network, ended = as_in_service(classifier)
+        network, ended = at_new_place(classifier)
         run(blocks, network, NullSink(), Config(), ended=ended)
         factors[name] = round((time.process_time() - before) / seconds, 6)
     return factors
@@ -153,19 +154,9 @@ def growth(classifier: Classifier, clips: list[Int16], hours: float) -> list[dic
                 rows.append({"audio_seconds": 60 * n, "cpu_ms_per_second": round(cost, 4), **resident()})
                 before, done = now, n
 
-    network, ended = as_in_service(classifier)
+    network, ended = at_new_place(classifier)
     run(stream(), network, NullSink(), Config(), ended=ended)
     return rows
-
-
-def as_in_service(classifier: Classifier) -> tuple[Network, Callable[[Utterance], object]]:
-    """Return the network as ``affectd run`` hears with it, and what learns from an utterance; nothing is kept."""
-    if classifier.model.learning_head is None:
-        return classifier, lambda utterance: None
-    from affectd.recognition.baseline import Placed  # as the service: only for such a model
-
-    placed = Placed(classifier)
-    return placed, placed.ended
 
 
 def pieces(samples: Int16, sample_rate: int) -> Iterator[Float32]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from affectd.config.directories import is_of_state, runtime_directory, state_directory
 from affectd.errors import ConfigError
+from affectd.files import check_regular
 
 _FIRST_BYTES = 1 << 16  # many times an event
 _BEGIN = b'{"schema": '  # of an event
@@ -75,16 +75,10 @@ def check_content(path: Path, keep: int) -> None:
             os.close(file)
 
 
-def check_regular(mode: int) -> None:
-    """Raise OSError for what is no regular file: a pipe could block, and a device must not be renamed."""
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
-
-
 def check_rotated(path: Path) -> None:
     """Raise OSError if there is something else than a file of events."""
     try:
-        check_regular(path.lstat().st_mode)
+        check_regular(path.lstat())
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return

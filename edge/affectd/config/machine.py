@@ -25,9 +25,9 @@ def machine_name(root: Path = Path("/")) -> str:
     return f"affectd-{sha256(b'affectd' + b' '.join(_ids(root) or [b'%012x' % _node()])).hexdigest()[:8]}"
 
 
-def is_made_up(name: str, root: Path = Path("/")) -> bool:
+def is_made_up(name: str) -> bool:
     """Return whether this is the name of a machine without anything of its own: it has another one at each start."""
-    return not _ids(root) and _node() & _MULTICAST != 0 and name == machine_name(root)
+    return not _ids(Path("/")) and _node() & _MULTICAST != 0 and name == machine_name()
 
 
 def _ids(root: Path) -> list[bytes]:

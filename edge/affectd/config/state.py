@@ -137,7 +137,7 @@ def _taken_over(base: Path, folder: Path, device: str) -> Path:
 
 
 def _is_of_another(path: Path, device: str) -> bool:
-    check_regular(path)
+    check_regular(path.stat())
     with path.open("rb") as file:
         begin = file.read(_MOST_BYTES)
     return b'"device": "' in begin and b'"device": "%s"' % device.encode() not in begin

@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from affectd.audio.mends import MENDS
 from affectd.board import clock_synchronized, hottest_celsius
-from affectd.doctor.degraded import mend
 from affectd.doctor.finding import Finding, fault, ok, warning
 
 Run = Callable[[Sequence[str]], str | None]
@@ -152,7 +152,7 @@ def unit(root: Path, run: Run) -> Finding:
     if status.startswith("microphone muted"):
         return warning(f"{found}: {status}", "it was muted by a command; publish ON to the topic listen to hear again")
     if status.startswith("microphone degraded"):
-        return warning(f"{found}: {status}", mend(status))
+        return warning(f"{found}: {status}", mend_degraded(status))
     # `affectd run` reports the state of its microphone there.
     if status.startswith("microphone ") and not status.startswith("microphone healthy"):
         return fault(f"{found}: {status}", f"plug it in or name another; {log}")
@@ -163,3 +163,9 @@ def unit(root: Path, run: Run) -> Finding:
     if state.get("NRestarts", "0") != "0":
         return warning(f"{found}, restarted {state['NRestarts']} times", log)
     return ok(f"{found}: {status}" if status else found)
+
+
+def mend_degraded(status: str) -> str:
+    """Return what to do about a status of the service, ``microphone degraded: REASON (FIGURE)``."""
+    reason = status.partition("microphone degraded: ")[2].split(" ")[0].rstrip(";")
+    return MENDS.get(reason, "affectd doctor, while the service is stopped, says more")

@@ -17,8 +17,8 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 import affectd
+from affectd.audio.mends import GAIN, MENDS
 from affectd.doctor.board import unit_is_installed, unit_state
-from affectd.doctor.degraded import GAIN, MENDS
 from affectd.doctor.device import Device, Open
 from affectd.doctor.finding import Finding, fault, ok, warning
 from affectd.errors import AffectdError, MicrophoneError, UnavailableError

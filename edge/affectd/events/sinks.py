@@ -12,8 +12,9 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from affectd.config.event_file import check_events, check_regular, check_rotated, rotated
+from affectd.config.event_file import check_events, check_rotated, rotated
 from affectd.errors import PASSING, AffectdError, ConfigError, UnavailableError
+from affectd.files import check_regular
 from affectd.stdio import is_stream, printable_lines, writing_results
 
 if TYPE_CHECKING:
@@ -199,11 +200,11 @@ class RotatingFile:
 
     def _open(self) -> FileIO:
         with suppress(FileNotFoundError):  # before opening, which has an effect on some devices
-            check_regular(self._path.stat().st_mode)
+            check_regular(self._path.stat())
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
         found = os.fstat(file)
         try:
-            check_regular(found.st_mode)
+            check_regular(found)
             if self._known != (found.st_dev, found.st_ino):
                 check_events(file)
                 self._known = found.st_dev, found.st_ino

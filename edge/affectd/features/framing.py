@@ -138,8 +138,9 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
     return rows
 
 
-def frame_strides(blocks: Iterable[Float32], framer: Framer, wanted: Callable[[], int]) -> Iterator[Float32]:
+def frame_strides(blocks: Iterable[Float32], spec: FeatureSpec, wanted: Callable[[], int]) -> Iterator[Float32]:
     """Yield the frames of each stride of ``wanted()`` samples, at the end of the stream those of the rest."""
+    framer = Framer(spec)
     stride, filled = np.empty(wanted(), np.float32), 0
     for block in blocks:
         start = 0

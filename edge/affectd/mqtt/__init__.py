@@ -1,4 +1,5 @@
 """MQTT: `publisher` is the sink, `connection` the thread, `link` one connection with paho.
 
-May import `outbox`, `events`, `audio`, `recognition`, `config`, `board`, `arrays` and `errors`.
+May import `outbox`, `events`, `audio`, `recognition`, `config`, `board`, `files`, `arrays` and
+`errors`.
 """

@@ -74,7 +74,8 @@ class Journal:
             elif not (self._path.exists() or old.exists()):
                 return False
             for path in (self._path, self._new, old):
-                check_regular(path)
+                with suppress(FileNotFoundError):
+                    check_regular(path.stat())
             self._load()
             if self._n_bad or not self.count:
                 self.write()

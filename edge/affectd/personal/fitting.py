@@ -3,11 +3,11 @@
 With ``z`` the embedding of a clip (the mean over its contexts) minus the mean of all clips, divided by their spread,
 the new weights minimize
 
-    sum of w * -log(softmax(z @ weights + bias)[label])  +  strength / 2 * |weights - old weights|^2 + bias^2
+    sum of w * -log(softmax(z @ weights + bias)[label])  +  strength / 2 * (|weights - old weights|^2 + |bias|^2)
 
-where ``w`` makes every label count the same. What is pulled towards is so the old head on what differs from how this
-person usually sounds; a label that it does not know starts at zero. The strength is the one at which clips that were
-left out are the most probable (cross-validation).
+where ``w``, 1 on the average, makes every label count the same. What is pulled towards is so the old head on what
+differs from how this person usually sounds; a label that it does not know starts at zero. The strength is the one at
+which clips that were left out are the most probable (cross-validation).
 
 Sources: ridge towards a prior as in C. Chelba, A. Acero, "Adaptation of Maximum Entropy Capitalizer", 2004; truncated
 Newton steps as in J. Nocedal, S. J. Wright, "Numerical Optimization", 2006, algorithm 7.1.

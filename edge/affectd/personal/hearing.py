@@ -36,7 +36,7 @@ def with_float_head(model: ModelFile) -> ModelFile:
     """Return a model of format 2 that answers as this one: the last layer of the network becomes its head.
 
     Logits are not rounded to int8 any more, so they differ by half a step of that at most. A voice is left out. A model
-    of format 2 stays as it is.
+    with a head stays as it is.
 
     Raises
     ------

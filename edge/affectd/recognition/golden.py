@@ -48,7 +48,7 @@ def _heard(samples: Float32, model: ModelFile) -> Float32:
             raise ModelFileError("golden.samples: expected a clip of which something can be heard, found none")
         return cepstra
     bands = mfcc.bands(mfcc.frames(samples))
-    return mfcc.cepstra(padded(bands[-model.n_frames :], model, mfcc))
+    return mfcc.cepstra(padded(bands, mfcc, model.n_frames))
 
 
 def _golden_logits(golden: dict[str, Array], model: ModelFile, classifier: Classifier) -> Float32:

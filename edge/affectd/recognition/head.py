@@ -1,5 +1,6 @@
-"""The head of a model file of format 2 or 5: from the network's embedding, minus a baseline, to logits.
+"""The head of a model file: from an embedding, minus a baseline, to logits.
 
+The embedding is what the network gives, in format 5 with functionals after it; that of a `Voice` are functionals alone.
 Its arrays lie in ``golden.npz`` under the names of `ARRAYS`; its numbers are ``baseline`` in ``spec.json``, and in
 format 5 ``far_functionals``.
 """
@@ -92,7 +93,7 @@ class Head:
 
     @property
     def n_embedding(self) -> int:
-        """How many numbers the network gives."""
+        """How many numbers the embedding has."""
         return len(self.baseline)
 
     def logits(self, embedding: Float32, baseline: Float32) -> Float32:

@@ -53,7 +53,6 @@ _DIGEST_LENGTH = 64
 # A file that says more is refused before it is held in memory; the largest networks for such boards have a few MB.
 _MOST_FILE_BYTES = 64_000_000
 _MOST_BYTES = {"spec.json": 1_000_000, "labels.txt": 100_000, "golden.npz": 16_000_000, "card.json": 1_000_000}
-_MEMBERS = tuple(_MOST_BYTES)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,15 +75,15 @@ class ModelFile:
         Probabilities from 0 to 1; ``"uncertain"`` is the one below which no label is named.
     golden : dict of str to ndarray
         ``samples`` (n,) int16 PCM; ``cepstra`` (n_frames, n_columns) float32; ``input`` int8 of
-        ``input_shape[1:]``; ``output`` (n_outputs,) int8; with a head also ``logits`` (n_labels,) float32, where the
-        baseline is the head's own; with a voice these are of its head, and of ``functionals`` float32. With a hearing
-        that fills nothing, there are as many cepstra as the clip has.
+        ``input_shape[1:]``; ``output`` (n_outputs,) int8; with a head or a voice also ``logits`` (n_labels,) float32,
+        where the baseline is the head's own (`Voice.golden`); with a voice or in format 5 also ``functionals`` (62,)
+        float32. With a hearing that fills nothing, there are as many cepstra as the clip has.
     card : dict
         Data and terms, split, metrics, training revision; JSON values only.
     tflite : bytes
         The network alone.
     head : Head, optional
-        What turns the embedding into logits, in format 2; without one the network gives logits itself.
+        What turns the embedding into logits, in formats 2 and 5, perhaps in 3; without one the network gives logits.
     layout, hearing : InputLayout, Hearing, optional
         How a network trained elsewhere hears, in format 3; without them as affectd's own.
     voice : Voice, optional
@@ -234,7 +233,7 @@ def _encode(model: ModelFile) -> bytes:
     if zipfile.is_zipfile(io.BytesIO(model.tflite)):
         raise ModelFileError("tflite: expected the network alone, found a zip appended to it")
     spec: dict[str, Any] = {
-        "format": _format_of(model),
+        "format": format_of(model),
         "features": model.spec.to_dict(),
         "n_frames": model.n_frames,
         "mean": model.mean.tolist(),
@@ -265,7 +264,8 @@ def _encode(model: ModelFile) -> bytes:
     return data + sha256(data).hexdigest().encode()
 
 
-def _format_of(model: ModelFile) -> int:
+def format_of(model: ModelFile) -> int:
+    """Return the format of a model, which follows from what is in it."""
     if model.sees_functionals:
         return 5
     if model.voice is not None:
@@ -282,7 +282,7 @@ def _decode(data: bytes) -> ModelFile:
     if sha256(content).hexdigest().encode() != digest:
         raise ModelFileError("digest: the file is damaged, its bytes are not those it was written with")
     archive = parse("zip", lambda: Archive(data, len(_DIGEST_MARK) + _DIGEST_LENGTH))
-    check_keys("zip", _MEMBERS, archive.members)
+    check_keys("zip", _MOST_BYTES, archive.members)
     start = min(member.offset for member in archive.members.values())
     members = {name: parse(name, partial(archive.read, name, most)) for name, most in _MOST_BYTES.items()}
     spec = parse("spec.json", lambda: json.loads(members["spec.json"]))

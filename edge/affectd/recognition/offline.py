@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from affectd.arrays import Float32
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import ModelFile
@@ -45,7 +45,7 @@ def levels(
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
     """Yield what `heard` does, with the frames ``(k, window_length)`` of each stride in place of their bands."""
     limiter = RangeLimiter(spec.frame_rate)
-    for frames in frame_strides(blocks, Framer(spec), lambda: stride_frames * spec.hop_length):
+    for frames in frame_strides(blocks, spec, lambda: stride_frames * spec.hop_length):
         level = band_level(frames, spec.sample_rate)
         yield frames, level, limiter.push(level)
     yield np.empty((0, spec.window_length), np.float32), np.empty(0, np.float32), limiter.flush()
@@ -54,16 +54,17 @@ def levels(
 def context_columns(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
     """Return the columns of one context, not normalized, of bands ``(n, n_bands)``, n from 1 to ``n_frames``."""
     if model.hearing is None:
-        return mfcc.cepstra(padded(bands, model, mfcc))
+        return mfcc.cepstra(padded(bands, mfcc, model.n_frames))
     from affectd.recognition.whole import hear_bands  # only for a file that hears in this way
 
     return hear_bands(bands, model, mfcc)
 
 
-def padded(bands: Float32, model: ModelFile, mfcc: Mfcc) -> Float32:
-    """Return bands ``(n, n_bands)`` as a new context ``(n_frames, n_bands)``, with silence before them if n is less."""
-    context = np.full((model.n_frames, model.spec.n_bands), mfcc.fill, np.float32)
-    context[model.n_frames - len(bands) :] = bands
+def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
+    """Return the last of bands ``(n, n_bands)`` as a new context ``(n_frames, n_bands)``, behind silence if need be."""
+    bands = bands[-n_frames:]
+    context = np.full((n_frames, mfcc.spec.n_bands), mfcc.fill, np.float32)
+    context[n_frames - len(bands) :] = bands
     return context
 
 

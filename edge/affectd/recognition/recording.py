@@ -214,7 +214,7 @@ class _Mean:
     def add(self, bands: Float32) -> None:
         """Classify a context, ``(n, n_bands)`` with n at most ``n_frames``."""
         model, n_mels = self._classifier.model, self._classifier.model.spec.n_mels
-        context = padded(bands, model, self._mfcc)
+        context = padded(bands, self._mfcc, model.n_frames)
         spoken = context[model.n_frames - len(bands) :]
         spoken[:, :n_mels] = spoken[:, :n_mels] @ next(self._voices)
         self._total += self._classifier(self._mfcc.cepstra(context))

@@ -9,7 +9,7 @@ import numpy as np
 
 from affectd.arrays import Block, Float32
 from affectd.config.sections import GateConfig
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.vad import band_level, find_speech, trim
 
@@ -43,5 +43,5 @@ def spoken_part(blocks: Iterable[Block], spec: FeatureSpec, gate: GateConfig) ->
 
 
 def _levels(blocks: Iterable[Block], spec: FeatureSpec) -> Float32:
-    pieces = frame_strides(blocks, Framer(spec), lambda: _STRIDE_FRAMES * spec.hop_length)
+    pieces = frame_strides(blocks, spec, lambda: _STRIDE_FRAMES * spec.hop_length)
     return np.concatenate([band_level(frames, spec.sample_rate) for frames in pieces])

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from affectd.audio.condition import SENTENCES
-from affectd.doctor.degraded import MENDS
+from affectd.audio.mends import MENDS
 from affectd.recognition.smoothing import UNCERTAIN
 from affectd.screen.checked import number, shares, text
 

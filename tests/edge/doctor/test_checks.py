@@ -24,13 +24,13 @@ import pytest
 
 import affectd as package
 from affectd.audio.condition import SENTENCES
+from affectd.audio.mends import MENDS
 from affectd.audio.portaudio import apart, close
 from affectd.config.sections import WebConfig
 from affectd.doctor import board, installation
 from affectd.doctor import microphone as microphone_check
 from affectd.doctor import page as page_check
 from affectd.doctor.checks import CHECKS, as_text, examine
-from affectd.doctor.degraded import MENDS, mend
 from affectd.doctor.device import Device
 from affectd.doctor.finding import Finding
 from affectd.doctor.microphone import judge
@@ -314,7 +314,7 @@ def test_channels_that_cancel_each_other_out_are_a_fault(
 
 def test_there_is_a_mend_for_every_reason() -> None:
     assert list(MENDS) == list(SENTENCES)
-    assert mend("listening") not in MENDS.values()
+    assert board.mend_degraded("listening") not in MENDS.values()
     for reason in MENDS:
         says(judge(ROOM, {reason: 0.5}), "warning", MENDS[reason])
 

@@ -346,8 +346,16 @@ def test_what_a_power_cut_leaves_of_events_is_gone_on_with(tmp_path: Path, conte
     assert [json.loads(line) for line in path.read_bytes().splitlines()[-2:]] == [EVENT, EVENT]
 
 
-@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "link"])
-def test_rotation_overwrites_nothing_that_came_meanwhile(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("file", "something else than events"),
+        ("folder", "Is a directory"),
+        ("pipe", "a pipe, socket or device, not a regular file"),
+        ("link", "a link, not a regular file"),
+    ],
+)
+def test_rotation_overwrites_nothing_that_came_meanwhile(tmp_path: Path, kind: str, what: str) -> None:
     path = tmp_path / "events.jsonl"
     file = RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=1))
     file.write(EVENT | {"text": "x" * 950})
@@ -361,10 +369,10 @@ def test_rotation_overwrites_nothing_that_came_meanwhile(tmp_path: Path, kind: s
     else:
         other.symlink_to("nowhere")
     found = other.lstat()
-    with pytest.raises(UnavailableError, match=r"events\.jsonl\.1, which it would become"):
+    with pytest.raises(UnavailableError, match=rf"events\.jsonl\.1, which it would become.*{what}"):
         file.write(EVENT)
     assert other.lstat() == found
-    with pytest.raises(ConfigError, match=r"events\.jsonl\.1, which it would become"):
+    with pytest.raises(ConfigError, match=rf"events\.jsonl\.1, which it would become.*{what}"):
         RotatingFile(FileConfig(path=str(path), keep=1))
 
 

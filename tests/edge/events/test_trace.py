@@ -20,7 +20,7 @@ from affectd.config.sections import Config
 from affectd.events.event import EventMaker, event_schema
 from affectd.events.sinks import Several
 from affectd.events.trace import Tracer, began_at, trace_schema
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
 from affectd.recognition.vad import Gate, band_level
@@ -67,7 +67,7 @@ def test_lines_follow_each_other_and_cover_the_stream() -> None:
 
 def test_lines_with_the_gate_open_cover_exactly_the_open_gate() -> None:
     _, trace = traced(CONVERSATION, FakeNetwork())
-    frames = np.concatenate(list(frame_strides([CONVERSATION], Framer(SPEC), lambda: 16 * SPEC.hop_length)))
+    frames = np.concatenate(list(frame_strides([CONVERSATION], SPEC, lambda: 16 * SPEC.hop_length)))
     opened = Gate(Config().gate, 1 / HOP_SECONDS).push(band_level(frames, SPEC.sample_rate))
     assert opened.any()
     n_open = [round((line["end_seconds"] - line["start_seconds"]) / HOP_SECONDS) for line in trace if line["gate_open"]]

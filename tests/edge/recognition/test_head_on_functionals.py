@@ -13,30 +13,9 @@ from affectd.errors import ModelFileError
 from affectd.features.functionals import N_FUNCTIONALS
 from affectd.recognition.baseline import Placed
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.golden import golden_vectors, self_test
-from affectd.recognition.model_file import ModelFile, read_model, write_model
-from tiny_model import LABELS, draft_place_model, pcm, voice_model
-
-
-def functionals_model(far: float = 1e6) -> ModelFile:
-    """The tiny model of format 2, whose head sees functionals, too, and doubts those that are farther than this."""
-    base = draft_place_model()
-    assert base.head is not None
-    random = np.random.default_rng(3)
-    n_labels = len(base.labels)
-    weights = np.vstack([base.head.weights, random.normal(0, 0.05, (N_FUNCTIONALS, n_labels)).astype(np.float32)])
-    more = np.ones(N_FUNCTIONALS, np.float32)
-    head = dataclasses.replace(
-        base.head,
-        weights=weights,
-        baseline=np.concatenate([base.head.baseline, 0 * more]),
-        spread=np.concatenate([base.head.spread, more]),
-        far_functionals=far,
-    )
-    golden = {**base.golden, "functionals": 0 * more}
-    draft = dataclasses.replace(base, head=head, golden=golden)
-    return dataclasses.replace(draft, golden=golden_vectors(pcm(), Classifier(draft)))
-
+from affectd.recognition.golden import self_test
+from affectd.recognition.model_file import read_model, write_model
+from tiny_model import LABELS, draft_place_model, functionals_model, voice_model
 
 MODEL = functionals_model()
 

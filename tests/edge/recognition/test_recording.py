@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from affectd.config.sections import Config, GateConfig, ModelConfig
 from affectd.features.context import Context
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.affect import affect
@@ -177,7 +177,7 @@ def test_a_shout_later_on_does_not_make_silence_of_quiet_speech() -> None:
 def classify_at_once(samples: np.ndarray, network: FakeNetwork, config: Config) -> Recording:
     """With everything in memory at the same time."""
     mfcc = Mfcc(SPEC)
-    strides = [*frame_strides([samples], Framer(SPEC), lambda: config.model.stride_frames * SPEC.hop_length)]
+    strides = [*frame_strides([samples], SPEC, lambda: config.model.stride_frames * SPEC.hop_length)]
     level = np.concatenate([band_level(frames, 16000) for frames in strides])
     bands = np.concatenate([mfcc.bands(frames) for frames in strides])
     speech = find_speech(level, config.gate, FRAME_RATE)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from affectd.audio.source import wav_blocks
 from affectd.config.sections import Config, GateConfig, ModelConfig, SmoothingConfig
 from affectd.events.trace import trace_schema
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.pipeline import run
@@ -66,7 +66,7 @@ def frames_of(line: dict) -> tuple[int, int]:
 
 def everything_at_once(samples: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarray]:
     """The bands of all frames, and whether the gate is open at each, with the whole recording in memory."""
-    strides = frame_strides([samples], Framer(SPEC), lambda: config.model.stride_frames * SPEC.hop_length)
+    strides = frame_strides([samples], SPEC, lambda: config.model.stride_frames * SPEC.hop_length)
     frames = list(strides)
     level = np.concatenate([band_level(some, SPEC.sample_rate) for some in frames])
     speech = find_speech(level, config.gate, SPEC.frame_rate)

@@ -11,6 +11,7 @@ from affectd.config.sections import GateConfig
 from affectd.errors import DataError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
+from affectd.recognition.offline import padded
 from affectd.recognition.vad import band_level, trim
 from affectd_train.data.clips import Clip
 from affectd_train.data.corpora import read_corpus
@@ -19,7 +20,7 @@ from affectd_train.data.labels import LABELS
 from affectd_train.data.logmel import LOGMEL_PEAK_DBFS, logmel_level
 from affectd_train.data.recordings import load_audio
 from affectd_train.training.bands import BandStore, load_bands, load_everyday, speech_bands
-from affectd_train.training.batches import Batches, normalization, padded_cepstra
+from affectd_train.training.batches import Batches, normalization
 from affectd_train.training.teacher import SoftTargets
 from affectd_train.training.variants import Source
 
@@ -126,7 +127,7 @@ def test_clips_as_they_are_are_contexts_of_the_device(store: BandStore) -> None:
     drawn = batches(store)
     mean, std = normalization(store, SPEC, 188, 0)
     mfcc = Mfcc(SPEC)
-    wanted = np.stack([(padded_cepstra(store[i], mfcc, 188) - mean) / std for i in range(len(store))])
+    wanted = np.stack([(mfcc.cepstra(padded(store[i], mfcc, 188)) - mean) / std for i in range(len(store))])
     for context in drawn.plain(10):
         assert np.abs(wanted - context).max((1, 2)).min() < 1e-4
 
@@ -236,7 +237,7 @@ def test_the_gate_sees_log_mels_as_it_sees_samples(speech_data: Path) -> None:
 def test_a_context_ends_with_the_speech_and_begins_with_padding() -> None:
     mfcc = Mfcc(SPEC)
     bands = np.random.default_rng(0).normal(-30, 5, (50, SPEC.n_mels)).astype(np.float32)
-    cepstra = padded_cepstra(bands, mfcc, 188)
+    cepstra = mfcc.cepstra(padded(bands, mfcc, 188))
     filled = np.full((188, SPEC.n_mels), mfcc.floor, np.float32)
     filled[-50:] = bands
     np.testing.assert_array_equal(cepstra, mfcc.cepstra(filled))

@@ -15,6 +15,7 @@ from affectd.features.mfcc import Mfcc
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.golden import golden_vectors
 from affectd.recognition.model_file import ModelFile, find_model, read_model, write_model
+from affectd.recognition.offline import padded
 from affectd.recognition.voice import without_voice
 from affectd_train.cli import main
 from affectd_train.data.clips import Clip
@@ -29,7 +30,6 @@ from affectd_train.export.quantize import convert_int8
 from affectd_train.protocols.sweep import held_back
 from affectd_train.reports.model_card import started_from
 from affectd_train.training import start
-from affectd_train.training.batches import padded_cepstra
 from affectd_train.training.heard import check_start, speakers_of
 from affectd_train.training.network import build_network, deployed
 from affectd_train.training.recipe import Recipe, options_of, with_own, with_settings, with_start
@@ -51,7 +51,7 @@ def contexts(model: ModelFile) -> np.ndarray:
     cepstra = []
     for clip in clips[:: len(clips) // 96][:96]:
         bands = mfcc.bands(mfcc.frames(load_audio(clip, model.spec.sample_rate)))
-        cepstra.append(padded_cepstra(bands, mfcc, model.n_frames))
+        cepstra.append(mfcc.cepstra(padded(bands, mfcc, model.n_frames)))
     return (np.stack(cepstra) - model.mean) / model.std
 
 

@@ -42,7 +42,7 @@ from affectd_train.training.voice import (
     with_voice,
 )
 from tiny_corpora import ravdess, tabled, write
-from tiny_model import LABELS, place_model, tiny_model, voice_model
+from tiny_model import LABELS, functionals_model, place_model, tiny_model, voice_model
 
 EMOTIONS = ("neutral", "angry")
 
@@ -271,8 +271,9 @@ def test_a_model_gets_a_voice_or_it_is_said_why_not(tmp_path: Path) -> None:
     assert again.card == made.card
     with pytest.raises(DataError, match="too few speakers for a voice: 3 of one corpus are needed"):
         with_voice(tiny_model(), [one for one in clips if not one.speaker.endswith("03")], tmp_path, tmp_path / "cache")
-    with pytest.raises(DataError, match="format 1, this is format 2"):
-        with_voice(place_model(), clips, tmp_path, tmp_path / "cache")
+    for model, number in ((place_model(), 2), (functionals_model(), 5)):
+        with pytest.raises(DataError, match=f"format 1, this is format {number}"):
+            with_voice(model, clips, tmp_path, tmp_path / "cache")
     assert why_not(tiny_model()) == why_not(voice_model()) == ""
 
 

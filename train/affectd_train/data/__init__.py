@@ -1,4 +1,4 @@
 """The recordings: which there are, who speaks, under which label and terms, on which side of a split, and loading them.
 
-Imports `affectd_train.files` alone.
+May import `folders` and `files`.
 """

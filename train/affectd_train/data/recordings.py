@@ -191,14 +191,12 @@ def mix(path: Path, blocks: Iterable[Float32]) -> Iterator[Float32]:
     return mono(_sound(path, blocks), "mix", _Listened(str(path)))
 
 
-def stream_audio(
-    path: Path, sample_rate: int, start_seconds: float = 0.0, end_seconds: float = math.inf
-) -> Iterator[Float32]:
+def stream_audio(path: Path, sample_rate: int) -> Iterator[Float32]:
     """Yield what `read_audio` returns, in blocks ``(n,)`` of any n, of a file of any length in the same memory.
 
     Channels that cancel each other out are no error: what is left of them is what the device hears.
     """
-    blocks = _sound(path, read_blocks(path, start_seconds, end_seconds))
+    blocks = _sound(path, read_blocks(path))
     return _at_rate(path, sample_rate, mono(blocks, "mix", _Quiet(str(path))))
 
 

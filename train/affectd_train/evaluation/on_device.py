@@ -6,7 +6,7 @@ import numpy as np
 
 from affectd.arrays import Float32
 from affectd.config.sections import Config
-from affectd.features.framing import Framer, frame_strides
+from affectd.features.framing import frame_strides
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.classifier import Network
@@ -48,7 +48,7 @@ def level_and_bands(samples: Float32, spec: FeatureSpec) -> tuple[Float32, Float
     In strides, for the last bit of a matrix product depends on its shape.
     """
     mfcc = Mfcc(spec)
-    strides = [*frame_strides([samples], Framer(spec), lambda: Config().model.stride_frames * spec.hop_length)]
+    strides = [*frame_strides([samples], spec, lambda: Config().model.stride_frames * spec.hop_length)]
     level = np.concatenate([band_level(frames, spec.sample_rate) for frames in strides])
     return level, np.concatenate([mfcc.bands(frames) for frames in strides])
 

@@ -63,7 +63,7 @@ class _Both:
         self._answers: list[Float32] = []
 
     def __call__(self, cepstra: Float32) -> Float32:
-        """Turn ``(n_frames, n_mfcc)`` cepstra into ``(n_labels,)`` probabilities, those of the int8 file."""
+        """Turn ``(n_frames, n_columns)`` cepstra into ``(n_labels,)`` probabilities, those of the int8 file."""
         self._waiting.append(cepstra.copy())
         if len(self._waiting) == self._BATCH:
             self._answer()

@@ -39,9 +39,11 @@ class NotInteger(DataError):
 def convert_int8(network: keras.Model, contexts: Iterable[Float32], coarser: int = COARSER) -> bytes:
     """Quantize a network after training: int8 weights per channel, int8 activations, int8 input and output.
 
-    A few hundred normalized contexts, ``(n_frames, n_mfcc)`` float32, show the range of each tensor. Source: B. Jacob
-    et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", 2018.
-    `coarser` is what the steps of the output are multiplied by; see `COARSER`.
+    A few hundred normalized contexts, ``(n_frames, n_columns)`` float32, show the range of each tensor. `coarser` is
+    what the steps of the output are multiplied by; see `COARSER`.
+
+    Source: B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", 2018.
 
     Raises
     ------
@@ -163,7 +165,7 @@ def without_head(network: keras.Model) -> keras.Model:
 
 
 def representative(path: Path, shape: tuple[int, ...]) -> Float32:
-    """Read the contexts that show the ranges: ``(n, n_frames, n_mfcc)``."""
+    """Read the contexts that show the ranges: ``(n, n_frames, n_columns)``."""
     with reading(path, again("fit")):
         contexts: Float32 = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False).astype(np.float32)
         check(contexts.ndim == 3 and contexts.shape[1:] == shape and len(contexts) > 0, "contexts of another shape")

@@ -1,4 +1,4 @@
 """The model card and the pictures, made from what the evaluations wrote.
 
-May import evaluation, data and `affectd_train.training.recipe`, so that it runs without Keras.
+May import evaluation, what is below it, and of training `recipe` and `log`, so that it runs without Keras.
 """

@@ -1,4 +1,4 @@
 """From recordings to a float network; `fit` is where to start.
 
-May import data and augmentation. Only this room and export import Keras.
+May import augmentation and what is below it. Only this room and export import Keras at the top of a file.
 """

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affectd.arrays import Float32
+from affectd.arrays import Float16, Float32
 from affectd.config.sections import GateConfig
 from affectd.errors import DataError
 from affectd.features.mfcc import Mfcc
@@ -33,10 +33,8 @@ from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.variants import Source, digest, sources, speech_settings
 
-Float16 = NDArray[np.float16]
 
-
-def speech_bands(source: Source) -> Float32 | str:
+def speech_bands(source: Source) -> Float16 | str:
     """Compute the log-mel bands of the speech in a clip, silence at its ends trimmed by the device's gate.
 
     Returns
@@ -54,7 +52,7 @@ def speech_bands(source: Source) -> Float32 | str:
     if spec.reference == "max":  # else the level counts, on the device too
         logs = np.maximum(logs - logs[:, : spec.n_mels].max(), -120.0)
     further = speech[:, spec.n_mels + spec.energy :]
-    rows: Float32 = np.concatenate([logs, further], axis=1, dtype=np.float16, casting="same_kind")
+    rows: Float16 = np.concatenate([logs, further], axis=1, dtype=np.float16, casting="same_kind")
     return rows
 
 
@@ -199,7 +197,7 @@ def load_everyday(recordings: Sequence[Path], spec: FeatureSpec) -> list[Float32
     clips = []
     for _, samples in read_each(recordings, spec.sample_rate, "everyday speech"):
         frames = mfcc.frames(samples)
-        span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.sample_rate / spec.hop_length)
+        span = trim(band_level(frames, spec.sample_rate), GateConfig(), spec.frame_rate)
         if span is not None:
             clips.append(mfcc.bands(frames[slice(*span)]))
     return clips

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from affectd.arrays import Float32
-from affectd.features.context import Context
+from affectd.arrays import Float16, Float32
 from affectd.features.mel import mel_centers
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
+from affectd.recognition.offline import padded
 from affectd_train.augmentation.spectrogram import add_noise, band_limit, crop, mask, roll_off, stretch, tilt, warp
-from affectd_train.training.bands import BandStore, Float16
+from affectd_train.training.bands import BandStore
 from affectd_train.training.network import FRAMES_PER_STEP
 from affectd_train.training.teacher import SoftTargets
 
@@ -65,7 +65,7 @@ class Batches:
         self.weights = weights / weights.sum()
 
     def draw(self, step: int) -> tuple[Float32, Float32]:
-        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_columns)`` and targets ``(batch, n_labels)``."""
+        """Draw batch number ``step``: cepstra ``(batch, n_frames, n_columns)``, and targets as `_target` makes them."""
         contexts, target = self.contexts(step)
         return self.cepstra(contexts), target
 
@@ -182,23 +182,11 @@ class Batches:
         return padded(bands, self.mfcc, self.n_frames)
 
 
-def padded(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
-    """Make one context, ``(n_frames, n_bands)``, of the last frames of at most that many, as the device pads them."""
-    context = Context(n_frames, bands.shape[1], mfcc.fill)
-    context.push(bands)
-    return context.view()
-
-
-def padded_cepstra(bands: Float32, mfcc: Mfcc, n_frames: int) -> Float32:
-    """Compute the cepstra of one context, ``(n_frames, n_columns)``, from the last frames of at most that many."""
-    return mfcc.cepstra(padded(bands, mfcc, n_frames))
-
-
 def normalization(store: BandStore, spec: FeatureSpec, n_frames: int, seed: int) -> tuple[Float32, Float32]:
     """Mean and standard deviation per column, each ``(n_columns,)`` float32, over 500 contexts."""
     mfcc = Mfcc(spec)
     chosen = np.random.default_rng(seed).choice(len(store), min(500, len(store)), replace=False)
-    cepstra = np.concatenate([padded_cepstra(store[int(i)], mfcc, n_frames) for i in chosen])
+    cepstra = np.concatenate([mfcc.cepstra(padded(store[int(i)], mfcc, n_frames)) for i in chosen])
     mean, std = cepstra.mean(0, dtype=np.float64), cepstra.std(0, dtype=np.float64) + 1e-3
     return mean.astype(np.float32), std.astype(np.float32)
 
@@ -215,7 +203,7 @@ def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32
 
 
 def held_out_contexts(stores: Sequence[BandStore], batches: Batches) -> tuple[Float32, Float32] | None:
-    """Make a context, ``(n_frames, n_mfcc)``, and the right label, ``(n_labels,)``, of clips that are not trained on.
+    """Make a context ``(n_frames, n_columns)`` and the right label ``(n_labels,)`` of clips that are not trained on.
 
     Returns
     -------

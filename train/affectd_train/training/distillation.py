@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from affectd.arrays import Float32
+from affectd.arrays import Float16, Float32
 from affectd_train.data.clips import Clip
-from affectd_train.training.bands import BandStore, Float16
+from affectd_train.training.bands import BandStore
 from affectd_train.training.frame_hints import N_FRAME_HINTS, frame_hints
 from affectd_train.training.recipe import Recipe
 from affectd_train.training.teacher import N_HINTS, Basis, SoftTargets, embeddings, soft_targets

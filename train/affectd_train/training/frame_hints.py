@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affectd.arrays import Float32
+from affectd.arrays import Float16, Float32
 from affectd.errors import DataError
 from affectd.features.spec import FeatureSpec
 from affectd_train.augmentation.waveform import Augmenter
@@ -25,7 +25,7 @@ from affectd_train.files import write_arrays
 from affectd_train.folders import named_contents
 from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
-from affectd_train.training.bands import Float16, speech_of
+from affectd_train.training.bands import speech_of
 from affectd_train.training.teacher import (
     SAMPLE_RATE,
     Basis,

@@ -34,7 +34,7 @@ BATCHES = 4
 
 Row = dict[str, float | None]
 Contexts = tuple[Float32, Float32]
-"""Cepstra ``(n, n_frames, n_mfcc)`` and the probabilities that are right for them, ``(n, n_labels or more)``."""
+"""Cepstra ``(n, n_frames, n_columns)`` and the probabilities that are right for them, ``(n, n_labels or more)``."""
 
 Listener = Callable[[Path, Sequence[Row]], None]
 """Is told the log and all of its rows; where it raises, training ends."""

@@ -25,7 +25,7 @@ FRAMES_PER_STEP = 4
 
 
 def build_network(
-    n_frames: int, n_mfcc: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0, n_embedding: int = 0
+    n_frames: int, n_columns: int, n_labels: int, n_hints: int = 0, n_frame_hints: int = 0, n_embedding: int = 0
 ) -> keras.Model:
     """Make the untrained network.
 
@@ -43,12 +43,12 @@ def build_network(
 
     Returns
     -------
-    A model from ``(batch, n_frames, n_mfcc)`` to logits, hints and hints of frames,
+    A model from ``(batch, n_frames, n_columns)`` to logits, hints and hints of frames,
     ``(batch, n_labels + n_hints + n_frames // FRAMES_PER_STEP * n_frame_hints)``.
 
     Examples
     --------
-    >>> build_network(n_frames=188, n_mfcc=64, n_labels=8).output_shape
+    >>> build_network(n_frames=188, n_columns=64, n_labels=8).output_shape
     (None, 8)
     """
 
@@ -64,7 +64,7 @@ def build_network(
         return layers.Multiply()([x, layers.Dense(filters, activation="relu", bias_initializer="ones")(squeezed)])
 
     a, b, c = CHANNELS
-    cepstra = x = layers.Input((n_frames, n_mfcc))  # (188, 64), 62.5 frames a second
+    cepstra = x = layers.Input((n_frames, n_columns))  # (188, 64), 62.5 frames a second
     x = convolve(x, a, 3, strides=2)  # (94, 80)
     x = layers.SpatialDropout1D(0.05)(convolve(x, b, 5))  # (94, 88)
     x = convolve(x, c, 5, strides=2)  # (47, 104)

@@ -28,7 +28,7 @@ from affectd.recognition.baseline import Baseline
 from affectd.recognition.checks import require
 from affectd.recognition.head import Head
 from affectd.recognition.model_checks import GOLDEN_KEYS
-from affectd.recognition.model_file import ModelFile
+from affectd.recognition.model_file import ModelFile, format_of
 from affectd.recognition.voice import Voice, VoiceSpec, front_end_checks
 from affectd_train.data.clips import Clip
 from affectd_train.data.days import LENGTHS, PLAIN, days, lived
@@ -74,9 +74,8 @@ _NOISE = 0.3  # of what layers are given, in units of the spread: a day tells th
 
 def why_not(model: ModelFile) -> str:
     """Say why a model file cannot have a voice; "" if it can."""
-    if model.head is not None or model.layout is not None or model.hearing is not None:
-        has_own_way = model.layout is not None or model.hearing is not None
-        return f"a voice goes with a network of format 1, this is format {3 if has_own_way else 2}"
+    if (found := format_of(model)) not in (1, 4):
+        return f"a voice goes with a network of format 1, this is format {found}"
     try:
         require(front_end_checks(model.spec))
     except ModelFileError as error:
@@ -168,10 +167,8 @@ def fit_voice(spoken: Spoken, labels: Sequence[str]) -> Voice:
         spec=BASELINE,
     )
     emotions = np.array([clip.emotion for clip in spoken.clips])
-    rows, voice = (
-        _relative(spoken, means, blank),
-        Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC),
-    )
+    rows = _relative(spoken, means, blank)
+    voice = Voice(head=blank, directions=directions(spoken.clips, means), spec=SPEC)
     if not has_layers({clip.corpus for clip in spoken.clips}):
         _fit_head(blank, np.concatenate(rows), np.tile(emotions, len(LENGTHS)), np.tile(weights, len(LENGTHS)), labels)
         return voice

@@ -14,9 +14,3 @@ MENDS = {
     "clipped": f"{GAIN} lower (or amixer -c CARD sset Capture 40%), also without a boost; move it away",
 }
 """What to do, by reason."""
-
-
-def mend(status: str) -> str:
-    """Return what to do about a status of the service, ``microphone degraded: REASON (FIGURE)``."""
-    reason = status.partition("microphone degraded: ")[2].split(" ")[0].rstrip(";")
-    return MENDS.get(reason, "affectd doctor, while the service is stopped, says more")
