@@ -94,9 +94,9 @@ def private_folder(path: Path) -> None:
             folder.mkdir(0o700)
             with suppress(OSError):  # a file system without rights
                 folder.chmod(0o700)  # the umask may have taken more away
-        except FileExistsError:  # made meanwhile
-            if not folder.is_dir():
-                raise
+        except FileExistsError as error:  # made meanwhile
+            if not folder.is_dir():  # "File exists" would be no reason
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def tightened(path: Path) -> bool:

@@ -33,8 +33,8 @@ class AudioConfig(Section):
     """The source of sound."""
 
     name = "audio"
-    source: str = setting("mic", is_path=True)
-    """``mic``, ``-`` for WAV or raw 16-bit PCM on stdin, or the path of a WAV file."""
+    source: str = setting("mic", pattern=".+", words="`mic`, `-` or the path of a WAV file", is_path=True)
+    """Where sound comes from; ``-`` is WAV or raw 16-bit PCM on stdin."""
     device: str = setting(
         "",
         pattern="(usb-id:[0-9a-f]{4}:[0-9a-f]{4}(:.+)?|usb-path:.+|card:.+)?",

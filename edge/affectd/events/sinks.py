@@ -194,9 +194,12 @@ class RotatingFile:
             # After a power cut the file may end in half a line; end it, so that only that line is invalid.
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
                 line = b"\n" + line
-            if file.write(line) != len(line):
+            try:
+                while line:  # a disk that becomes full takes a part first, and says why it takes no more
+                    line = line[file.write(line) :]
+            except OSError:
                 file.truncate(size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise
 
     def _open(self) -> FileIO:
         with suppress(FileNotFoundError):  # before opening, which has an effect on some devices

@@ -81,16 +81,18 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
         context.load_default_certs()
     if config.cert_file:
         key = config.key_file or None
-        files = config.cert_file if key is None else f"{config.cert_file} with key_file {key}"
-        _load("cert_file", files, lambda: context.load_cert_chain(config.cert_file, key, _no_passphrase))
+        files, unsaid = f"{config.cert_file} with key_file {key}", "no certificate with its key, as PEM"
+        if key is None:
+            files, unsaid = config.cert_file, f"{unsaid}; set key_file if the key is elsewhere"
+        _load("cert_file", files, lambda: context.load_cert_chain(config.cert_file, key, _no_passphrase), unsaid)
     return context
 
 
-def _load(name: str, files: str, load: Callable[[], object]) -> None:
+def _load(name: str, files: str, load: Callable[[], object], unsaid: str = "not PEM") -> None:
     try:
         load()
     except ssl.SSLError as error:
-        reason = (error.reason or "not PEM").lower().replace("_", " ")
+        reason = error.reason.lower().replace("_", " ") if error.reason else unsaid
         raise ConfigError(f"[mqtt] {name} {files} cannot be used: {reason}") from error
     except (OSError, ValueError) as error:
         kind = unreadable(error, ConfigError) if isinstance(error, OSError) else ConfigError

@@ -51,10 +51,12 @@ class ServiceManager:
         self.watchdog_seconds = _watchdog_seconds(environment)
         self._clock = clock
         self._fed_at = -float("inf")
+        self._patience_seconds = _PATIENCE_SECONDS
         self.has_status = False
 
     def ready(self) -> None:
         """Notify that the start, or a reload, is complete."""
+        self._patience_seconds = _PATIENCE_SECONDS  # without this one systemd would end the start
         self._send("READY=1")
 
     def status(self, text: str) -> None:
@@ -84,10 +86,12 @@ class ServiceManager:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                # The queue is short, and systemd may be busy; sound must not wait for long.
-                channel.settimeout(_PATIENCE_SECONDS)
+                # The queue is short, and systemd may be busy; sound must not wait for long, nor for each message.
+                channel.settimeout(self._patience_seconds)
                 channel.connect(self._address)
+                self._patience_seconds = 0.0
                 channel.sendall(message.encode(errors="backslashreplace"))
+                self._patience_seconds = _PATIENCE_SECONDS
         except OSError as error:
             # Not fatal: if the watchdog is not fed for long, systemd restarts the service.
             _log.debug("the service manager cannot be notified of %s: %s", message.partition("\n")[0], error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -89,4 +90,7 @@ def _status(event: Mapping[str, Any]) -> str:
 
 
 def _local(time: str) -> str:
-    return datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S")
+    given = datetime.fromisoformat(time)
+    with suppress(ValueError, OverflowError):  # TZ is of a day or more, or it is the first day that `datetime` knows
+        given = given.astimezone()
+    return given.strftime("%H:%M:%S")

@@ -163,6 +163,7 @@ def test_loading_again_gives_what_has_changed_or_says_what_is_wrong(tmp_path: Pa
         ('[device]\nid = ""', '[device] id must be letters, digits, _ and -, not ""'),
         ("[device]\nid = 7", "[device] id must be letters, digits, _ and -, not 7"),
         ("[model]\npath = 7", "[model] path must be text, not 7"),
+        ('[audio]\nsource = ""', '[audio] source must be `mic`, `-` or the path of a WAV file, not ""'),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_the_way_out(tmp_path: Path, content: str, sentence: str) -> None:

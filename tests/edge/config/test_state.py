@@ -56,6 +56,19 @@ def test_a_lock_that_cannot_be_made_is_said_and_stops_nothing(base: Folders, cap
     assert caplog.messages == [f"{sentence}No space left on device" for sentence in said]
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_in_the_place_of_the_folder_is_not_said_to_exist(
+    base: Folders, is_link: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if is_link:
+        base.state.symlink_to("nowhere")
+    else:
+        base.state.touch()
+    with claimed_folders("one"):
+        pass
+    assert "would not be noticed: Not a directory" in caplog.messages[0]
+
+
 def test_a_file_system_without_rights_is_locked_like_any_other(
     base: Folders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

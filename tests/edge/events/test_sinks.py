@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import resource
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -266,6 +267,21 @@ def test_a_full_disk_spoils_no_line_and_is_written_again_when_there_is_room(
         f"events do not reach a file: {path} cannot be written: No space left on device.",
         f"events reach a file again; it missed {200 - n_before}",
     ]
+
+
+def test_what_takes_a_part_of_an_event_says_why_it_takes_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = RotatingFile(FileConfig(path=str(path)))
+    file.write(EVENT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, before[1]))
+    try:
+        with pytest.raises(UnavailableError, match="File too large"):
+            file.write(EVENT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(lines(path)) == 1
+    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_disk_that_is_full_at_the_start_is_waited_for(small_disk: Path) -> None:

@@ -207,7 +207,8 @@ def test_files_that_cannot_be_used_are_named(certificates: Certificates, tmp_pat
         ({"ca_file": str(empty)}, "ca_file .*empty.pem cannot be used"),
         ({"ca_file": "a\0b"}, "ca_file"),
         ({"cert_file": "/nowhere.pem"}, "cert_file /nowhere.pem cannot be read"),
-        ({"cert_file": str(certificate)}, "cert_file .* cannot be used"),
+        ({"cert_file": str(certificate)}, "cert_file .* cannot be used: no certificate with its key.*; set key_file"),
+        ({"cert_file": str(key), "key_file": str(certificate)}, "key_file .*: no certificate with its key, as PEM$"),
         ({"cert_file": str(certificate), "key_file": str(other_key)}, "key values mismatch"),
         ({"cert_file": str(key), "key_file": str(key)}, "cert_file"),
     ]:

@@ -155,8 +155,8 @@ def test_a_busy_watchdog_is_fed_ten_times_per_interval(
     assert 39 <= messages.count("WATCHDOG=1") <= 40
 
 
-def test_sound_does_not_wait_for_a_service_manager_that_does_not_read(
-    manager: ServiceManager, caplog: pytest.LogCaptureFixture
+def test_sound_waits_once_for_a_service_manager_that_does_not_read(
+    systemd: Systemd, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for n in range(10_000):  # each would wait for ever once the queue is full
@@ -164,6 +164,13 @@ def test_sound_does_not_wait_for_a_service_manager_that_does_not_read(
         if caplog.messages:
             break
     assert caplog.messages[0].startswith("the service manager cannot be notified of STATUS=")
+    began = time.monotonic()
+    for _ in range(5):
+        manager.stopping()
+    assert time.monotonic() - began < 1.0, "a second each, within which a signal should end the program"
+    systemd.heard()
+    manager.status("again")
+    assert systemd.heard() == ["STATUS=again"]
 
 
 def test_no_block_feeds_nothing_and_an_attempt_to_reopen_does(

@@ -93,6 +93,18 @@ def test_a_status_event_is_a_sentence(about: dict, said: str) -> None:
     assert line_of({**STATUS, **about}) == f"11:20:30  {said}"
 
 
+@pytest.mark.parametrize(
+    ("zone", "when"),
+    [("XXX99", "2026-11-21T11:20:30.979Z"), ("YYY-25", "2026-11-21T11:20:30.979Z"), ("ABC5", "0001-01-01T01:00:00Z")],
+)
+def test_an_event_is_a_line_where_python_knows_no_local_time(
+    zone: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    assert line_of({**EVENT, "time": when}).split()[0] == when[11:19], "in UTC"
+
+
 def test_every_part_that_an_event_can_be_about_has_a_name_in_words() -> None:
     for part in event_schema()["properties"]["part"]["enum"]:
         line = line_of({**STATUS, "state": "alarmed", "reason": "refused", "part": part})
