@@ -55,8 +55,9 @@ def test_every_key_is_printed_below_its_sentence() -> None:
         assert f"{number.words} ({number.bounds()}) {number.key} = {number.default}" in words
 
 
-def test_a_recipe_is_read_with_the_mark_that_editors_put_before_it(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("seed = 3", "utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])  # as Windows writes what is redirected
+def test_a_recipe_is_read_with_the_mark_that_editors_put_before_it(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("seed = 3", encoding)
     assert read_recipe(tmp_path / "mine.toml", Recipe()).seed == 3
 
 
@@ -176,8 +177,8 @@ def test_the_front_end_is_changed_by_a_table_or_by_set(tmp_path: Path, capfd: py
 
 
 def test_what_is_no_text_or_not_there_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "latin.toml").write_bytes(b'teacher = "\xe4"')
-    with pytest.raises(ConfigError, match="not TOML"):
+    (tmp_path / "latin.toml").write_bytes(b'seed = 3\nteacher = "\xe4"')
+    with pytest.raises(ConfigError, match=r"latin\.toml: line 2 is not UTF-8; save it as UTF-8$"):
         read_recipe(tmp_path / "latin.toml", Recipe())
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(NoInputError, match=f"{path}: (cannot be read|not a regular file)"):

@@ -5,6 +5,7 @@ Imports no Keras, so that a recipe is printed, and refused, at once.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import textwrap
 import tomllib
@@ -29,6 +30,7 @@ from affectd_train.training.recipe import (
     with_start,
 )
 
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows writes what is redirected to a file
 _INTRODUCTION = """\
 What affectd-train trains by: fit and evaluate read it with --recipe FILE. A key that is left out is as in the recipe
 that fit and evaluate have without a file."""
@@ -103,8 +105,11 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
     with reading(path, remedy):
         content = path.read_bytes()
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
+        return tomllib.loads(content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
 
 
