@@ -196,7 +196,9 @@ def _hear(
         if not len(embeddings):
             skip(Skipped(recording.path, "no speech is heard in it"))
         elif (key := embeddings.tobytes()) in heard:
-            skip(Skipped(recording.path, f"the same recording as {heard[key][1].path.name}"))
+            first = heard[key][1]
+            label = "" if first.label == recording.label else f", where it is {first.label}"
+            skip(Skipped(recording.path, f"the same recording as {first.path.parent.name}/{first.path.name}{label}"))
         else:
             heard[key] = embeddings, recording
     return [embeddings for embeddings, _ in heard.values()], [recording.label for _, recording in heard.values()]

@@ -296,11 +296,13 @@ def test_recordings_of_no_use_do_not_count(clips: Path, tmp_path: Path, capfd: p
     write_wav(tmp_path / "sad" / "silent.wav", np.zeros(16000))
     (tmp_path / "sad" / "damaged.wav").write_bytes(b"RIFF")
     (tmp_path / "sad" / "copy.wav").write_bytes((tmp_path / "sad" / "1.wav").read_bytes())
+    (tmp_path / "sad" / "9.wav").write_bytes((tmp_path / "happy-3.wav").read_bytes())
     assert cli.main(["personalize", str(tmp_path), "--out", str(tmp_path / "mine.tflite")]) == 65
     said = capfd.readouterr().err
     assert "silent.wav: no speech is heard in it" in said
     assert "damaged.wav" in said
-    assert "1.wav: the same recording as" in said or "copy.wav" in said
+    assert "copy.wav: the same recording as sad/1.wav (in" in said
+    assert f"9.wav: the same recording as {tmp_path.name}/happy-3.wav, where it is happy (in" in said
     assert "sad has 4 recordings with speech: 5 or more of each label are needed." in said
 
 
