@@ -74,6 +74,14 @@ def test_one_speaker_leaves_none_to_test_on(tmp_path: Path, capfd: pytest.Captur
     assert not (tmp_path / "f").exists()
 
 
+def test_corpora_are_not_taken_for_recordings_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tiny_corpora.tabled(tmp_path / "data", "kor_emotiontts")  # which is never trained on
+    asked = ["evaluate", "--data", str(tmp_path / "data"), "--protocol", "own", "--out", str(tmp_path / "f")]
+    assert main(asked) == 64
+    assert f"{tmp_path / 'data'} holds corpora; " in capfd.readouterr().err
+    assert not (tmp_path / "f").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
