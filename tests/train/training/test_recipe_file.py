@@ -11,6 +11,7 @@ import pytest
 
 from affectd.errors import ConfigError, NoInputError, UsageError
 from affectd.features.spec import FeatureSpec
+from affectd.recognition.model_file import find_model
 from affectd_train.cli import main
 from affectd_train.training.recipe import (
     Recipe,
@@ -64,6 +65,20 @@ def test_a_recipe_is_read_with_the_mark_that_editors_put_before_it(encoding: str
 def test_what_is_no_number_is_said_to_be_none(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["recipe", "--set", "finetune_rate=nan"]) == 64
     assert capfd.readouterr().err == "affectd-train: --set finetune_rate=nan: must be a number\n"
+
+
+@pytest.mark.parametrize("setting", ["spec.n_mfcc=20", "spec.fmax=7000.0", "n_embedding=3"])
+def test_what_goes_with_the_weights_that_training_starts_from_stays(
+    setting: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = ["recipe", "--start", str(find_model())]
+    assert main([*start, "--set", setting]) == 64
+    said = capfd.readouterr().err
+    assert said == (
+        f"affectd-train: --start {find_model()} does not go with {setting}: its weights are those of another network\n"
+    )
+    assert main([*start, "--set", "n_frames=100"]) == 0  # of which the network takes a mean
+    assert main([*start, "--recipe", str(written(tmp_path, capfd.readouterr().out))]) == 0
 
 
 @pytest.mark.parametrize("words", [["--corpora", "cremad,emodb"], ["--set", "seed=3"]])

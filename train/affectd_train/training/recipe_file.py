@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.config.fields import nearest, shown, toml
-from affectd.errors import ConfigError, NoInputError
+from affectd.errors import ConfigError, NoInputError, UsageError
 from affectd.recognition.model_file import read_model
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.terms import check_may_train
@@ -51,11 +51,14 @@ def asked_recipe(
     ConfigError, NoInputError
         If the file is no recipe, or its front end none to train with; if it, or the teacher, is not there.
     UsageError
-        If the command line asks for what is no recipe, or for a corpus that never trains.
+        If the command line asks for what is no recipe, or goes with no weights of `start`, or for a corpus that never
+        trains.
     """
-    recipe = with_start(Recipe(), start, read_model(start)) if start else Recipe()
-    recipe = read_recipe(file, recipe) if file else recipe
+    base = with_start(Recipe(), start, read_model(start)) if start else Recipe()
+    recipe = read_recipe(file, base) if file else base
     recipe = with_settings(recipe, settings)
+    if start and (other := _otherwise(recipe, base)):
+        raise UsageError(f"--start {start} does not go with {other}: its weights are those of another network")
     if names := tuple(corpora):
         check_may_train(names)
         recipe = with_corpora(recipe, names)
@@ -66,6 +69,14 @@ def asked_recipe(
     if recipe.teacher and not Path(recipe.teacher).is_file():
         raise NoInputError(f"{recipe.teacher}: no such file; docs/training.md says where to get the teacher")
     return recipe
+
+
+def _otherwise(recipe: Recipe, start: Recipe) -> str:
+    """Return what a recipe has otherwise than the model file that it starts from, whose weights go with it."""
+    changed = [f"spec.{setting}" for setting in recipe_spec.as_settings(recipe.spec.to_dict(), start.spec)]
+    if recipe.n_embedding != start.n_embedding:
+        changed.append(f"n_embedding={recipe.n_embedding}")
+    return changed[0] if changed else ""
 
 
 def recipe_toml(recipe: Recipe) -> str:
