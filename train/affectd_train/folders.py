@@ -20,6 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     (
         ".wav",
         ".wave",
+        ".bwf",
         ".flac",
         ".ogg",
         ".oga",

@@ -17,6 +17,7 @@ from affectd import cli
 from affectd.config.sections import Config
 from affectd.personal.hearing import FIXED, with_float_head, with_functionals
 from affectd.personal.last_layer import without_last_layer
+from affectd.personal.recordings import find_recordings
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.description import describe
 from affectd.recognition.golden import self_test
@@ -24,6 +25,7 @@ from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from affectd_train import cli as train_cli
+from affectd_train.folders import no_audio
 from sounds import write_wav
 from tiny_corpora import voice
 from tiny_model import BASELINE
@@ -269,6 +271,17 @@ def test_where_no_recording_is_left_it_is_said_why(tmp_path: Path, capfd: pytest
     skipped, refused = capfd.readouterr().err.splitlines()
     assert skipped == f"affectd: {tmp_path}: skipped a.mp3: not a WAV file (in {tmp_path / 'happy'})"
     assert "holds no labeled recording" in refused
+
+
+def test_both_programs_hear_all_that_is_named_as_wav_files_are(tmp_path: Path) -> None:
+    names = ("a.wav", "b.WAVE", "c.bwf", "d.rf64")
+    (tmp_path / "happy").mkdir()
+    for name in names:
+        write_wav(tmp_path / "happy" / f"{name}.wav", voice(170 + len(name), 1.2))
+        (tmp_path / "happy" / f"{name}.wav").rename(tmp_path / "happy" / name)
+    found, skipped = find_recordings(tmp_path, ())
+    assert (tuple(recording.path.name for recording in found), skipped) == (names, [])
+    assert not any(no_audio(recording.path) for recording in found)
 
 
 def test_both_programs_start_from_the_model_that_comes_with_affectd_in_any_folder(
