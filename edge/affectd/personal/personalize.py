@@ -174,7 +174,7 @@ def labels_of(base: ModelFile, found: Iterable[str]) -> tuple[str, ...]:
                 f"{label} has {counts[label]} recording{plural} with speech: {FEWEST_CLIPS} or more of each label are"
                 " needed."
             )
-        if label == "uncertain":
+        if label.casefold() == "uncertain":
             raise DataError("uncertain is what affectd says instead of a label: choose another word.")
     return labels
 

@@ -233,7 +233,7 @@ def test_a_personal_file_is_fitted_again_with_all_that_it_hears(clips: Path, mad
     [
         ({"happy": 300.0}, 65, "All recordings are happy: two labels or more are needed"),
         ({}, 66, "holds no labeled recording"),
-        ({"happy": 300.0, "uncertain": 170.0}, 65, "uncertain is what affectd says instead of a label"),
+        ({"happy": 300.0, "Uncertain": 170.0}, 65, "uncertain is what affectd says instead of a label"),
         ({f"label {number}": 200.0 for number in range(17)}, 65, "17 labels, such as label 9: at most 16"),
     ],
     ids=["one label", "none", "uncertain", "many"],

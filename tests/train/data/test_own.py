@@ -285,7 +285,7 @@ def test_ones_own_labels_and_words_for_them(tmp_path: Path) -> None:
         ("", "0 labels, must be 2 to 16"),
         ("tired\n", "1 labels, must be 2 to 16"),
         ("\n".join(f"l{i}" for i in range(17)), "17 labels, must be 2 to 16"),
-        ("tired\nuncertain\n", "line 2: uncertain is what affectd says"),
+        ("tired\nUncertain\n", "line 2: uncertain is what affectd says"),
         ("tired: a\nhappy: A\n", "line 2: 'A' is also in line 1"),
         ("tired\nTired\n", "line 2: 'Tired' is also in line 1"),
         (": a\n", "line 1: no label before the colon"),
