@@ -20,6 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     (
         ".wav",
         ".wave",
+        ".bwf",
         ".flac",
         ".ogg",
         ".oga",
@@ -36,8 +37,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What soundfile reads, in lower case."""
 
-_OTHER_SOUND = frozenset((".3gp", ".aac", ".amr", ".m4a", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"))
-"""What telephones and browsers record besides."""
+_OTHER_SOUND = frozenset((".3gp", ".aac", ".ac3", ".amr", ".m4a", ".m4b", ".mka", ".mp2", ".spx", ".wma", ".wv"))
+_FILMS = frozenset((".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
+"""What telephones, browsers and cameras record besides."""
 
 _said: set[str] = set()
 
@@ -57,7 +59,7 @@ def no_audio(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         return ""
-    if suffix in _OTHER_SOUND:
+    if suffix in _OTHER_SOUND | _FILMS:
         return f"soundfile does not read {suffix}; convert it first: ffmpeg -i IN{suffix} OUT.wav"
     return "not an audio file"
 

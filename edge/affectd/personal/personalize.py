@@ -174,7 +174,7 @@ def labels_of(base: ModelFile, found: Iterable[str]) -> tuple[str, ...]:
                 f"{label} has {counts[label]} recording{plural} with speech: {FEWEST_CLIPS} or more of each label are"
                 " needed."
             )
-        if label == "uncertain":
+        if label.casefold() == "uncertain":
             raise DataError("uncertain is what affectd says instead of a label: choose another word.")
     return labels
 
@@ -196,7 +196,9 @@ def _hear(
         if not len(embeddings):
             skip(Skipped(recording.path, "no speech is heard in it"))
         elif (key := embeddings.tobytes()) in heard:
-            skip(Skipped(recording.path, f"the same recording as {heard[key][1].path.name}"))
+            first = heard[key][1]
+            label = "" if first.label == recording.label else f", where it is {first.label}"
+            skip(Skipped(recording.path, f"the same recording as {first.path.parent.name}/{first.path.name}{label}"))
         else:
             heard[key] = embeddings, recording
     return [embeddings for embeddings, _ in heard.values()], [recording.label for _, recording in heard.values()]

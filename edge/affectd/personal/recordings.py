@@ -13,7 +13,7 @@ from affectd.folders import Skipped, walk
 from affectd.personal.personalize import Labeled
 from affectd.recognition.checks import is_line
 
-_SUFFIXES = (".wav", ".wave")
+_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64")
 _MOST_BYTES = 65536
 _MOST_LETTERS = 64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, NoReturn
 
 from affectd.errors import UsageError
@@ -49,6 +50,7 @@ class Parser(argparse.ArgumentParser):
         **options: Any,
     ) -> None:
         super().__init__(formatter_class=_Formatter, **options)
+        self.register("type", Path, lambda text: Path(named(text)))
         self._show, self._pages = show, pages
 
     def add_subparsers(self, **options: Any) -> argparse._SubParsersAction[Parser]:  # type: ignore[override]
@@ -83,6 +85,13 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: object = None) -> None:
         self._show(message.rstrip("\n"))
+
+
+def named(text: str) -> str:
+    """Return the name of a file or folder; an empty one, as of a variable that is not set, is the current folder's."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; the current folder is .")
+    return text
 
 
 def _meant(word: str, known: Collection[str]) -> str:

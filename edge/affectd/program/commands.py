@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from affectd.program.arguments import Parser
+from affectd.program.arguments import Parser, named
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -44,13 +44,15 @@ def _add_listening(commands: _SubParsersAction[Parser], source: Parser, settings
     watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
 
     classify = commands.add_parser("classify", parents=[settings, formats], help="print one line per recording")
-    classify.add_argument("paths", metavar="PATH", nargs="+", help="WAV file, folder of them, or - for stdin")
+    classify.add_argument(
+        "paths", metavar="PATH", nargs="+", type=named, help="WAV file, folder of them, or - for stdin"
+    )
     classify.add_argument(
         "--together", action="store_true", help="they are of one place: get to know it from all first"
     )
 
     timeline = commands.add_parser("timeline", parents=[settings], help="show how recordings sound over time")
-    timeline.add_argument("paths", metavar="FILE", nargs="+", help="WAV file, or - for stdin")
+    timeline.add_argument("paths", metavar="FILE", nargs="+", type=named, help="WAV file, or - for stdin")
     words = "table (default), csv, json, trace (JSON, four lines a second), audacity, textgrid, vtt, svg, html"
     timeline.add_argument("--format", choices=TIMELINE_FORMATS, metavar="FORMAT", default="table", help=words)
     words = "shares of the speech in each period of so many seconds, such as 60"
@@ -60,7 +62,8 @@ def _add_listening(commands: _SubParsersAction[Parser], source: Parser, settings
     record = commands.add_parser(
         "record", parents=[settings], help="record the microphone, once everyone in the room knows"
     )
-    record.add_argument("path", metavar="OUT.wav", help="the recording; OUT.json beside it says what is known of it")
+    words = "the recording; OUT.json beside it says what is known of it"
+    record.add_argument("path", metavar="OUT.wav", type=named, help=words)
     record.add_argument("--seconds", type=float, required=True, metavar="N", help="how long, at most 600")
     record.add_argument("--label", help="how the speaker sounds, in one of the model's words or another")
     record.add_argument("--trim", action="store_true", help="drop the silence before the first word and after the last")
@@ -79,8 +82,9 @@ def _add_upkeep(commands: _SubParsersAction[Parser], source: Parser, settings: P
     action.add_argument("--enroll", action="store_true", help="learn from a minute of ordinary speech, or a file of it")
 
     personal = commands.add_parser("personalize", parents=[settings], help="fit a model file to one person or place")
-    personal.add_argument("folder", metavar="FOLDER", help="recordings of affectd record --label, or folders of labels")
-    personal.add_argument("--out", metavar="FILE", required=True, help="the new model file")
+    words = "recordings of affectd record --label, or folders of labels"
+    personal.add_argument("folder", metavar="FOLDER", type=named, help=words)
+    personal.add_argument("--out", metavar="FILE", type=named, required=True, help="the new model file")
 
     config = commands.add_parser(
         "config", parents=[source, settings], help="print every setting and where it came from"

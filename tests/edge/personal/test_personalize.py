@@ -17,6 +17,7 @@ from affectd import cli
 from affectd.config.sections import Config
 from affectd.personal.hearing import FIXED, with_float_head, with_functionals
 from affectd.personal.last_layer import without_last_layer
+from affectd.personal.recordings import find_recordings
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.description import describe
 from affectd.recognition.golden import self_test
@@ -24,6 +25,7 @@ from affectd.recognition.head import BaselineSpec
 from affectd.recognition.model_file import find_model, model_id, read_model, write_model
 from affectd.recognition.recording import classify_recording
 from affectd_train import cli as train_cli
+from affectd_train.folders import no_audio
 from sounds import write_wav
 from tiny_corpora import voice
 from tiny_model import BASELINE
@@ -231,7 +233,7 @@ def test_a_personal_file_is_fitted_again_with_all_that_it_hears(clips: Path, mad
     [
         ({"happy": 300.0}, 65, "All recordings are happy: two labels or more are needed"),
         ({}, 66, "holds no labeled recording"),
-        ({"happy": 300.0, "uncertain": 170.0}, 65, "uncertain is what affectd says instead of a label"),
+        ({"happy": 300.0, "Uncertain": 170.0}, 65, "uncertain is what affectd says instead of a label"),
         ({f"label {number}": 200.0 for number in range(17)}, 65, "17 labels, such as label 9: at most 16"),
     ],
     ids=["one label", "none", "uncertain", "many"],
@@ -271,6 +273,17 @@ def test_where_no_recording_is_left_it_is_said_why(tmp_path: Path, capfd: pytest
     assert "holds no labeled recording" in refused
 
 
+def test_both_programs_hear_all_that_is_named_as_wav_files_are(tmp_path: Path) -> None:
+    names = ("a.wav", "b.WAVE", "c.bwf", "d.rf64")
+    (tmp_path / "happy").mkdir()
+    for name in names:
+        write_wav(tmp_path / "happy" / f"{name}.wav", voice(170 + len(name), 1.2))
+        (tmp_path / "happy" / f"{name}.wav").rename(tmp_path / "happy" / name)
+    found, skipped = find_recordings(tmp_path, ())
+    assert (tuple(recording.path.name for recording in found), skipped) == (names, [])
+    assert not any(no_audio(recording.path) for recording in found)
+
+
 def test_both_programs_start_from_the_model_that_comes_with_affectd_in_any_folder(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,11 +309,13 @@ def test_recordings_of_no_use_do_not_count(clips: Path, tmp_path: Path, capfd: p
     write_wav(tmp_path / "sad" / "silent.wav", np.zeros(16000))
     (tmp_path / "sad" / "damaged.wav").write_bytes(b"RIFF")
     (tmp_path / "sad" / "copy.wav").write_bytes((tmp_path / "sad" / "1.wav").read_bytes())
+    (tmp_path / "sad" / "9.wav").write_bytes((tmp_path / "happy-3.wav").read_bytes())
     assert cli.main(["personalize", str(tmp_path), "--out", str(tmp_path / "mine.tflite")]) == 65
     said = capfd.readouterr().err
     assert "silent.wav: no speech is heard in it" in said
     assert "damaged.wav" in said
-    assert "1.wav: the same recording as" in said or "copy.wav" in said
+    assert "copy.wav: the same recording as sad/1.wav (in" in said
+    assert f"9.wav: the same recording as {tmp_path.name}/happy-3.wav, where it is happy (in" in said
     assert "sad has 4 recordings with speech: 5 or more of each label are needed." in said
 
 

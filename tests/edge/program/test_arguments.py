@@ -30,6 +30,12 @@ def test_a_slip_is_told_with_what_was_meant_and_where_to_read(line: str, sentenc
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("words", ["classify", "timeline", "personalize --out a.tflite", "record --seconds 5"])
+def test_an_empty_name_is_not_the_current_folder(words: str) -> None:
+    with pytest.raises(UsageError, match=r"the name is empty; the current folder is \."):
+        run([*words.split(), ""])
+
+
 def test_what_looks_like_nothing_is_no_question() -> None:
     with pytest.raises(UsageError, match="choose from") as caught:
         run(["xyzzy"])

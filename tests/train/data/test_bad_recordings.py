@@ -74,6 +74,20 @@ def test_one_speaker_leaves_none_to_test_on(tmp_path: Path, capfd: pytest.Captur
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.parametrize("words", ["inspect", "personalize --out a.tflite", "fit --data", "make data --out"])
+def test_an_empty_name_is_not_the_current_folder(words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*words.split(), ""]) == 64
+    assert "the name is empty; the current folder is ." in capfd.readouterr().err
+
+
+def test_corpora_are_not_taken_for_recordings_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tiny_corpora.tabled(tmp_path / "data", "kor_emotiontts")  # which is never trained on
+    asked = ["evaluate", "--data", str(tmp_path / "data"), "--protocol", "own", "--out", str(tmp_path / "f")]
+    assert main(asked) == 64
+    assert f"{tmp_path / 'data'} holds corpora; " in capfd.readouterr().err
+    assert not (tmp_path / "f").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

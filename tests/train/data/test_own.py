@@ -285,7 +285,7 @@ def test_ones_own_labels_and_words_for_them(tmp_path: Path) -> None:
         ("", "0 labels, must be 2 to 16"),
         ("tired\n", "1 labels, must be 2 to 16"),
         ("\n".join(f"l{i}" for i in range(17)), "17 labels, must be 2 to 16"),
-        ("tired\nuncertain\n", "line 2: uncertain is what affectd says"),
+        ("tired\nUncertain\n", "line 2: uncertain is what affectd says"),
         ("tired: a\nhappy: A\n", "line 2: 'A' is also in line 1"),
         ("tired\nTired\n", "line 2: 'Tired' is also in line 1"),
         (": a\n", "line 1: no label before the colon"),
@@ -436,8 +436,19 @@ def test_copies_are_known_by_their_content(tmp_path: Path) -> None:
     sound(tmp_path / "sad/other.wav")  # as long
     (found,) = inspect(tmp_path)
     assert [Path(row["path"]).name for row in found["duplicates"]] == ["a.wav", "b.wav"]
-    assert "recordings that are there under two labels: 2; the first name was taken" in found["notes"]
+    assert "recordings that are there under two labels or speakers: 2; the first name was taken" in found["notes"]
     assert found["labels"]["sad"]["clips"] == 1
+
+
+def test_a_recording_that_two_people_are_said_to_speak_in_is_named(tmp_path: Path) -> None:
+    first = sound(tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(first.read_bytes())
+    (tmp_path / "c.wav").write_bytes(first.read_bytes())
+    (tmp_path / "labels.csv").write_text("file,emotion,speaker\na.wav,sad,ann\nb.wav,sad,bo\nc.wav,sad,Ann\n")
+    (found,) = inspect(tmp_path)
+    reasons = [row["reason"] for row in found["duplicates"]]
+    assert reasons == ["the same recording as a.wav, where it is of ann", "the same recording as a.wav"]
+    assert "recordings that are there under two labels or speakers: 1; the first name was taken" in found["notes"]
 
 
 def test_inspect_says_what_is_there(tmp_path: Path) -> None:

@@ -92,6 +92,28 @@ def test_a_wav_file_of_which_a_part_would_be_read_is_refused(tmp_path: Path, con
     assert str(find_damage(tmp_path / "a.wav")).startswith("has ")
 
 
+def test_a_header_that_contradicts_itself_is_refused_as_on_the_device(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(PCM, align=2))  # which libsndfile reads as stereo: at half the speed, or twice
+    with pytest.raises(DataError, match="in a block alignment of 2, where 2 channels take 4"):
+        read_audio(tmp_path / "a.wav", RATE)
+    assert "in a block alignment of 2" in str(find_damage(tmp_path / "a.wav"))
+
+
+def test_floats_in_wave64_are_not_taken_for_integers(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.w64", NOISE, RATE, "FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.w64", RATE), FLOATS.mean(1))
+    whole = (tmp_path / "a.w64").read_bytes()
+    at = whole.index(b"fmt ") + 16
+    plain, behind = whole[at + 8 : at + 24], whole[at + 24 :]
+    guid = bytes.fromhex("03000000000010008000 00aa00389b71")
+    fmt = b"\xfe\xff" + plain[2:] + struct.pack("<HHI", 22, 32, 3) + guid  # as ffmpeg writes it
+    (tmp_path / "a.w64").write_bytes(whole[:at] + (24 + len(fmt)).to_bytes(8, "little") + fmt + behind)
+    assert soundfile.info(tmp_path / "a.w64").subtype == "PCM_32"  # a fault of libsndfile 1.2.2
+    with pytest.raises(DataError, match=r"a\.w64: holds floats, which libsndfile takes for integers; .* ffmpeg -i "):
+        read_audio(tmp_path / "a.w64", RATE)
+    assert str(find_damage(tmp_path / "a.w64")).startswith("holds floats")
+
+
 KINDS = {
     "aiff": {"format": "AIFF"},
     "au": {"format": "AU"},

@@ -132,6 +132,18 @@ def test_one_number_is_for_every_column(tmp_path: Path) -> None:
     assert (mean.tolist(), std.tolist()) == ([-20.5] * 3, [4.0] * 3)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_files_of_json_may_be_as_windows_writes_them(encoding: str, tmp_path: Path) -> None:
+    from affectd_train.foreign.asked import _spec
+
+    (tmp_path / "a.json").write_text('{"mean": -20.5, "std": 4}', encoding)
+    mean, std = read_normalization(tmp_path / "a.json", 2)
+    assert (mean.tolist(), std.tolist()) == ([-20.5] * 2, [4.0] * 2)
+    spec = spec_of_call("sr=16000, n_mfcc=13")
+    (tmp_path / "spec.json").write_text(json.dumps(spec.to_dict()), encoding)
+    assert _spec(tmp_path / "spec.json") == spec
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -59,6 +59,14 @@ def test_an_evaluation_is_drawn_from_its_files(matplotlib: None, evaluation: Pat
     assert drawn[0].read_bytes() == first
 
 
+def test_a_label_is_text_whatever_is_in_it(matplotlib: None, evaluation: Path, tmp_path: Path) -> None:
+    figures = json.loads((evaluation / "metrics.json").read_text()) | {"labels": ["$\\foo$", "%s_{x}"]}
+    (evaluation / "metrics.json").write_text(json.dumps(figures))  # which matplotlib takes for formulas
+    assert len(pictures.pictures(evaluation, tmp_path)) == 5
+    with pictures.colors("black", "white", is_dark=False):
+        pictures.as_svg(pictures.confusion(figures))
+
+
 def test_only_what_was_measured_is_drawn(matplotlib: None, evaluation: Path, tmp_path: Path) -> None:
     (evaluation / "robustness.json").unlink()
     (evaluation / "fold-1/float-loss.jsonl").unlink()

@@ -11,6 +11,7 @@ import pytest
 
 from affectd.errors import ConfigError, NoInputError, UsageError
 from affectd.features.spec import FeatureSpec
+from affectd.recognition.model_file import find_model
 from affectd_train.cli import main
 from affectd_train.training.recipe import (
     Recipe,
@@ -55,14 +56,29 @@ def test_every_key_is_printed_below_its_sentence() -> None:
         assert f"{number.words} ({number.bounds()}) {number.key} = {number.default}" in words
 
 
-def test_a_recipe_is_read_with_the_mark_that_editors_put_before_it(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("seed = 3", "utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])  # as Windows writes what is redirected
+def test_a_recipe_is_read_with_the_mark_that_editors_put_before_it(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("seed = 3", encoding)
     assert read_recipe(tmp_path / "mine.toml", Recipe()).seed == 3
 
 
 def test_what_is_no_number_is_said_to_be_none(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["recipe", "--set", "finetune_rate=nan"]) == 64
     assert capfd.readouterr().err == "affectd-train: --set finetune_rate=nan: must be a number\n"
+
+
+@pytest.mark.parametrize("setting", ["spec.n_mfcc=20", "spec.fmax=7000.0", "n_embedding=3"])
+def test_what_goes_with_the_weights_that_training_starts_from_stays(
+    setting: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = ["recipe", "--start", str(find_model())]
+    assert main([*start, "--set", setting]) == 64
+    said = capfd.readouterr().err
+    assert said == (
+        f"affectd-train: --start {find_model()} does not go with {setting}: its weights are those of another network\n"
+    )
+    assert main([*start, "--set", "n_frames=100"]) == 0  # of which the network takes a mean
+    assert main([*start, "--recipe", str(written(tmp_path, capfd.readouterr().out))]) == 0
 
 
 @pytest.mark.parametrize("words", [["--corpora", "cremad,emodb"], ["--set", "seed=3"]])
@@ -176,8 +192,8 @@ def test_the_front_end_is_changed_by_a_table_or_by_set(tmp_path: Path, capfd: py
 
 
 def test_what_is_no_text_or_not_there_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "latin.toml").write_bytes(b'teacher = "\xe4"')
-    with pytest.raises(ConfigError, match="not TOML"):
+    (tmp_path / "latin.toml").write_bytes(b'seed = 3\nteacher = "\xe4"')
+    with pytest.raises(ConfigError, match=r"latin\.toml: line 2 is not UTF-8; save it as UTF-8$"):
         read_recipe(tmp_path / "latin.toml", Recipe())
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(NoInputError, match=f"{path}: (cannot be read|not a regular file)"):

@@ -139,7 +139,7 @@ def _about_speakers(clips: Sequence[Clip]) -> Iterator[str]:
 
 def _about_copies(copies: Sequence[Skipped]) -> Iterator[str]:
     if n := sum(OTHERWISE in skipped.reason for skipped in copies):
-        yield f"recordings that are there under two labels: {n}; the first name was taken"
+        yield f"recordings that are there under two labels or speakers: {n}; the first name was taken"
 
 
 def _about_alike(copies: Sequence[Skipped], n_heard: int) -> Iterator[str]:

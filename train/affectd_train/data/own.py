@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from affectd.errors import DataError, NoInputError
+from affectd.errors import DataError, NoInputError, UsageError
 from affectd.folders import Skipped, walk
 from affectd.personal.recordings import written_label
 from affectd_train.data.clips import Clip, Corpus
@@ -119,9 +119,13 @@ def read_own_clips(data: Path, labels: Path | None = None) -> list[Clip]:
 
     Raises
     ------
+    UsageError
+        If it is a folder of corpora, not all of which may be trained on.
     DataError
         If a network cannot be trained on them: of one label alone, or too few of a label.
     """
+    if not is_own(data, labels):
+        raise UsageError(f"{data} holds corpora; recordings of your own they are with a {TABLE} in it, or --labels")
     corpus = read_own(data, labels)
     say(f"{data}: {len(corpus.clips)} clips, {len(corpus.skipped)} files skipped")
     say_skipped(data, corpus.skipped)
@@ -236,8 +240,11 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     for first, *others in alike.values():
         for clip in others:
             if clip.path != first.path:
-                label = "" if clip.emotion == first.emotion else f"{OTHERWISE} {first.emotion}"
-                copies[clip] = Skipped(clip.path, f"{SAME} {first.path.relative_to(data)}{label}")
+                other = first.emotion if first.emotion != clip.emotion else ""
+                if not other and first.speaker != clip.speaker and first.speaker and clip.speaker:
+                    other = f"of {first.speaker.removeprefix(f'{OWN}-')}"
+                where = other and f"{OTHERWISE} {other}"
+                copies[clip] = Skipped(clip.path, f"{SAME} {first.path.relative_to(data)}{where}")
     return [clip for clip in clips if clip not in copies], list(copies.values())
 
 

@@ -16,11 +16,12 @@ import soundfile
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.audio.containers import Origin
+from affectd.audio.containers import Origin, is_wav
 from affectd.audio.mixing import CANCELED, mono
 from affectd.audio.resampler import resample_blocks
 from affectd.audio.wav import WavReader
 from affectd.audio.wav_format import HIGHEST_RATE
+from affectd.audio.wav_format import LOWEST_RATE as LOWEST_OF_DEVICE
 from affectd.errors import DataError, NoInputError
 from affectd.folders import Skipped
 from affectd_train.data.whole import check_read, check_whole
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LOWEST_RATE = 4000
 _LARGEST = 2.0**31
 """The full scale of the longest integers, which some programs write as floats without dividing by it."""
+_OF_DEVICE = frozenset(("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"))
+_W64_FORMAT = b"fmt " + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _BLOCK_SAMPLES = 1 << 18
 _SAME_SECONDS = 1e-3
 
@@ -245,6 +248,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         # By its number, for the libraries know no names that are not UTF-8.
         with soundfile.SoundFile(number, closefd=False) as file:
             check_whole(path, number)
+            _check_format(path, file, os.pread(number, 4096, 0))
             yield file
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         why = no_audio(path) or str(getattr(error, "error_string", error))
@@ -259,6 +263,19 @@ def _no_sound(samples: Float32) -> str | None:
         return "holds samples that are not finite"
     peak = float(np.abs(samples).max(initial=0))
     return f"holds samples such as {peak:.3g}, beyond any full scale" if peak > _LARGEST else None
+
+
+def _check_format(path: Path, file: soundfile.SoundFile, head: bytes) -> None:
+    """Refuse samples that libsndfile takes for others than they are."""
+    origin = _Quiet(f"{path}:", str(path))
+    if is_wav(head) and file.frames and file.subtype in _OF_DEVICE and file.samplerate >= LOWEST_OF_DEVICE:
+        WavReader(path, origin)  # says what contradicts what in the header, of which libsndfile believes a part
+    _, found, rest = head.partition(_W64_FORMAT)
+    fmt = rest[8:48]
+    if found and file.subtype == "PCM_32" and (fmt[:2], fmt[24:26]) == (b"\xfe\xff", b"\3\0"):
+        raise DataError(
+            f"{path}: holds floats, which libsndfile takes for integers; convert it first: {origin.conversion()}"
+        )
 
 
 def _check_rate(path: Path, file: soundfile.SoundFile) -> None:

@@ -122,7 +122,7 @@ def _wrong(label: str) -> str:
         return f"label {label!r} has letters that cannot be printed"
     if len(label) > MOST_LETTERS:
         return f"a label of {len(label)} letters, may have {MOST_LETTERS}"
-    return "uncertain is what affectd says instead of a label" if label == "uncertain" else ""
+    return "uncertain is what affectd says instead of a label" if plain(label) == "uncertain" else ""
 
 
 def _twice(word: str, lines: dict[str, int]) -> str:

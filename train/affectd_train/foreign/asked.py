@@ -66,7 +66,7 @@ def _spec(path: Path) -> FeatureSpec:
     if not path.is_file():
         raise NoInputError(f"--spec {path}: no such file")
     with reading(path, "affectd model prints the front end of a model file as features"):
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_bytes())  # of any encoding that Unicode has
         return FeatureSpec.from_dict(content.get("features", content))
 
 

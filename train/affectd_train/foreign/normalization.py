@@ -50,7 +50,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     if content.startswith(b"PK"):
         with np.load(path, allow_pickle=False) as stored:
             return _named(path, dict(stored))
-    if content.lstrip().startswith(b"{"):
+    if content.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{"):  # behind the mark of any Unicode
         return _named(path, json.loads(content))
     names, lines = _head_and_numbers(content.decode("utf-8-sig"))
     table = np.loadtxt(lines, delimiter=",", ndmin=2)

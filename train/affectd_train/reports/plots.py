@@ -29,6 +29,7 @@ def figure(width: float, height: float) -> Any:
         If matplotlib is not installed.
     """
     try:
+        importlib.import_module("matplotlib").rcParams["text.parse_math"] = False  # labels may have signs of dollars
         return importlib.import_module("matplotlib.figure").Figure((width, height), layout="constrained")
     except ModuleNotFoundError:
         raise UnavailableError('matplotlib is not installed: pip install "affectd[train]"') from None

@@ -5,6 +5,7 @@ Imports no Keras, so that a recipe is printed, and refused, at once.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import textwrap
 import tomllib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectd.config.fields import nearest, shown, toml
-from affectd.errors import ConfigError, NoInputError
+from affectd.errors import ConfigError, NoInputError, UsageError
 from affectd.recognition.model_file import read_model
 from affectd_train.data.labels import CORPORA
 from affectd_train.data.terms import check_may_train
@@ -29,6 +30,7 @@ from affectd_train.training.recipe import (
     with_start,
 )
 
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows writes what is redirected to a file
 _INTRODUCTION = """\
 What affectd-train trains by: fit and evaluate read it with --recipe FILE. A key that is left out is as in the recipe
 that fit and evaluate have without a file."""
@@ -49,11 +51,14 @@ def asked_recipe(
     ConfigError, NoInputError
         If the file is no recipe, or its front end none to train with; if it, or the teacher, is not there.
     UsageError
-        If the command line asks for what is no recipe, or for a corpus that never trains.
+        If the command line asks for what is no recipe, or goes with no weights of `start`, or for a corpus that never
+        trains.
     """
-    recipe = with_start(Recipe(), start, read_model(start)) if start else Recipe()
-    recipe = read_recipe(file, recipe) if file else recipe
+    base = with_start(Recipe(), start, read_model(start)) if start else Recipe()
+    recipe = read_recipe(file, base) if file else base
     recipe = with_settings(recipe, settings)
+    if start and (other := _otherwise(recipe, base)):
+        raise UsageError(f"--start {start} does not go with {other}: its weights are those of another network")
     if names := tuple(corpora):
         check_may_train(names)
         recipe = with_corpora(recipe, names)
@@ -64,6 +69,14 @@ def asked_recipe(
     if recipe.teacher and not Path(recipe.teacher).is_file():
         raise NoInputError(f"{recipe.teacher}: no such file; docs/training.md says where to get the teacher")
     return recipe
+
+
+def _otherwise(recipe: Recipe, start: Recipe) -> str:
+    """Return what a recipe has otherwise than the model file that it starts from, whose weights go with it."""
+    changed = [f"spec.{setting}" for setting in recipe_spec.as_settings(recipe.spec.to_dict(), start.spec)]
+    if recipe.n_embedding != start.n_embedding:
+        changed.append(f"n_embedding={recipe.n_embedding}")
+    return changed[0] if changed else ""
 
 
 def recipe_toml(recipe: Recipe) -> str:
@@ -103,8 +116,11 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
     with reading(path, remedy):
         content = path.read_bytes()
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # also for other encodings, and for numbers of thousands of digits
+        return tomllib.loads(content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         raise ConfigError(f"{path}: not TOML: {error or 'nested too deeply'}") from error
 
 
