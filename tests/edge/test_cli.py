@@ -256,7 +256,7 @@ def test_a_file_name_that_is_no_utf_8_comes_back_as_it_was(model: Path, speech: 
 
 
 def test_an_empty_source_is_not_the_microphone(model: Path) -> None:
-    fails(affectd("run", "--source", "", "--model", model), 66, "directory")
+    fails(affectd("run", "--source", "", "--model", model), 78, "must be")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-", "2>/dev/full"])
