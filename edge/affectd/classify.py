@@ -13,7 +13,7 @@ from affectd.audio.containers import Origin
 from affectd.audio.source import recording
 from affectd.config.sections import Config
 from affectd.errors import AffectdError, NoInputError, UsageError
-from affectd.folders import Skipped, skipped_lines, walk
+from affectd.folders import WAV_SUFFIXES, Skipped, skipped_lines, walk
 from affectd.recognition.classifier import load_classifier
 from affectd.recognition.recording import classify_recording
 from affectd.recognition.smoothing import uncertain_threshold
@@ -23,7 +23,6 @@ from affectd.words.progress import Progress
 STDIN = "-"
 _READER = "affectd classify -"
 
-_WAV_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64")
 _OTHER_SOUND = (
     *(".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mov", ".mkv", ".webm", ".wma", ".amr"),
     *(".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".3gp", ".gsm", ".avi"),
@@ -123,7 +122,7 @@ def _recordings_in(folder: Path) -> list[str]:
     found = walk(folder)
     paths, others = [], []
     for path in found.files:
-        if path.suffix.lower() in _WAV_SUFFIXES:
+        if path.suffix.lower() in WAV_SUFFIXES:
             paths.append(str(path))
         else:
             others.append(path)

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+WAV_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64")
+"""How the names of recordings end that the device reads, in lower case."""
+
 _OTHER_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 

@@ -37,8 +37,31 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What soundfile reads, in lower case."""
 
-_OTHER_SOUND = frozenset((".3gp", ".aac", ".ac3", ".amr", ".m4a", ".m4b", ".mka", ".mp2", ".spx", ".wma", ".wv"))
-_FILMS = frozenset((".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
+_OTHER_SOUND = frozenset(
+    [
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".amr",
+        ".avi",
+        ".flv",
+        ".m4a",
+        ".m4b",
+        ".m4v",
+        ".mka",
+        ".mkv",
+        ".mov",
+        ".mp2",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".spx",
+        ".webm",
+        ".wma",
+        ".wmv",
+        ".wv",
+    ]
+)
 """What telephones, browsers and cameras record besides."""
 
 _said: set[str] = set()
@@ -59,7 +82,7 @@ def no_audio(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         return ""
-    if suffix in _OTHER_SOUND | _FILMS:
+    if suffix in _OTHER_SOUND:
         return f"soundfile does not read {suffix}; convert it first: ffmpeg -i IN{suffix} OUT.wav"
     return "not an audio file"
 

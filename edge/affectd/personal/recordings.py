@@ -9,11 +9,10 @@ from pathlib import Path
 
 from affectd.errors import NoInputError
 from affectd.files import read_file
-from affectd.folders import Skipped, walk
+from affectd.folders import WAV_SUFFIXES, Skipped, walk
 from affectd.personal.personalize import Labeled
 from affectd.recognition.checks import is_line
 
-_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64")
 _MOST_BYTES = 65536
 _MOST_LETTERS = 64
 
@@ -34,7 +33,7 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
     found, skipped = walk(folder)
     labeled = []
     for path in found:
-        if path.suffix.lower() not in _SUFFIXES:
+        if path.suffix.lower() not in WAV_SUFFIXES:
             if path.suffix.lower() != ".json":
                 skipped.append(Skipped(path, "not a WAV file"))
         elif label := written_label(path) or (path.parent.name if path.parent != folder else ""):

@@ -54,17 +54,22 @@ def read_text(table: Path) -> str:
         raise NoInputError(f"{table}: no such file") from None
     except OSError as error:
         raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = encoding_of(content)
     try:
-        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = 1 + content.count(b"\n", 0, error.start)
-        kind = "UTF-16, as it says it is" if is_wide else "UTF-8: save it as CSV UTF-8"
+        kind = "UTF-16, as it says it is" if encoding == "utf-16" else "UTF-8: save it as CSV UTF-8"
         raise DataError(f"{table}, line {line}: not {kind}") from None
     if "\0" in text:
         line = 1 + text.count("\n", 0, text.index("\0"))
         raise DataError(f"{table}, line {line}: not text")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def encoding_of(content: bytes) -> str:
+    """Name the encoding of a text: UTF-16 where it begins with its mark, as Windows writes it, else UTF-8."""
+    return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iterator[tuple[int, Row]]:

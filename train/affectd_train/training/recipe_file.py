@@ -5,7 +5,6 @@ Imports no Keras, so that a recipe is printed, and refused, at once.
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import textwrap
 import tomllib
@@ -17,6 +16,7 @@ from affectd.config.fields import nearest, shown, toml
 from affectd.errors import ConfigError, NoInputError, UsageError
 from affectd.recognition.model_file import read_model
 from affectd_train.data.labels import CORPORA
+from affectd_train.data.table_rows import encoding_of
 from affectd_train.data.terms import check_may_train
 from affectd_train.stored import reading
 from affectd_train.training import recipe_spec
@@ -30,7 +30,6 @@ from affectd_train.training.recipe import (
     with_start,
 )
 
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows writes what is redirected to a file
 _INTRODUCTION = """\
 What affectd-train trains by: fit and evaluate read it with --recipe FILE. A key that is left out is as in the recipe
 that fit and evaluate have without a file."""
@@ -116,7 +115,7 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
     with reading(path, remedy):
         content = path.read_bytes()
     try:
-        return tomllib.loads(content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig"))
+        return tomllib.loads(content.decode(encoding_of(content)))
     except UnicodeDecodeError as error:
         line = 1 + content.count(b"\n", 0, error.start)
         raise ConfigError(f"{path}: line {line} is not UTF-8; save it as UTF-8") from error
