@@ -125,6 +125,21 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
     return file
 
 
+def write_whole(file: int, content: bytes) -> None:
+    """Write to the descriptor of a file until all is there: a disk that becomes full takes a part, and then says so.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or not whole.
+    """
+    while content:
+        n_bytes = os.write(file, content)
+        if not n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        content = content[n_bytes:]
+
+
 def replace_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, whole or not at all; one process at a time, for it is written beside.
 
@@ -138,8 +153,7 @@ def replace_private(path: Path, content: bytes) -> None:
     try:
         file = open_private(beside, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
         try:
-            while content:  # a disk that becomes full takes a part first
-                content = content[os.write(file, content) :]
+            write_whole(file, content)
             os.fsync(file)
         finally:
             os.close(file)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from affectd.delivery.message import RefusedError
 from affectd.errors import UnavailableError
+from affectd.files import write_whole
 
 _STEP_BYTES = 65536
 _QUIET_SECONDS = 20.0
@@ -90,8 +91,7 @@ def _save(answer: http.client.HTTPResponse, n_bytes: int, part: Path, had: int, 
                 part.unlink()
                 raise _other_size(f"the server sends at least {had} bytes", n_bytes)
             with _writing(part):
-                while data:  # a disk that becomes full takes a part first
-                    data = data[os.write(file, data) :]
+                write_whole(file, data)
             if time.monotonic() > until:
                 raise OSError("it takes too long")
     finally:

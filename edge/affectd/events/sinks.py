@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from affectd.config.event_file import check_events, check_rotated, rotated
 from affectd.errors import PASSING, AffectdError, ConfigError, UnavailableError
-from affectd.files import check_regular
+from affectd.files import check_regular, write_whole
 from affectd.stdio import is_stream, printable_lines, writing_results
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ class RotatingFile:
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
                 line = b"\n" + line
             try:
-                while line:  # a disk that becomes full takes a part first, and says why it takes no more
-                    line = line[file.write(line) :]
+                write_whole(file.fileno(), line)
             except OSError:
                 file.truncate(size)
                 raise

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from affectd.files import check_regular, open_private, private_folder
+from affectd.files import check_regular, open_private, private_folder, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _OVERHEAD, _SMALL_BYTES = 27, 65536  # of a line beside the payload, of a file t
 _RETRY_SECONDS = 60.0
 _WORDS = {
     errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
     errno.EROFS: "it is read-only",
     errno.EAGAIN: "another affectd is using it",
     errno.EIO: "reading or writing failed",
@@ -236,8 +237,7 @@ class Journal:
         file = open_private(path, os.O_WRONLY | (os.O_APPEND if end else os.O_TRUNC))
         try:
             while data := b"".join(islice(lines, 256)):
-                if os.write(file, data) < len(data):
-                    raise OSError(errno.ENOSPC, "a part of it did not fit")
+                write_whole(file, data)
             if self._durable:
                 os.fsync(file)
         finally:

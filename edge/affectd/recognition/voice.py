@@ -29,8 +29,8 @@ Of strangers it is less sure: the result is multiplied by ``stranger_share``, ri
 ``known``. That makes an answer ``uncertain`` and never another label.
 
 ``scatter`` is the mean square distance of the utterances from the mean of the place, along `Voice.directions`: those in
-which voices differ most and the utterances of one voice least, scaled so that the latter have a variance of 1. It is
-about 1 where one person speaks, and 2 or more where each utterance is another person's.
+which voices differ most and the utterances of one voice least. It is below ``same_scatter`` where one person speaks,
+and above ``other_scatter`` where each utterance is another person's.
 
 Where the file has ``speech``, what sounds like noise is doubted: the logits are multiplied by a number from 0.25 to 1.
 That too never makes another label of it, and a place does not learn from it. The number depends on ``like_speech``,
@@ -116,7 +116,7 @@ class Voice:
     head : Head
         Its embedding are the functionals.
     directions : (N_FUNCTIONALS, n) float32
-        Those in which voices differ; times them, the utterances of one voice have a variance of 1.
+        Those in which voices differ; the longer a column, the more it counts what differs along it.
     spec : VoiceSpec
         How far the head is believed.
     relative : Layers, optional

@@ -271,6 +271,26 @@ def test_an_error_at_any_step_loses_nothing(
     raise AssertionError
 
 
+def test_a_quota_takes_a_part_first_and_is_called_one(
+    state: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([PART, errno.EDQUOT])
+    outbox = opened(state, None, clock)
+    put(outbox, "a")
+    outbox.settle(connected=False)
+    with faulty_disk(lambda step: next(answers, None) if step.kind == "write" else None):
+        put(outbox, "b")
+        outbox.settle(connected=False)
+    assert "the quota is used up" in caplog.text
+    assert (payloads(outbox), outbox.on_disk) == (["a", "b"], 1)
+    clock.now += 60
+    outbox.settle(connected=False)
+    outbox.close()
+    outbox = opened(state, None, clock)
+    assert payloads(outbox) == ["a", "b"]
+    outbox.close()
+
+
 def test_a_disk_without_room_for_a_second_file_goes_on_with_the_first(
     state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
