@@ -192,7 +192,7 @@ def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
 
 
 def load_everyday(recordings: Sequence[Path], spec: FeatureSpec) -> list[Float32]:
-    """Compute the log-mel bands of recordings of everyday speech, trimmed."""
+    """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of the speech in recordings that have some."""
     mfcc = Mfcc(spec)
     clips = []
     for _, samples in read_each(recordings, spec.sample_rate, "everyday speech"):
