@@ -73,6 +73,11 @@ def run(
     tracer : Tracer, optional
         Gets every stride.
 
+    Raises
+    ------
+    AffectdError, BrokenPipeError
+        As `blocks`, the network and `sink`; an open utterance then has no ``end``.
+
     Examples
     --------
     >>> import io, json

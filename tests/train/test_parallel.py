@@ -18,6 +18,10 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert list(in_parallel(partial(operator.mul, 2), range(50), "doubled")) == list(range(0, 100, 2))
 
 
+def test_what_is_done_alone_is_done_in_this_process() -> None:
+    assert list(in_parallel(lambda _: os.getpid(), range(3), "alone", alone=True)) == [os.getpid()] * 3
+
+
 def test_each_process_of_a_pool_computes_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     assert list(in_parallel(os.getenv, ["OPENBLAS_NUM_THREADS"], "asked")) == ["1"]

@@ -31,7 +31,7 @@ from affectd_train.reports.records import Card
 from affectd_train.stored import locked
 from affectd_train.training.heard import check_start
 from affectd_train.training.recipe import Recipe, with_own, with_settings, with_start
-from affectd_train.training.whole import Whole, planned
+from affectd_train.training.time_left import Plan, planned
 
 QUICK = ("finetune_steps=300", "augmented_copies=2")
 """What a hurry changes of the recipe."""
@@ -130,10 +130,10 @@ def _train(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> None:
     is_open = len(clips) >= WORTH_CHOOSING and not order.quick
     ways = Ways(recipe, order.data, order.folder / "choices", cache, order.by_file, is_open)
     plan = [work for split in splits for work in ways.plan(split.train, split.test)]
-    with planned(Whole([*plan, *ways.plan(clips)])) as whole:
+    with planned(Plan([*plan, *ways.plan(clips)])) as all_work:
 
         def begin(number: int, what: str) -> None:
-            left = f", {words}" if (words := whole.left()) else ""
+            left = f", {words}" if (words := all_work.left()) else ""
             say(f"network {number} of {n}{left}: {what}")
 
         def of_fold(fold: str, split: Split) -> Recipe:

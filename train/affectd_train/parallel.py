@@ -30,16 +30,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str) -> Iterator[R]:
+def in_parallel(function: Callable[[T], R], items: Sequence[T], title: str, *, alone: bool = False) -> Iterator[R]:
     """Map a function over items on all cores, with a progress bar; the results come in the order of the items.
 
     The function is sent to the processes by the name of its module. Whatever ends the caller ends the processes too.
+    `alone` is to map it in this process: for what takes less time than each process would need to begin.
 
     Raises
     ------
     UnavailableError
         If a process is killed, as the system does when memory runs out.
     """
+    if alone:
+        yield from map(function, tqdm(items, title))
+        return
     # Not fork: the parent may already run TensorFlow's threads.
     context = multiprocessing.get_context("forkserver")
     # Ctrl-C reaches all processes of a terminal. This one tells the others, which inherit that they do not hear it.

@@ -75,6 +75,8 @@ _SPECTRUM_SECONDS = 0.064
 class Condition:
     """Measures the mono sound of a source at `sample_rate` in Hz.
 
+    `hurry` divides the seconds of evidence that a fault takes, for who listens only for a moment.
+
     Attributes
     ----------
     figures : dict of str to float
@@ -227,7 +229,7 @@ def clicks(values: Int16, changes: Bool, n_changes: int) -> tuple[bool | None, i
 
 
 def frame_powers(sound: Block, sample_rate: int) -> tuple[Float32, int]:
-    """Return the mean square of `_FRAMES` frames of a second, without DC and rumble, and their length."""
+    """Return the mean square ``(_FRAMES,)`` of the frames of a second, without DC and rumble, and how long one is."""
     delay = max(1, round(sample_rate / _COMB_HZ))
     difference = sound[delay:] - sound[:-delay]
     length = len(difference) // _FRAMES

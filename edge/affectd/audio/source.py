@@ -78,14 +78,8 @@ def open_source(
         return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, losses=losses)
     blocks, _ = recording(config.source, sample_rate, config.channel)
     if is_live(config.source):
-        blocks = silenced(attended(blocks, sample_rate, config, report, losses=losses), muted)
+        blocks = attended(blocks, sample_rate, config, report, losses=losses, muted=muted)
     return paced(blocks, sample_rate) if realtime else blocks
-
-
-def silenced(blocks: Iterator[Block], muted: Callable[[], bool]) -> Iterator[Block]:
-    """Pass blocks on, and silence of their length while `muted` returns true."""
-    for block in blocks:
-        yield np.zeros_like(block) if muted() else block
 
 
 def is_live(name: str) -> bool:

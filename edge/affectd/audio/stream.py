@@ -30,14 +30,16 @@ def attended(
     report: Report,
     clock: Callable[[], float] = time.monotonic,
     losses: Losses | None = None,
+    muted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Block]:
     """Pass blocks on as they come; while none come, yield empty ones, and silence from `stalled_seconds` on.
 
     So an open utterance ends, and a watchdog sees that the process is alive. The same for a stream that delivers less
-    than a quarter of the sound, such as a byte now and then.
+    than a quarter of the sound, such as a byte now and then. While `muted` returns true, what comes is read, and
+    silence of its length is yielded.
 
     `report` gets the state of the stream and the reason, as of `affectd.audio.supervisor.Supervisor`, from the first
-    fault on; `losses` what is wrong with the sound.
+    fault on, or from when it is muted; `losses` what is wrong with the sound.
     """
     condition = Condition(sample_rate)
     faults = _Faults(Liveness(config, clock), condition, report, losses or Losses())
@@ -52,21 +54,25 @@ def attended(
         missing_seconds = max(0.0, missing_seconds + waited_seconds - 4 * seconds)
         was_stalled = is_stalled
         is_stalled = missing_seconds >= (config.stalled_seconds / 2 if was_stalled else config.stalled_seconds)
+        if is_muted := muted():
+            faults.muted()
         if is_stalled:
-            faults.found("stalled")
+            if not is_muted:
+                faults.found("stalled")
             # Where a stall begins, also for what was missing before.
             silent_seconds = max(0.0, waited_seconds - seconds) if was_stalled else missing_seconds
             yield from silence(round(silent_seconds * sample_rate), sample_rate)
             missing_seconds = min(missing_seconds, config.stalled_seconds)
         else:
-            condition.timed(len(block), now, now - asked_at)
-            if seconds:
-                n_samples += len(block)
+            n_samples += len(block)
+            if not is_muted:
+                condition.timed(len(block), now, now - asked_at)
+            if seconds and not is_muted:
                 is_ahead = n_samples / sample_rate >= now - began + _AHEAD_SECONDS
                 if not is_ahead:
                     condition.push(block)
                 faults.heard(block, seconds, is_live=now - began >= config.constant_seconds and not is_ahead)
-        yield block
+        yield np.zeros_like(block) if is_muted else block
         asked_at = clock()
 
 
@@ -97,23 +103,30 @@ def _read(blocks: Iterable[Block], arrived: queue.Queue[Block | BaseException | 
 
 
 class _Faults:
-    """Reports the state of a stream from its first fault on."""
+    """Reports the state of a stream from its first fault on, or from when it is muted."""
 
     def __init__(self, liveness: Liveness, condition: Condition, report: Report, losses: Losses) -> None:
         self._liveness, self._condition = liveness, condition
         self._reporter, self._losses = Reporter("standard input", liveness, report), losses
-        self._is_stalled = False
+        self._is_away = False
 
     def found(self, fault: str) -> None:
-        self._is_stalled = fault == "stalled"
         self._liveness.failed(fault)
+        self._interrupted(f"it {FAULTS[fault]}", is_away=fault == "stalled")
+
+    def muted(self) -> None:
+        self._liveness.muted()
+        self._interrupted("it counts as silence", is_away=True)
+
+    def _interrupted(self, sentence: str, *, is_away: bool) -> None:
+        self._is_away = is_away
         self._condition.interrupted()
         self._losses.degraded = {}
-        self._reporter.tell(f"it {FAULTS[fault]}")
+        self._reporter.tell(sentence)
 
     def heard(self, block: Block, seconds: float, *, is_live: bool) -> None:
-        if self._is_stalled:
-            self._is_stalled = False
+        if self._is_away:
+            self._is_away = False
             self._liveness.opened()
             self._reporter.tell("it goes on")
         fault = self._liveness.heard(block, seconds)

@@ -52,11 +52,6 @@ class Detached:
     report : callable
         Gets a reason and a sentence: ``stalled`` when the sink hangs, again now and then while it does, ``refused``
         when it fails, ``heard`` and no sentence when it goes on.
-
-    Attributes
-    ----------
-    n_dropped : int
-        Events that the sink did not get, since the start.
     """
 
     def __init__(

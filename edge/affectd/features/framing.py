@@ -139,7 +139,18 @@ def overlapping(values: Float32, length: int, hop: int, count: int, first: int =
 
 
 def frame_strides(blocks: Iterable[Float32], spec: FeatureSpec, wanted: Callable[[], int]) -> Iterator[Float32]:
-    """Yield the frames of each stride of ``wanted()`` samples, at the end of the stream those of the rest."""
+    """Yield the frames ``(k, window_length)`` float32 of each stride, at the end of the stream those of the rest.
+
+    Parameters
+    ----------
+    blocks
+        Samples, (n,) float32 of any n.
+    spec
+        Length, hop and padding of the frames.
+    wanted
+        Returns how many samples the next stride has; asked when the frames of the one before have been used, for what
+        is in them may decide it.
+    """
     framer = Framer(spec)
     stride, filled = np.empty(wanted(), np.float32), 0
     for block in blocks:

@@ -43,9 +43,10 @@ _Component = dict[str, Any]
 def discovery(config: Config, model: ModelFile, topics: Topics) -> str:
     """Return the retained payload of `Topics.discovery`.
 
-    The emotion is one of the labels of the model, or ``uncertain``; what is not reported for three periods of telemetry
-    becomes unknown. A device that takes the command ``listen`` has a switch; one whose model gets to know its place, a
-    sensor of how far it does; one with a page, its address, which Home Assistant shows as *Visit*.
+    The emotion is one of the labels of the model, or ``uncertain``. What shows a value is unavailable when nothing came
+    for three periods of telemetry and ten seconds. A device that takes the command ``listen`` has a switch; one whose
+    model gets to know its place, a sensor of how far it does; one with a page, its address, which Home Assistant shows
+    as *Visit*.
     """
     device, head = config.device.id, model.learning_head
     identity = f"affectd_{device}"

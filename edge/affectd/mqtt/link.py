@@ -183,9 +183,10 @@ class Link:
             self._lose("the broker does not answer any more")
 
     def publish(self, publication: Publication) -> int:
-        """Send a publication; return the packet number of its acknowledgement.
+        """Send a publication; return the packet number of its acknowledgement, 0 if the connection has ended.
 
-        What is longer than the broker takes is not sent; it has a number of its own, which `acknowledged` refuses.
+        What is longer than the broker takes is not sent; it has a number of its own, below 0, which `acknowledged`
+        refuses.
         """
         publication = self.permitted(publication)
         topic, payload = publication.topic, publication.payload.encode("utf-8", "surrogatepass")

@@ -80,7 +80,10 @@ class Outbox:
             self._runtime.add(self._sequence, data)
 
     def pending(self, after: int, n: int) -> list[tuple[int, str]]:
-        """Return up to `n` events after a sequence, oldest first; from 0 those of a disk that was away too."""
+        """Return up to `n` events after a sequence, oldest first, without those of a disk that is busy or away.
+
+        Those may be older than what is returned: from 0 they come as soon as the disk goes on.
+        """
         events = []
         if self._disk.count and self._disk_lock.acquire(timeout=_BUSY_SECONDS):
             try:

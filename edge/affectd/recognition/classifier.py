@@ -252,6 +252,11 @@ def _tensor(field: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -
 def load_classifier(config: ModelConfig, threads: int = 1) -> Classifier:
     """Load the configured model file, which is tried in another process first, or the packaged one.
 
+    Raises
+    ------
+    ModelFileError, UnavailableError
+        As `read_model`, `affectd.recognition.trial.survive` and `Classifier`.
+
     Examples
     --------
     >>> load_classifier(ModelConfig()).runtime_name in RUNTIMES

@@ -15,7 +15,7 @@ import numpy as np
 from affectd.arrays import Array, Float16, Float64
 from affectd.errors import ModelFileError
 from affectd.features.functionals import N_FUNCTIONALS
-from affectd.recognition.checks import Checks, is_array
+from affectd.recognition.checks import Checks, finite, is_array
 
 ARRAYS = ("hidden", "hidden_bias", "outer", "outer_bias")
 STRANGER, RELATIVE = "", "relative_"
@@ -72,8 +72,7 @@ class Layers:
             array = getattr(self, name)
             yield f"golden.{prefix}{name}", is_array(array, np.float16, *shape), f"float16 {shape}", array
         for name in ARRAYS:
-            array = getattr(self, name)
-            yield f"golden.{prefix}{name}", bool(np.isfinite(array).all()), "finite numbers", array.tolist()
+            yield from finite(f"golden.{prefix}{name}", getattr(self, name))
 
     def arrays(self, prefix: str) -> dict[str, Array]:
         """Return what lies in ``golden.npz``, by names that begin so."""

@@ -272,8 +272,7 @@ class Voice:
         if self.speech is not None:
             n = N_FUNCTIONALS + 1
             yield "golden.speech", is_array(self.speech, np.float16, n), f"float16 ({n},)", self.speech
-            is_finite = bool(np.isfinite(self.speech).all())
-            yield "golden.speech", is_finite, "finite numbers", self.speech.tolist()
+            yield from finite("golden.speech", self.speech)
         yield from self.spec.checks()
         yield from front_end_checks(spec)
 

@@ -28,14 +28,17 @@ PATIENCE_SECONDS = 30.0
 CONFIG = AudioConfig(stalled_seconds=1.0, constant_seconds=1.0)
 
 
-def test_a_pipe_that_is_muted_is_read_and_counts_as_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_is_muted_is_read_and_counts_as_silence_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     speech = gain(syllables(1), -12)
     with open(reading) as stdin, open(writing, "wb") as recorder:
         monkeypatch.setattr(sys, "stdin", stdin)
         sound = raw_sound(speech)
         muted = False
-        blocks = open_source(AudioConfig(source="-"), RATE, muted=lambda: muted)
+        reports: list[tuple[str, str]] = []
+        blocks = open_source(
+            AudioConfig(source="-"), RATE, report=lambda *report: reports.append(report), muted=lambda: muted
+        )
 
         def heard() -> np.ndarray:
             recorder.write(sound)
@@ -46,10 +49,26 @@ def test_a_pipe_that_is_muted_is_read_and_counts_as_silence(monkeypatch: pytest.
             return np.concatenate(got)
 
         assert np.abs(heard()).max() > 0.1
+        assert not reports
         muted = True
         assert not heard().any()
+        assert reports == [("muted", "asked")]
         muted = False
         assert np.abs(heard()).max() > 0.1
+        assert reports[1:] == [("recovering", "asked"), ("healthy", "heard")]
+
+
+def test_a_pipe_of_which_nothing_comes_is_muted_and_not_stalled_as_long_as_that_is_asked() -> None:
+    now, asked = itertools.count(0.0, 0.25), itertools.count()
+    reports: list[tuple[str, str]] = []
+    nothing = [np.zeros(0, np.float32)] * 40
+
+    def muted() -> bool:
+        return next(asked) < 20
+
+    got = list(attended(nothing, RATE, CONFIG, lambda *report: reports.append(report), lambda: next(now), muted=muted))
+    assert reports == [("muted", "asked"), ("alarmed", "stalled")]
+    assert sum(map(len, got)) > 3 * RATE  # an open utterance ends all the same
 
 
 def test_blocks_pass_in_order_and_the_failure_of_the_source_comes_after_them() -> None:

@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from affectd_train.data.labels import LABELS
 from affectd_train.data.speakers import age_group
-from affectd_train.evaluation.calibration import calibrate, named_at, uncertain_threshold
+from affectd_train.evaluation.calibration import calibrate, fit_threshold, named_at
 from affectd_train.evaluation.metrics import metrics, speaker_bootstrap, unweighted_accuracy
 from affectd_train.evaluation.predictions import read_predictions, write_predictions
 
@@ -137,7 +137,7 @@ def test_calibration_finds_the_temperature_that_was_applied() -> None:
 def test_the_threshold_answers_the_wanted_share() -> None:
     rng = np.random.default_rng(0)
     cases = [prediction("sad", "sad", sure=float(s)) for s in rng.uniform(0.2, 1.0, 2000)]
-    threshold = uncertain_threshold(cases, temperature=1.0, coverage=0.85)  # type: ignore[arg-type]
+    threshold = fit_threshold(cases, temperature=1.0, coverage=0.85)  # type: ignore[arg-type]
     assert threshold == pytest.approx(0.2 + 0.15 * 0.8, abs=0.02)
 
 
@@ -147,15 +147,15 @@ def test_the_threshold_rises_until_enough_is_right_in_each_corpus_alike() -> Non
     cases = [prediction("sad", "sad" if p > 0.6 else "happy", sure=float(p)) for p in sure]
     rare = [prediction("sad", "sad" if p > 0.9 else "happy", sure=float(p)) | {"corpus": "rare"} for p in sure[::10]]
     both: Any = [*cases, *rare]
-    assert uncertain_threshold(both, 1.0) == pytest.approx(0.6, abs=0.01)
-    threshold = uncertain_threshold(both, 1.0, precision=0.75)  # 0.8: all of the one and half of the other
+    assert fit_threshold(both, 1.0) == pytest.approx(0.6, abs=0.01)
+    threshold = fit_threshold(both, 1.0, precision=0.75)  # 0.8: all of the one and half of the other
     assert threshold == pytest.approx(0.8, abs=0.01)
     share, right = named_at(both, 1.0, threshold)
     assert share == pytest.approx(0.25, abs=0.02)
     assert right == pytest.approx((250 + 12.5) / 275, abs=0.02)
     # Never right: a twentieth is named all the same, or the device would have nothing to say.
     never: Any = [prediction("sad", "happy", sure=float(p)) for p in sure]
-    assert named_at(never, 1.0, uncertain_threshold(never, 1.0, precision=0.75)) == (pytest.approx(0.05, abs=0.002), 0)
+    assert named_at(never, 1.0, fit_threshold(never, 1.0, precision=0.75)) == (pytest.approx(0.05, abs=0.002), 0)
     assert named_at(never, 1.0, 1.1) == (0.0, None)
 
 

@@ -17,9 +17,9 @@ from affectd_train.protocols import choice as module
 from affectd_train.protocols import runs
 from affectd_train.protocols.choice import SCRATCH, START, Ways, note
 from affectd_train.protocols.runs import run_split
-from affectd_train.training import whole
+from affectd_train.training import time_left
 from affectd_train.training.recipe import Recipe, with_own
-from affectd_train.training.whole import Whole, Work, planned
+from affectd_train.training.time_left import Plan, Work, planned
 
 RECIPE = replace(with_own(Recipe()), start="base.tflite", finetune_steps=400)
 
@@ -101,9 +101,9 @@ def test_where_nothing_can_or_need_be_chosen_training_starts_from_the_file(
     monkeypatch.setattr(module, "run_split", made)
     mine = ways(tmp_path, is_open)
     clips = recordings(speakers)
-    with planned(Whole(mine.plan(clips))) as all_work:
+    with planned(Plan(mine.plan(clips))) as all_work:
         assert mine.chosen("final", clips) == RECIPE
-    assert sum(all_work.plan, ()) == (*[0] * 2 * (len(all_work.plan) - 1), 400, 0)
+    assert sum(all_work.works, ()) == (*[0] * 2 * (len(all_work.works) - 1), 400, 0)
     assert not made.seen
     assert not mine.choices
 
@@ -113,10 +113,10 @@ def test_the_steps_left_are_those_of_what_was_chosen(tmp_path: Path, monkeypatch
     mine = ways(tmp_path)
     clips, test = recordings(4), recordings(5)[-4:]
     planned_at_most = mine.plan(clips, test)
-    with planned(Whole(planned_at_most)) as all_work:
+    with planned(Plan(planned_at_most)) as all_work:
         mine.chosen("final", clips, test)
     assert planned_at_most == [(400, 4), (module.SCRATCH_STEPS, 4), (module.SCRATCH_STEPS, 4)]
-    assert all_work.plan == [(400, 4), (module.SCRATCH_STEPS, 4), (400, 4)]
+    assert all_work.works == [(400, 4), (module.SCRATCH_STEPS, 4), (400, 4)]
 
 
 def test_a_choice_stands_in_the_note_of_the_run(tmp_path: Path) -> None:
@@ -129,25 +129,25 @@ def test_a_choice_stands_in_the_note_of_the_run(tmp_path: Path) -> None:
 
 def test_time_left_is_that_of_all_networks_also_while_the_first_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(whole.time, "monotonic", lambda: now)
-    with planned(Whole([Work(200, 100), Work(400), Work(300, 100)])) as three:
-        whole.begin()
-        assert whole.step(1) == {}  # nothing is known
+    monkeypatch.setattr(time_left.time, "monotonic", lambda: now)
+    with planned(Plan([Work(200, 100), Work(400), Work(300, 100)])) as three:
+        time_left.begin()
+        assert time_left.step(1) == {}  # nothing is known
         for step in range(2, 101):
             now += 0.3
-            told = whole.step(step)
+            told = time_left.step(step)
         assert told == {"all": "5 minutes left"}  # 1000 of 0.3 seconds
         now += 60  # 100 more steps, and 100 tests
         for step in range(101, 201):
-            whole.step(step)
+            time_left.step(step)
         three.begin(Work(10))  # as when less is trained than was planned
         three.begin()
         assert three.left() == "2 minutes left"
         for step in range(201, 301):  # gone on with where another call was stopped
             now += 0.3
-            told = whole.step(step)
+            told = time_left.step(step)
         assert told == {"all": "1 minute left"}  # for 100 tests
-    assert whole.step(1) == {}
+    assert time_left.step(1) == {}
 
 
 def test_what_is_there_besides_shares_the_bands_and_is_not_trained_on(

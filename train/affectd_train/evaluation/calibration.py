@@ -175,7 +175,7 @@ SURE_ABROAD = 0.7
 """How much of what is named on corpora that were not trained on shall be right."""
 
 
-def uncertain_threshold(
+def fit_threshold(
     predictions: Sequence[Prediction], temperature: float, coverage: float = 0.5, precision: float = 0.0
 ) -> float:
     """Find the probability below which a label is ``uncertain``.
@@ -212,10 +212,10 @@ def device_settings(
     stranger_share
         That of the voices, see `affectd.recognition.voice.VoiceSpec`; 1 without.
     precision
-        See `uncertain_threshold`.
+        See `fit_threshold`.
     """
     fitting = calibrate(predictions)
-    return fitting / stranger_share, uncertain_threshold(predictions, fitting, precision=precision)
+    return fitting / stranger_share, fit_threshold(predictions, fitting, precision=precision)
 
 
 def named_at(predictions: Sequence[Prediction], temperature: float, threshold: float) -> tuple[float, float | None]:

@@ -169,8 +169,7 @@ def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[He
     def make(file: Path) -> None:
         title = f"{clips[0].corpus}, heard by {model_path.name}"
         hear = partial(_hear, model_path, fingerprint(model_path))
-        # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
-        found = [*(map(hear, tqdm(clips, title)) if clips[0].is_logmel else in_parallel(hear, clips, title))]
+        found = [*in_parallel(hear, clips, title, alone=clips[0].is_logmel)]
         write_arrays(
             file,
             logits=np.concatenate([one.logits for one in found]),

@@ -15,9 +15,9 @@ from affectd_train.evaluation.metrics import recalls
 from affectd_train.files import say, write_json
 from affectd_train.protocols.runs import run_split
 from affectd_train.stored import Choice, read_json
-from affectd_train.training import whole
+from affectd_train.training import time_left
 from affectd_train.training.recipe import Recipe
-from affectd_train.training.whole import Work
+from affectd_train.training.time_left import Work
 
 START, SCRATCH = "start", "scratch"
 """The ways: from the weights of a model file, and from nothing."""
@@ -67,12 +67,12 @@ class Ways:
         inner = inner_split(train, self.by_file) if self.is_open else None
         if inner is None:
             for _ in self.plan(train)[1:]:  # planned, and left out
-                whole.begin(Work(0))
-            whole.begin(Work(self.recipe.finetune_steps, len(test)))
+                time_left.begin(Work(0))
+            time_left.begin(Work(self.recipe.finetune_steps, len(test)))
             return self.recipe
         recipes, right = recipes_of(self.recipe), {}
         for way, recipe in recipes.items():
-            whole.begin()
+            time_left.begin()
             predictions = run_split(inner, recipe, self.data, self.out / name / way, self.cache, test)
             right[way] = round(recalls(predictions)["int8"], 3)
         choice = Choice(
@@ -84,7 +84,7 @@ class Ways:
         )
         say(f"training starts from {choice_words(choice)}")
         self.choices[name] = choice
-        whole.begin(Work(recipes[choice["chosen"]].finetune_steps, len(test)))
+        time_left.begin(Work(recipes[choice["chosen"]].finetune_steps, len(test)))
         return recipes[choice["chosen"]]
 
 

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from affectd.arrays import Float16, Float32
 from affectd.config.sections import GateConfig
 from affectd.errors import DataError
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
-from affectd.folders import Skipped
 from affectd.recognition.vad import band_level, trim
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
@@ -28,10 +26,8 @@ from affectd_train.data.logmel import check_logmel, load_logmel, logmel_level
 from affectd_train.data.noise import noise_recordings
 from affectd_train.data.recordings import read_each
 from affectd_train.files import write_arrays
-from affectd_train.folders import say_skipped
-from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
-from affectd_train.training.variants import Source, digest, sources, speech_settings
+from affectd_train.training.variants import Source, computed, digest, sources, speech_settings, without_bad
 
 
 def speech_bands(source: Source) -> Float16 | str:
@@ -46,7 +42,7 @@ def speech_bands(source: Source) -> Float16 | str:
     try:
         _, bands, (first, last) = speech_of(source)
     except DataError as error:
-        return str(error)
+        return str(error).removeprefix(f"{source.clip.path}: ")
     spec, speech = source.spec, bands[first:last]
     logs = speech[:, : spec.n_mels + spec.energy]
     if spec.reference == "max":  # else the level counts, on the device too
@@ -161,25 +157,16 @@ def load_bands(
         rows, edges, good, reasons = arrays(file, "rows", "edges", "good", "reasons")
         check(rows.shape == (edges[-1], spec.n_bands) and rows.dtype == np.float16, "rows of another shape")
         check(bool(len(edges) == len(good) + 1 and (np.diff(edges, prepend=0) >= 0).all()), "edges of other clips")
-        bad = sorted(set(range(len(clips))) - set(good.tolist()))
-        say_skipped(clips[0].corpus, [Skipped(clips[i].path, str(r)) for i, r in zip(bad, reasons, strict=True)])
-        return BandStore(tuple(clips[i] for i in good), rows, edges[:-1], edges[1:], (copy,) * len(good))
+        return BandStore(without_bad(clips, good, reasons), rows, edges[:-1], edges[1:], (copy,) * len(good))
 
     return cached(file, read, partial(_make_bands, sources(clips, spec, augmenter, copy), copy))
 
 
 def _make_bands(variants: Sequence[Source], copy: int, file: Path) -> None:
     clip = variants[0].clip
-    title = f"bands of {clip.corpus}, copy {copy}"
-    # The file of log-mel clips is decompressed once per process, which takes longer than the rest: one process.
-    together = map(speech_bands, tqdm(variants, title)) if clip.is_logmel else None
-    results = list(together or in_parallel(speech_bands, variants, title))
-    good = [i for i, result in enumerate(results) if not isinstance(result, str)]
-    paths = (variant.clip.path for variant in variants)
-    reasons = [r.removeprefix(f"{path}: ") for path, r in zip(paths, results, strict=True) if isinstance(r, str)]
-    if not good:
+    rows, good, reasons = computed(speech_bands, variants, f"bands of {clip.corpus}, copy {copy}")
+    if not rows:
         raise DataError(f"{clip.path.parent}: no recording of {clip.corpus} can be decoded ({reasons[0]})")
-    rows = [results[i] for i in good]
     edges = np.cumsum([0, *map(len, rows)])
     write_arrays(file, rows=np.concatenate(rows), edges=edges, good=good, reasons=np.array(reasons, str))
 
@@ -192,7 +179,7 @@ def load_noise(folder: Path, spec: FeatureSpec) -> list[Float32]:
 
 
 def load_everyday(recordings: Sequence[Path], spec: FeatureSpec) -> list[Float32]:
-    """Compute the log-mel bands of recordings of everyday speech, trimmed."""
+    """Compute the log-mel bands, ``(n_frames, n_bands)`` float32 dB, of the speech in recordings that have some."""
     mfcc = Mfcc(spec)
     clips = []
     for _, samples in read_each(recordings, spec.sample_rate, "everyday speech"):

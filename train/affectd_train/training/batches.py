@@ -203,11 +203,12 @@ def prefetch(batches: Batches, first: int, steps: int) -> Iterator[tuple[Float32
 
 
 def held_out_contexts(stores: Sequence[BandStore], batches: Batches) -> tuple[Float32, Float32] | None:
-    """Make a context ``(n_frames, n_columns)`` and the right label ``(n_labels,)`` of clips that are not trained on.
+    """Make a context of each of at most `HELD_OUT_CLIPS` clips that are not trained on, and say what is right for it.
 
     Returns
     -------
-    Both of at most `HELD_OUT_CLIPS`, chosen at random but always the same; None where there is no clip.
+    Cepstra ``(n, n_frames, n_columns)`` and a 1 for the label, ``(n, n_labels)``, of clips that are chosen at random
+    but always the same; None where there is no clip.
     """
     entries = [(store, i) for store in stores for i in range(len(store))]
     if not entries:

@@ -41,7 +41,7 @@ from affectd_train.training.network import build_network, deployed, loss
 from affectd_train.training.phases import Phase, phases
 from affectd_train.training.recipe import OF_FINETUNING, Recipe
 from affectd_train.training.start import begin, origin, read_start
-from affectd_train.training.whole import step as of_whole
+from affectd_train.training.time_left import step as count_step
 
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
@@ -286,9 +286,9 @@ def train(
                 where = f"{phase.title} diverged at step {step + 1}"
                 raise DivergedError(f"{where}: its loss is {value}; lower {phase.rate_name}")
             log.seen((x, y), value)
-            whole = of_whole(step + 1)
+            of_all = count_step(step + 1)
             if (step + 1) % 20 == 0:
-                steps.set_postfix(loss=f"{value:.3f}", **whole)
+                steps.set_postfix(loss=f"{value:.3f}", **of_all)
             if (step + 1) % recipe.save_every == 0 and step + 1 < phase.steps:
                 note(step + 1)  # first: a row without its checkpoint is dropped, a checkpoint without its row a gap
                 save(network, checkpoint)

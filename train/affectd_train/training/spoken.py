@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from affectd.arrays import Float32, Float64
 from affectd.config.sections import GateConfig
@@ -23,18 +22,15 @@ from affectd.errors import DataError
 from affectd.features.functionals import N_FUNCTIONALS, Functionals
 from affectd.features.mfcc import Mfcc
 from affectd.features.spec import FeatureSpec
-from affectd.folders import Skipped
 from affectd.recognition.model_file import ModelFile
 from affectd.recognition.offline import context_columns
 from affectd.recognition.vad import find_speech
 from affectd_train.data.clips import Clip
 from affectd_train.data.logmel import check_logmel
 from affectd_train.files import write_arrays
-from affectd_train.folders import say_skipped
-from affectd_train.parallel import in_parallel
 from affectd_train.stored import arrays, cached, check
 from affectd_train.training.bands import heard_of
-from affectd_train.training.variants import Source, digest, sources
+from affectd_train.training.variants import Source, computed, digest, sources, without_bad
 
 FEWEST_CLIPS = 8
 """Of a speaker whose usual voice they can tell."""
@@ -83,24 +79,16 @@ def _load(clips: Sequence[Clip], model: ModelFile, cache: Path) -> Spoken:
     def read(file: Path) -> Spoken:
         rows, ends, seconds, good, reasons = arrays(file, "rows", "ends", "seconds", "good", "reasons")
         check(rows.shape == (ends[-1], N_FUNCTIONALS) and len(ends) == len(good) == len(seconds), "of another shape")
-        bad = sorted(set(range(len(ordered))) - set(good.tolist()))
-        say_skipped(clips[0].corpus, [Skipped(ordered[i].path, str(r)) for i, r in zip(bad, reasons, strict=True)])
-        return Spoken(tuple(ordered[i] for i in good), tuple(np.split(rows, ends[:-1])), seconds)
+        return Spoken(without_bad(ordered, good, reasons), tuple(np.split(rows, ends[:-1])), seconds)
 
     return cached(file, read, partial(_make, sources(ordered, model.spec, None, 0), model))
 
 
 def _make(originals: Sequence[Source], model: ModelFile, file: Path) -> None:
     clip = originals[0].clip
-    title = f"functionals of {clip.corpus}"
-    hear = partial(functionals_of, model)
-    # As for bands: the file of log-mel clips is decompressed once per process.
-    results = [*(map(hear, tqdm(originals, title)) if clip.is_logmel else in_parallel(hear, originals, title))]
-    good = [i for i, result in enumerate(results) if not isinstance(result, str)]
-    reasons = [result for result in results if isinstance(result, str)]
-    if not good:
+    spoken, good, reasons = computed(partial(functionals_of, model), originals, f"functionals of {clip.corpus}")
+    if not spoken:
         raise DataError(f"{clip.path.parent}: no speech is heard in any recording of {clip.corpus}")
-    spoken = [result for result in results if not isinstance(result, str)]
     rows, ends = np.concatenate([rows for rows, _ in spoken]), np.cumsum([len(rows) for rows, _ in spoken])
     seconds = [seconds for _, seconds in spoken]
     write_arrays(file, rows=rows, ends=ends, seconds=seconds, good=good, reasons=np.array(reasons, str))

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectd.arrays import Float32
 from affectd.config.sections import GateConfig
 from affectd.features.spec import FeatureSpec
+from affectd.folders import Skipped
 from affectd.recognition.vad import TRIM_RANGE_DB
 from affectd_train.augmentation.waveform import Augmenter
 from affectd_train.data.clips import Clip
 from affectd_train.data.recordings import load_audio
-from affectd_train.folders import fingerprint
+from affectd_train.folders import fingerprint, say_skipped
+from affectd_train.parallel import in_parallel
 from affectd_train.training.recipe import PER_CORPUS, Recipe
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,34 @@ def sources(clips: Sequence[Clip], spec: FeatureSpec, augmenter: Augmenter | Non
     """List the sources of clips; each ``copy`` draws anew, whichever other clips there are."""
     seeds = [zlib.crc32(f"{_named(clip)} {copy}".encode(errors="surrogateescape")) for clip in clips]
     return [Source(clip, spec, augmenter, seed) for clip, seed in zip(clips, seeds, strict=True)]
+
+
+def computed(
+    function: Callable[[Source], R | str], listed: Sequence[Source], title: str
+) -> tuple[list[R], list[int], list[str]]:
+    """Compute something of each source on all cores.
+
+    Parameters
+    ----------
+    function
+        Returns it or, in words, why there is none.
+
+    Returns
+    -------
+    What there is, the places in the list of what it is of, and why there is none of the others.
+    """
+    # The file of log-mel clips is decompressed once per process, which takes longer than the rest.
+    results = [*in_parallel(function, listed, title, alone=listed[0].clip.is_logmel)]
+    good = [i for i, result in enumerate(results) if not isinstance(result, str)]
+    reasons = [result for result in results if isinstance(result, str)]
+    return [result for result in results if not isinstance(result, str)], good, reasons
+
+
+def without_bad(clips: Sequence[Clip], good: NDArray[np.int64], reasons: Iterable[str]) -> tuple[Clip, ...]:
+    """Return the clips of which something was `computed`, and say why the others are left out."""
+    bad = sorted({*range(len(clips))}.difference(good.tolist()))
+    say_skipped(clips[0].corpus, [Skipped(clips[i].path, str(why)) for i, why in zip(bad, reasons, strict=True)])
+    return tuple(clips[i] for i in good)
 
 
 def _named(clip: Clip) -> str:

@@ -24,26 +24,26 @@ class Work(NamedTuple):
     tests: int = 0
 
 
-class Whole:
+class Plan:
     """The work on all networks, one after the other, and how fast it goes.
 
     Parameters
     ----------
-    plan
+    works
         Of each network, in the order in which they are trained.
     """
 
-    def __init__(self, plan: Sequence[Work]) -> None:
-        self.plan = list(plan)
+    def __init__(self, works: Sequence[Work]) -> None:
+        self.works = list(works)
         self._number, self._done, self._seen, self._began = -1, 0, 0, 0.0
 
     def begin(self, work: Work | None = None) -> None:
         """Note that the next network begins, and what it takes if that is not what was planned."""
         if self._done:  # else it was there already
-            self._seen += self.plan[self._number].tests
+            self._seen += self.works[self._number].tests
         self._number, self._done = self._number + 1, 0
         if work is not None:
-            self.plan[self._number] = work
+            self.works[self._number] = work
 
     def step(self, done: int) -> None:
         """Note that so many steps of the network are done, those of an earlier call included."""
@@ -57,33 +57,33 @@ class Whole:
         """Say how long what is left will take, as what was done took with all that was between."""
         if self._seen < LEAST_STEPS:
             return ""
-        left = sum(sum(work) for work in self.plan[max(self._number, 0) :]) - self._done
+        left = sum(sum(work) for work in self.works[max(self._number, 0) :]) - self._done
         minutes = math.ceil(left * (time.monotonic() - self._began) / self._seen / 60)
         return f"{minutes} {'minute' if minutes == 1 else 'minutes'} left"
 
 
-_PLAN: ContextVar[Whole | None] = ContextVar("whole", default=None)
+_PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
 @contextmanager
-def planned(whole: Whole) -> Iterator[Whole]:
+def planned(plan: Plan) -> Iterator[Plan]:
     """Count every step of training in this block."""
-    token = _PLAN.set(whole)
+    token = _PLAN.set(plan)
     try:
-        yield whole
+        yield plan
     finally:
         _PLAN.reset(token)
 
 
 def begin(work: Work | None = None) -> None:
-    """Note that the next network begins; see `Whole.begin`. Nothing is noted outside `planned`."""
-    if (whole := _PLAN.get()) is not None:
-        whole.begin(work)
+    """Note that the next network begins; see `Plan.begin`. Nothing is noted outside `planned`."""
+    if (plan := _PLAN.get()) is not None:
+        plan.begin(work)
 
 
 def step(done: int) -> dict[str, str]:
     """Note a step of training, and return what a bar adds about the whole, by its name; nothing outside `planned`."""
-    if (whole := _PLAN.get()) is None:
+    if (plan := _PLAN.get()) is None:
         return {}
-    whole.step(done)
-    return {"all": left} if (left := whole.left()) else {}
+    plan.step(done)
+    return {"all": left} if (left := plan.left()) else {}
