@@ -199,12 +199,9 @@ class Baseline:
 
 
 class VoiceAtHand(Baseline):
-    """The baseline of who is speaking now: it begins anew with an utterance that sounds like another voice.
+    """The baseline of who is speaking now: it begins anew with an utterance that sounds like another voice."""
 
-    It is of a few utterances, so less that sounds like the voice is taken for it than at a place.
-    """
-
-    _reach = 0.2
+    _reach = 0.2  # less than of a place, for this is of a few utterances
     _END = 0.8  # times `far_voice`, from the mean: chosen on corpora that were left out, see tests/turns.py
 
     def __init__(self, voice: Voice) -> None:
@@ -300,8 +297,9 @@ class Placed:
         return self._head.doubted(self._head.logits(embedding, self.baseline.value), embedding)
 
     def _with_voice(self, logits: Float32, heard: Callable[[], tuple[Float32, float]]) -> Float32:
+        assert self.baseline.voice is not None
+        assert self.at_hand is not None
         baseline, voice = self.baseline, self.baseline.voice
-        assert voice is not None and self.at_hand is not None
         if self._calls % STRIDE == 0:
             functionals, share = heard()
             stranger = voice.of_stranger(functionals)

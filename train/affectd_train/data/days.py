@@ -62,7 +62,7 @@ def lived(
     lengths: Sequence[int],
     generator: np.random.Generator,
 ) -> Iterator[int]:
-    """Let a place, or a baseline alone, learn from a day; yield each of `lengths` once so many seconds of speech were heard.
+    """Let a place, or a baseline alone, learn from a day; yield each of `lengths` once so much speech was heard.
 
     Parameters
     ----------
