@@ -23,7 +23,8 @@ same context, some of them relative to the baseline, the mean functionals of the
                  on an ordinary day: where all sound sad to the network, the place is not sad. 0 without ``usual``
 ===============  ======================================================================================================
 
-So a device that knows nothing adds ``stranger`` alone to the network.
+So a device that knows nothing adds ``stranger`` alone to the network. Where people take turns ``known`` and the
+baseline are those of the voice at hand (`affectd.recognition.baseline.VoiceAtHand`), if it is known better.
 
 Of strangers it is less sure: the result is multiplied by ``stranger_share``, rising to 1 as far as the voice is
 ``known``. That makes an answer ``uncertain`` and never another label.

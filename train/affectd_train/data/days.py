@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectd.arrays import Float64
-from affectd.recognition.baseline import Baseline
+from affectd.recognition.baseline import Baseline, Placed
 
 LENGTHS = (20, 60, 200)
 """Seconds of speech after which a device is asked."""
@@ -56,13 +56,13 @@ def days(voices: Sequence[str], labels: Sequence[str], n_parts: int, generator: 
 
 def lived(
     day: Day,
-    baseline: Baseline,
+    place: Baseline | Placed,
     noted: Float64,
     seconds: Float64,
     lengths: Sequence[int],
     generator: np.random.Generator,
 ) -> Iterator[int]:
-    """Let a baseline learn from a day; yield each of `lengths` once so many seconds of speech were heard.
+    """Let a place, or a baseline alone, learn from a day; yield each of `lengths` once so much speech was heard.
 
     Parameters
     ----------
@@ -75,6 +75,6 @@ def lived(
     for length in lengths:
         while heard < length and len(day.plain) + len(day.others):
             number = day.draw(generator)
-            baseline.learn(noted[number], speech_seconds=seconds[number], speech_ratio=1.0, at_hours=0.0)
+            place.learn(noted[number], speech_seconds=seconds[number], speech_ratio=1.0, at_hours=0.0)
             heard += seconds[number]
         yield length

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from affectd.arrays import Float32, Float64
 from affectd.errors import DataError
 from affectd.features.functionals import N_FUNCTIONALS
-from affectd.recognition.baseline import STRIDE, Baseline, Placed
+from affectd.recognition.baseline import STRIDE, Placed
 from affectd.recognition.classifier import Classifier
 from affectd.recognition.model_file import read_model
 from affectd.recognition.voice import Voice
@@ -138,15 +138,15 @@ def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, 
     means = np.stack([heard[i].mean(model.voice) for i in spoken])
     seconds = np.array([heard[i].frames for i in spoken]) / model.spec.frame_rate
     labels, speakers = [clips[i].emotion for i in spoken], [clips[i].speaker for i in spoken]
-    placed = Placed(Classifier(model))
+    classifier = Classifier(model)
     title = f"{clips[0].corpus}, by {model_path.name} after a day"
     with tqdm(desc=title, total=len(KINDS) * len(spoken)) as bar:
         for voices, kinds in ((speakers, KINDS[:-1]), ([""] * len(spoken), KINDS[-1:])):
             generator = np.random.default_rng(0)
             lengths = LENGTHS[-len(kinds) :]
             for day in days(voices, labels, N_PARTS, generator):
-                placed.baseline = Baseline(model.voice.head, voice=model.voice)
-                for kind, _ in zip(kinds, lived(day, placed.baseline, means, seconds, lengths, generator), strict=True):
+                placed = Placed(classifier)
+                for kind, _ in zip(kinds, lived(day, placed, means, seconds, lengths, generator), strict=True):
                     for number in day.asked:
                         found[kind][spoken[number]]["int8"] = answer(placed, heard[spoken[number]])
                     bar.update(len(day.asked))
