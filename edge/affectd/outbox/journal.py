@@ -155,6 +155,11 @@ class Journal:
             return True
         return False
 
+    @property
+    def n_unsaved(self) -> int:
+        """How many events are in no file that could be opened again."""
+        return len(self.held) if self._is_in_place() else self.count
+
     def close(self) -> None:
         """Unlock the folder; events that are only in the file are not known until the next `open`."""
         if self._lock >= 0:

@@ -404,6 +404,21 @@ def test_a_file_that_another_program_takes_away_is_written_anew(
     outbox.close()
 
 
+def test_what_was_taken_away_and_cannot_be_written_anew_is_said_to_be_lost(
+    state: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = opened(state, None, clock)
+    put(outbox, *"abc")
+    outbox.settle(connected=False)
+    (state / NAME).unlink()
+    (state / NAME).mkdir()
+    outbox.settle(connected=False)
+    assert payloads(outbox) == list("abc")  # a broker may still get them
+    outbox.close()
+    assert "Is a directory" in caplog.messages[0]
+    assert caplog.messages[-1] == "3 events that could not be written are lost"
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense\n"])
 def test_a_file_that_another_program_empties_is_said_to_lose_events(
     state: Path, clock: Clock, caplog: pytest.LogCaptureFixture, content: bytes
