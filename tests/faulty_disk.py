@@ -48,9 +48,8 @@ def die() -> None:
 @contextmanager
 def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
     """Let `before` be asked before every step that changes a file; it answers None to let it happen."""
-    true = {
-        name: getattr(os, name) for name in ("open", "write", "fsync", "replace", "link", "unlink", "mkdir", "truncate")
-    }
+    names = ("open", "write", "fsync", "replace", "link", "unlink", "mkdir", "ftruncate")
+    true = {name: getattr(os, name) for name in names}
 
     def ask(step: Step) -> Answer:
         answer = before(step)
@@ -76,9 +75,9 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
         ask(Step("sync", _path(file)))
         true["fsync"](file)
 
-    def truncate(path: Any, size: int) -> None:
-        ask(Step("truncate", os.fspath(path), offset=size))
-        true["truncate"](path, size)
+    def truncate(file: int, size: int) -> None:
+        ask(Step("truncate", _path(file), offset=size))
+        true["ftruncate"](file, size)
 
     def hooked(name: str) -> Callable[..., Any]:
         def function(*paths: Any, **options: Any) -> Any:
@@ -94,7 +93,7 @@ def faulty_disk(before: Callable[[Step], Answer]) -> Iterator[None]:
         patch.setattr(os, "open", open_file)
         patch.setattr(os, "write", write)
         patch.setattr(os, "fsync", sync)
-        patch.setattr(os, "truncate", truncate)
+        patch.setattr(os, "ftruncate", truncate)
         yield
 
 

@@ -15,6 +15,7 @@ from affectd.errors import DataError, NoInputError
 _log = logging.getLogger(__name__)
 
 _FIRST_BYTES = 4096
+_LEAST_BYTES = 12  # that tell a WAV file; fewer would be a few samples of raw PCM
 _STREAM_BYTES = 1 << 15
 _MOST_CHUNK_BYTES = 1 << 16  # that are waited for, in case it is sound
 
@@ -42,6 +43,8 @@ class Piped:
         self.is_wav = is_wav(self._ahead)
         if sentence := origin.refusal(self._ahead, is_all=is_all):
             raise DataError(sentence)
+        if self._ahead.startswith(WAV_MAGICS) and len(self._ahead) < _LEAST_BYTES and is_all:
+            raise DataError(f"{origin.name} is cut off within its first {_LEAST_BYTES} bytes.")
 
     def read1(self, size: int) -> bytes:
         """Return what has arrived, at most `size` bytes, without waiting for more; nothing at the end."""

@@ -11,7 +11,9 @@ from typing import Any
 from affectd.config.fields import Section, setting
 from affectd.config.machine import machine_name
 
-_TOPIC = r"[^\s+#/\0]+(/[^\s+#/\0]+)*"
+# A broker ends the connection for a control character without a word (MQTT 5.0, 1.5.4), as for a line feed at the end.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+_TOPIC = rf"[^\s+#/{_CONTROLS}]+(/[^\s+#/{_CONTROLS}]+)*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ class MqttConfig(Section):
     """The version of MQTT."""
     client_id: str = setting("", pattern="[A-Za-z0-9_-]*", words="letters, digits, _ and -, or empty")
     """The client id; empty for ``affectd-`` and the id of the device."""
-    username: str = setting("")
+    username: str = setting("", pattern=f"[^{_CONTROLS}]*", words="one line of text")
     """The user name at the broker; empty to log in without one."""
     password_file: str = setting("", is_path=True)
     """File with the password on its first line; empty for the systemd credential ``mqtt_password``, if there is one."""

@@ -16,7 +16,7 @@ from affectd.config.sections import MqttConfig
 from affectd.doctor.finding import Finding, fault, ok, warning
 from affectd.errors import ConfigError, UnavailableError
 from affectd.mqtt.credentials import Login, read_login
-from affectd.mqtt.link import Link, Publication, address
+from affectd.mqtt.link import Link, Publication, shown_address
 from affectd.mqtt.topics import Topics
 
 _ANSWER_SECONDS = 10.0
@@ -54,7 +54,7 @@ def broker(config: MqttConfig, device: str, environment: Mapping[str, str]) -> F
 
 
 def _finding(config: MqttConfig, trial: _Trial, takes_events: bool) -> Finding:
-    where = "{}:{}".format(*address(config))
+    where = shown_address(config)
     if trial.lost:
         secret = (
             f", and the password in {config.password_file or f'{SETTINGS_FOLDER}/mqtt_password'}"

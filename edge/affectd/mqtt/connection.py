@@ -21,7 +21,7 @@ from affectd.errors import NO_THREAD, is_no_thread
 from affectd.mqtt.credentials import exposed, read_login, tls_context
 from affectd.mqtt.delivery import Delivery, Outbox
 from affectd.mqtt.library import paho
-from affectd.mqtt.link import Link, Publication, address
+from affectd.mqtt.link import Link, Publication, shown_address
 from affectd.mqtt.outages import Outages
 
 __all__ = ["Connection", "Publication"]
@@ -107,7 +107,7 @@ class Connection:
         self._denied: set[str] = set()  # the subscriptions that the broker has refused
         self._config = config
         self._client_id = config.client_id or f"affectd-{device}"
-        self._broker = "{}:{}".format(*address(config))
+        self._broker = shown_address(config)
         self._outbox = outbox
         self._delivery = Delivery(outbox, event_topic, config.retry_seconds)
         self._last_will = last_will

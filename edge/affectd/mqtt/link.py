@@ -37,6 +37,12 @@ def address(config: MqttConfig) -> tuple[str, int]:
     return config.host, config.port or (8883 if config.tls else 1883)
 
 
+def shown_address(config: MqttConfig) -> str:
+    """Return host and port for people: ``broker:1883``, of an IPv6 address ``[::1]:1883``."""
+    host, port = address(config)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Link:
     """One connection to the broker; each attempt needs a new instance.
 

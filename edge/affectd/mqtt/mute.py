@@ -59,8 +59,10 @@ class Mute:
         self._keep(at_once=False)
 
     def close(self) -> None:
-        """Write what was to be written later."""
+        """Write what was to be written later, and what another program has deleted meanwhile."""
         self._is_closing = True
+        if self._kept and self._read() is False:
+            self._kept = False
         self._keep(at_once=True)
 
     def _keep(self, *, at_once: bool) -> None:

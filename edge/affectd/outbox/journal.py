@@ -2,8 +2,8 @@
 
 Each line is ``CHECKSUM SEQUENCE PAYLOAD``: an event, or, with a payload of the single byte 254, the note that the event
 of this sequence waits no more. A damaged line costs only itself. When more than half of the file is of events that wait
-no more, it is written anew. What is written survives the process, and a power cut if the journal is durable. No method
-raises because of a disk.
+no more, it is written anew. What is written survives the process, and a power cut if the journal is durable. The file
+stays open, so what another program deletes, renames or replaces is written anew. No method raises because of a disk.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Journal:
         self._path = (folder or Path()) / "outbox.journal"
         self._new = self._path.with_suffix(".journal.new")
         self.trouble = self.told = ""  # why the file could not be used, and what the log says about it
-        self.try_at, self._lock = -float("inf"), -1  # the lock is the folder, opened
+        self.try_at, self._lock, self._file = -float("inf"), -1, -1  # the lock is the folder, opened
         self.held: dict[int, bytes] = {}  # what the file could not take
         self.gone: list[int] = []  # what waits no more, which the file does not say yet
         self._clear()
@@ -66,8 +66,15 @@ class Journal:
 
         Without `create`, a folder without a file stays as it is.
         """
-        if self.folder is None or self._lock >= 0 or self._clock() < self.try_at:
+        if self.folder is None or self._clock() < self.try_at:
             return False
+        n_before = self.count
+        if self._lock >= 0:
+            if not self._was_changed():
+                if not self._is_in_place():
+                    self.write()
+                return False
+            self.close()
         old = self.folder / "outbox.sqlite"
         with self._attempt():
             if create:
@@ -78,6 +85,8 @@ class Journal:
                 with suppress(FileNotFoundError):
                     check_regular(path.stat())
             self._load()
+            if n_lost := max(0, n_before - self.count):
+                _log.warning("%s was changed by another program; %d events in it are lost", self._path, n_lost)
             if self._n_bad or not self.count:
                 self.write()
             if old.exists():
@@ -126,7 +135,7 @@ class Journal:
         waiting_bytes = self.size + _OVERHEAD * (self.count + len(events)) + sum(len(payload) for _, payload in events)
         # Not after trouble, which may be that the disk is full.
         is_mostly_gone = file_bytes > max(_SMALL_BYTES, 2 * waiting_bytes) and not self.trouble
-        anew = self._n_bad or (waiting_bytes and (self.held or is_mostly_gone))
+        anew = self._n_bad or (waiting_bytes and (self.held or is_mostly_gone or not self._is_in_place()))
         is_new_file = anew or not self._end
         with self._attempt():
             if anew:
@@ -137,6 +146,7 @@ class Journal:
                     self._take(line)
             else:
                 self._path.unlink(missing_ok=True)
+                self._keep(-1)
                 self._clear()
             self.gone, self.trouble = [], ""
             if self._durable and self._end and is_new_file:
@@ -145,12 +155,40 @@ class Journal:
             return True
         return False
 
+    @property
+    def n_unsaved(self) -> int:
+        """How many events are in no file that could be opened again."""
+        return len(self.held) if self._is_in_place() else self.count
+
     def close(self) -> None:
         """Unlock the folder; events that are only in the file are not known until the next `open`."""
         if self._lock >= 0:
             os.close(self._lock)
         self._lock = -1
+        self._keep(-1)
         self._clear()
+
+    def _keep(self, file: int) -> None:
+        """Keep this file open, and no more the one before."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = file
+
+    def _was_changed(self) -> bool:
+        """Return whether another program has written to the file that is open, or cut it off."""
+        try:
+            return self._end > 0 and os.fstat(self._file).st_size != self._end
+        except OSError:
+            return True
+
+    def _is_in_place(self) -> bool:
+        """Return whether the file that is open still has its name, if there is one."""
+        try:
+            return not self._end or os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+        except OSError:  # of the disk, which a write will tell
+            return True
 
     def _clear(self) -> None:
         # 20 bytes for an event in the file, in the order of the sequences; those before `first` wait no more.
@@ -188,12 +226,14 @@ class Journal:
         self._lock, line = os.open(self._path.parent, os.O_RDONLY), b"\n"
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(self._path if self._path.exists() else os.devnull, "rb") as lines:
-                for line in lines:
-                    if line == _sealed(line[9:-1]):
-                        self._take(line)
-                    else:
-                        self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
+            with suppress(FileNotFoundError):
+                self._keep(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+                with open(self._file, "rb", closefd=False) as lines:
+                    for line in lines:
+                        if line == _sealed(line[9:-1]):
+                            self._take(line)
+                        else:
+                            self._n_bad, self._end = self._n_bad + 1, self._end + len(line)
         except OSError:
             self.close()  # what is known only in part must not be rewritten
             raise
@@ -203,20 +243,20 @@ class Journal:
             self._remove(sequence)
 
     def _waiting(self, after: int, until: int = 2**63 - 1) -> Iterator[tuple[int, bytes]]:
-        with open(self._path if self._end else os.devnull, "rb") as file:
-            for at in range(*(bisect_right(self.sequences, limit, self._first) for limit in (after, until))):
-                payload = self.held.get(sequence := self.sequences[at])
-                if payload is None:
-                    line = os.pread(file.fileno(), self._sizes[at] + _OVERHEAD, self._offsets[at])
-                    payload = line[26:-1].replace(_LINE_FEED, b"\n")
-                    if line != _line(sequence, payload):
-                        raise OSError(errno.EIO, "damaged")
-                yield sequence, payload
+        for at in range(*(bisect_right(self.sequences, limit, self._first) for limit in (after, until))):
+            payload = self.held.get(sequence := self.sequences[at])
+            if payload is None:
+                line = os.pread(self._file, self._sizes[at] + _OVERHEAD, self._offsets[at])
+                payload = line[26:-1].replace(_LINE_FEED, b"\n")
+                if line != _line(sequence, payload):
+                    raise OSError(errno.EIO, "damaged")
+            yield sequence, payload
 
     def _rewrite(self, lines: Iterable[bytes]) -> None:
         """Put a file with what waits, and these lines, in the place of the old one."""
-        new, broken = self._new, self._path.with_suffix(".journal.broken")
+        new, broken, is_in_place = self._new, self._path.with_suffix(".journal.broken"), self._is_in_place()
         try:
+            private_folder(new.parent)
             self._store(chain((_line(*event) for event in self._waiting(0)), lines), new, 0)
             if self._is_damaged:
                 _log.warning("%s was damaged; %d events in it could be saved", self._path, self.count)
@@ -225,8 +265,11 @@ class Journal:
                     os.link(self._path, broken)
             os.replace(new, self._path)
         except OSError:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):
+                new.unlink()
             raise
+        if not is_in_place:
+            _log.warning("%s was deleted or replaced; the %d events in it are written anew", self._path, self.count)
         self.held.clear()
         self.close()
         self._load()
@@ -234,14 +277,17 @@ class Journal:
     def _store(self, lines: Iterable[bytes], path: Path, end: int) -> None:
         """Append lines to a file of `end` bytes; if that is 0, it is made or emptied first."""
         lines = iter(lines)
-        file = open_private(path, os.O_WRONLY | (os.O_APPEND if end else os.O_TRUNC))
+        file = open_private(path, os.O_RDWR | (os.O_APPEND if end else os.O_TRUNC))
         try:
             while data := b"".join(islice(lines, 256)):
                 write_whole(file, data)
             if self._durable:
                 os.fsync(file)
         finally:
-            os.close(file)
+            if path == self._path:
+                self._keep(file)
+            else:
+                os.close(file)
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
@@ -255,9 +301,8 @@ class Journal:
                 self.close()
                 return
             try:
-                os.truncate(self._path, self._end)
-            except FileNotFoundError:  # it was deleted with all that was in it; the next `open` makes it anew
-                self.close()
+                if os.fstat(self._file).st_size > self._end:
+                    os.ftruncate(self._file, self._end)
             except OSError:  # the next `write` writes all anew
                 self._n_bad += 1
 

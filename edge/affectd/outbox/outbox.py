@@ -114,8 +114,8 @@ class Outbox:
             self._disk.try_at = self._runtime.try_at = -float("inf")
             self._settle(2**63)
             with self._lock:
-                if self._runtime.held:
-                    _log.warning("%d events that could not be written are lost", len(self._runtime.held))
+                if n_lost := self._runtime.n_unsaved + self._disk.n_unsaved:
+                    _log.warning("%d events that could not be written are lost", n_lost)
                 self._runtime.close()
                 self._disk.close()
 

@@ -247,6 +247,8 @@ def test_what_is_no_pcm_is_refused_by_name(content: bytes, name: str) -> None:
     ("content", "error", "sentence"),
     [
         (b"", NoInputError, "ended before its first sample"),
+        (header(100)[:4], DataError, "cut off within its first 12 bytes"),
+        (header(100)[:11], DataError, "cut off within its first 12 bytes"),
         (header(100)[:30], DataError, "fmt chunk of 10 bytes"),
         (header(100)[:40], DataError, "no data chunk"),
         (header(0), DataError, "holds no samples"),

@@ -189,6 +189,7 @@ def test_a_mistake_in_the_file_is_named_with_the_way_out(tmp_path: Path, content
         ("DEVICE_ID", "x" * 2000, "{} must be text of at most 1024 bytes, not of 2000"),
         ("FILE_PATH", "x" * 5000, "{} must be text of at most 4095 bytes, not of 5000"),
         ("MQTT_USERNAME", "\udcff", "{} must be UTF-8 text without NUL bytes"),
+        ("MQTT_USERNAME", "anna\n", '{} must be one line of text, not "anna\\n"'),
     ],
 )
 def test_a_mistake_in_the_environment_is_named_with_the_way_out(name: str, value: str, sentence: str) -> None:
@@ -600,7 +601,7 @@ def test_a_topic_of_home_assistant_may_have_levels(tmp_path: Path, prefix: str) 
     assert (mqtt.discovery_prefix, mqtt.birth_topic) == (prefix, f"{prefix}/birth")
 
 
-@pytest.mark.parametrize("prefix", ["/a", "a/", "a//b", "a/+", "#", "two words", "a\\u0000"])
+@pytest.mark.parametrize("prefix", ["/a", "a/", "a//b", "a/+", "#", "two words", "a\\u0000", "a\\u007f"])
 @pytest.mark.parametrize("key", ["discovery_prefix", "birth_topic"])
 def test_what_is_no_topic_is_refused(tmp_path: Path, key: str, prefix: str) -> None:
     with pytest.raises(ConfigError, match=key):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from affectd.config.sections import MqttConfig
 from affectd.mqtt.credentials import Login
-from affectd.mqtt.link import Link, Publication
+from affectd.mqtt.link import Link, Publication, shown_address
 from broker import Certificates, free_port, packet, string, wait_until
 from fake_broker import CONNECT, PINGREQ, FakeBroker, FakeConnection
 
@@ -123,6 +123,13 @@ def test_any_host_that_the_settings_allow_can_be_looked_up_in_vain(tls: bool, ho
         link.open()
     assert link.state == "lost"
     assert link.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("broker", "broker:1883"), ("10.0.0.1", "10.0.0.1:1883"), ("::1%eth0", "[::1%eth0]:1883")]
+)
+def test_the_port_is_told_from_an_address_with_colons(host: str, shown: str) -> None:
+    assert shown_address(MqttConfig(host=host)) == shown
 
 
 def test_where_nothing_listens_the_reason_says_so() -> None:

@@ -34,6 +34,19 @@ def test_muting_survives_a_restart_and_so_does_its_end(tmp_path: Path) -> None:
         assert Mute(folder).is_muted is muted
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_muting_survives_a_restart_although_its_file_was_deleted(tmp_path: Path, is_folder: bool) -> None:
+    """As with all of the state folder: the microphone that a command has closed must not be open after that."""
+    folder = tmp_path / "state"
+    mute = Mute(folder)
+    mute.set(True)
+    (folder / "muted").unlink()
+    if is_folder:
+        folder.rmdir()
+    mute.close()
+    assert Mute(folder).is_muted
+
+
 def test_muting_survives_a_kill_right_after_it(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys, pathlib, affectd.mqtt.mute\n"

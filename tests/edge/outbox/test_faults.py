@@ -38,7 +38,7 @@ def test_put_touches_no_disk_whatever_is_wrong(state: Path, runtime: Path, clock
         clock.now += 3600
         put(outbox, *"tuv")
     assert {Path(step.path).parent for step in steps} == {runtime}
-    assert {step.kind for step in steps} == {"open", "write", "truncate"}
+    assert {step.kind for step in steps} == {"open", "write"}
     outbox.close()
 
 
@@ -351,7 +351,7 @@ def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, na
     put(outbox, "a")
     if name == "state":
         outbox.settle(connected=False)
-    if not is_waiting:  # else it is lost with the folder
+    if not is_waiting:
         deliver(outbox)
         outbox.settle(connected=True)
     shutil.rmtree(tmp_path / name)
@@ -361,12 +361,79 @@ def test_a_folder_that_was_deleted_is_made_anew(tmp_path: Path, clock: Clock, na
     outbox.settle(connected=False)
     put(outbox, "c")
     outbox.settle(connected=False)
-    assert outbox.on_disk == 2
-    assert payloads(outbox) == ["b", "c"]
+    left = ["a", "b", "c"] if is_waiting else ["b", "c"]
+    assert outbox.on_disk == len(left)
+    assert payloads(outbox) == left
     assert (tmp_path / name).exists()
     outbox.close()
     outbox = opened(tmp_path / "state", None)
-    assert payloads(outbox) == ["b", "c"]
+    assert payloads(outbox) == left
+    outbox.close()
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+@pytest.mark.parametrize("what", ["deleted", "renamed", "replaced", "folder renamed"])
+@pytest.mark.parametrize("name", ["state", "run"])
+def test_a_file_that_another_program_takes_away_is_written_anew(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, name: str, what: str, is_quiet: bool
+) -> None:
+    """What waits in it is not lost, whether an event follows or only the end."""
+    outbox = opened(tmp_path / "state", tmp_path / "run", clock)
+    put(outbox, *"abc")
+    if name == "state":
+        outbox.settle(connected=False)
+        deliver(outbox, 1)  # which the file does not say yet
+    left, file = list("bc" if name == "state" else "abc"), tmp_path / name / NAME
+    sentence = f"{file} was deleted or replaced; the {len(left)} events in it are written anew"
+    if what == "deleted":
+        file.unlink()
+    elif what == "folder renamed":
+        file.parent.rename(tmp_path / "elsewhere")
+    else:
+        file.rename(file.with_name("old"))
+    if what == "replaced":
+        file.write_bytes(b"")
+    if not is_quiet:
+        put(outbox, "d")
+        left.append("d")
+        assert payloads(outbox) == left
+    outbox.close()
+    assert caplog.messages == [sentence]
+    outbox = opened(tmp_path / "state", None)
+    assert payloads(outbox) == left
+    outbox.close()
+
+
+def test_what_was_taken_away_and_cannot_be_written_anew_is_said_to_be_lost(
+    state: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = opened(state, None, clock)
+    put(outbox, *"abc")
+    outbox.settle(connected=False)
+    (state / NAME).unlink()
+    (state / NAME).mkdir()
+    outbox.settle(connected=False)
+    assert payloads(outbox) == list("abc")  # a broker may still get them
+    outbox.close()
+    assert "Is a directory" in caplog.messages[0]
+    assert caplog.messages[-1] == "3 events that could not be written are lost"
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense\n"])
+def test_a_file_that_another_program_empties_is_said_to_lose_events(
+    state: Path, clock: Clock, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    outbox = opened(state, None, clock)
+    put(outbox, *"abc")
+    outbox.settle(connected=False)
+    (state / NAME).write_bytes(content)
+    put(outbox, "d")
+    outbox.settle(connected=False)
+    assert (payloads(outbox), outbox.on_disk) == (["d"], 1)
+    assert caplog.messages[0] == f"{state / NAME} was changed by another program; 3 events in it are lost"
+    outbox.close()
+    outbox = opened(state, None)
+    assert payloads(outbox) == ["d"]
     outbox.close()
 
 
@@ -376,8 +443,8 @@ def test_what_a_disk_does_not_let_read_is_there_when_it_does(
     state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, n_lines: int, when: str
 ) -> None:
     class Unreadable:
-        def __init__(self, path: Path, mode: str) -> None:
-            self._file = open(path, mode)  # noqa: SIM115
+        def __init__(self, file: int, mode: str, *, closefd: bool) -> None:
+            self._file = open(file, mode, closefd=closefd)  # noqa: SIM115
             self.fileno = self._file.fileno
 
         def __enter__(self) -> Unreadable:
