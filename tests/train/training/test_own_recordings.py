@@ -89,3 +89,13 @@ def test_parts_of_a_file_have_bands_of_their_own(tmp_path: Path) -> None:
     assert first < 70 < second < 160  # 16 ms each
     other = load_bands([replace(clip, end_seconds=clip.start_seconds + 0.5) for clip in clips], RECIPE.spec, tmp_path)
     assert max(other.ends - other.starts) < 35
+
+
+def test_a_recording_shorter_than_a_frame_is_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    for name, seconds in (("long", 0.5), ("short", 0.12)):
+        tiny_corpora.write(data / "sad" / f"{name}.wav", tiny_corpora.voice(200, seconds))
+    spec = replace(RECIPE.spec, n_fft=4096, window_length=4096, center=False)
+    store = load_bands(read_own(data).clips, spec, tmp_path / "cache")
+    assert [clip.path.stem for clip in store.clips] == ["long"]
+    assert "short.wav: shorter than one frame of the front end" in capfd.readouterr().err
