@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tiny_corpora
-from affectd.errors import UsageError
+from affectd.errors import DataError, UsageError
 from affectd_train.backend import keras
 from affectd_train.data.clips import Clip
 from affectd_train.data.own import read_own, read_own_clips
@@ -17,7 +17,7 @@ from affectd_train.training.bands import load_bands
 from affectd_train.training.batches import normalization
 from affectd_train.training.dataset import load_dataset
 from affectd_train.training.distillation import TeacherOutputs
-from affectd_train.training.fit import batches_of, claim, phases, pretraining_key
+from affectd_train.training.fit import batches_of, claim, fit, phases, pretraining_key
 from affectd_train.training.recipe import Recipe, with_own
 
 RECIPE = with_own(Recipe(augmented_copies=0, batch_size=32))
@@ -99,3 +99,14 @@ def test_a_recording_shorter_than_a_frame_is_left_out(tmp_path: Path, capfd: pyt
     store = load_bands(read_own(data).clips, spec, tmp_path / "cache")
     assert [clip.path.stem for clip in store.clips] == ["long"]
     assert "short.wav: shorter than one frame of the front end" in capfd.readouterr().err
+
+
+def test_a_label_of_which_nothing_is_left_to_train_on_is_said(tmp_path: Path) -> None:
+    tiny_corpora.own(tmp_path / "data", ("anna", "bo"))
+    rows = (tmp_path / "data/labels.csv").read_text()
+    (tmp_path / "data/labels.csv").write_text(rows.replace("bo,calm", "bo,sad"))
+    places = tmp_path / "data", tmp_path / "run", tmp_path / "cache"
+    untrained = replace(RECIPE, pretrain_steps=0, finetune_steps=0)
+    with pytest.raises(DataError, match="nothing of calm is left to train on"):
+        fit(read_own(tmp_path / "data").clips, untrained, *places, {"own-anna"})
+    assert not list((tmp_path / "run").glob("*.keras"))

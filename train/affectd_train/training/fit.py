@@ -23,10 +23,11 @@ import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.errors import UsageError
+from affectd.errors import DataError, UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
-from affectd_train.data.own import description
+from affectd_train.data.labels import in_order
+from affectd_train.data.own import OWN, description
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import made_folder, write_array, write_json, written_whole
 from affectd_train.folders import named_contents
@@ -80,6 +81,8 @@ def fit(
     ------
     UsageError
         If ``out`` holds a run of another recipe, or no speaker is left to train on.
+    DataError
+        If no recording of one's own is left of a label.
     DivergedError
         If the loss is no number.
     """
@@ -102,6 +105,9 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
     if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
+    ours = {clip.emotion for clip in clips if clip.corpus == OWN}  # of corpora a network has the labels anyway
+    for label in in_order(ours - {clip.emotion for clip in full_store.clips}):
+        raise DataError(f"nothing of {label} is left to train on, for its recordings are held out or left out")
     mean_std = (
         (start.mean, start.std) if start else normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)
     )
