@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import tiny_corpora
 from affectd.errors import UsageError
 from affectd_train import stored
 from affectd_train.data.clips import Clip
+from affectd_train.data.everyday_speech import trained_on
 from affectd_train.data.own import read_own
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about
@@ -21,6 +23,7 @@ from affectd_train.protocols import runs
 from affectd_train.protocols.runs import run_split
 from affectd_train.protocols.space import Space
 from affectd_train.protocols.sweep import FINISHED, Sweep, Trial, planned
+from affectd_train.training.fit import claim
 from affectd_train.training.recipe import Recipe, with_own
 
 RECIPE = with_own(Recipe())
@@ -82,6 +85,21 @@ def test_a_trial_of_an_earlier_version_which_does_not_say_its_recipe_is_taken(tm
     trial = Trial(1, ("seed=1",), RECIPE, tmp_path)
     trial.read()
     assert trial.state == FINISHED
+
+
+@pytest.mark.parametrize("place", ["noise", "noise/impulse_responses", "speech"])
+def test_with_other_noise_or_everyday_speech_a_run_is_another(place: str, split: Split, tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    claim(run, split.train, RECIPE, data, frozenset())
+    (run / "float.keras").touch()
+    note = json.loads((run / "asked.json").read_text())
+    tiny_corpora.write(data / place / "street.wav", tiny_corpora.voice(90))
+    assert trained_on(Path("street.wav"))
+    with pytest.raises(UsageError, match="holds a run with noise and everyday speech "):
+        claim(run, split.train, RECIPE, data, frozenset())
+    del note["noise and everyday speech"]  # as an earlier version left it
+    (run / "asked.json").write_text(json.dumps(note))
+    claim(run, split.train, RECIPE, data, frozenset())
 
 
 def test_a_sweep_in_a_folder_that_another_has_taken_meanwhile_ends(split: Split, tmp_path: Path) -> None:

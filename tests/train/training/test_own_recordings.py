@@ -61,22 +61,22 @@ def test_corrected_labels_are_trained_on(data: Path, tmp_path: Path, corpus: str
 
 def test_a_run_of_other_labels_is_not_taken_for_this_one(data: Path, tmp_path: Path) -> None:
     clips = read_own(data, tmp_path / "words.txt").clips
-    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    claim(tmp_path / "run", clips, RECIPE, tmp_path, frozenset())
     (tmp_path / "run/float.keras").touch()
-    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    claim(tmp_path / "run", clips, RECIPE, tmp_path, frozenset())
     renamed = [replace(clip, emotion="weary" if clip.emotion == "tired" else clip.emotion) for clip in clips]
     with pytest.raises(UsageError, match=r"holds a run with labels \['happy', 'stressed', 'tired'\], now \['happy'"):
-        claim(tmp_path / "run", renamed, RECIPE, frozenset())
+        claim(tmp_path / "run", renamed, RECIPE, tmp_path, frozenset())
 
 
 def test_a_run_of_a_recording_that_was_replaced_is_not_taken_for_this_one(tmp_path: Path) -> None:
     tiny_corpora.own(tmp_path / "data")
     clips = read_own(tmp_path / "data").clips
-    claim(tmp_path / "run", clips, RECIPE, frozenset())
+    claim(tmp_path / "run", clips, RECIPE, tmp_path, frozenset())
     (tmp_path / "run/float.keras").touch()
     tiny_corpora.write(clips[0].path, tiny_corpora.voice(333, seed=99))
     with pytest.raises(UsageError, match="holds a run with content of recordings"):
-        claim(tmp_path / "run", read_own(tmp_path / "data").clips, RECIPE, frozenset())
+        claim(tmp_path / "run", read_own(tmp_path / "data").clips, RECIPE, tmp_path, frozenset())
 
 
 def test_parts_of_a_file_have_bands_of_their_own(tmp_path: Path) -> None:

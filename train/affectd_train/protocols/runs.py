@@ -88,7 +88,7 @@ def run_split(
     # Claimed before anything of an earlier call is taken for an answer, and for as long as this one trains: before its
     # first checkpoint nothing tells another call, which may ask for something else, that the folder is taken.
     with made_folder(run), locked(run / "asked.json"):
-        claim(run, clips, recipe, held_out)
+        claim(run, clips, recipe, data, held_out)
         return cached(run / "predictions.jsonl", read, make)
 
 

@@ -22,6 +22,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.own import description
 from affectd_train.data.speakers import as_text
 from affectd_train.data.splits import TooFewError, speaker_folds
+from affectd_train.data.surroundings import surroundings
 from affectd_train.files import write_json, written_whole
 from affectd_train.protocols.space import Settings, Space
 from affectd_train.stored import again, check, read_json, reading
@@ -118,13 +119,15 @@ class Sweep:
     def asked(self) -> dict[str, object]:
         """What all trials have in common, for a note."""
         speakers = {"speakers": sorted({clip.speaker for clip in self.clips}), "held back": sorted(self.validation)}
-        return {**speakers, "clips": len(self.clips), **description(self.clips)}
+        by_source = bool(self.trials[0].recipe.everyday_by_source)
+        beside = surroundings(self.space.options["data"], by_source)
+        return {**speakers, "clips": len(self.clips), **description(self.clips), **beside}
 
     def check(self) -> None:
         """Raise UsageError if its folder holds a sweep of something else."""
         note, asked = self.out / "sweep.json", self.asked
         before: dict[str, object] = read_json(note, "sweep") if note.exists() else asked
-        for key in before | asked:
+        for key in before:  # earlier versions wrote fewer
             if before.get(key) != asked.get(key):
                 remedy = "choose another folder, or remove this one"
                 raise UsageError(f"{self.out} holds a sweep with other {key}: {remedy}")

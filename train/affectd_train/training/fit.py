@@ -28,6 +28,7 @@ from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
 from affectd_train.data.labels import in_order
 from affectd_train.data.own import OWN, description
+from affectd_train.data.surroundings import surroundings
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import made_folder, write_array, write_json, written_whole
 from affectd_train.folders import named_contents
@@ -87,7 +88,7 @@ def fit(
         If the loss is no number.
     """
     with made_folder(out), locked(out / "float.keras"):
-        claim(out, clips, recipe, held_out)
+        claim(out, clips, recipe, data, held_out)
         for left in out.glob("*.partial.*"):  # of a call that was killed
             left.unlink(missing_ok=True)
         return _fit(clips, recipe, data, out, cache, held_out)
@@ -177,7 +178,7 @@ def weights_like(network: keras.Model, path: Path) -> list[Float32]:
     return weights
 
 
-def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) -> None:
+def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, data: Path, held_out: Set[str]) -> None:
     """Make the folder of a run and note in ``out/asked.json`` what was asked for.
 
     What a finished run left, and the checkpoint of a killed one, answer to that alone.
@@ -189,13 +190,15 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
-    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips)
+    beside = surroundings(data, bool(recipe.everyday_by_source))
+    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips) | beside
     asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
         with reading(note, "remove the folder, or choose another"):
             before: dict[str, object] = json.loads(note.read_text())
             check(isinstance(before, dict), "not an object")
+        before = beside | before  # which earlier versions did not write
         for key in before | asked:
             if before.get(key) != asked.get(key):
                 change = f"{key} {before.get(key)}, now {asked.get(key)}"
