@@ -84,6 +84,9 @@ def test_a_file_with_its_card_and_at_once_when_it_is_there(
     assert main(words(tmp_path)) == 0
     assert time.monotonic() - began < 20
     assert "made of these recordings already" in capfd.readouterr().err
+    tiny_corpora.write(tmp_path / "data/noise/fan.wav", hiss)
+    assert main(words(tmp_path)) == 64
+    assert "fold-1 holds a run with noise and everyday speech " in capfd.readouterr().err
     assert (tmp_path / "out/mine.tflite").stat().st_mtime_ns == written
 
 

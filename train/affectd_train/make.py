@@ -22,6 +22,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.inspection import findings, words
 from affectd_train.data.own import is_own, read_own, what_is_lacking
 from affectd_train.data.splits import Split, own_splits, strangers_of
+from affectd_train.data.surroundings import surroundings
 from affectd_train.files import made_folder, say, write_json
 from affectd_train.folders import fingerprint
 from affectd_train.protocols.evaluated import read_answers
@@ -162,7 +163,8 @@ def _digest(order: Order, recipe: Recipe, clips: Sequence[Clip]) -> str:
         [str(clip.path), fingerprint(clip.path), clip.emotion, clip.speaker, clip.start_seconds, str(clip.end_seconds)]
         for clip in clips
     ]
-    asked = [recipe.as_json(), order.by_file, order.quick, rows]
+    beside = surroundings(order.data, bool(recipe.everyday_by_source))
+    asked = [recipe.as_json(), order.by_file, order.quick, rows, beside]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode(errors="surrogateescape")).hexdigest()
 
 

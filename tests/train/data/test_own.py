@@ -19,7 +19,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectd.errors import AffectdError, DataError
+from affectd.errors import AffectdError, DataError, NoInputError
 from affectd_train.cli import main
 from affectd_train.data import own as data_own
 from affectd_train.data.inspection import inspect
@@ -537,6 +537,17 @@ def test_fit_ends_with_one_sentence_where_data_will_not_do(
     assert done.returncode == code
     assert what in done.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_whose_rows_are_all_of_no_use_is_named_with_the_first_reason(tmp_path: Path) -> None:
+    sound(tmp_path / "a.wav")
+    table = tmp_path / "labels.csv"
+    for row, reason in (("a,sad\n", f"{tmp_path}/a: no such file (line 2 of labels.csv)"), ("", "not in labels.csv")):
+        table.write_text(f"file,emotion\n{row}")
+        with pytest.raises(NoInputError) as refused:
+            read_own(tmp_path)
+        assert str(refused.value).startswith(f"{table}: no row is of a recording that can be used; ")
+        assert str(refused.value).endswith(reason)
 
 
 def test_no_split_by_speakers_that_are_not_known_unless_by_file(tmp_path: Path) -> None:

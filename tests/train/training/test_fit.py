@@ -287,23 +287,23 @@ def test_a_run_that_was_asked_for_something_else_is_not_taken_for_the_answer(
 
 
 def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> None:
-    claim(tmp_path / "run", [], Recipe(seed=2), {"ravdess-01"})
-    claim(tmp_path / "run", [], Recipe(), {"ravdess-01"})  # nothing was trained yet
+    claim(tmp_path / "run", [], Recipe(seed=2), tmp_path, {"ravdess-01"})
+    claim(tmp_path / "run", [], Recipe(), tmp_path, {"ravdess-01"})  # nothing was trained yet
     (tmp_path / "run" / "float-checkpoint.keras").touch()
-    claim(tmp_path / "run", [], Recipe(), {"ravdess-01"})
+    claim(tmp_path / "run", [], Recipe(), tmp_path, {"ravdess-01"})
     with pytest.raises(UsageError, match=r"seed 0, now 1"):
-        claim(tmp_path / "run", [], Recipe(seed=1), {"ravdess-01"})
+        claim(tmp_path / "run", [], Recipe(seed=1), tmp_path, {"ravdess-01"})
 
 
 def test_a_run_of_a_corpus_of_which_a_recording_was_replaced_is_not_taken_for_the_answer(tmp_path: Path) -> None:
     tiny_corpora.emodb(tmp_path / "data", ("03",))
     clips = read_clips(tmp_path / "data", ["emodb"])
-    claim(tmp_path / "run", clips, Recipe(), set())
+    claim(tmp_path / "run", clips, Recipe(), tmp_path, set())
     (tmp_path / "run/float.keras").touch()
-    claim(tmp_path / "run", clips, Recipe(), set())
+    claim(tmp_path / "run", clips, Recipe(), tmp_path, set())
     tiny_corpora.write(clips[0].path, tiny_corpora.voice(333, seed=99))
     with pytest.raises(UsageError, match="holds a run with content of recordings"):
-        claim(tmp_path / "run", clips, Recipe(), set())
+        claim(tmp_path / "run", clips, Recipe(), tmp_path, set())
 
 
 @pytest.mark.parametrize(

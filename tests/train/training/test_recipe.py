@@ -58,9 +58,9 @@ def test_a_corpus_for_development_never_trains(tmp_path: Path) -> None:
     (corpus,) = DEVELOPMENT
     clips = [Clip(c, Path("a.wav"), f"{c}-01", "", "sad", "") for c in ("emodb", corpus)]
     with pytest.raises(UsageError, match=f"{corpus}: for development, to be tested on and never trained on"):
-        claim(tmp_path / "run", clips, Recipe(), set())
+        claim(tmp_path / "run", clips, Recipe(), tmp_path, set())
     with pytest.raises(UsageError, match="never trained on"):
-        claim(tmp_path / "run", clips, Recipe(), {f"{corpus}-01"})
+        claim(tmp_path / "run", clips, Recipe(), tmp_path, {f"{corpus}-01"})
     assert not (tmp_path / "run").exists()
 
 

@@ -191,6 +191,15 @@ def test_the_front_end_is_changed_by_a_table_or_by_set(tmp_path: Path, capfd: py
     assert capfd.readouterr().err == f"affectd-train: {message}\n"
 
 
+def test_settings_of_the_front_end_that_are_possible_only_together_are_taken_in_any_order() -> None:
+    spec = dataclasses.replace(Recipe().spec, sample_rate=8000, fmax=4000.0, n_fft=2048, window_length=2048)
+    said = options_of(dataclasses.replace(Recipe(), spec=spec).as_json()).split()[1::2]  # what the model card says
+    for settings in (said, said[::-1]):
+        assert with_settings(Recipe(), settings).spec == spec
+    with pytest.raises(UsageError, match=r"^--set spec\.n_fft=64 --set spec\.n_mfcc=20: spec\.n_fft = 64 must hold"):
+        with_settings(Recipe(), ["spec.n_fft=64", "seed=1", "spec.n_mfcc=20"])
+
+
 def test_what_is_no_text_or_not_there_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'seed = 3\nteacher = "\xe4"')
     with pytest.raises(ConfigError, match=r"latin\.toml: line 2 is not UTF-8; save it as UTF-8$"):

@@ -100,6 +100,10 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     clips, copies = _without_copies(clips, data)
     skipped += copies
     if not clips:
+        if tables:
+            where = " or ".join(str(table) for table in tables)
+            why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+            raise NoInputError(f"{where}: no row is of a recording that can be used{why}")
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
         ways = f"{' or '.join(TABLES)}, folders named by emotion, recordings of affectd record --label"
         expected = f"{ways}, or corpora (none of {', '.join(CORPORA)})"

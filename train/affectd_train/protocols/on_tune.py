@@ -30,7 +30,7 @@ from tqdm import tqdm
 from affectd.errors import AffectdError, DataError, UnavailableError
 from affectd_train.compiled import compile_librosa
 from affectd_train.data.clips import Clip
-from affectd_train.files import say
+from affectd_train.files import made_folder, say
 from affectd_train.protocols.sweep import DIVERGED, FINISHED, STOPPED, Figures, Sweep, Trial
 from affectd_train.stored import locked, reading
 from affectd_train.training.log import DivergedError, Row, read_log, telling
@@ -54,9 +54,9 @@ def on_tune(sweep: Sweep, data: Path, address: str | None, workers: int | None) 
         What the first trial that failed has raised, or that Ray does not answer or a process was killed too often.
         A trial that diverges has not failed: it is stopped.
     """
-    sweep.begin()
-    with locked(sweep.out / "sweep.csv"):
-        sweep.read()  # another call may have gone on meanwhile
+    with made_folder(sweep.out), locked(sweep.out / "sweep.csv"):
+        sweep.begin()  # here, for another call may have made the folder its own meanwhile
+        sweep.read()
         if not sweep.is_over:
             _run(sweep, data, address, workers)
             for left in sweep.out.rglob("*-checkpoint*.keras"):  # of trials that were stopped, which never go on

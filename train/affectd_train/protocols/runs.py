@@ -18,10 +18,10 @@ from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
 from affectd_train.evaluation.predictions import Prediction, are_about, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
-from affectd_train.files import write_json
+from affectd_train.files import made_folder, write_json
 from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.voices import give_voice, is_voice_as_now, stranger_share
-from affectd_train.stored import cached, check
+from affectd_train.stored import cached, check, locked
 from affectd_train.training.fit import claim, fit
 from affectd_train.training.heard import check_start
 from affectd_train.training.recipe import Recipe
@@ -71,7 +71,6 @@ def run_split(
     held_out = frozenset(clip.speaker for clip in clips) & strangers
     if not split.train or not split.test:
         raise NoInputError(f"{split.name}: nothing is left to {'test on' if split.train else 'train on'}")
-    claim(run, clips, recipe, held_out)  # before anything of an earlier call is taken for an answer
 
     def make(file: Path) -> None:
         float_path = fit(clips, recipe, data, run, cache, held_out)
@@ -86,7 +85,11 @@ def run_split(
         check(are_about(predictions, split.test), "of other recordings")
         return predictions
 
-    return cached(run / "predictions.jsonl", read, make)
+    # Claimed before anything of an earlier call is taken for an answer, and for as long as this one trains: before its
+    # first checkpoint nothing tells another call, which may ask for something else, that the folder is taken.
+    with made_folder(run), locked(run / "asked.json"):
+        claim(run, clips, recipe, data, held_out)
+        return cached(run / "predictions.jsonl", read, make)
 
 
 def run_folds(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.own import description
 from affectd_train.data.speakers import as_text
 from affectd_train.data.splits import TooFewError, speaker_folds
+from affectd_train.data.surroundings import surroundings
 from affectd_train.files import write_json, written_whole
 from affectd_train.protocols.space import Settings, Space
 from affectd_train.stored import again, check, read_json, reading
@@ -69,11 +72,18 @@ class Trial:
         points = [(float(step), share) for step, share in known if share is not None]
         return [step for step, _ in points], [share for _, share in points], self.state
 
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The whole recipe, also what it has of a file or a start, as JSON gives it back."""
+        found: dict[str, Any] = json.loads(json.dumps(self.recipe.as_json()))
+        return found
+
     def note(self, state: str) -> None:
         """Write down what is known of it."""
         self.state = state
         steps = {str(step): figures for step, figures in sorted(self.steps.items())}
-        write_json(self.run / "trial.json", {"settings": self.settings, "state": state, "steps": steps})
+        note = {"settings": self.settings, "recipe": self.asked, "state": state, "steps": steps}
+        write_json(self.run / "trial.json", note)
 
     def read(self) -> None:
         """Read what an earlier call has written down."""
@@ -85,8 +95,13 @@ class Trial:
             check(found["state"] in (FINISHED, STOPPED, DIVERGED, ""), "no state")
             steps = {int(step): dict(figures) for step, figures in found["steps"].items()}
             settings = tuple(found["settings"])
+            recipe = dict(found.get("recipe", self.asked))  # which earlier versions did not write
         if settings != self.settings:
             raise UsageError(f"{self.run} is of {' '.join(settings)}: choose another folder, or remove this one")
+        for key in recipe | self.asked:
+            if recipe.get(key) != self.asked.get(key):
+                change = f"{key} {recipe.get(key)}, now {self.asked.get(key)}"
+                raise UsageError(f"{self.run} is of a recipe with {change}: choose another folder, or remove this one")
         self.steps, self.state = steps, found["state"]
 
 
@@ -104,10 +119,22 @@ class Sweep:
     def asked(self) -> dict[str, object]:
         """What all trials have in common, for a note."""
         speakers = {"speakers": sorted({clip.speaker for clip in self.clips}), "held back": sorted(self.validation)}
-        return {**speakers, "clips": len(self.clips), **description(self.clips)}
+        by_source = bool(self.trials[0].recipe.everyday_by_source)
+        beside = surroundings(self.space.options["data"], by_source)
+        return {**speakers, "clips": len(self.clips), **description(self.clips), **beside}
+
+    def check(self) -> None:
+        """Raise UsageError if its folder holds a sweep of something else."""
+        note, asked = self.out / "sweep.json", self.asked
+        before: dict[str, object] = read_json(note, "sweep") if note.exists() else asked
+        for key in before:  # earlier versions wrote fewer
+            if before.get(key) != asked.get(key):
+                remedy = "choose another folder, or remove this one"
+                raise UsageError(f"{self.out} holds a sweep with other {key}: {remedy}")
 
     def begin(self) -> None:
-        """Make its folder, which is of this sweep from now on."""
+        """Note in its folder that it is of this sweep from now on; see `check`."""
+        self.check()
         write_json(self.out / "sweep.json", self.asked)
 
     def read(self) -> None:
@@ -150,11 +177,7 @@ def planned(space: Space, recipes: Mapping[Settings, Recipe], clips: Sequence[Cl
         raise UsageError(f"{space.path}: nothing is trained where pretrain_steps and finetune_steps are 0")
     sweep = Sweep(space, trials, mine, held_back(mine), out)
     check_start(trials[0].recipe.start, {*space.hold_out, *sweep.validation})
-    note = out / "sweep.json"
-    before: dict[str, object] = read_json(note, "sweep") if note.exists() else sweep.asked
-    for key in before | sweep.asked:
-        if before.get(key) != sweep.asked.get(key):
-            raise UsageError(f"{out} holds a sweep with other {key}: choose another folder, or remove this one")
+    sweep.check()
     sweep.read()
     return sweep
 

@@ -36,7 +36,7 @@ def speech_bands(source: Source) -> Float16 | str:
     Returns
     -------
     ``(n_frames, n_bands)`` float16, the mel bands in decibel, below the clip's maximum if that is the reference; or,
-    for a clip that cannot be decoded, why.
+    for a clip that cannot be decoded or is shorter than a frame, why.
     A clip in which the gate never opens is kept whole.
     """
     try:
@@ -44,6 +44,8 @@ def speech_bands(source: Source) -> Float16 | str:
     except DataError as error:
         return str(error).removeprefix(f"{source.clip.path}: ")
     spec, speech = source.spec, bands[first:last]
+    if not len(speech):
+        return f"{source.clip.path}: shorter than one frame of the front end"
     logs = speech[:, : spec.n_mels + spec.energy]
     if spec.reference == "max":  # else the level counts, on the device too
         logs = np.maximum(logs - logs[:, : spec.n_mels].max(), -120.0)

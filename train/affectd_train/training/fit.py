@@ -23,10 +23,12 @@ import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.errors import UsageError
+from affectd.errors import DataError, UsageError
 from affectd_train.backend import keras, load_network
 from affectd_train.data.clips import Clip
-from affectd_train.data.own import description
+from affectd_train.data.labels import in_order
+from affectd_train.data.own import OWN, description
+from affectd_train.data.surroundings import surroundings
 from affectd_train.data.terms import check_may_train
 from affectd_train.files import made_folder, write_array, write_json, written_whole
 from affectd_train.folders import named_contents
@@ -80,11 +82,13 @@ def fit(
     ------
     UsageError
         If ``out`` holds a run of another recipe, or no speaker is left to train on.
+    DataError
+        If no recording of one's own is left of a label.
     DivergedError
         If the loss is no number.
     """
     with made_folder(out), locked(out / "float.keras"):
-        claim(out, clips, recipe, held_out)
+        claim(out, clips, recipe, data, held_out)
         for left in out.glob("*.partial.*"):  # of a call that was killed
             left.unlink(missing_ok=True)
         return _fit(clips, recipe, data, out, cache, held_out)
@@ -102,6 +106,9 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     pretrain_store, full_store = dataset.join(first.shares), dataset.join(dataset.stores)
     if not len(pretrain_store):
         raise UsageError(f"all speakers of {', '.join(first.shares)} are held out: no speaker is left to train on")
+    ours = {clip.emotion for clip in clips if clip.corpus == OWN}  # of corpora a network has the labels anyway
+    for label in in_order(ours - {clip.emotion for clip in full_store.clips}):
+        raise DataError(f"nothing of {label} is left to train on, for its recordings are held out or left out")
     mean_std = (
         (start.mean, start.std) if start else normalization(pretrain_store, recipe.spec, first.n_frames, recipe.seed)
     )
@@ -171,7 +178,7 @@ def weights_like(network: keras.Model, path: Path) -> list[Float32]:
     return weights
 
 
-def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) -> None:
+def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, data: Path, held_out: Set[str]) -> None:
     """Make the folder of a run and note in ``out/asked.json`` what was asked for.
 
     What a finished run left, and the checkpoint of a killed one, answer to that alone.
@@ -183,13 +190,15 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, held_out: Set[str]) 
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
-    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips)
+    beside = surroundings(data, bool(recipe.everyday_by_source))
+    described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips) | beside
     asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
     if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
         with reading(note, "remove the folder, or choose another"):
             before: dict[str, object] = json.loads(note.read_text())
             check(isinstance(before, dict), "not an object")
+        before = beside | before  # which earlier versions did not write
         for key in before | asked:
             if before.get(key) != asked.get(key):
                 change = f"{key} {before.get(key)}, now {asked.get(key)}"

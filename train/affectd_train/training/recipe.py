@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -225,10 +225,11 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """
     changes: dict[str, Any] = {}
     numbers = _numbers()
+    of_front_end = []
     for setting in settings:
         key, _, value = setting.partition("=")
         if key.startswith("spec."):
-            recipe = _with_front_end(recipe, setting)
+            of_front_end.append(setting)
             continue
         if key not in numbers:
             near = difflib.get_close_matches(key, numbers, 1)
@@ -240,16 +241,16 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             raise UsageError(f"--set {setting}: {value!r} is no {type(numbers[key]).__name__}") from None
         if wrong := out_of_range(key, changes[key]):
             raise UsageError(f"--set {setting}: {wrong}")
-    return dataclasses.replace(recipe, **changes)
+    return dataclasses.replace(recipe, **changes, spec=_front_end(recipe, of_front_end))
 
 
-def _with_front_end(recipe: Recipe, setting: str) -> Recipe:
-    key, _, value = setting.removeprefix("spec.").partition("=")
+def _front_end(recipe: Recipe, settings: Sequence[str]) -> FeatureSpec:
+    """Change the front end by all settings at once, for some are possible only with others, in whatever order."""
+    pairs = [setting.removeprefix("spec.").partition("=") for setting in settings]
     try:
-        spec = recipe_spec.changed_spec(recipe.spec, {key: recipe_spec.from_text(value)})
+        return recipe_spec.changed_spec(recipe.spec, {key: recipe_spec.from_text(value) for key, _, value in pairs})
     except ValueError as error:
-        raise UsageError(f"--set {setting}: {error}") from None
-    return dataclasses.replace(recipe, spec=spec)
+        raise UsageError(f"--set {' --set '.join(settings)}: {error}") from None
 
 
 def out_of_range(key: str, value: float) -> str:
