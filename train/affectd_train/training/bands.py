@@ -45,7 +45,7 @@ def speech_bands(source: Source) -> Float16 | str:
         return str(error).removeprefix(f"{source.clip.path}: ")
     spec, speech = source.spec, bands[first:last]
     if not len(speech):
-        return f"{source.clip.path}: shorter than one frame of the front end"
+        return "shorter than one frame of the front end"
     logs = speech[:, : spec.n_mels + spec.energy]
     if spec.reference == "max":  # else the level counts, on the device too
         logs = np.maximum(logs - logs[:, : spec.n_mels].max(), -120.0)
