@@ -23,12 +23,15 @@ UNHEARD = REPOSITORY / "tests" / "unheard_figures.json"
 """What ``affectd-train unheard models/affectd.tflite --data DATA`` printed."""
 UNHEARD_COMMERCIAL = REPOSITORY / "tests" / "unheard_commercial.json"
 """The same of ``models/affectd-commercial.tflite``."""
+TURNS = REPOSITORY / "tests" / "turns_figures.json"
+"""What ``python tests/turns.py DATA`` printed."""
 PAGES = {
     REPOSITORY / "README.md": ["summary"],
     REPOSITORY / "docs" / "accuracy.md": [
         "summary",
         "table",
         "unheard",
+        "turns",
         "development",
         "everyday",
         "affect",
@@ -82,6 +85,25 @@ def unheard() -> str:
     found = read_model(MODEL).card["measured"]["settled"]
     mean = {"cold": found["mean"], "settled": found["mean_settled"]}
     return _of_unheard(found["corpora"], _rows("mean", "", mean))
+
+
+def turns() -> str:
+    """Write how right the same are where people take turns, with the voice at hand and without it."""
+    found = json.loads(TURNS.read_text())
+    lines = ["| corpus | what a voice says first | after 20 s of it | after 60 s of it |", "|---|---|---|---|"]
+    for corpus in [*found["at_hand"]["corpora"], "mean"]:
+        both = [one["mean"] if corpus == "mean" else one["corpora"][corpus] for one in found.values()]
+        cells = [
+            f"{_interval(with_it, 'unweighted')}, {both[1][at]['unweighted']:.3f}" for at, with_it in both[0].items()
+        ]
+        lines.append(f"| {NAMES.get(corpus, corpus)} | {' | '.join(cells)} |")
+    for title, key in (("named", "named"), ("of these right", "precision")):
+        cells = [
+            f"{row[key]:.2f}, {found['place_alone']['mean'][at][key]:.2f}"
+            for at, row in found["at_hand"]["mean"].items()
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def development() -> str:
@@ -182,6 +204,7 @@ PARTS = {
     "table": table,
     "unheard": unheard,
     "affect": affect,
+    "turns": turns,
     "development": development,
     "everyday": everyday,
     "commercial": commercial,
