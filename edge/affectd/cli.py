@@ -187,6 +187,8 @@ def _baseline(options: argparse.Namespace, out: JsonLines) -> int:
     from affectd.recognition.model_file import find_model, read_model
     from affectd.recognition.place import as_text, reset, show
 
+    if options.source is not None and not options.enroll:
+        raise UsageError("--source is what --enroll learns from: add --enroll, or leave it out.")
     config = _config(options)
     model = read_model(find_model(config.model.path))
     learning_head_of(model)  # before anything is changed: it may learn nothing

@@ -156,6 +156,7 @@ class RotatingFile:
             for old in rotated(self._path, self._keep):
                 check_rotated(old)
             self._open().close()
+            self._look_beyond()
         except OSError as error:
             said = f"{name}: {config.path} cannot be written"
             if error.errno == errno.ENOENT and error.filename:  # else the current folder is gone
@@ -165,6 +166,13 @@ class RotatingFile:
                 _log.warning("%s; trying again at each event", said)
             elif error.errno not in PASSING and not self._became_read_only(error):
                 raise ConfigError(f"{said}: {error.strerror}.") from error
+
+    def _look_beyond(self) -> None:
+        """Say that a file is there which was kept by an earlier `keep`, and is never deleted."""
+        beyond = rotated(self._path, self._keep + 1)[-1]
+        if beyond.exists():
+            kept = f"{self._keep} rotated {'file is' if self._keep == 1 else 'files are'} kept"
+            _log.warning("%s is never deleted, because only %s: remove it, and those after it", beyond, kept)
 
     def _became_read_only(self, error: OSError) -> bool:
         """Return whether it is a disk that was written to before, as after an error of a card; else it is a mistake."""

@@ -180,7 +180,8 @@ def began_at(text: str) -> float:
     Raises
     ------
     UsageError
-        It is no time, or in the last year that there is, 9999, which a recording could outlast.
+        It is no time, or in the last year that there is, 9999, which a recording could outlast; or it is in the hour
+        that local time has twice or not at all, where the clocks are changed.
 
     Examples
     --------
@@ -188,11 +189,17 @@ def began_at(text: str) -> float:
     1769860800.0
     """
     try:
-        began = datetime.fromisoformat(text).astimezone(UTC)
+        given = datetime.fromisoformat(text)
+        began = given.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise UsageError(f"{text!r} is no time; write it like 2026-01-31T12:00:00+01:00.") from None
     if began.year == MAXYEAR:
         raise UsageError(f"{text!r} is too late for a recording.")
+    if given.replace(fold=1).astimezone(UTC) != began:
+        raise UsageError(
+            f"{text!r} was twice by local time or never, for the clocks were changed then: add its offset, as in"
+            " +01:00."
+        )
     return began.timestamp()
 
 

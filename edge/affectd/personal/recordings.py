@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import unicodedata
@@ -36,6 +37,8 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
         if path.suffix.lower() not in WAV_SUFFIXES:
             if path.suffix.lower() != ".json":
                 skipped.append(Skipped(path, "not a WAV file"))
+        elif lost := lost_label(path):
+            skipped.append(Skipped(path, lost))
         elif label := written_label(path) or (path.parent.name if path.parent != folder else ""):
             labeled.append(Labeled(path, _as_known(label, known)))
         else:
@@ -51,6 +54,22 @@ def written_label(path: Path) -> str:
         return ""
     label = about.get("label") if isinstance(about, dict) else None
     return label if isinstance(label, str) and is_line(label) and len(label) <= _MOST_LETTERS else ""
+
+
+def lost_label(path: Path) -> str | None:
+    """Return why it is unknown which label a recording was given; None if that can be read, or it was given none.
+
+    Such a recording may be of any label, whatever folder it lies in.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        json.loads(read_file(beside, _MOST_BYTES))
+    except OSError as error:
+        is_foreign = error.errno in (errno.ENOENT, errno.EISDIR, errno.EFBIG)  # as a transcript is
+        return None if is_foreign else f"{beside.name} beside it, which may say its label, cannot be read"
+    except (ValueError, RecursionError):
+        return f"{beside.name} beside it, which may say its label, is damaged"
+    return None
 
 
 def _as_known(label: str, known: tuple[str, ...]) -> str:

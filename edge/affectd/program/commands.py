@@ -16,8 +16,10 @@ TIMELINE_FORMATS = ("table", "csv", "json", "trace", "audacity", "textgrid", "vt
 def add_commands(commands: _SubParsersAction[Parser], add_bench: Callable[[Parser], None]) -> None:
     """Add every command, in the order of ``--help``; `add_bench` adds the options of ``bench``."""
     settings = Parser(add_help=False)
-    settings.add_argument("--config", metavar="FILE", help="settings (default: /etc/affectd/affectd.toml if it exists)")
-    settings.add_argument("--model", metavar="FILE", help="model file (default: the one that came with affectd)")
+    words = "settings (default: /etc/affectd/affectd.toml if it exists)"
+    settings.add_argument("--config", metavar="FILE", type=named, help=words)
+    words = "model file (default: the one that came with affectd)"
+    settings.add_argument("--model", metavar="FILE", type=named, help=words)
     source = Parser(add_help=False)
     source.add_argument(
         "--source", metavar="mic|FILE|-", help="microphone, WAV file, or - for stdin: WAV or raw 16-bit mono PCM"
@@ -37,11 +39,12 @@ def _add_listening(commands: _SubParsersAction[Parser], source: Parser, settings
     run = commands.add_parser("run", parents=[source, settings, formats], help="print events until the sound ends")
     run.add_argument("--realtime", action="store_true", help="play a file at the speed it was recorded")
     run.add_argument("--began", metavar="TIME", help="when the recording began: its events carry the time of the sound")
-    run.add_argument("--trace", metavar="FILE|-", help="also four JSON lines a second: what is heard, and why")
+    words = "also four JSON lines a second: what is heard, and why"
+    run.add_argument("--trace", metavar="FILE|-", type=named, help=words)
 
     watch = commands.add_parser("watch", parents=[source, settings], help="show on this terminal what is heard, live")
     watch.add_argument("--url", metavar="URL", help="what another device hears: the address of its page")
-    watch.add_argument("--token-file", metavar="FILE", help="the token of that page")
+    watch.add_argument("--token-file", metavar="FILE", type=named, help="the token of that page")
 
     classify = commands.add_parser("classify", parents=[settings, formats], help="print one line per recording")
     classify.add_argument(

@@ -112,6 +112,22 @@ def test_no_file_grows_beyond_its_size_and_the_newest_events_are_there_in_order(
         assert one.stat().st_size <= 2000 or len(lines(one)) == 1
 
 
+@pytest.mark.parametrize(("keep", "said"), [(1, "only 1 rotated file is kept"), (2, "only 2 rotated files are kept")])
+def test_what_an_earlier_setting_kept_is_said_to_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, keep: int, said: str
+) -> None:
+    path = tmp_path / "events.jsonl"
+    long = RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=3))
+    for n in range(200):
+        long.write(EVENT | {"n": n})
+    assert (tmp_path / "events.jsonl.3").exists()
+    RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=3))
+    assert not messages(caplog)
+    RotatingFile(FileConfig(path=str(path), max_mb=0.001, keep=keep))
+    (message,) = messages(caplog)
+    assert message == f"{path}.{keep + 1} is never deleted, because {said}: remove it, and those after it"
+
+
 def test_a_restart_goes_on_with_the_file_and_half_a_line_spoils_itself_alone(tmp_path: Path) -> None:
     config = FileConfig(path=str(tmp_path / "events.jsonl"))
     RotatingFile(config).write(EVENT | {"n": 0})

@@ -174,6 +174,17 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
     assert caught.value.exit_code == 64  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"], ids=["never", "twice"])
+def test_a_local_time_while_the_clocks_are_changed_needs_its_offset(text: str) -> None:
+    done = affectd("run", "--source", DEMO, "--began", text, env=os.environ | {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"})
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == (
+        f"affectd: '{text}' was twice by local time or never, for the clocks were changed then: add its offset, as in"
+        " +01:00.\n"
+    )
+    assert began_at(f"{text}+01:00") == datetime.fromisoformat(f"{text}+01:00").timestamp()
+
+
 def test_a_recording_that_would_outlast_the_years_is_refused() -> None:
     done = affectd("run", "--source", DEMO, "--began", "9999-12-31T23:59:59")
     assert (done.returncode, done.stdout) == (64, "")

@@ -61,6 +61,30 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "a.json beside it, which may say its label, is damaged"),
+        (b'{"schema": 1, "label": "sad"', "a.json beside it, which may say its label, is damaged"),
+        (b"\0" * 64, "a.json beside it, which may say its label, is damaged"),
+        (b'{"label": null}', None),
+        (b'[{"text": "a transcript"}]', None),
+        (b" " * 70_000, None),
+    ],
+    ids=["empty", "cut off", "zeros", "no label", "of another program", "large"],
+)
+def test_a_recording_whose_label_is_lost_is_not_taken_for_that_of_its_folder(
+    tmp_path: Path, content: bytes, reason: str | None
+) -> None:
+    folder = tmp_path / "happy"
+    folder.mkdir()
+    write_wav(folder / "a.wav", voice(300.0, 1.0, seed=1))
+    (folder / "a.json").write_bytes(content)
+    found, skipped = find_recordings(tmp_path, ("happy", "sad"))
+    assert [left_out.reason for left_out in skipped] == ([] if reason is None else [reason])
+    assert [recording.label for recording in found] == (["happy"] if reason is None else [])
+
+
 def test_what_is_pulled_towards_is_what_layers_say_of_a_known_voice() -> None:
     base = read_model(find_model())
     assert base.voice is not None

@@ -30,7 +30,19 @@ def test_a_slip_is_told_with_what_was_meant_and_where_to_read(line: str, sentenc
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("words", ["classify", "timeline", "personalize --out a.tflite", "record --seconds 5"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "classify",
+        "timeline",
+        "personalize --out a.tflite",
+        "record --seconds 5",
+        "run --source - --model",
+        "run --source - --config",
+        "run --source - --trace",
+        "watch --url http://kitchen.local:8765/ --token-file",
+    ],
+)
 def test_an_empty_name_is_not_the_current_folder(words: str) -> None:
     with pytest.raises(UsageError, match=r"the name is empty; the current folder is \."):
         run([*words.split(), ""])

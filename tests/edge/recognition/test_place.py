@@ -137,6 +137,15 @@ def test_with_a_model_that_learns_nothing_the_command_says_so(state: Path, plain
     assert not state.exists()
 
 
+@pytest.mark.parametrize("options", [[], ["--reset"]])
+def test_a_source_is_not_passed_over_without_a_word(
+    model: Path, state: Path, tmp_path: Path, options: list[str]
+) -> None:
+    done = affectd("baseline", "--source", tmp_path / "speech.wav", "--model", model, *options)
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert done.stderr == b"affectd: --source is what --enroll learns from: add --enroll, or leave it out.\n"
+
+
 def test_a_kill_costs_the_last_minutes_at_most(model: Path, state: Path) -> None:
     command = [sys.executable, "-m", "affectd", "run", "--source", "-", "--model", str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:

@@ -494,6 +494,8 @@ def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path)
     recorded(tmp_path / "sad/4.wav", None)
     recorded(tmp_path / "5.wav", "bored")
     recorded(tmp_path / "6.wav", None)
+    recorded(tmp_path / "sad/7.wav", "happy")
+    (tmp_path / "sad/7.json").write_bytes(bytes(64))  # as a power cut leaves it
     (tmp_path / "sad/notes.json").write_text("{}")
     words = tmp_path / "labels.txt"
     words.write_text("happy\nsad\ntired: müde\n")
@@ -503,6 +505,7 @@ def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path)
         "5.wav": "the label 'bored' of its recording is no word for a label in labels.txt",
         "6.wav": "in no folder named by emotion",
         "labels.txt": "not an audio file",
+        "sad/7.wav": "7.json beside it, which may say its label, is damaged",
         "sad/notes.json": "not an audio file",
     }
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from affectd.errors import DataError, NoInputError, UsageError
 from affectd.folders import Skipped, walk
-from affectd.personal.recordings import written_label
+from affectd.personal.recordings import lost_label, written_label
 from affectd_train.data.clips import Clip, Corpus
 from affectd_train.data.corpora import existing_folder, find_corpora
 from affectd_train.data.everyday_speech import SOURCES
@@ -179,12 +179,15 @@ def _read_folders(
     skipped: list[Skipped] = []
     for path in files:
         folders = path.relative_to(data).parts[:-1]
-        said = written_label(path) if path.with_suffix(".json") in beside else ""
+        has_label = path.with_suffix(".json") in beside
+        said = written_label(path) if has_label else ""
         labels = {label for word in ([said] if said else folders) if (label := words.find(word))}
         if path in beside:
             continue
         if path.suffix.lower() not in AUDIO_SUFFIXES:
             reason: str | None = no_audio(path)
+        elif has_label and (lost := lost_label(path)):
+            reason = lost
         elif said and not labels:
             reason = f"the label {said!r} of its recording is no word for {words.source}"
         elif not folders and not labels:
