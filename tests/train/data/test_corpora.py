@@ -17,6 +17,7 @@ from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import CORPORA, LABELS, labels_of
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio, read_audio
+from affectd_train.evaluation.predictions import about
 
 
 def write(path: Path, rate: int = 16000, channels: int = 1, n_samples: int = 80, subtype: str | None = None) -> Path:
@@ -239,6 +240,18 @@ def test_savee_reads_folders_and_the_flat_layout(official: bool, tmp_path: Path)
         for code, emotion in codes.items()
     )
     assert corpus.skipped == []
+
+
+def test_recordings_of_one_name_are_told_apart_in_what_was_answered(tmp_path: Path) -> None:
+    for name in ("DC/a01", "JE/a01", "JE/a02"):
+        write(tmp_path / f"savee/AudioData/{name}.wav")
+    paths = [about(clip)["path"] for clip in read_corpus("savee", tmp_path / "savee").clips]
+    assert paths == ["savee/AudioData/DC/a01.wav", "savee/AudioData/JE/a01.wav", "savee/a02"]
+    write(tmp_path / "turev/a.wav", n_samples=16000)
+    rows = "a.wav,1,happy,0,0.5\na.wav,2,sad,0.5,1\n"
+    (tmp_path / "turev/labels.csv").write_text(f"file,speaker,emotion,start,end\n{rows}")
+    paths = [about(clip)["path"] for clip in read_corpus("turev", tmp_path / "turev").clips]
+    assert paths == ["turev/a.wav:0-0.5", "turev/a.wav:0.5-1"]
 
 
 def test_savee_lists_misnamed_files_and_copies(tmp_path: Path) -> None:

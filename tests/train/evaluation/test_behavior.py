@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from affectd.config.sections import Config
-from affectd.errors import NoInputError
+from affectd.errors import DataError, NoInputError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import write_model
 from affectd_train.data.corpora import read_corpus
@@ -149,6 +149,23 @@ def test_every_fold_is_tested_on_its_own_strangers(evaluation: Path) -> None:
     assert {clip.speaker for clip in tested} == {"ravdess-02"}
     with pytest.raises(NoInputError, match="affectd-train evaluate"):
         folds(evaluation, clips)
+
+
+@pytest.mark.parametrize("change", ["emotion", "speaker", "content"])
+def test_a_recording_that_changed_since_the_evaluation_is_no_strangers(evaluation: Path, change: str) -> None:
+    clips = read_corpus("ravdess", evaluation / "ravdess").clips
+    last = clips[-1]
+    if change == "content":  # what another one was, on which the network of the fold was trained
+        sound = last.path.read_bytes()
+        last.path.write_bytes(clips[0].path.read_bytes())
+    else:
+        clips[-1] = replace(last, **{change: "ravdess-01" if change == "speaker" else "calm"})
+    try:
+        with pytest.raises(DataError, match=rf"{last.path.name}: not as \S+ was tested on it"):
+            folds(evaluation / "run", clips)
+    finally:
+        if change == "content":
+            last.path.write_bytes(sound)
 
 
 def test_robustness_of_a_network(evaluation: Path) -> None:

@@ -27,7 +27,7 @@ from affectd_train.protocols.speaker_independent import UNHEARD
 from affectd_train.reports.card_sections import rounded
 from affectd_train.reports.model_card import markdown
 from affectd_train.training.recipe import Recipe
-from tiny_corpora import emodb, everyday, nemo, tabled
+from tiny_corpora import canceled, emodb, everyday, nemo, tabled
 from tiny_model import place_model, tiny_model, voice_model
 
 QUICK = [word for name in ("pretrain_steps", "finetune_steps") for word in ("--set", f"{name}=0")]
@@ -40,6 +40,7 @@ pytestmark = pytest.mark.usefixtures("small_network")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world")
     emodb(root, speakers=("03", "08"))
+    canceled(root / "emodb/wav/08a01Na.wav")
     nemo(root, speakers=("IC0", "KS0", "MK0"))  # enough for a voice
     tabled(root, "ased", speakers=("01", "02", "03"))
     tabled(root, "emospeech")
@@ -139,7 +140,7 @@ def test_from_corpora_to_a_file_with_its_card(
         assert note["recipe"]["everyday_by_source"] == 1
 
     # The voice of a fold heard what its network was trained on.
-    n_clips = {"emodb": 12, "nemo": 36, "ased": 30}
+    n_clips = {"emodb": 11, "nemo": 36, "ased": 30}
     for corpus in n_clips:
         file = read_model(out / f"fold-{corpus}/affectd.tflite")
         assert file.card["training"]["voice"]["clips"] == {name: n for name, n in n_clips.items() if name != corpus}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -64,7 +66,13 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
         layout = LAYOUTS[name][1] if name in LAYOUTS else f"{TABLE} with the columns {', '.join(NEEDED)}"
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
         raise DataError(f"{folder}: no recording of {name} in it, expected {layout}{why}")
-    return Corpus(name, folder, sorted(clips), sorted(skipped))
+    return Corpus(name, folder, _told_apart(sorted(clips), folder), sorted(skipped))
+
+
+def _told_apart(clips: Sequence[Clip], folder: Path) -> list[Clip]:
+    """Name recordings by their paths where those of a speaker, or parts of one, are called as others are."""
+    n_called = Counter(clip.path.stem for clip in clips if not clip.is_logmel)
+    return [replace(clip, name=clip.named_in(folder)) if n_called[clip.path.stem] > 1 else clip for clip in clips]
 
 
 def _read_names(name: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:

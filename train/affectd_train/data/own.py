@@ -109,13 +109,8 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
         expected = f"{ways}, or corpora (none of {', '.join(CORPORA)})"
         raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
     sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
-    named = [replace(clip, name=_name(clip, data)) for clip in sorted(clips)]
+    named = [replace(clip, name=clip.named_in(data)) for clip in sorted(clips)]
     return Corpus(OWN, data, named, sorted(skipped), sound)
-
-
-def _name(clip: Clip, data: Path) -> str:
-    part = f":{clip.start_seconds:g}-{clip.end_seconds:g}" if clip.is_part else ""
-    return clip.path.relative_to(data).as_posix() + part
 
 
 def read_own_clips(data: Path, labels: Path | None = None) -> list[Clip]:

@@ -127,7 +127,7 @@ def _answered(clips: Sequence[Clip], title: str, answers: Callable[[Clip], Any])
 
 def about(clip: Clip) -> Prediction:
     """Return what a prediction says about its clip, as yet without any network's answer."""
-    name = clip.name or clip.path.stem  # of corpora the names of files are unique, of one's own their paths are
+    name = clip.name or clip.path.stem
     return {
         "path": f"{clip.corpus}/{name}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
         "corpus": clip.corpus,
@@ -144,6 +144,12 @@ def are_about(predictions: Sequence[Prediction], clips: Sequence[Clip]) -> bool:
     now = [one for clip in clips if (one := about(clip))["path"] in answered or not _is_damaged(clip)]
     of_now = (one.items() <= prediction.items() for one, prediction in zip(now, predictions, strict=True))
     return len(now) == len(predictions) and all(of_now)
+
+
+def answered(clips: Sequence[Clip], predictions: Sequence[Prediction]) -> list[Clip]:
+    """Select the clips that predictions are about: the others could not be decoded."""
+    paths = {prediction["path"] for prediction in predictions}
+    return [clip for clip in clips if about(clip)["path"] in paths]
 
 
 def _is_damaged(clip: Clip) -> bool:

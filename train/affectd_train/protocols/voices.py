@@ -9,7 +9,7 @@ from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.recognition.voice import without_voice
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
-from affectd_train.evaluation.predictions import Prediction
+from affectd_train.evaluation.predictions import Prediction, answered, predict_packed, read_predictions
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import OfCorpus, settled_at
 from affectd_train.files import say
@@ -45,14 +45,16 @@ def add_settled(
             say(f"{splits[name].name}: without a voice: {_why_none(model, _telling(splits[name]))}")
             del files[name]
             continue
-        corpora[name]["settled"] = settled_at(settled(file, splits[name].test, file.parent), corpora[name])
+        mine = answered(splits[name].test, read_predictions(file.with_name("predictions.jsonl")))
+        corpora[name]["settled"] = settled_at(settled(file, mine, file.parent), corpora[name])
     if len(files) < len(splits):
         return
     for name, figures in development.items():
         mine = [clip for clip in clips if clip.corpus == name]
         answers: dict[str, list[Prediction]] = {kind: [] for kind in KINDS}
         for file in files.values():
-            for kind, predictions in settled(file, mine, file.parent).items():
+            heard = answered(mine, predict_packed(file, mine, file.parent))
+            for kind, predictions in settled(file, heard, file.parent).items():
                 answers[kind] += predictions
         figures["settled"] = settled_at(answers, figures)
 
