@@ -128,6 +128,17 @@ def test_the_second_copy_in_the_doubled_folder_of_tess_is_listed_not_counted(tmp
     assert reasons(corpus) == {second: f"the same recording as {first}"}
 
 
+def test_the_misspelled_file_of_tess_and_its_mended_copy_are_one_recording(tmp_path: Path) -> None:
+    write(tmp_path / "OAF_neutral/OAF_bite_neutral.wav")
+    write(tmp_path / "OAF_neutral/OA_bite_neutral.wav")
+    write(tmp_path / "YAF_neutral/YAF_bite_neutral.wav")
+    corpus = read_corpus("tess", tmp_path)
+    assert sorted(clip.speaker for clip in corpus.clips) == ["tess-oaf", "tess-yaf"]
+    assert reasons(corpus) == {
+        "OAF_neutral/OA_bite_neutral.wav": "the same recording as OAF_neutral/OAF_bite_neutral.wav"
+    }
+
+
 def test_a_tess_file_in_the_folder_of_another_emotion_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / "OAF_angry/OAF_back_angry.wav")
     write(tmp_path / "OAF_angry/OAF_bar_happy.wav")
@@ -192,6 +203,15 @@ def test_cremad_reads_its_log_mel_file(tmp_path: Path) -> None:
     assert decibel[1, 3] == -80
     with pytest.raises(ValueError, match="load_logmel"):
         load_audio(corpus.clips[1], 16000)
+
+
+def test_the_log_mel_file_may_lie_deeper_and_its_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    inside = tmp_path / "cremad/CREMA-D"
+    inside.mkdir(parents=True)
+    write_logmel(inside, np.zeros((128, 5), np.uint8), "1001_DFA_ANG_XX,1001,DFA,ANG,XX,0,2\n")
+    (inside / "clips.csv").write_bytes(b"\xef\xbb\xbf" + (inside / "clips.csv").read_bytes())
+    (clip,) = read_corpus("cremad", tmp_path / "cremad").clips
+    assert (clip.path, clip.n_frames) == (inside / "logmel.npy.xz", 2)
 
 
 def test_cremad_prefers_audio_to_the_log_mel_file(tmp_path: Path) -> None:
@@ -292,6 +312,14 @@ def test_emodb_reads_german_letters_and_leaves_boredom_out_with_the_reason(tmp_p
         "wav/08b10La.wav": "boredom is none of the eight labels",
         "wav/17b10Fd.wav": "no speaker 17 in EmoDB",
     }
+
+
+def test_nemo_may_have_names_in_lower_case(tmp_path: Path) -> None:
+    write(tmp_path / "samples/ic0_anger_1.wav")
+    write(tmp_path / "samples/KS0_Fear_2.WAV")
+    assert Counter(described(read_corpus("nemo", tmp_path))) == Counter(
+        [("nemo-ic0", "female", "angry", "1"), ("nemo-ks0", "male", "fearful", "2")]
+    )
 
 
 def test_nemo_reads_polish_names_of_every_speaker(tmp_path: Path) -> None:

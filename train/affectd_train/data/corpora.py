@@ -80,16 +80,18 @@ def _read_names(name: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
     clips: list[Clip] = []
     files, skipped = walk(folder)
     seen: dict[tuple[str, str], Path] = {}
-    table, logmel = folder / "clips.csv", folder / "logmel.npy.xz"
-    has_logmel = name == "cremad" and table.is_file() and logmel.is_file()
+    tables = (path for path in files if name == "cremad" and path.name == "clips.csv")
+    table = next((path for path in tables if path.with_name("logmel.npy.xz") in files), folder / "clips.csv")
+    logmel = table.with_name("logmel.npy.xz")
+    has_logmel = table in files and logmel in files
     for path in files:
         if has_logmel and path in (table, logmel):
             continue
         try:
             clip = _clip(name, path, path)
             # The speaker belongs to the key, for SAVEE's names repeat from folder to folder; its flat layout
-            # puts the speaker in front of the same name.
-            key = (clip.speaker, re.sub("^(dc|je|jk|kl)_", "", path.stem.lower()))
+            # puts the speaker in front of the same name, and one file of TESS and one of CREMA-D are spelled otherwise.
+            key = (clip.speaker, re.sub("^(dc|je|jk|kl|oaf?)_|(?<=_x)x$", "", path.stem.lower()))
             if key in seen:
                 raise Misnamed(f"the same recording as {seen[key].relative_to(folder)}")
             if damage := find_damage(path):
@@ -152,7 +154,7 @@ def _clip(corpus: str, named: Path, path: Path) -> Clip:
 def _read_logmel_table(table: Path, logmel: Path, clips: list[Clip], skipped: list[Skipped]) -> None:
     """Append the rows of CREMA-D's `clips.csv`; actor, sentence, emotion and level are read from the name."""
     names = set()
-    with table.open(newline="", encoding="utf-8", errors="replace") as lines:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         for row in _rows(table, lines):
             name = row.get("name") or f"line {len(clips) + len(skipped) + 2}"
             try:

@@ -91,7 +91,7 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     with tqdm(desc="headers", total=n_recordings, unit="file", leave=False, delay=_PATIENCE_SECONDS) as bar:
         damage = partial(_damage, headers, bar)
         if tables := [path for path in files if path.name.lower() in TABLES]:
-            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
+            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"))
             clips, skipped = read_tables(tables, files, unread, form)
         else:
             files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
