@@ -233,6 +233,15 @@ def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.Monkey
     assert figures["everyday"]["noise car"]["events_per_hour"] == 0
 
 
+def test_nothing_to_listen_to_all_day_is_said_before_the_hours_of_transitions(
+    evaluation: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clips = read_corpus("ravdess", evaluation / "ravdess").clips
+    monkeypatch.setattr("affectd_train.evaluation.behavior.transition_figures", None)  # not called
+    with pytest.raises(NoInputError, match="neither speech nor noise"):
+        behavior(evaluation / "run", evaluation / "run/fold-1/affectd.tflite", clips, tmp_path)
+
+
 def test_settings_are_those_of_the_device_but_for_what_is_named() -> None:
     assert configured() == Config()
     config = configured(stride_frames=8, patience=4)
