@@ -388,6 +388,12 @@ def test_a_folder_without_matching_files_shows_the_expected_layout(name: str, tm
         read_corpus(name, tmp_path)
 
 
+def test_a_corpus_that_is_still_packed_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "Audio_Speech_Actors_01-24.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"Actors_01-24\.zip: an archive, into which nothing looks: unpack it"):
+        read_corpus("ravdess", tmp_path)
+
+
 def test_a_folder_that_is_not_there_is_no_input(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match="no such folder"):
         read_corpus("tess", tmp_path / "tess")

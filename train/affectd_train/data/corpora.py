@@ -23,7 +23,7 @@ from affectd_train.data.label_tables import NEEDED, TABLE, read_table
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, find_folders, say_skipped
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, no_audio, say_skipped
 
 _SUFFIXES = AUDIO_SUFFIXES | {".mp4"}  # videos are named in the same way, and their name gives the better reason
 
@@ -142,7 +142,7 @@ def existing_folder(path: Path | str) -> Path:
 def _clip(corpus: str, named: Path, path: Path) -> Clip:
     """Return the clip that the name `named` describes; raise `Misnamed` when it describes none."""
     if named.suffix.lower() not in _SUFFIXES:
-        raise Misnamed("not an audio file")
+        raise Misnamed(no_audio(named))
     speaker, gender, code, text = LAYOUTS[corpus][0](named)
     if code in LEFT_OUT.get(corpus, {}):
         raise Misnamed(LEFT_OUT[corpus][code])
