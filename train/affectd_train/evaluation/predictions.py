@@ -141,7 +141,7 @@ def about(clip: Clip) -> Prediction:
 def are_about(predictions: Sequence[Prediction], clips: Sequence[Clip]) -> bool:
     """Tell whether predictions are of these clips as they are now, of all that can be decoded."""
     answered = {prediction["path"] for prediction in predictions}
-    now = [one for clip in clips if (one := about(clip))["path"] in answered or not _is_damaged(clip)]
+    now = [one for clip in clips if (one := about(clip))["path"] in answered or not is_damaged(clip)]
     of_now = (one.items() <= prediction.items() for one, prediction in zip(now, predictions, strict=True))
     return len(now) == len(predictions) and all(of_now)
 
@@ -152,7 +152,8 @@ def answered(clips: Sequence[Clip], predictions: Sequence[Prediction]) -> list[C
     return [clip for clip in clips if about(clip)["path"] in paths]
 
 
-def _is_damaged(clip: Clip) -> bool:
+def is_damaged(clip: Clip) -> bool:
+    """Tell whether a clip turns out not to be decodable, which its header need not tell."""
     try:
         return not clip.is_logmel and not len(load_audio(clip, 16000))
     except DataError:
