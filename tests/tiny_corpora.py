@@ -25,6 +25,13 @@ def write(path: Path, samples: np.ndarray) -> None:
     soundfile.write(path, samples, 16000)
 
 
+def canceled(path: Path) -> None:
+    """Write a recording that cannot be used, which its header does not tell: its channels cancel each other out."""
+    samples = voice(200)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.stack([samples, -samples], axis=1), 16000)
+
+
 def ravdess(root: Path, actors: tuple[int, ...] = (1, 2, 3)) -> None:
     for actor in actors:
         for emotion in range(1, 9):

@@ -133,12 +133,14 @@ def test_every_reason_is_one_line_with_a_count_and_an_example(
 
 
 def test_what_is_no_recording_is_said_of_noise_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    touch(*(tmp_path / name for name in ("a.mp3", "b.M4A", "c.AIFF", "d.m4a", "e.txt", "f.avi")))
+    touch(*(tmp_path / name for name in ("a.mp3", "b.M4A", "c.AIFF", "d.m4a", "e.txt", "f.avi", "g.ZIP", "h.wav.part")))
     assert [path.name for path in audio_files(tmp_path)] == ["a.mp3", "c.AIFF"]
     said = capsys.readouterr().err
     assert "skipped 2 files, such as b.M4A: soundfile does not read .m4a; convert it first: ffmpeg -i IN.m4a" in said
     assert "skipped f.avi: soundfile does not read .avi; convert it first: ffmpeg -i IN.avi" in said  # as in eNTERFACE
     assert "skipped e.txt: not an audio file" in said
+    assert "skipped g.ZIP: an archive, into which nothing looks: unpack it" in said
+    assert "skipped h.wav.part: a download that is not complete" in said
 
 
 def test_a_replaced_file_of_the_same_size_and_time_has_another_fingerprint(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ _OTHER_SOUND = frozenset(
 )
 """What telephones, browsers and cameras record besides."""
 
+_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
+_UNFINISHED = frozenset((".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp"))
+
 _said: set[str] = set()
 
 
@@ -84,7 +87,9 @@ def no_audio(path: Path) -> str:
         return ""
     if suffix in _OTHER_SOUND:
         return f"soundfile does not read {suffix}; convert it first: ffmpeg -i IN{suffix} OUT.wav"
-    return "not an audio file"
+    if suffix in _ARCHIVES:
+        return "an archive, into which nothing looks: unpack it"
+    return "a download that is not complete" if suffix in _UNFINISHED else "not an audio file"
 
 
 def say_skipped(what: object, skipped: Iterable[Skipped]) -> None:

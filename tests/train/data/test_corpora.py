@@ -17,6 +17,7 @@ from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import CORPORA, LABELS, labels_of
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio, read_audio
+from affectd_train.evaluation.predictions import about
 
 
 def write(path: Path, rate: int = 16000, channels: int = 1, n_samples: int = 80, subtype: str | None = None) -> Path:
@@ -127,6 +128,17 @@ def test_the_second_copy_in_the_doubled_folder_of_tess_is_listed_not_counted(tmp
     assert reasons(corpus) == {second: f"the same recording as {first}"}
 
 
+def test_the_misspelled_file_of_tess_and_its_mended_copy_are_one_recording(tmp_path: Path) -> None:
+    write(tmp_path / "OAF_neutral/OAF_bite_neutral.wav")
+    write(tmp_path / "OAF_neutral/OA_bite_neutral.wav")
+    write(tmp_path / "YAF_neutral/YAF_bite_neutral.wav")
+    corpus = read_corpus("tess", tmp_path)
+    assert sorted(clip.speaker for clip in corpus.clips) == ["tess-oaf", "tess-yaf"]
+    assert reasons(corpus) == {
+        "OAF_neutral/OA_bite_neutral.wav": "the same recording as OAF_neutral/OAF_bite_neutral.wav"
+    }
+
+
 def test_a_tess_file_in_the_folder_of_another_emotion_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / "OAF_angry/OAF_back_angry.wav")
     write(tmp_path / "OAF_angry/OAF_bar_happy.wav")
@@ -193,6 +205,15 @@ def test_cremad_reads_its_log_mel_file(tmp_path: Path) -> None:
         load_audio(corpus.clips[1], 16000)
 
 
+def test_the_log_mel_file_may_lie_deeper_and_its_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    inside = tmp_path / "cremad/CREMA-D"
+    inside.mkdir(parents=True)
+    write_logmel(inside, np.zeros((128, 5), np.uint8), "1001_DFA_ANG_XX,1001,DFA,ANG,XX,0,2\n")
+    (inside / "clips.csv").write_bytes(b"\xef\xbb\xbf" + (inside / "clips.csv").read_bytes())
+    (clip,) = read_corpus("cremad", tmp_path / "cremad").clips
+    assert (clip.path, clip.n_frames) == (inside / "logmel.npy.xz", 2)
+
+
 def test_cremad_prefers_audio_to_the_log_mel_file(tmp_path: Path) -> None:
     write_logmel(tmp_path, np.zeros((128, 5), np.uint8), "1001_DFA_ANG_XX,1001,DFA,ANG,XX,0,2\n")
     wav = write(tmp_path / "AudioWAV/1001_DFA_ANG_XX.wav")
@@ -241,6 +262,18 @@ def test_savee_reads_folders_and_the_flat_layout(official: bool, tmp_path: Path)
     assert corpus.skipped == []
 
 
+def test_recordings_of_one_name_are_told_apart_in_what_was_answered(tmp_path: Path) -> None:
+    for name in ("DC/a01", "JE/a01", "JE/a02"):
+        write(tmp_path / f"savee/AudioData/{name}.wav")
+    paths = [about(clip)["path"] for clip in read_corpus("savee", tmp_path / "savee").clips]
+    assert paths == ["savee/AudioData/DC/a01.wav", "savee/AudioData/JE/a01.wav", "savee/a02"]
+    write(tmp_path / "turev/a.wav", n_samples=16000)
+    rows = "a.wav,1,happy,0,0.5\na.wav,2,sad,0.5,1\n"
+    (tmp_path / "turev/labels.csv").write_text(f"file,speaker,emotion,start,end\n{rows}")
+    paths = [about(clip)["path"] for clip in read_corpus("turev", tmp_path / "turev").clips]
+    assert paths == ["turev/a.wav:0-0.5", "turev/a.wav:0.5-1"]
+
+
 def test_savee_lists_misnamed_files_and_copies(tmp_path: Path) -> None:
     write(tmp_path / "AudioData/DC/a01.wav")
     write(tmp_path / "ALL/DC_a01.wav")
@@ -279,6 +312,14 @@ def test_emodb_reads_german_letters_and_leaves_boredom_out_with_the_reason(tmp_p
         "wav/08b10La.wav": "boredom is none of the eight labels",
         "wav/17b10Fd.wav": "no speaker 17 in EmoDB",
     }
+
+
+def test_nemo_may_have_names_in_lower_case(tmp_path: Path) -> None:
+    write(tmp_path / "samples/ic0_anger_1.wav")
+    write(tmp_path / "samples/KS0_Fear_2.WAV")
+    assert Counter(described(read_corpus("nemo", tmp_path))) == Counter(
+        [("nemo-ic0", "female", "angry", "1"), ("nemo-ks0", "male", "fearful", "2")]
+    )
 
 
 def test_nemo_reads_polish_names_of_every_speaker(tmp_path: Path) -> None:
@@ -345,6 +386,12 @@ def test_a_folder_without_matching_files_shows_the_expected_layout(name: str, tm
     }.get(name, "labels.csv with the columns file, speaker, emotion")
     with pytest.raises(DataError, match=f"(?s)expected .*{example}"):
         read_corpus(name, tmp_path)
+
+
+def test_a_corpus_that_is_still_packed_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "Audio_Speech_Actors_01-24.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"Actors_01-24\.zip: an archive, into which nothing looks: unpack it"):
+        read_corpus("ravdess", tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_no_input(tmp_path: Path) -> None:

@@ -68,13 +68,27 @@ def test_a_table_says_who_speaks_and_how(folder: Path) -> None:
         b"file,note,speaker,emotion\na.wav,loud,01,angry\n",
         b",,\r\nfile,speaker,emotion\r\n , ,\r\na.wav,01,angry\r\n,,\r\n,,,,\r\n",
         b"sep=,\r\nfile,speaker,emotion\r\na.wav,01,angry\r\n",
+        (HEADER + GOOD).replace(",", ";").encode(),
+        (HEADER + GOOD).replace(",", "\t").encode(),
+        b"file,speaker,gender,emotion\na.wav,01,Female,Angry\n",
     ],
 )
 def test_as_spreadsheets_and_people_write_it(folder: Path, content: bytes) -> None:
     (folder / "labels.csv").write_bytes(content)
     ((file, speaker, gender, emotion),) = described(folder)
     assert (file, speaker, emotion) == ("a.wav", "emotale-01", "angry")
-    assert gender == ("female" if b"female" in content else "")
+    assert gender == ("female" if b"emale" in content else "")
+
+
+def test_a_table_is_found_at_any_depth_and_in_any_case_and_a_copy_of_the_corpus_is_not_read(folder: Path) -> None:
+    inside = folder / "deep/EmoTale"
+    inside.mkdir()
+    soundfile.write(inside / "a.wav", np.linspace(-0.5, 0.5, 90, dtype=np.float32), 16000)
+    (inside / "Labels.CSV").write_text(HEADER + GOOD)
+    assert described(folder) == [("deep/EmoTale/a.wav", "emotale-01", "female", "angry")]
+    assert reasons(folder)["a.wav"] == "not in Labels.CSV"
+    (folder / "LABELS.csv").write_text(HEADER + GOOD)
+    assert described(folder) == [("a.wav", "emotale-01", "female", "angry")]
 
 
 def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Path) -> None:
@@ -91,7 +105,7 @@ def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Pat
     [
         ("", 1, "empty, expected the columns file, speaker, emotion"),
         ("file,speaker,gender\n", 1, "needs one column 'emotion', found file, speaker, gender"),
-        ("file;speaker;emotion\na.wav;1;sad\n", 1, "needs one column 'file', found file;speaker;emotion"),
+        ("file|speaker|emotion\na.wav|1|sad\n", 1, "needs one column 'file', found file|speaker|emotion"),
         ("file,file,speaker,emotion\n", 1, "needs one column 'file'"),
         ("file,speaker,speaker,emotion\n", 1, "needs one column 'speaker'"),
         ("file,speaker,start,emotion,start\n", 1, "needs one column 'start'"),
@@ -111,7 +125,7 @@ def test_a_path_as_windows_writes_it_is_found_and_leads_nowhere_else(folder: Pat
         (HEADER + 'x.wav,"1\n2",,,sad\n' + "b.wav,01,female,da,angre\n", 4, "emotion 'angre'"),
         (HEADER + GOOD + "b\0.wav,01,female,da,sad\n", 3, "not text"),
         ("sep=,\n" + HEADER + GOOD + "b.wav,01,sad\n", 4, "has 3 fields, the first line 5"),
-        ("sep=;\n" + HEADER.replace(",", ";"), 1, "needs one column 'file', found sep=;"),
+        ("sep=|\n" + HEADER.replace(",", "|"), 1, "needs one column 'file', found sep=|"),
     ],
 )
 def test_a_wrong_table_is_one_sentence_with_its_line(folder: Path, content: str, line: int, what: str) -> None:

@@ -588,7 +588,7 @@ def test_what_csv_and_json_write_is_read_again(
     expected = [dict(zip(columns, row, strict=True)) for row in content]
     lines = "".join(json.dumps(row) + end for row in expected)
     (root / "labels.jsonl").write_bytes(lines.encode())
-    assert [row for _, row in rows(root / "labels.csv", columns, ",;\t")] == expected
+    assert [row for _, row in rows(root / "labels.csv", columns)] == expected
     if expected:
         assert [row for _, row in rows(root / "labels.jsonl", columns)] == expected
 

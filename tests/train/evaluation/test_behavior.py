@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from affectd.config.sections import Config
-from affectd.errors import NoInputError
+from affectd.errors import DataError, NoInputError
 from affectd.features.spec import FeatureSpec
 from affectd.recognition.model_file import write_model
 from affectd_train.data.corpora import read_corpus
@@ -151,6 +151,23 @@ def test_every_fold_is_tested_on_its_own_strangers(evaluation: Path) -> None:
         folds(evaluation, clips)
 
 
+@pytest.mark.parametrize("change", ["emotion", "speaker", "content"])
+def test_a_recording_that_changed_since_the_evaluation_is_no_strangers(evaluation: Path, change: str) -> None:
+    clips = read_corpus("ravdess", evaluation / "ravdess").clips
+    last = clips[-1]
+    if change == "content":  # what another one was, on which the network of the fold was trained
+        sound = last.path.read_bytes()
+        last.path.write_bytes(clips[0].path.read_bytes())
+    else:
+        clips[-1] = replace(last, **{change: "ravdess-01" if change == "speaker" else "calm"})
+    try:
+        with pytest.raises(DataError, match=rf"{last.path.name}: not as \S+ was tested on it"):
+            folds(evaluation / "run", clips)
+    finally:
+        if change == "content":
+            last.path.write_bytes(sound)
+
+
 def test_robustness_of_a_network(evaluation: Path) -> None:
     clips = read_corpus("ravdess", evaluation / "ravdess").clips
     figures = robustness(evaluation / "run", clips, evaluation, every=2)
@@ -214,6 +231,15 @@ def test_behavior_compares_settings(evaluation: Path, monkeypatch: pytest.Monkey
     never, always = figures["everyday"]["by_threshold"][1], figures["everyday"]["by_threshold"][0]
     assert never["speech"] == 0 < always["speech"]
     assert figures["everyday"]["noise car"]["events_per_hour"] == 0
+
+
+def test_nothing_to_listen_to_all_day_is_said_before_the_hours_of_transitions(
+    evaluation: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clips = read_corpus("ravdess", evaluation / "ravdess").clips
+    monkeypatch.setattr("affectd_train.evaluation.behavior.transition_figures", None)  # not called
+    with pytest.raises(NoInputError, match="neither speech nor noise"):
+        behavior(evaluation / "run", evaluation / "run/fold-1/affectd.tflite", clips, tmp_path)
 
 
 def test_settings_are_those_of_the_device_but_for_what_is_named() -> None:

@@ -123,3 +123,8 @@ def test_levels_are_normalized_together() -> None:
     level_, bands = normalize_level(np.array([-60.0, -45.0]), np.array([[-70.0], [-50.0]]))
     np.testing.assert_allclose(level_, [-35.0, -20.0])
     np.testing.assert_allclose(bands, [[-45.0], [-25.0]])
+
+
+def test_a_name_that_is_no_utf8_seeds_too(noises: Path) -> None:
+    car = next(condition for condition in conditions(noises, 16000) if condition.group == "noise car")
+    assert seed_of("own/anna-\udce9.wav", car) != seed_of("own/anna-\udce8.wav", car)

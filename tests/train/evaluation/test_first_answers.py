@@ -19,7 +19,7 @@ from affectd_train.evaluation import first_answers
 from affectd_train.evaluation.event_rates import listen
 from affectd_train.evaluation.first_answers import Answered, Stream, answered, figures, in_turn
 from fake_network import FakeNetwork
-from tiny_corpora import ravdess
+from tiny_corpora import canceled, ravdess
 from tiny_model import tiny_model, voice_model
 
 
@@ -74,10 +74,13 @@ def test_a_stream_of_recordings_is_heard_utterance_by_utterance(tmp_path: Path) 
 
 def test_the_command_prints_the_figures_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ravdess(tmp_path, actors=(1,))
+    canceled(tmp_path / "ravdess/Actor_01/03-01-01-01-01-01-01.wav")
     write_model(tmp_path / "tiny.tflite", tiny_model())
     arguments = ["answers", "--data", str(tmp_path), "--model", str(tmp_path / "tiny.tflite")]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    printed = json.loads(out)
+    assert "ravdess: skipped 03-01-01-01-01-01-01.wav: has channels that cancel each other out" in err
     assert printed == json.loads((tmp_path / "out/answers.json").read_text())
     delays = [row["delay_seconds"] for row in printed["ravdess"][:4]]
     assert delays == sorted(delays), "the more classifications, the later"

@@ -26,7 +26,7 @@ from affectd_train.evaluation.event_rates import event_rates
 from affectd_train.evaluation.on_device import hear
 from affectd_train.evaluation.settled import KINDS, MANY, Recorder, answer, heard_of, settled
 from affectd_train.training.voice import with_voice
-from tiny_corpora import cremad, everyday, tabled, voice, write
+from tiny_corpora import canceled, cremad, everyday, tabled, voice, write
 from tiny_model import tiny_model, voice_model
 
 
@@ -149,11 +149,14 @@ def test_a_file_without_a_voice_knows_none(tmp_path: Path) -> None:
 
 def test_unheard_shows_what_a_voice_changes(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tabled(packed, "kor_emotiontts", speakers=("01",))
+    canceled(packed / "kor_emotiontts/01-0-0.wav")
     everyday(packed, ("everyday_lt",))
+    canceled(packed / "everyday_mycroft/a.wav")
     words = ["unheard", str(packed / "voice.tflite"), "--data", str(packed), "--out", str(packed / "out")]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found["corpora"]) == ["emotale", "kor_emotiontts"]  # not what the voice was fitted on
+    assert found["corpora"]["kor_emotiontts"]["clips"] == 7  # without the one that cannot be decoded
     for corpus in found["corpora"].values():
         assert tuple(corpus["settled"]) == KINDS
         assert all(row.keys() == corpus["cold"].keys() for row in corpus["settled"].values())

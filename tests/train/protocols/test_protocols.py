@@ -26,7 +26,7 @@ from affectd_train.protocols.baseline_features import seed_features
 from affectd_train.protocols.baselines import SEED_SYSTEMS, SeedSystem, load_seed_network, run_seed_system
 from affectd_train.protocols.runs import run_split
 from affectd_train.training.recipe import Recipe, swap_phases
-from tiny_corpora import cremad, emodb, ravdess
+from tiny_corpora import canceled, cremad, emodb, ravdess
 from tiny_model import tiny_model
 
 TINY = Recipe(pretrain_steps=2, finetune_steps=2, batch_size=4, augmented_copies=0)
@@ -204,6 +204,20 @@ def test_ours_and_the_seed_systems_are_tested_on_the_same_clips(
     assert figures["ours"]["clips"] == len(split.test) > len(audio)
     assert figures["table"]["three"]["published"] == "62 %"
     assert set(figures["table"]["ours, int8"]) == {"published", "weighted", "unweighted"}
+
+
+def test_seed_systems_leave_out_what_is_damaged_within(
+    tmp_path: Path, splits: dict[str, tuple[Split, Recipe]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ravdess(tmp_path, actors=(1, 2))
+    mine = read_corpus("ravdess", tmp_path / "ravdess").clips
+    split = random_split_sharing_speakers(mine, random_splits.TEST_FRACTION, TINY.seed)
+    for clip in (split.train[0], split.test[0]):
+        canceled(clip.path)
+    monkeypatch.setitem(SEED_SYSTEMS, "ravdess", {"three": QUICK["three"]})
+    figures = commands.protocol("ravdess-random")(mine, TINY, tmp_path, tmp_path / "out")
+    n_tested = len(split.test) - 1
+    assert figures["seed_systems"]["three"]["clips"] == figures["ours_on_audio"]["clips"] == n_tested
 
 
 def test_a_seed_system_is_tested_on_what_it_did_not_train_on(clips: list[Clip], tmp_path: Path) -> None:

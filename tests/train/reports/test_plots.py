@@ -16,7 +16,7 @@ from affectd_train.reports import plots as pictures
 from affectd_train.reports.corpus_plots import counts, examples, explore, one_of_each, several_of_each, voices
 from affectd_train.reports.corpus_sound import measure, sound
 from affectd_train.training.log import COLUMNS
-from tiny_corpora import cremad, emodb, ravdess, write
+from tiny_corpora import canceled, cremad, emodb, ravdess, write
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -141,6 +141,16 @@ def test_every_corpus_of_a_folder_is_explored(matplotlib: None, tmp_path: Path) 
         f"{c}-{picture}.png" for c in ("cremad", "emodb") for picture in pictures_of
     ]
     assert all(path.read_bytes().startswith(PNG) for path in drawn)
+
+
+def test_a_recording_that_is_damaged_within_is_left_out_of_all_pictures(matplotlib: None, tmp_path: Path) -> None:
+    emodb(tmp_path)
+    canceled(tmp_path / "emodb/wav/03a01Na.wav")
+    assert len(explore(tmp_path, tmp_path / "out")) == 4
+    for path in (tmp_path / "emodb/wav").iterdir():
+        canceled(path)
+    with pytest.raises(DataError, match="no recording of emodb can be decoded"):
+        explore(tmp_path, tmp_path / "out")
 
 
 def test_a_folder_of_any_name_is_explored_when_told_what_it_is(matplotlib: None, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Clip:
     n_frames: int | None = None
     start_seconds: float = 0.0  # of the part of an audio file that the clip is
     end_seconds: float = math.inf
-    name: str = field(default="", compare=False)  # of a recording of one's own: its path in the folder, and which part
+    name: str = field(default="", compare=False)  # `named_in` the folder, where the file alone does not tell
 
     @property
     def is_logmel(self) -> bool:
@@ -41,6 +41,11 @@ class Clip:
     def is_part(self) -> bool:
         """Whether the clip is a part of an audio file rather than all of it."""
         return (self.start_seconds, self.end_seconds) != (0.0, math.inf)
+
+    def named_in(self, folder: Path) -> str:
+        """Return the path of the recording in a folder, and which part of it the clip is."""
+        part = f":{self.start_seconds:g}-{self.end_seconds:g}" if self.is_part else ""
+        return self.path.relative_to(folder).as_posix() + part
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +23,7 @@ from affectd_train.data.label_tables import NEEDED, TABLE, read_table
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, find_folders, say_skipped
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, no_audio, say_skipped
 
 _SUFFIXES = AUDIO_SUFFIXES | {".mp4"}  # videos are named in the same way, and their name gives the better reason
 
@@ -64,7 +66,13 @@ def read_corpus(name: str, root: Path | str) -> Corpus:
         layout = LAYOUTS[name][1] if name in LAYOUTS else f"{TABLE} with the columns {', '.join(NEEDED)}"
         why = f" ({len(skipped)} files skipped; {skipped[0].path}: {skipped[0].reason})" if skipped else ""
         raise DataError(f"{folder}: no recording of {name} in it, expected {layout}{why}")
-    return Corpus(name, folder, sorted(clips), sorted(skipped))
+    return Corpus(name, folder, _told_apart(sorted(clips), folder), sorted(skipped))
+
+
+def _told_apart(clips: Sequence[Clip], folder: Path) -> list[Clip]:
+    """Name recordings by their paths where those of a speaker, or parts of one, are called as others are."""
+    n_called = Counter(clip.path.stem for clip in clips if not clip.is_logmel)
+    return [replace(clip, name=clip.named_in(folder)) if n_called[clip.path.stem] > 1 else clip for clip in clips]
 
 
 def _read_names(name: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
@@ -72,16 +80,18 @@ def _read_names(name: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
     clips: list[Clip] = []
     files, skipped = walk(folder)
     seen: dict[tuple[str, str], Path] = {}
-    table, logmel = folder / "clips.csv", folder / "logmel.npy.xz"
-    has_logmel = name == "cremad" and table.is_file() and logmel.is_file()
+    tables = (path for path in files if name == "cremad" and path.name == "clips.csv")
+    table = next((path for path in tables if path.with_name("logmel.npy.xz") in files), folder / "clips.csv")
+    logmel = table.with_name("logmel.npy.xz")
+    has_logmel = table in files and logmel in files
     for path in files:
         if has_logmel and path in (table, logmel):
             continue
         try:
             clip = _clip(name, path, path)
             # The speaker belongs to the key, for SAVEE's names repeat from folder to folder; its flat layout
-            # puts the speaker in front of the same name.
-            key = (clip.speaker, re.sub("^(dc|je|jk|kl)_", "", path.stem.lower()))
+            # puts the speaker in front of the same name, and one file of TESS and one of CREMA-D are spelled otherwise.
+            key = (clip.speaker, re.sub("^(dc|je|jk|kl|oaf?)_|(?<=_x)x$", "", path.stem.lower()))
             if key in seen:
                 raise Misnamed(f"the same recording as {seen[key].relative_to(folder)}")
             if damage := find_damage(path):
@@ -132,7 +142,7 @@ def existing_folder(path: Path | str) -> Path:
 def _clip(corpus: str, named: Path, path: Path) -> Clip:
     """Return the clip that the name `named` describes; raise `Misnamed` when it describes none."""
     if named.suffix.lower() not in _SUFFIXES:
-        raise Misnamed("not an audio file")
+        raise Misnamed(no_audio(named))
     speaker, gender, code, text = LAYOUTS[corpus][0](named)
     if code in LEFT_OUT.get(corpus, {}):
         raise Misnamed(LEFT_OUT[corpus][code])
@@ -144,7 +154,7 @@ def _clip(corpus: str, named: Path, path: Path) -> Clip:
 def _read_logmel_table(table: Path, logmel: Path, clips: list[Clip], skipped: list[Skipped]) -> None:
     """Append the rows of CREMA-D's `clips.csv`; actor, sentence, emotion and level are read from the name."""
     names = set()
-    with table.open(newline="", encoding="utf-8", errors="replace") as lines:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         for row in _rows(table, lines):
             name = row.get("name") or f"line {len(clips) + len(skipped) + 2}"
             try:

@@ -175,12 +175,12 @@ def nemo(path: Path) -> Named:
     Terms: CC BY-NC-SA 4.0.
     Official count: 4,481 clips, 9 speakers (4 female, 5 male), 6 classes (no calm, no disgust), 24 kHz.
     """
-    match = re.fullmatch(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})", path.stem)
+    match = re.fullmatch(r"([A-Z]{2}\d)_([a-z]+)_(\d{1,2})", path.stem, re.IGNORECASE)
     if not match:
         raise Misnamed("not SPEAKER_emotion_SENTENCE, such as IC0_anger_1")
-    if match[1] not in _NEMO_FEMALE | _NEMO_MALE:
+    if (speaker := match[1].upper()) not in _NEMO_FEMALE | _NEMO_MALE:
         raise Misnamed(f"no speaker {match[1]} in nEMO")
-    return Named(match[1].lower(), "female" if match[1] in _NEMO_FEMALE else "male", match[2], match[3])
+    return Named(speaker.lower(), "female" if speaker in _NEMO_FEMALE else "male", match[2].lower(), match[3])
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Named], str]] = {

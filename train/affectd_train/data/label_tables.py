@@ -43,7 +43,6 @@ class Form:
     labels: str  # all of them, in words
     damage: Callable[[Path, float, float], str | None]  # of a file from one second to another: why it is of no use
     needed: tuple[str, ...] = NEEDED
-    separators: str = ","
 
 
 class Span(NamedTuple):
@@ -56,19 +55,24 @@ class Span(NamedTuple):
 
 
 def read_table(corpus: str, folder: Path) -> tuple[list[Clip], list[Skipped]]:
-    """Read the clips that the table in the folder of a corpus lists; see `read_tables`. None without a table."""
+    """Read the clips that the table of a corpus lists, or those in the folders in it; see `read_tables`.
+
+    None without a table.
+    """
     codes = LABEL_OF_CODE[corpus]
 
     def label(word: str) -> str:
-        if word not in codes:
+        if (code := word.lower()) not in codes:
             raise ValueError(f"emotion {word!r} is none of {', '.join(codes)} in {corpus}, nor {OTHER}NAME")
-        return codes[word]
+        return codes[code]
 
     files, unread = walk(folder)
-    if folder / TABLE not in files:
+    tables = [path for path in files if path.name.lower() == TABLE]
+    tables = [path for path in tables if path.parent == folder] or tables  # a copy of the corpus may lie in it
+    if not tables:
         return [], [*unread, *(Skipped(path, f"without a {TABLE}") for path in files)]
     form = Form(corpus, label, "the eight labels", lambda path, start, end: find_damage(path))
-    return read_tables([folder / TABLE], files, unread, form)
+    return read_tables(tables, files, unread, form)
 
 
 def read_tables(
@@ -90,7 +94,7 @@ def read_tables(
     speakers: dict[str, str] = {}  # names as they are compared -> as they are first written
     found = _by_name(files)
     for table in tables:
-        for line, row in rows(table, form.needed, form.separators):
+        for line, row in rows(table, form.needed):
             try:
                 path = _found(row["file"], table.parent, found)
                 span = Span(*_seconds(row), table, line)
@@ -205,7 +209,7 @@ def _add(span: Span, others: list[Span], name: str) -> None:
 
 def _clip(form: Form, path: Path, row: Row, span: Span) -> Clip | None:
     """Return the clip that a row describes, or None where its emotion is none of ours."""
-    speaker, gender, emotion = row["speaker"], row.get("gender", ""), row["emotion"]
+    speaker, gender, emotion = row["speaker"], row.get("gender", "").lower(), row["emotion"]
     for column, value in (("speaker", speaker), ("emotion", emotion)):
         _check_text(column, value)
     if not speaker and "speaker" in form.needed:

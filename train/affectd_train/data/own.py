@@ -91,7 +91,7 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
     with tqdm(desc="headers", total=n_recordings, unit="file", leave=False, delay=_PATIENCE_SECONDS) as bar:
         damage = partial(_damage, headers, bar)
         if tables := [path for path in files if path.name.lower() in TABLES]:
-            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"), ",;\t")
+            form = Form(OWN, words.label, "the labels", damage, ("file", "emotion"))
             clips, skipped = read_tables(tables, files, unread, form)
         else:
             files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
@@ -109,13 +109,8 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
         expected = f"{ways}, or corpora (none of {', '.join(CORPORA)})"
         raise NoInputError(f"{data}: no recording with a label in it, expected {expected}{why}")
     sound = {path: header for path, header in headers.items() if not isinstance(header, str)}
-    named = [replace(clip, name=_name(clip, data)) for clip in sorted(clips)]
+    named = [replace(clip, name=clip.named_in(data)) for clip in sorted(clips)]
     return Corpus(OWN, data, named, sorted(skipped), sound)
-
-
-def _name(clip: Clip, data: Path) -> str:
-    part = f":{clip.start_seconds:g}-{clip.end_seconds:g}" if clip.is_part else ""
-    return clip.path.relative_to(data).as_posix() + part
 
 
 def read_own_clips(data: Path, labels: Path | None = None) -> list[Clip]:

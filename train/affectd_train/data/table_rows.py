@@ -15,19 +15,19 @@ from affectd.files import read_file
 Row = dict[str, str]
 
 _MOST_BYTES = 1 << 30
+_SEPARATORS = ",;\t"
+"""Of the columns of a ``.csv``: the one that the first line has most of."""
 _ONCE = ("speaker", "gender", "start", "end")
 """Columns that may be missing, but not twice: which of them is meant would not be known."""
 
 
-def rows(table: Path, needed: Sequence[str], separators: str = ",") -> Iterator[tuple[int, Row]]:
+def rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Row]]:
     """Yield every row by the lower-case names of its columns, and the number of the line it begins in.
 
     Parameters
     ----------
     needed
         Columns that every row must have.
-    separators
-        Any of them may stand between the columns of a ``.csv``: the one that the first line has most of.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def rows(table: Path, needed: Sequence[str], separators: str = ",") -> Iterator[
         If the table is none, or lacks a column; the message names file and line.
     """
     text = read_text(table)
-    return _objects(table, text, needed) if table.suffix.lower() == ".jsonl" else _csv(table, text, needed, separators)
+    return _objects(table, text, needed) if table.suffix.lower() == ".jsonl" else _csv(table, text, needed)
 
 
 def read_text(table: Path) -> str:
@@ -72,12 +72,12 @@ def encoding_of(content: bytes) -> str:
     return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
-def _csv(table: Path, text: str, needed: Sequence[str], separators: str) -> Iterator[tuple[int, Row]]:
+def _csv(table: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[int, Row]]:
     first = next((line for line in text.split("\n") if line.strip()), "")
-    if first.lower() in [f"sep={one}" for one in separators]:  # a line of Excel's, which tells it how to read the file
+    if first.lower() in [f"sep={one}" for one in _SEPARATORS]:  # a line of Excel's, which tells it how to read the file
         separator, text = first[-1], text.replace(first, "", 1)
     else:
-        separator = max(separators, key=first.count)
+        separator = max(_SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=separator)
     columns: list[str] = []
     line = 1

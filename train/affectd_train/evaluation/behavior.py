@@ -52,6 +52,8 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
     ------
     DataError
         If the model file has other labels than the networks of the evaluation, or it is not known who speaks.
+    NoInputError
+        If there is neither speech nor noise under ``data``.
     """
     shipped = Classifier(read_model(model))
     found = folds(evaluation, clips)
@@ -60,6 +62,7 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
             raise DataError(f"{model} has other labels than the networks of {evaluation}: name another with --model")
         if any(not clip.speaker for clip in tested):
             raise DataError(f"{evaluation}: who speaks is not known, so that no voice can be made to change")
+    all_day = everyday(shipped, data)  # first, for it says at once if there is nothing to listen to
     by_source = speech_for_tests(data, shipped)
     speech = {f"{source}/{name}": samples for source, of in by_source.items() for name, samples in of.items()}
     networks = [
@@ -71,6 +74,6 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
         transitions[name] = transition_figures(networks, config)
         if speech:
             transitions[name]["speech_named_per_hour"] = event_rates(speech, shipped, config)["named_per_hour"]
-    figures: Behavior = {"everyday": everyday(shipped, data), "transitions": transitions}
+    figures: Behavior = {"everyday": all_day, "transitions": transitions}
     write_json(evaluation / "behavior.json", figures)
     return figures

@@ -128,7 +128,7 @@ def pink(n_samples: int) -> Float32:
 
 def seed_of(path: str, condition: Condition) -> int:
     """Draw the same noise for the same clip, whatever else is tested."""
-    return zlib.crc32(f"{path} {condition.group}".encode())
+    return zlib.crc32(f"{path} {condition.group}".encode(errors="surrogateescape"))
 
 
 def _as_long_as(samples: Float32, changed: Float32) -> Float32:

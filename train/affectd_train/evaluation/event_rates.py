@@ -113,14 +113,15 @@ def everyday(network: Classifier, data: Path) -> Everyday:
 
 
 def speech_for_tests(data: Path, network: Network) -> dict[str, dict[str, Float32]]:
-    """Read the everyday speech that the network was not trained on: source -> name -> samples.
+    """Read the everyday speech that the network was not trained on: source -> name -> samples, of which there are some.
 
     `affectd_train.data.everyday_speech` says which that is; the card in the model file says how it was split.
     """
     recipe = network.model.card.get("training", {}).get("recipe", {})
     listed = recordings_for_tests(data, bool(recipe.get("everyday_by_source")))
     folders = find_folders(data, list(listed))
-    return {source: _read(folders[source], paths, network) for source, paths in listed.items()}
+    read = {source: _read(folders[source], paths, network) for source, paths in listed.items()}
+    return {source: sounds for source, sounds in read.items() if sounds}
 
 
 def _read(folder: Path, recordings: Sequence[Path], network: Network) -> dict[str, Float32]:

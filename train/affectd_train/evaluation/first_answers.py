@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from affectd.arrays import Array, Float32
 from affectd.config.sections import Config
+from affectd.errors import DataError
 from affectd.events.event import Event
+from affectd.folders import Skipped
 from affectd.recognition.baseline import at_new_place
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import read_model
@@ -24,6 +26,7 @@ from affectd_train.data.recordings import load_audio
 from affectd_train.evaluation.event_rates import configured, listen
 from affectd_train.evaluation.transitions import spoken
 from affectd_train.files import made_folder, write_json
+from affectd_train.folders import say_skipped
 
 PAUSE_SECONDS = 1.5
 FLOOR_DBFS = -75.0
@@ -73,7 +76,10 @@ class Answers(TypedDict):
 
 
 def in_turn(clips: Sequence[Clip], sample_rate: int, network: Network, n_of_emotion: int = CLIPS_PER_EMOTION) -> Stream:
-    """Put recordings of one speaker one after the other, in an order drawn from the speaker's name."""
+    """Put recordings of one speaker one after the other, in an order drawn from the speaker's name.
+
+    What of them cannot be decoded is left out, which is said.
+    """
     rng = np.random.default_rng(zlib.crc32(clips[0].speaker.encode()))
     by_emotion = defaultdict(list)
     for clip in (sorted(clips)[i] for i in rng.permutation(len(clips))):
@@ -81,11 +87,17 @@ def in_turn(clips: Sequence[Clip], sample_rate: int, network: Network, n_of_emot
     chosen = [clip for theirs in by_emotion.values() for clip in theirs[:n_of_emotion]]
     pause = np.zeros(round(PAUSE_SECONDS * sample_rate), np.float32)
     parts, spans, n = [pause], [], len(pause)
+    skipped = []
     for clip in (chosen[i] for i in rng.permutation(len(chosen))):
-        samples = spoken(load_audio(clip, sample_rate), network.model.spec)
+        try:
+            samples = spoken(load_audio(clip, sample_rate), network.model.spec)
+        except DataError as error:
+            skipped.append(Skipped(clip.path, str(error).removeprefix(f"{clip.path}: ")))
+            continue
         spans.append((n / sample_rate, (n + len(samples)) / sample_rate, clip.emotion))
         parts += [samples, pause]
         n += len(samples) + len(pause)
+    say_skipped(clips[0].corpus, skipped)
     floor = 10 ** (FLOOR_DBFS / 20) * rng.standard_normal(n)
     return Stream((np.concatenate(parts) + floor).astype(np.float32), tuple(spans))
 

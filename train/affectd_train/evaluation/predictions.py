@@ -127,7 +127,7 @@ def _answered(clips: Sequence[Clip], title: str, answers: Callable[[Clip], Any])
 
 def about(clip: Clip) -> Prediction:
     """Return what a prediction says about its clip, as yet without any network's answer."""
-    name = clip.name or clip.path.stem  # of corpora the names of files are unique, of one's own their paths are
+    name = clip.name or clip.path.stem
     return {
         "path": f"{clip.corpus}/{name}" + (f":{clip.first_frame}" if clip.is_logmel else ""),
         "corpus": clip.corpus,
@@ -141,12 +141,19 @@ def about(clip: Clip) -> Prediction:
 def are_about(predictions: Sequence[Prediction], clips: Sequence[Clip]) -> bool:
     """Tell whether predictions are of these clips as they are now, of all that can be decoded."""
     answered = {prediction["path"] for prediction in predictions}
-    now = [one for clip in clips if (one := about(clip))["path"] in answered or not _is_damaged(clip)]
+    now = [one for clip in clips if (one := about(clip))["path"] in answered or not is_damaged(clip)]
     of_now = (one.items() <= prediction.items() for one, prediction in zip(now, predictions, strict=True))
     return len(now) == len(predictions) and all(of_now)
 
 
-def _is_damaged(clip: Clip) -> bool:
+def answered(clips: Sequence[Clip], predictions: Sequence[Prediction]) -> list[Clip]:
+    """Select the clips that predictions are about: the others could not be decoded."""
+    paths = {prediction["path"] for prediction in predictions}
+    return [clip for clip in clips if about(clip)["path"] in paths]
+
+
+def is_damaged(clip: Clip) -> bool:
+    """Tell whether a clip turns out not to be decodable, which its header need not tell."""
     try:
         return not clip.is_logmel and not len(load_audio(clip, 16000))
     except DataError:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from affectd.arrays import Float32
-from affectd.errors import NoInputError
+from affectd.errors import DataError, NoInputError
 from affectd.recognition.classifier import Classifier, Network
 from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
@@ -155,11 +155,21 @@ def folds(evaluation: Path, clips: Iterable[Clip]) -> list[tuple[ModelFile, list
     ------
     NoInputError
         If there is no finished fold, or none of its recordings is at hand as audio.
+    DataError
+        If one of them is not what the fold was tested on, so that its network may have been trained on it.
     """
     by_path = {about(clip)["path"]: clip for clip in clips if not clip.is_logmel}
     found = []
     for predictions in sorted(evaluation.glob("fold-*/predictions.jsonl")):
-        tested = [by_path[p["path"]] for p in read_predictions(predictions) if p["path"] in by_path]
+        answers = [p for p in read_predictions(predictions) if p["path"] in by_path]
+        tested = [by_path[p["path"]] for p in answers]
+        for clip, before in zip(tested, answers, strict=True):
+            now = about(clip)
+            if any(before.get(key, now[key]) != now[key] for key in ("content", "truth", "speaker")):
+                raise DataError(
+                    f"{clip.path}: not as {evaluation} was tested on it, and its network may have trained on it now:"
+                    " affectd-train evaluate makes another, with another --out"
+                )
         if tested:
             found.append((read_model(needed(predictions.with_name("affectd.tflite"), "evaluate")), tested))
     if not found:

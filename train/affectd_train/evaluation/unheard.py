@@ -23,7 +23,7 @@ from affectd_train.data.terms import DEVELOPMENT
 from affectd_train.evaluation.calibration import SURE_ABROAD, device_settings, soften
 from affectd_train.evaluation.event_rates import EventRates, event_rates, speech_for_tests
 from affectd_train.evaluation.metrics import percentiles, speaker_bootstrap, times_drawn, unweighted_accuracy
-from affectd_train.evaluation.predictions import Prediction, best_label, in_words_of_corpus, predict_packed
+from affectd_train.evaluation.predictions import Prediction, answered, best_label, in_words_of_corpus, predict_packed
 from affectd_train.evaluation.settled import settled
 from affectd_train.files import write_json
 
@@ -291,9 +291,10 @@ def unheard(model_path: Path, clips: Sequence[Clip], data: Path, out: Path) -> O
     corpora = {}
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
         mine = [clip for clip in clips if clip.corpus == corpus]
-        corpora[corpus] = of_corpus(predict_packed(model_path, mine, out), threshold)
+        cold = predict_packed(model_path, mine, out)
+        corpora[corpus] = of_corpus(cold, threshold)
         if network.model.voice is not None:
-            answers = settled(model_path, mine, out)
+            answers = settled(model_path, answered(mine, cold), out)
             corpora[corpus]["settled"] = {kind: figures(answers[kind], threshold) for kind in answers}
     note_lengths(corpora, clips)
     protocol = f"{model_path.name} as it is, on corpora it heard nothing of, any label, int8"

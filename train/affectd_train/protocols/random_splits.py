@@ -17,7 +17,7 @@ from affectd_train.data.clips import Clip
 from affectd_train.data.labels import labels_of
 from affectd_train.data.splits import Split, random_split_sharing_speakers
 from affectd_train.evaluation.metrics import Metrics, OfNetwork, metrics
-from affectd_train.evaluation.predictions import Prediction, about, among
+from affectd_train.evaluation.predictions import Prediction, about, among, is_damaged
 from affectd_train.files import write_json
 from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.baselines import SEED_SYSTEMS, run_seed_system
@@ -68,11 +68,7 @@ def seed_protocol(name: str, clips: Sequence[Clip], recipe: Recipe, data: Path, 
     labels = frozenset().union(*map(labels_of, present))
 
     recipe = replace(recipe, target=corpora[0])
-    audio = replace(
-        split,
-        train=[clip for clip in split.train if not clip.is_logmel],
-        test=[clip for clip in split.test if not clip.is_logmel],
-    )
+    audio = replace(split, train=_audio(split.train), test=_audio(split.test))
     run = partial(run_split, with_others(split, corpora, clips), recipe, data, out / "ours", out / "cache")
     ahead([run, partial(_seed_systems, name, audio, out)])
     ours = among(run(), labels)
@@ -94,6 +90,11 @@ def seed_protocol(name: str, clips: Sequence[Clip], recipe: Recipe, data: Path, 
         table["ours, int8, with the log-mel clips"] = _row(figures["ours"]["int8"])
     write_json(out / "metrics.json", figures)
     return figures
+
+
+def _audio(clips: Sequence[Clip]) -> list[Clip]:
+    """Select what seed systems can hear; what cannot be decoded ours leaves out, too, and says it."""
+    return [clip for clip in clips if not clip.is_logmel and not is_damaged(clip)]
 
 
 def _seed_systems(name: str, audio: Split, out: Path) -> dict[str, list[Prediction]]:

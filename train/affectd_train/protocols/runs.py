@@ -81,7 +81,7 @@ def run_split(
 
     def read(file: Path) -> list[Prediction]:
         predictions = read_predictions(file)
-        check(is_voice_as_now(run / "affectd.tflite", split), "of another voice")
+        check(is_voice_as_now(run / "affectd.tflite", split, cache), "of another voice")
         check(are_about(predictions, split.test), "of other recordings")
         return predictions
 

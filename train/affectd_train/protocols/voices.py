@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from affectd.errors import DataError
 from affectd.recognition.model_file import ModelFile, read_model, write_model
 from affectd.recognition.voice import without_voice
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split
-from affectd_train.evaluation.predictions import Prediction
+from affectd_train.evaluation.predictions import Prediction, answered, predict_packed, read_predictions
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import OfCorpus, settled_at
 from affectd_train.files import say
+from affectd_train.training.spoken import load_spoken
 from affectd_train.training.voice import CORPORA, are_enough, is_as_now, why_not, with_voice
+
+_TOO_FEW = "there are too few speakers"
 
 
 def add_settled(
@@ -42,26 +46,28 @@ def add_settled(
     for name, file in list(files.items()):
         model = read_model(file)
         if model.voice is None:
-            say(f"{splits[name].name}: without a voice: {_why_none(model, _telling(splits[name]))}")
+            say(f"{splits[name].name}: without a voice: {_why_none(model, splits[name], out / 'cache')}")
             del files[name]
             continue
-        corpora[name]["settled"] = settled_at(settled(file, splits[name].test, file.parent), corpora[name])
+        mine = answered(splits[name].test, read_predictions(file.with_name("predictions.jsonl")))
+        corpora[name]["settled"] = settled_at(settled(file, mine, file.parent), corpora[name])
     if len(files) < len(splits):
         return
     for name, figures in development.items():
         mine = [clip for clip in clips if clip.corpus == name]
         answers: dict[str, list[Prediction]] = {kind: [] for kind in KINDS}
         for file in files.values():
-            for kind, predictions in settled(file, mine, file.parent).items():
+            heard = answered(mine, predict_packed(file, mine, file.parent))
+            for kind, predictions in settled(file, heard, file.parent).items():
                 answers[kind] += predictions
         figures["settled"] = settled_at(answers, figures)
 
 
 def give_voice(path: Path, split: Split, data: Path, cache: Path) -> None:
     """Give the model file of a fold a voice that is fitted on the same corpora as its network, if it can have one."""
-    model, mine = read_model(path), _telling(split)
-    if not _why_none(model, mine):
-        write_model(path, with_voice(model, mine, data, cache))
+    model = read_model(path)
+    if not _why_none(model, split, cache):
+        write_model(path, with_voice(model, _telling(split), data, cache))
 
 
 def stranger_share(paths: Iterable[Path]) -> float:
@@ -70,18 +76,24 @@ def stranger_share(paths: Iterable[Path]) -> float:
     return max((1.0 if voice is None else voice.spec.stranger_share for voice in voices), default=1.0)
 
 
-def is_voice_as_now(path: Path, split: Split) -> bool:
+def is_voice_as_now(path: Path, split: Split, cache: Path) -> bool:
     """Tell whether the model file of a fold is there, with the voice that `give_voice` would give it."""
     if not path.is_file():
         return False
     model = read_model(path)
-    return is_as_now(model) or bool(_why_none(without_voice(model), _telling(split)))
+    return is_as_now(model) or bool(_why_none(without_voice(model), split, cache))
 
 
 def _telling(split: Split) -> list[Clip]:
     return [clip for clip in split.train if clip.corpus in CORPORA]
 
 
-def _why_none(model: ModelFile, clips: Sequence[Clip]) -> str:
-    """Say why the network has no voice; "" if it can have one."""
-    return why_not(model) or ("" if are_enough(clips) else "there are too few speakers")
+def _why_none(model: ModelFile, split: Split, cache: Path) -> str:
+    """Say why the network has no voice; "" if it can have one. Recordings in which no speech is heard tell nothing."""
+    if (reason := why_not(model)) or not are_enough(mine := _telling(split)):
+        return reason or _TOO_FEW
+    try:
+        spoken = load_spoken([clip for clip in mine if clip.emotion in model.labels], model, cache)
+    except DataError as error:
+        return str(error)
+    return "" if are_enough(spoken.clips) else _TOO_FEW

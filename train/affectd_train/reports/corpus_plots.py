@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from affectd_train.data.corpora import find_corpora, read_corpus
 from affectd_train.data.labels import CORPORA, in_order
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio
+from affectd_train.evaluation.predictions import is_damaged
 from affectd_train.folders import say_skipped
 from affectd_train.reports.corpus_sound import measure, sound
 from affectd_train.reports.plots import figure, save
@@ -44,7 +46,7 @@ def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
     NoInputError
         If the folder is not there.
     DataError
-        If no corpus is in it.
+        If no corpus is in it, or no recording of one can be decoded.
     """
     folder = Path(folder)
     name = corpus or re.sub("[^a-z0-9]", "", folder.absolute().name.lower())
@@ -58,8 +60,10 @@ def explore(folder: Path, out: Path, corpus: str | None = None) -> list[Path]:
     for name, root in roots.items():
         found = read_corpus(name, root)
         say_skipped(name, found.skipped)
+        if not (measured := measure(found.clips)):
+            raise DataError(f"{root}: no recording of {name} can be decoded")
         drawn.append(save(counts(found.clips, len(found.skipped)), out / f"{name}-counts.png"))
-        drawn.append(save(sound(measure(found.clips)), out / f"{name}-sound.png"))
+        drawn.append(save(sound(measured), out / f"{name}-sound.png"))
         drawn.append(save(examples(found.clips), out / f"{name}-examples.png"))
         drawn.append(save(voices(found.clips), out / f"{name}-voices.png"))
     return drawn
@@ -97,7 +101,7 @@ def examples(clips: Sequence[Clip]) -> Any:
     """
     spec = FeatureSpec()
     mfcc = Mfcc(spec)
-    chosen = one_of_each(clips)
+    chosen = one_of_each(_decodable(clips, one_of_each))
     columns = [] if chosen[0].is_logmel else ["waveform", "spectrogram, dB"]
     columns += ["mel bands, dB", "MFCC 1 and up"]
     picture = figure(3 * len(columns), 1.5 * len(chosen) + 0.5)
@@ -131,7 +135,7 @@ def voices(clips: Sequence[Clip]) -> Any:
     """Draw the mel bands of several recordings per emotion, a row each: by as many speakers as there are."""
     spec = FeatureSpec()
     mfcc = Mfcc(spec)
-    chosen = several_of_each(clips)
+    chosen = several_of_each(_decodable(clips, lambda kept: chain(*several_of_each(kept).values())))
     picture = figure(3 * _VOICES, 1.5 * len(chosen) + 0.5)
     grid = picture.subplots(len(chosen), _VOICES, squeeze=False)
     for (label, mine), row in zip(chosen.items(), grid, strict=True):
@@ -145,6 +149,22 @@ def voices(clips: Sequence[Clip]) -> Any:
             axes.tick_params(labelsize=6)
     picture.supxlabel("s", fontsize=8)
     return picture
+
+
+def _decodable(clips: Sequence[Clip], choose: Callable[[Sequence[Clip]], Iterable[Clip]]) -> list[Clip]:
+    """Leave out what cannot be decoded, of what is chosen: not all of a corpus is decoded for a few pictures.
+
+    Raises
+    ------
+    DataError
+        If nothing is left.
+    """
+    kept = list(clips)
+    while kept and (bad := [clip for clip in choose(kept) if is_damaged(clip)]):
+        kept = [clip for clip in kept if clip not in bad]
+    if not kept:
+        raise DataError(f"{clips[0].path.parent}: no recording of {clips[0].corpus} can be decoded")
+    return kept
 
 
 def several_of_each(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
