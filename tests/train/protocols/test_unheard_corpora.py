@@ -102,7 +102,7 @@ def test_a_fold_of_few_voices_or_of_another_kind_goes_without_one(
     assert not voices.is_voice_as_now(file, few, tmp_path / "cache")  # it is not there
     file.parent.mkdir()
     reasons = {
-        "there are too few speakers": (few, tiny_model()),
+        "too few speakers for a voice: 3 of one corpus are needed": (few, tiny_model()),
         "a voice goes with a network of format 1": (enough, place_model()),
     }
     for reason, (split, model) in reasons.items():

@@ -14,10 +14,7 @@ from affectd_train.evaluation.predictions import Prediction, answered, predict_p
 from affectd_train.evaluation.settled import KINDS, settled
 from affectd_train.evaluation.unheard import OfCorpus, settled_at
 from affectd_train.files import say
-from affectd_train.training.spoken import load_spoken
-from affectd_train.training.voice import CORPORA, are_enough, is_as_now, why_not, with_voice
-
-_TOO_FEW = "there are too few speakers"
+from affectd_train.training.voice import CORPORA, heard_voices, is_as_now, with_voice
 
 
 def add_settled(
@@ -89,11 +86,9 @@ def _telling(split: Split) -> list[Clip]:
 
 
 def _why_none(model: ModelFile, split: Split, cache: Path) -> str:
-    """Say why the network has no voice; "" if it can have one. Recordings in which no speech is heard tell nothing."""
-    if (reason := why_not(model)) or not are_enough(mine := _telling(split)):
-        return reason or _TOO_FEW
+    """Say why the network has no voice; "" if it can have one."""
     try:
-        spoken = load_spoken([clip for clip in mine if clip.emotion in model.labels], model, cache)
+        heard_voices(model, _telling(split), cache)
     except DataError as error:
         return str(error)
-    return "" if are_enough(spoken.clips) else _TOO_FEW
+    return ""

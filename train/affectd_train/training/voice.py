@@ -111,6 +111,25 @@ def has_layers(corpora: Collection[str]) -> bool:
     return len(corpora) >= FEWEST_CORPORA
 
 
+def heard_voices(model: ModelFile, clips: Sequence[Clip], cache: Path) -> Spoken:
+    """Return what clips with the labels of a model tell of voices, those that say anything.
+
+    Raises
+    ------
+    DataError
+        The model can have no voice, or there are too few speakers.
+    """
+    if reason := why_not(model):
+        raise DataError(reason)
+    mine = [clip for clip in clips if clip.emotion in model.labels]
+    if not are_enough(mine) or not are_enough((spoken := load_spoken(mine, model, cache)).clips):
+        raise DataError(
+            f"too few speakers for a voice: {FEWEST_SPEAKERS} of one corpus are needed, with {FEWEST_CLIPS} recordings"
+            " each, and two labels"
+        )
+    return spoken
+
+
 def with_voice(model: ModelFile, clips: Sequence[Clip], data: Path, cache: Path) -> ModelFile:
     """Return a model with a voice that is fitted on clips with its labels; one that it has is replaced.
 
@@ -122,15 +141,7 @@ def with_voice(model: ModelFile, clips: Sequence[Clip], data: Path, cache: Path)
     DataError
         The model can have none, or there are too few speakers.
     """
-    if reason := why_not(model):
-        raise DataError(reason)
-    mine = [clip for clip in clips if clip.emotion in model.labels]
-    spoken = load_spoken(mine, model, cache)
-    if not are_enough(spoken.clips):
-        raise DataError(
-            f"too few speakers for a voice: {FEWEST_SPEAKERS} of one corpus are needed, with {FEWEST_CLIPS} recordings"
-            " each, and two labels"
-        )
+    spoken = heard_voices(model, clips, cache)
     corpora = [clip.corpus for clip in spoken.clips]
     counts = {corpus: corpora.count(corpus) for corpus in sorted(set(corpora))}
     speakers = {clip.speaker for clip in spoken.clips}
