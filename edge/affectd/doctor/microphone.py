@@ -38,6 +38,12 @@ _STALLED_SECONDS = 5.0
 _UNPRIVILEGED = 65534
 # For all of it, and for a program that does it.
 _PATIENCE_SECONDS, _SERVICE_PATIENCE_SECONDS = 25.0, 30.0
+_MENDS = {
+    "missing": "plug it in, or name another one; affectd devices shows what there is, lsusb what the system sees",
+    "busy": "end the program that uses it (sudo fuser -v /dev/snd/* names it), or name another card",
+    "refused": "name another device or channel below [audio]; affectd devices shows what there is",
+    "stalled": "unplug it and plug it in again, or try another",
+}
 # A speed that is told; beyond it is no sound card.
 _SPEED = (0.1, 0.95, 1.05, 2.7)
 
@@ -62,7 +68,7 @@ def microphone(device: Device) -> Finding:
     except MicrophoneError as error:
         if unit_state(device.root, device.run).get("ActiveState") == "active":
             return warning(f"{error} The service may hold it.", "sudo systemctl stop affectd, then try again")
-        return fault(str(error), "plug it in; affectd devices shows what there is")
+        return fault(str(error), _MENDS[error.reason])
 
 
 def _recording(path: str) -> Finding:

@@ -225,7 +225,10 @@ def test_a_file_as_the_source_needs_no_microphone(device: Any, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MicrophoneError("missing", "There is no microphone."), ["no microphone", "affectd devices"]),
+        (MicrophoneError("missing", "There is no microphone."), ["no microphone", "plug it in", "affectd devices"]),
+        (MicrophoneError("busy", "The microphone is in use."), ["in use", "end the program", "fuser"]),
+        (MicrophoneError("refused", "Several are called usb:1."), ["Several", "name another", "affectd devices"]),
+        (MicrophoneError("stalled", "It has ended its stream."), ["ended", "unplug it"]),
         (UnavailableError("needs PyAudio"), ["PyAudio", "python3-pyaudio"]),
     ],
 )
