@@ -50,6 +50,8 @@ def run(options: argparse.Namespace, out: JsonLines) -> int:
     for name, most in _MOST.items():
         if not 0 < getattr(options, name) <= most:
             raise UsageError(f"--{name} must be above 0, and at most {most}.")
+    if options.model == "":  # of a variable that is not set
+        raise UsageError("--model: the name is empty.")
     baseline = None if options.compare is None else read_report(options.compare)
     # Before NumPy is imported; the service inherits it.
     os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)

@@ -48,6 +48,11 @@ def test_an_empty_name_is_not_the_current_folder(words: str) -> None:
         run([*words.split(), ""])
 
 
+def test_an_empty_name_is_not_the_model_of_the_package() -> None:
+    with pytest.raises(UsageError, match="--model: the name is empty"):
+        run(["bench", "--model", ""])
+
+
 def test_what_looks_like_nothing_is_no_question() -> None:
     with pytest.raises(UsageError, match="choose from") as caught:
         run(["xyzzy"])

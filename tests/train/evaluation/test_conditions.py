@@ -56,6 +56,15 @@ def test_conditions_are_those_the_data_allow(noises: Path) -> None:
         assert np.abs(degraded).max() <= 1.0, condition
 
 
+def test_kinds_of_noise_that_are_not_measured_are_named(noises: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    conditions(noises, 16000)
+    assert "left out" not in capfd.readouterr().err
+    write(noises / "Vacuum" / "near.wav", noise("white", 1.0))
+    write(noises / "loose.wav", noise("white", 1.0))
+    assert "noise Vacuum" not in [condition.group for condition in conditions(noises, 16000)]
+    assert "noise: Vacuum, loose.wav left out; what is measured are car, road," in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("snr_db", [20, 0])
 def test_noise_has_the_wanted_ratio(snr_db: int) -> None:
     added = noisy([noise("white", 5.0)], snr_db)(SPEECH, 3) - SPEECH

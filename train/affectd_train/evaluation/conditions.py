@@ -17,6 +17,7 @@ from affectd.arrays import Float32
 from affectd_train.augmentation.waveform import add_noise, add_room
 from affectd_train.data.noise import noise_recordings, room_responses
 from affectd_train.data.recordings import read_each
+from affectd_train.files import say
 
 Degradation = Callable[[Float32, int], Float32]
 """From samples and a seed, different for every clip, to samples of the same length."""
@@ -41,8 +42,11 @@ def conditions(noise_dir: Path, sample_rate: int) -> list[Condition]:
     listed = [Condition("clean", "clean", lambda samples, seed: samples)]
     noise, rooms = noise_recordings(noise_dir), room_responses(noise_dir)
     kinds: dict[str, list[Float32]] = {kind: [] for kind in NOISE_KINDS}
-    for path, samples in read_each(noise, sample_rate, "noise"):
-        kinds.get(path.relative_to(noise_dir).parts[0].lower(), []).append(samples)
+    by_kind = {path: path.relative_to(noise_dir).parts[0] for path in noise}
+    if others := sorted({kind for kind in by_kind.values() if kind.lower() not in kinds}):
+        say(f"noise: {', '.join(others)} left out; what is measured are {', '.join(kinds)}, as of every model")
+    for path, samples in read_each([path for path in noise if by_kind[path] not in others], sample_rate, "noise"):
+        kinds[by_kind[path].lower()].append(samples)
     kinds["pink (not in training)"] = [pink(60 * sample_rate)]
     for kind, recordings in kinds.items():
         if recordings:
