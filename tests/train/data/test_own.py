@@ -440,6 +440,23 @@ def test_copies_are_known_by_their_content(tmp_path: Path) -> None:
     assert found["labels"]["sad"]["clips"] == 1
 
 
+@pytest.mark.parametrize("folder", ["speech", "noise/car"])
+@pytest.mark.parametrize("has_table", [False, True])
+def test_what_trains_without_a_label_is_not_tested_under_another_name(
+    tmp_path: Path, folder: str, has_table: bool
+) -> None:
+    first = sound(tmp_path / "sad/a.wav")
+    sound(tmp_path / "sad/b.wav")
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "z.wav").write_bytes(first.read_bytes())
+    if has_table:
+        (tmp_path / "labels.csv").write_text("file,emotion\nsad/a.wav,sad\nsad/b.wav,sad\n")
+    corpus = read_own(tmp_path)
+    assert [clip.path.name for clip in corpus.clips] == ["b.wav"]
+    reason = f"the same recording as {folder}/z.wav, where it is without a label"
+    assert [(skipped.path, skipped.reason) for skipped in corpus.skipped] == [(first, reason)]
+
+
 def test_a_recording_that_two_people_are_said_to_speak_in_is_named(tmp_path: Path) -> None:
     first = sound(tmp_path / "a.wav")
     (tmp_path / "b.wav").write_bytes(first.read_bytes())

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,7 @@ def read_own(data: Path, labels: Path | None = None) -> Corpus:
             files += [path for path in unlabeled if any(map(words.find, path.relative_to(data).parts[:-1]))]
             clips, skipped = _read_folders(data, files, words, damage)
             skipped += unread
-    clips, copies = _without_copies(clips, data)
+    clips, copies = _without_copies(clips, unlabeled, data)
     skipped += copies
     if not clips:
         if tables:
@@ -226,10 +226,13 @@ def _sound_header(path: Path) -> Header | str:
     return (find_damage(path) if header.is_float else None) or header
 
 
-def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list[Skipped]]:
-    """Leave out recordings whose file has the same content as one before it in the order of their names."""
+def _without_copies(clips: Sequence[Clip], unlabeled: Collection[Path], data: Path) -> tuple[list[Clip], list[Skipped]]:
+    """Leave out recordings whose file has the same content as one before it in the order of their names.
+
+    Those without a label come first, for they train in all folds.
+    """
     alike: defaultdict[object, list[Clip]] = defaultdict(list)
-    for clip in sorted(clips):
+    for clip in [*(Clip(OWN, path, "", "", "", "") for path in sorted(unlabeled)), *sorted(clips)]:
         alike[_known(_size, clip.path)].append(clip)
     # Clips of one length have one size, and reading all of them takes long: a piece first, and then the rest of few.
     for key in (_piece, fingerprint):
@@ -241,8 +244,8 @@ def _without_copies(clips: Sequence[Clip], data: Path) -> tuple[list[Clip], list
     copies: dict[Clip, Skipped] = {}
     for first, *others in alike.values():
         for clip in others:
-            if clip.path != first.path:
-                other = first.emotion if first.emotion != clip.emotion else ""
+            if clip.path != first.path and clip.emotion:
+                other = (first.emotion or "without a label") if first.emotion != clip.emotion else ""
                 if not other and first.speaker != clip.speaker and first.speaker and clip.speaker:
                     other = f"of {first.speaker.removeprefix(f'{OWN}-')}"
                 where = other and f"{OTHERWISE} {other}"
