@@ -104,7 +104,14 @@ def test_a_run_is_drawn_with_loss_and_accuracy_of_training_and_validation(matplo
 
 def test_a_run_without_a_log_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", str(tmp_path)]) == 66
-    assert f"{tmp_path}: no log of a training in it" in capfd.readouterr().err
+    assert f"{tmp_path}: no log of a training in it; affectd-train fit writes" in capfd.readouterr().err
+
+
+def test_of_an_evaluation_a_fold_is_named_that_has_a_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "fold-2").mkdir()
+    (tmp_path / "fold-2" / "whole-log.csv").touch()
+    assert main(["curves", str(tmp_path)]) == 66
+    assert f"each fold has its own, such as {tmp_path / 'fold-2'}" in capfd.readouterr().err
 
 
 def test_what_became_of_a_trial_has_a_sign_of_its_own(matplotlib: None) -> None:

@@ -222,7 +222,9 @@ def draw_learning(run: Path, out: Path | None) -> Path:
     """
     logs = [path for name in ("pretraining-log.csv", "whole-log.csv") if (path := run / name).exists()]
     if not logs:
-        raise NoInputError(f"{run}: no log of a training in it; affectd-train fit writes whole-log.csv")
+        fold = min(run.glob("fold-*/whole-log.csv"), default=None)
+        where = f"each fold has its own, such as {fold.parent}" if fold else "affectd-train fit writes whole-log.csv"
+        raise NoInputError(f"{run}: no log of a training in it; {where}")
     return save(learning(logs), out or run / "learning.png")
 
 
