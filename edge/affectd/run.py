@@ -115,13 +115,13 @@ def serve(
         place = _place(config, classifier, folders, stack, blocks, live=is_now and not is_guest and began is None)
         network = place.network if place else classifier
 
-        # The source: opened when the pipeline asks for the first block.
+        # The source: opened below, when the pipeline asks for the first block.
         events, manager, losses = EventMaker(config.device.id, model, began=began), ServiceManager(), Losses()
         told = _Told(events, manager, losses)
         mute = Mute(folders.state if folders and config.mqtt.listen_command else None)
         patient = config.audio.wait or manager.is_present  # at a terminal a missing microphone is an error at once
         source = partial(open_source, config.audio, model.spec.sample_rate, realtime=realtime, patient=patient)
-        blocks.open(lambda: source(report=told.microphone, muted=lambda: mute.is_muted, losses=losses))
+        source = partial(source, report=told.microphone, muted=lambda: mute.is_muted, losses=losses)
 
         # The sinks: the page takes its port at once, so that a program whose port is taken does nothing else.
         telemetry = Telemetry(config.device.id, model_id(model), losses, mute, place, lambda: _dropped(sinks))
@@ -146,7 +146,9 @@ def serve(
             telemetry.meter.follow(fleet.heard)
             takers.append(("the fleet", fleet))
 
-        # Sound, on its way to the pipeline, and events on theirs to the sinks.
+        # Sound, on its way to the pipeline, and events on theirs to the sinks. Who watches the trace, as the page does,
+        # gets each stride when it is over.
+        blocks.open(lambda: source(quiet=lambda: not listeners and telemetry.meter.is_quiet))
         alone = sinks["standard output"] if is_alone else None
         sink = alone or joined(takers)
         heard = watched(told.reports.between(alone.between(blocks) if alone else blocks, sink), manager)

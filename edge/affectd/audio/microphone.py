@@ -75,22 +75,23 @@ class Stream:
         self._counted = self._logged = (0, 0)
         self._next_log = time.monotonic()
 
-    def read(self, timeout_seconds: float) -> tuple[int, Block]:
-        """Wait for sound; a signal handler may raise meanwhile.
+    def read(self, timeout_seconds: float, n_pieces: int = 1) -> tuple[int, Block]:
+        """Wait for `n_pieces` of `PIECE_SECONDS`; a signal handler may raise meanwhile.
 
         Returns
         -------
         n_lost : int
             Samples lost before these because the caller was late by more than 10 s.
         samples : ndarray of float32, shape (n,)
-            One channel or the mean of all, in [-1, 1], at most `PIECE_SECONDS`; none after a timeout.
+            One channel or the mean of all, in [-1, 1], no more than `n_pieces`; none after a timeout.
 
         Raises
         ------
         MicrophoneError
             ``stalled``: PortAudio has ended the stream.
         """
-        n_lost, samples = self._ring.read(self._piece, timeout_seconds)
+        n_samples = n_pieces * self._piece
+        n_lost, samples = self._ring.read(n_samples, timeout_seconds, enough=n_samples)
         if not len(samples) and not self._is_active():
             raise MicrophoneError("stalled", f"{self.name} has ended its stream.")
         if self._losses is not None:
@@ -189,7 +190,7 @@ def open_stream(
     reason, message = "refused", f"it has no channel {channel}, only {microphone.n_channels}"
     for rate, n_channels in product(dict.fromkeys((sample_rate, microphone.sample_rate, *_USUAL_RATES)), counts):
         piece = round(PIECE_SECONDS * rate)
-        ring = SampleRing(round(_RING_SECONDS * rate), n_channels, piece)
+        ring = SampleRing(round(_RING_SECONDS * rate), n_channels)
         open_it = partial(
             audio.open,
             format=module.paInt16,

@@ -18,15 +18,13 @@ class SampleRing:
     not wait for the reader's work. Plain locks and not `threading.Condition`, which does not survive a signal
     handler that raises during a wait.
 
-    `capacity` is in samples per channel; a waiting reader wakes when `enough` samples are stored.
+    `capacity` is in samples per channel.
     """
 
-    def __init__(self, capacity: int, n_channels: int, enough: int = 1) -> None:
+    def __init__(self, capacity: int, n_channels: int) -> None:
         if capacity < 1 or n_channels < 1:
             raise ValueError(f"capacity and n_channels must be at least 1, got {capacity} and {n_channels}")
-        if not 1 <= enough <= capacity:
-            raise ValueError(f"enough must lie in 1 to the capacity of {capacity}, got {enough}")
-        self._enough = enough
+        self._enough = 1
         # Not np.zeros, whose memory is allocated at the first write: in the callback.
         self._data = np.full((capacity, n_channels), 0, np.int16)
         self._start = 0
@@ -62,8 +60,10 @@ class SampleRing:
         if self._n_stored >= self._enough and self._ready.locked():
             self._ready.release()
 
-    def read(self, max_samples: int, timeout_seconds: float | None = None) -> tuple[int, Int16]:
+    def read(self, max_samples: int, timeout_seconds: float | None = None, enough: int = 1) -> tuple[int, Int16]:
         """Wait until `enough` samples are stored, or for `timeout_seconds`, and take the oldest.
+
+        `enough` is at least 1 and at most the capacity.
 
         Returns
         -------
@@ -72,9 +72,12 @@ class SampleRing:
         samples : ndarray of int16, shape (n, n_channels)
             At most `max_samples`; none after a timeout.
         """
+        if not 1 <= enough <= len(self._data):
+            raise ValueError(f"enough must lie in 1 to the capacity of {len(self._data)}, got {enough}")
+        self._enough = enough  # before the look at what is stored, so that the writer misses no reader
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         # No lock is needed to look: only this thread makes the count smaller.
-        while self._n_stored < self._enough and (left := deadline - time.monotonic()) > 0:
+        while self._n_stored < enough and (left := deadline - time.monotonic()) > 0:
             self._ready.acquire(timeout=min(left, threading.TIMEOUT_MAX))
         with self._lock:
             n = min(max_samples, self._n_stored)

@@ -41,6 +41,7 @@ def open_source(
     report: Report = lambda state, reason: None,
     patient: bool = False,
     muted: Callable[[], bool] = lambda: False,
+    quiet: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
     """Open the configured source.
@@ -61,6 +62,8 @@ def open_source(
     muted : callable
         Returns whether to keep the microphone closed, or to take silence for what comes in a pipe; a file is never
         muted.
+    quiet : callable
+        Returns whether no one speaks, so that a microphone may deliver half a second at once instead of a quarter.
     losses : Losses, optional
         Counts the sound that the microphone lost, and gets what is wrong with the sound of a live source.
 
@@ -75,7 +78,7 @@ def open_source(
     8000
     """
     if config.source == "mic":
-        return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, losses=losses)
+        return microphone_blocks(sample_rate, config, report, patient=patient, muted=muted, quiet=quiet, losses=losses)
     blocks, _ = recording(config.source, sample_rate, config.channel)
     if is_live(config.source):
         blocks = attended(blocks, sample_rate, config, report, losses=losses, muted=muted)

@@ -24,8 +24,10 @@ _log = logging.getLogger(__name__)
 Report = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.25
-# Longer than one piece of the microphone, because a wait that times out costs a wake-up.
-_READ_SECONDS = 0.5
+# Of the microphone, while people speak, and while all is quiet: waking up costs more than the processing then.
+_PIECES, _QUIET_PIECES = 1, 2
+# Longer than these, because a wait that times out costs a wake-up.
+_READ_SECONDS = 0.75
 _SILENCE_SECONDS = 1.0
 FAULTS = {
     "stalled": "delivers no samples any more.",
@@ -41,7 +43,7 @@ class _Stream(Protocol):
     @property
     def sample_rate(self) -> int: ...
 
-    def read(self, timeout_seconds: float) -> tuple[int, Block]:
+    def read(self, timeout_seconds: float, n_pieces: int) -> tuple[int, Block]:
         """See `affectd.audio.microphone.Stream`."""
 
 
@@ -52,6 +54,7 @@ def microphone_blocks(
     *,
     patient: bool,
     muted: Callable[[], bool] = lambda: False,
+    quiet: Callable[[], bool] = lambda: False,
     losses: Losses | None = None,
 ) -> Iterator[Block]:
     """Open the configured microphone and yield its sound endlessly; see `Supervisor`."""
@@ -62,6 +65,7 @@ def microphone_blocks(
         report,
         patient=patient,
         muted=muted,
+        quiet=quiet,
         losses=losses,
     ).blocks()
     if not patient:
@@ -105,6 +109,8 @@ class Supervisor:
         Wait also for a microphone that cannot be opened at the start.
     muted : callable
         Returns whether to keep the microphone closed.
+    quiet : callable
+        Returns whether no one speaks, so that the sound may come in blocks of half a second instead of a quarter.
     losses : Losses, optional
         Gets what is wrong with the sound.
     """
@@ -118,13 +124,14 @@ class Supervisor:
         *,
         patient: bool,
         muted: Callable[[], bool] = lambda: False,
+        quiet: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] = time.sleep,
         losses: Losses | None = None,
     ) -> None:
         self._open_stream, self._sample_rate = open_stream, sample_rate
         self._liveness, self._reporter = liveness, Reporter("microphone", liveness, report)
-        self._patient, self._muted = patient, muted
+        self._patient, self._muted, self._quiet = patient, muted, quiet
         self._clock, self._wait = clock, wait
         self._losses = losses or Losses()
         self._began = math.inf  # when the first sample was recorded, by the clock of the card
@@ -176,7 +183,7 @@ class Supervisor:
 
     def _read(self, stream: _Stream, resampler: Resampler, condition: Condition) -> Iterator[Block]:
         rate = stream.sample_rate
-        n_lost, samples = stream.read(_READ_SECONDS)
+        n_lost, samples = stream.read(_READ_SECONDS, _QUIET_PIECES if self._quiet() else _PIECES)
         now = self._clock()
         fault = self._liveness.heard(samples, len(samples) / rate)
         if fault is not None:

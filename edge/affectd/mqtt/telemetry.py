@@ -33,6 +33,7 @@ _SILENCE_POWER = 10.0 ** ((LEVEL_FLOOR_DBFS + 0.01) / 10.0)
 _KEPT_TIMES = 1000
 # Levels are summed in batches, because each call of NumPy has an overhead.
 _KEPT_LEVELS = 64
+_QUIET_PUSHES = 8
 # From a board that is faster than needed to one that classifies later than the next stride is there (0.256 s).
 _DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, math.inf)
 
@@ -49,6 +50,7 @@ class Meter:
         self._followers: list[Callable[[Float32, Bool], None]] = []
         self._n_durations = [0] * len(_DURATIONS)
         self._total_seconds = 0.0
+        self._n_quiet = 0  # pushes since speech
         self._reset()
 
     def branch(self) -> Meter:
@@ -70,12 +72,18 @@ class Meter:
 
     def push(self, level: Float32, active: Bool) -> None:
         """Add frames: their level, ``(n,)`` float32 dBFS, and which of them were speech, ``(n,)`` bool."""
+        self._n_quiet = 0 if active.any() else self._n_quiet + 1
         with self._lock:
             self._waiting.append((level, active))
             if len(self._waiting) >= _KEPT_LEVELS:
                 self._add_up()
         for push in self._followers:
             push(level, active)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no frame of the last pushes was speech, which is 2 s by default."""
+        return self._n_quiet >= _QUIET_PUSHES
 
     def _add_up(self) -> None:
         if self._waiting:

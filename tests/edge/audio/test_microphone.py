@@ -111,6 +111,14 @@ def test_card_and_pipeline_are_woken_for_pieces_of_one_duration_and_get_what_is_
         began = time.monotonic()
         assert len(stream.read(10)[1]) == piece
         assert time.monotonic() - began < 5
+        fake.play(np.ones(piece, np.int16))
+        began = time.monotonic()
+        assert len(stream.read(0.2, n_pieces=2)[1]) == piece
+        assert time.monotonic() - began >= 0.2
+        fake.play(np.ones(3 * piece, np.int16))
+        assert len(stream.read(10, n_pieces=2)[1]) == 2 * piece
+        assert len(stream.read(10)[1]) == piece
+        assert time.monotonic() - began < 5
 
 
 class _Signalled(BaseException):

@@ -100,9 +100,9 @@ def test_a_waiting_reader_is_woken_by_the_writer() -> None:
 
 
 def test_a_reader_that_waits_is_woken_only_when_there_is_enough() -> None:
-    ring = SampleRing(100, 1, enough=30)
+    ring = SampleRing(100, 1)
     taken: list[int] = []
-    reader = threading.Thread(target=lambda: taken.append(len(ring.read(50, 20.0)[1])))
+    reader = threading.Thread(target=lambda: taken.append(len(ring.read(50, 20.0, enough=30)[1])))
     reader.start()
     for n in (10, 19):
         ring.write(np.ones((n, 1), np.int16))
@@ -116,7 +116,7 @@ def test_a_reader_that_waits_is_woken_only_when_there_is_enough() -> None:
 @pytest.mark.parametrize("enough", [0, 101])
 def test_enough_must_fit(enough: int) -> None:
     with pytest.raises(ValueError, match="enough"):
-        SampleRing(100, 1, enough)
+        SampleRing(100, 1).read(100, 0.0, enough)
 
 
 class Stopped(Exception):

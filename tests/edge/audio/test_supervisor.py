@@ -47,6 +47,8 @@ class Plug:
     name: str = "a microphone"
     step_seconds: float = 0.1  # between two pieces of a tenth of a second
     n_lost: int = 0  # before each of them
+    quiet: bool = False
+    n_pieces: list[int] = field(default_factory=list)  # that were waited for
 
     @property
     def sample_rate(self) -> int:
@@ -63,7 +65,8 @@ class Plug:
         finally:
             self.n_closed += 1
 
-    def read(self, timeout_seconds: float) -> tuple[int, np.ndarray]:
+    def read(self, timeout_seconds: float, n_pieces: int) -> tuple[int, np.ndarray]:
+        self.n_pieces.append(n_pieces)
         if not self.plugged:
             raise MicrophoneError("stalled", "It has ended its stream.")
         if not self.sounding:
@@ -90,6 +93,7 @@ class Plug:
             report,
             patient=patient,
             muted=lambda: self.muted,
+            quiet=lambda: self.quiet,
             clock=lambda: self.now,
             wait=self.wait,
             losses=losses,
@@ -116,6 +120,16 @@ class Listener:
 
     def states(self) -> list[str]:
         return [state for state, _ in self.reports]
+
+
+def test_while_all_is_quiet_the_pipeline_is_woken_half_as_often() -> None:
+    plug = Plug()
+    listener = Listener(plug)
+    for plug.quiet, n_pieces in ((False, 1), (True, 2), (False, 1)):
+        next(listener.blocks)  # which was waited for as before
+        plug.n_pieces.clear()
+        listener.listen(1.0)
+        assert set(plug.n_pieces) == {n_pieces}
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])

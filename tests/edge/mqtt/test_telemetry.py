@@ -133,6 +133,15 @@ def test_digital_silence_has_no_level_and_the_faintest_sound_has() -> None:
     assert LEVEL_FLOOR_DBFS < measured < -90
 
 
+def test_two_seconds_without_speech_are_quiet() -> None:
+    meter = Meter()
+    assert not meter.is_quiet
+    for active in (True, False):
+        for n in range(8):
+            meter.push(np.full(16, -40, np.float32), np.arange(16) == 3 if active else np.zeros(16, bool))
+            assert meter.is_quiet == (not active and n == 7)
+
+
 def test_the_share_of_speech_is_that_since_the_last_report() -> None:
     meter = Meter()
     meter.push(dbfs(-30, -30, -30), spoken(True, False, False))
