@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
+from affectd_train.cli import main
+from affectd_train.commands import COMMANDS
 from affectd_train.files import write_text
 from affectd_train.stored import cached, locked
 
@@ -186,3 +188,18 @@ def running(session: int) -> list[int]:
         if int(of_session) == session and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (["fit", "--data", "gone"], "goes on from the last checkpoint"),
+        (["robustness", "--data", "gone", "--evaluation", "gone"], "begins anew"),
+    ],
+)
+def test_interrupted_a_command_says_whether_it_goes_on(
+    words: list[str], after: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, words[0], lambda options: signal.raise_signal(signal.SIGINT))
+    assert main(words) == 130
+    assert capfd.readouterr().err.splitlines()[-1] == f"affectd-train: interrupted; the same command {after}"
