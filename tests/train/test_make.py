@@ -182,6 +182,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
     code, line = refused(tmp_path, capfd)
     assert (code, "name another file or say --replace" in line) == (64, True), line
     assert read_model(tmp_path / "out/mine.tflite").tflite == read_model(find_model()).tflite
+    code, line = refused(tmp_path, capfd, "--replace", "--model", str(tmp_path / "out/mine.tflite"))
+    assert (code, "is the model file that training starts from: name another file" in line) == (64, True), line
     (tmp_path / "out/mine.tflite").unlink()
     code, line = refused(tmp_path, capfd, "--model", str(tmp_path / "labels.txt"))
     assert code == 78, line

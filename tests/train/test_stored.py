@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
+from affectd_train.cli import main
+from affectd_train.commands import COMMANDS
 from affectd_train.files import write_text
 from affectd_train.stored import cached, locked
 
@@ -97,6 +100,21 @@ def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path: Path) -> 
         (tmp_path / name).touch()
     assert cached(path, Path.read_text, lambda path: write_text(path, "whole")) == "whole\n"
     assert {p.name for p in tmp_path.iterdir()} == {path.name, *others}
+
+
+def test_what_another_user_left_who_was_killed_is_in_no_ones_way(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as shared:  # which others can reach, unlike that of this test
+        folder = Path(shared)
+        folder.chmod(0o1777)  # as /tmp: who did not make a file may not remove it
+        for name in (".a.txt.lock", "a.123.partial.txt"):
+            (folder / name).touch(0o644)
+        code = "import os, sys, pathlib as p; from affectd_train.stored import cached; os.setuid(65534);"
+        code += "print(cached(p.Path(sys.argv[1]), p.Path.read_text, lambda path: path.write_text('made')))"
+        command = [sys.executable, "-c", code, str(folder / "a.txt")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "made\n"), done.stderr
 
 
 def test_what_is_there_is_read_from_a_folder_that_cannot_be_written(
@@ -186,3 +204,18 @@ def running(session: int) -> list[int]:
         if int(of_session) == session and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (["fit", "--data", "gone"], "goes on from the last checkpoint"),
+        (["robustness", "--data", "gone", "--evaluation", "gone"], "begins anew"),
+    ],
+)
+def test_interrupted_a_command_says_whether_it_goes_on(
+    words: list[str], after: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, words[0], lambda options: signal.raise_signal(signal.SIGINT))
+    assert main(words) == 130
+    assert capfd.readouterr().err.splitlines()[-1] == f"affectd-train: interrupted; the same command {after}"

@@ -28,6 +28,9 @@ from affectd_train.arguments import (
 from affectd_train.commands import COMMANDS
 from affectd_train.home import home
 
+GOING_ON = ("make", "fit", "sweep", "evaluate", "unheard", "voice", "archive")
+"""Commands that keep what they have done when they are stopped; the others begin anew."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (see `affectd.errors`)."""
@@ -47,7 +50,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # of Ray it may be another than was raised
         with suppress(OSError):
             print(file=sys.stderr, flush=True)  # ends the line of a progress bar, which may be half drawn
-        print_error("affectd-train", "interrupted; the same command goes on from the last checkpoint")
+        after = "goes on from the last checkpoint" if options.goes_on else "begins anew"
+        print_error("affectd-train", f"interrupted; the same command {after}")
         return 128 + (heard or [signal.SIGINT])[0]
     print_result(result)
     return 0
@@ -80,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_)
-        sub.set_defaults(command=COMMANDS[name])
+        sub.set_defaults(command=COMMANDS[name], goes_on=name in GOING_ON)
         return sub
 
     add_training(command)

@@ -199,7 +199,7 @@ def _unheard(options: argparse.Namespace) -> str:
     from affectd.recognition.model_file import read_model
     from affectd_train.evaluation.unheard import unheard, unheard_by
 
-    corpora = unheard_by(read_model(options.model))
+    corpora = unheard_by(read_model(options.model), options.model)
     if asked := _corpora(options.corpora):
         if heard := sorted(set(asked) - set(corpora)):
             raise UsageError(f"--corpora: {options.model} was trained on {heard[0]}")

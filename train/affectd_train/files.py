@@ -83,7 +83,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 def remove_partial(path: Path) -> None:
     """Remove what processes that were killed left of a file that they had begun; only while no other writes it."""
     for left in path.parent.glob(_beside(path.with_name(glob.escape(path.name)), "*").name):
-        left.unlink(missing_ok=True)
+        with suppress(OSError):  # of another user it may have to stay
+            left.unlink()
 
 
 def _beside(path: Path, process: str) -> Path:

@@ -67,6 +67,8 @@ _OTHER_SOUND = frozenset(
 _ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"))
 _UNFINISHED = frozenset((".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp"))
 
+_NO_AUDIO = "not an audio file"
+
 _said: set[str] = set()
 
 
@@ -89,7 +91,14 @@ def no_audio(path: Path) -> str:
         return f"soundfile does not read {suffix}; convert it first: ffmpeg -i IN{suffix} OUT.wav"
     if suffix in _ARCHIVES:
         return "an archive, into which nothing looks: unpack it"
-    return "a download that is not complete" if suffix in _UNFINISHED else "not an audio file"
+    return "a download that is not complete" if suffix in _UNFINISHED else _NO_AUDIO
+
+
+def say_packed(folder: Path) -> None:
+    """Say which files right in a folder are archives or unfinished downloads: they may hold what is missed there."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    reasons = ((path, no_audio(path)) for path in files)
+    say_skipped(folder, [Skipped(path, reason) for path, reason in reasons if reason not in ("", _NO_AUDIO)])
 
 
 def say_skipped(what: object, skipped: Iterable[Skipped]) -> None:

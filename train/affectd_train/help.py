@@ -15,7 +15,7 @@ _CODES = codes(
     errors.ConfigError,
     others=[
         (74, "a file cannot be read or written"),
-        (130, "interrupted by Ctrl-C; the same command goes on where it was"),
+        (130, "interrupted by Ctrl-C; what long work has done is kept"),
     ],
 )
 

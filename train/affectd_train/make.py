@@ -79,7 +79,8 @@ def make(order: Order) -> list[Path]:
     DataError, NoInputError
         If a network cannot be trained and tested on the recordings, or started from the model file.
     UsageError
-        If another file is in the place of a result, or the work of another order in the folder.
+        If another file is in the place of a result, also that which training starts from, or the work of another order
+        in the folder.
     """
     if not is_own(order.data, order.labels):
         raise UsageError(
@@ -87,6 +88,8 @@ def make(order: Order) -> list[Path]:
         )
     if order.out.suffix != ".tflite":
         raise UsageError(f"--out {order.out}: a model file ends in .tflite")
+    if order.out.exists() and order.start.exists() and order.out.samefile(order.start):
+        raise UsageError(f"--out {order.out} is the model file that training starts from: name another file")
     recipe = recipe_of(order)
     corpus = read_own(order.data, order.labels)
     asked = _digest(order, recipe, corpus.clips)

@@ -201,8 +201,12 @@ def write_report(
         raise UsageError("the model file and each page need a file of their own: --out, --html")
     pages: dict[Path, str] = {}
     with reading(file, "affectd-train pack writes another"):
+        try:
+            text = markdown(model, pictures_beside(out.parent) if out else ())
+        except DataError as error:  # of its card
+            raise DataError(f"{file}: {error}") from error
         if out:
-            pages[out] = markdown(model, pictures_beside(out.parent))
+            pages[out] = text
         if html:
             from affectd_train.reports.html_page import page
 

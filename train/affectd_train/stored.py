@@ -207,7 +207,7 @@ def locked(path: Path) -> Iterator[None]:
 def _acquired(lock: Path, path: Path) -> int:
     while True:
         try:
-            number = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            number = _opened(lock)
         except OSError as error:
             error.filename = str(path)
             raise
@@ -225,6 +225,15 @@ def _acquired(lock: Path, path: Path) -> int:
             os.close(number)
             raise
         os.close(number)  # the process waited for has removed it
+
+
+def _opened(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # of another user, who was killed or has it
 
 
 def _wait(number: int, path: Path) -> None:

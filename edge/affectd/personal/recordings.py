@@ -7,6 +7,7 @@ import json
 import os
 import unicodedata
 from pathlib import Path
+from typing import TypeGuard
 
 from affectd.errors import NoInputError
 from affectd.files import read_file
@@ -49,11 +50,10 @@ def find_recordings(folder: Path, known: tuple[str, ...]) -> tuple[list[Labeled]
 def written_label(path: Path) -> str:
     """Return the label in the file beside a recording, or nothing."""
     try:
-        about = json.loads(read_file(path.with_suffix(".json"), _MOST_BYTES))
+        label = _label_beside(path)
     except (OSError, ValueError, RecursionError):
         return ""
-    label = about.get("label") if isinstance(about, dict) else None
-    return label if isinstance(label, str) and is_line(label) and len(label) <= _MOST_LETTERS else ""
+    return label if _is_label(label) else ""
 
 
 def lost_label(path: Path) -> str | None:
@@ -63,13 +63,24 @@ def lost_label(path: Path) -> str | None:
     """
     beside = path.with_suffix(".json")
     try:
-        json.loads(read_file(beside, _MOST_BYTES))
+        label = _label_beside(path)
     except OSError as error:
         is_foreign = error.errno in (errno.ENOENT, errno.EISDIR, errno.EFBIG)  # as a transcript is
         return None if is_foreign else f"{beside.name} beside it, which may say its label, cannot be read"
     except (ValueError, RecursionError):
         return f"{beside.name} beside it, which may say its label, is damaged"
-    return None
+    if label in (None, "") or _is_label(label):
+        return None
+    return f"the label in {beside.name} beside it is no line of text, of {_MOST_LETTERS} letters at most"
+
+
+def _label_beside(path: Path) -> object:
+    about = json.loads(read_file(path.with_suffix(".json"), _MOST_BYTES))
+    return about.get("label") if isinstance(about, dict) else None
+
+
+def _is_label(label: object) -> TypeGuard[str]:
+    return isinstance(label, str) and is_line(label) and len(label) <= _MOST_LETTERS
 
 
 def _as_known(label: str, known: tuple[str, ...]) -> str:

@@ -67,11 +67,14 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (b"", "a.json beside it, which may say its label, is damaged"),
         (b'{"schema": 1, "label": "sad"', "a.json beside it, which may say its label, is damaged"),
         (b"\0" * 64, "a.json beside it, which may say its label, is damaged"),
+        (b'{"label": 3}', "the label in a.json beside it is no line of text, of 64 letters at most"),
+        (b'{"label": "sad\\n"}', "the label in a.json beside it is no line of text, of 64 letters at most"),
         (b'{"label": null}', None),
+        (b'{"label": ""}', None),
         (b'[{"text": "a transcript"}]', None),
         (b" " * 70_000, None),
     ],
-    ids=["empty", "cut off", "zeros", "no label", "of another program", "large"],
+    ids=["empty", "cut off", "zeros", "a number", "two lines", "no label", "empty label", "of another", "large"],
 )
 def test_a_recording_whose_label_is_lost_is_not_taken_for_that_of_its_folder(
     tmp_path: Path, content: bytes, reason: str | None

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+import tiny_corpora
 from affectd.errors import DataError, NoInputError
 from affectd_train.data.clips import Clip, Corpus
-from affectd_train.data.corpora import find_corpora, read_corpus
+from affectd_train.data.corpora import find_corpora, read_clips, read_corpus
 from affectd_train.data.labels import CORPORA, LABELS, labels_of
 from affectd_train.data.logmel import load_logmel
 from affectd_train.data.recordings import load_audio, read_audio
@@ -45,7 +46,7 @@ def test_the_label_table_says_which_labels_each_corpus_has() -> None:
 
 
 def test_ravdess_reads_speech_and_lists_songs_and_videos_with_a_reason(tmp_path: Path) -> None:
-    write(tmp_path / "Audio_Speech_Actors_01-24/Actor_01/03-01-05-02-01-02-01.wav", rate=48000, channels=2)
+    write(tmp_path / "Audio_Actors_01-24/Actor_01/03-01-05-02-01-02-01.wav", rate=48000, channels=2)
     write(tmp_path / "Actor_02/03-01-02-01-02-01-02.flac", rate=48000)
     write(tmp_path / "Audio_Song_Actors_01-24/Actor_01/03-02-05-02-01-02-01.wav")
     (tmp_path / "Actor_02/01-01-02-01-02-01-02.mp4").touch()
@@ -349,6 +350,24 @@ def test_nemo_reads_polish_names_of_every_speaker(tmp_path: Path) -> None:
     }
 
 
+def test_an_archive_that_may_be_the_corpus_that_is_missed_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tiny_corpora.emodb(tmp_path, ("03",))
+    for name in ("README.md", "Audio_Actors_01-24.zip", "tess.tar.gz.part"):
+        (tmp_path / name).touch()
+    read_clips(tmp_path, ["emodb"])
+    assert ".zip" not in capfd.readouterr().err
+    read_clips(tmp_path, ["ravdess", "tess", "emodb"])
+    assert capfd.readouterr().err.splitlines() == [
+        f"ravdess: not in {tmp_path}, going on without it",
+        f"{tmp_path}: skipped Audio_Actors_01-24.zip: an archive, into which nothing looks: unpack it (in {tmp_path})",
+        f"{tmp_path}: skipped tess.tar.gz.part: a download that is not complete (in {tmp_path})",
+        f"tess: not in {tmp_path}, going on without it",
+        "emodb: 6 clips, 0 files skipped",
+    ]
+
+
 def test_damaged_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     good = write(tmp_path / "wav/03a01Fa.wav")
     write(tmp_path / "wav/03a01Fb.wav", n_samples=0)
@@ -389,7 +408,7 @@ def test_a_folder_without_matching_files_shows_the_expected_layout(name: str, tm
 
 
 def test_a_corpus_that_is_still_packed_is_said_to_be(tmp_path: Path) -> None:
-    (tmp_path / "Audio_Speech_Actors_01-24.zip").write_bytes(b"PK")
+    (tmp_path / "Audio_Actors_01-24.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"Actors_01-24\.zip: an archive, into which nothing looks: unpack it"):
         read_corpus("ravdess", tmp_path)
 

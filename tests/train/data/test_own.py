@@ -513,6 +513,8 @@ def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path)
     recorded(tmp_path / "6.wav", None)
     recorded(tmp_path / "sad/7.wav", "happy")
     (tmp_path / "sad/7.json").write_bytes(bytes(64))  # as a power cut leaves it
+    recorded(tmp_path / "sad/8.wav", None)
+    (tmp_path / "sad/8.json").write_text('{"label": ["happy"]}')
     (tmp_path / "sad/notes.json").write_text("{}")
     words = tmp_path / "labels.txt"
     words.write_text("happy\nsad\ntired: müde\n")
@@ -523,6 +525,7 @@ def test_recordings_of_affectd_record_have_the_label_beside_them(tmp_path: Path)
         "6.wav": "in no folder named by emotion",
         "labels.txt": "not an audio file",
         "sad/7.wav": "7.json beside it, which may say its label, is damaged",
+        "sad/8.wav": "the label in 8.json beside it is no line of text, of 64 letters at most",
         "sad/notes.json": "not an audio file",
     }
 

@@ -122,6 +122,9 @@ def test_every_clip_is_answered_after_each_day(packed: Path) -> None:
     assert kept.stat().st_mtime_ns == time
     kept.write_bytes(b"damaged")
     assert settled(packed / "voice.tflite", clips, packed / "out") == found
+    write(clips[-1].path, np.zeros(16000, np.float32))  # a recording that was replaced is heard anew
+    now = settled(packed / "voice.tflite", clips, packed / "out")
+    assert [predictions[-1]["int8"] for predictions in now.values()] == [{}] * len(KINDS)
 
 
 def test_days_are_of_one_speaker_and_then_of_all(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,6 +216,13 @@ def test_a_corpus_that_was_trained_on_is_refused(packed: Path, capfd: pytest.Cap
     assert not (packed / "out").exists()
 
 
-def test_a_card_that_does_not_say_what_trained_is_an_error() -> None:
+def test_a_card_that_does_not_say_what_trained_is_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="does not say what it was trained on"):
         unheard_by(tiny_model())
+    bare = tmp_path / "bare.tflite"
+    write_model(bare, tiny_model())
+    assert main(["unheard", str(bare), "--data", str(tmp_path)]) == 65
+    assert f"{bare}: its card does not say what it was trained on" in capfd.readouterr().err
+    for page in ("--out", "--html"):
+        assert main(["report", str(bare), page, str(tmp_path / "page")]) == 65
+        assert f"affectd-train: {bare}: the card of the model has no evaluation" in capfd.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -208,6 +209,18 @@ def test_a_process_that_dies_is_a_sentence_and_its_errors_are_raised() -> None:
         apart(signal.raise_signal, signal.SIGKILL, "it crashed")
     with pytest.raises(TypeError):
         apart(abs, "a", "it crashed")
+
+
+def test_where_the_one_that_waits_is_killed_the_process_ends_too(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = "import sys, pathlib as p; from affectd_train.foreign.apart import apart as a; f = p.Path(sys.argv[1])"
+    code += "; a(p.Path.read_text, f, '')"
+    with subprocess.Popen([sys.executable, "-c", code, pipe]) as waiting, pipe.open("wb") as writing:  # once it is read
+        waiting.kill()
+        closed = select.poll()
+        closed.register(writing, 0)
+        assert closed.poll(60_000)
 
 
 def test_an_operator_newer_than_tflite_runtime_is_named() -> None:

@@ -23,7 +23,7 @@ from affectd.recognition.hearing import Hearing
 from affectd.recognition.model_file import read_model
 from affectd.recognition.recording import classify_recording
 from affectd_train.foreign import conversion
-from affectd_train.foreign.importing import Wanted, imported
+from affectd_train.foreign.importing import Wanted, import_network, imported
 from affectd_train.foreign.librosa_call import spec_of_call
 from disks import small_disk
 
@@ -286,6 +286,18 @@ def test_the_card_says_what_was_imported_and_by_which_terms(
     assert "terms: CC BY 4.0" in words
     imported(wanted(tmp_path / "notebook.keras", clips))
     assert read_model(tmp_path / "mine.tflite").card["imported"]["terms"] == "not stated"
+
+
+def test_what_is_no_recording_is_said_once(
+    clips: Path, tmp_path: Path, learned: tuple[keras.Model, np.ndarray], capfd: pytest.CaptureFixture[str]
+) -> None:
+    learned[0].save(tmp_path / "notebook.keras")
+    (tmp_path / "clips").mkdir()
+    for path in clips.iterdir():
+        (tmp_path / "clips" / path.name).symlink_to(path)
+    (tmp_path / "clips/notes.txt").touch()
+    import_network(wanted(tmp_path / "notebook.keras", tmp_path / "clips"))
+    assert capfd.readouterr().err.count("skipped notes.txt") == 1
 
 
 def pooled(*layers: Any, last: str | None = "softmax") -> keras.Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from affectd_train.data.own import read_own
 from affectd_train.data.splits import Split
 from affectd_train.evaluation.predictions import Prediction, about
 from affectd_train.protocols import runs
-from affectd_train.protocols.runs import run_split
+from affectd_train.protocols.runs import run_folds, run_split
 from affectd_train.protocols.space import Space
 from affectd_train.protocols.sweep import FINISHED, Sweep, Trial, planned
 from affectd_train.training.fit import claim
@@ -68,6 +69,33 @@ def test_of_two_evaluations_at_once_the_second_does_not_take_the_networks_of_the
         with pytest.raises(UsageError, match="holds a run with seed 0, now 7"):
             second.result(60)
     assert run_split(split, RECIPE, *places) == answers
+
+
+def test_what_was_measured_of_folds_that_are_gone_is_not_taken_for_that_of_others(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(split: Split, recipe: Recipe, data: Path, run: Path, *others: object) -> list[Prediction]:
+        run.mkdir(parents=True, exist_ok=True)
+        for name in ("asked.json", "fit.json"):
+            (run / name).write_text("{}")
+        return [{**about(clip), "int8": {clip.emotion: 1.0}, "float": {clip.emotion: 1.0}} for clip in split.test]
+
+    monkeypatch.setattr(runs, "run_split", run)
+    monkeypatch.setattr(runs, "stranger_share", lambda paths: 1.0)
+    out, folds = tmp_path / "out", {"1": split, "2": split}
+    run_folds("own", "", folds, RECIPE, tmp_path / "data", out)
+    measured = out / "robustness.json"
+    measured.write_text("of these")
+    run_folds("own", "", folds, RECIPE, tmp_path / "data", out)
+    assert measured.read_text() == "of these"
+    shutil.rmtree(out / "fold-1")
+    run_folds("own", "", folds, RECIPE, tmp_path / "data", out)
+    assert not measured.exists()
+    assert (out / "robustness.json.before").read_text() == "of these"
+    assert f"{measured} is of networks that are not there any more" in capfd.readouterr().err
+    assert (out / "metrics.json").exists()
+    with pytest.raises(UsageError, match="fold-2 is of another evaluation: choose another folder, or remove this one"):
+        run_folds("own", "", {"1": split}, RECIPE, tmp_path / "data", out)
 
 
 def test_a_trial_of_another_recipe_is_not_taken_for_this_one(tmp_path: Path) -> None:

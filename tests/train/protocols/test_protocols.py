@@ -270,6 +270,26 @@ def test_a_seed_system_of_labels_that_were_corrected_is_trained_anew(clips: list
     assert [predictions[0]["truth"] for predictions in told] == [first.emotion, others[0].emotion]
 
 
+def test_a_seed_system_that_is_killed_leaves_nothing_that_is_taken_for_its_answers(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = random_split_sharing_speakers([clip for clip in clips if clip.corpus == "emodb"], 0.25, 0)
+    corrected = replace(split, test=[replace(split.test[0], emotion=split.test[1].emotion), *split.test[1:]])
+    for step in ("write_predictions", "write_json"):  # at which the disk is full
+        run_seed_system(QUICK["three"], split, tmp_path / step, tmp_path / "cache")
+        with monkeypatch.context() as full:
+            full.setattr(baselines, step, raising)
+            with pytest.raises(OSError, match="full"):
+                run_seed_system(QUICK["three"], corrected, tmp_path / step, tmp_path / "cache")
+        for asked in (split, corrected):
+            told = run_seed_system(QUICK["three"], asked, tmp_path / step, tmp_path / "cache")
+            assert told[0]["truth"] == asked.test[0].emotion
+
+
+def raising(*_: object) -> None:
+    raise OSError("full")
+
+
 def test_a_seed_system_becomes_a_file_that_answers_as_its_float_network(clips: list[Clip], tmp_path: Path) -> None:
     mine = [clip for clip in clips if clip.corpus == "ravdess"]
     split = random_split_sharing_speakers(mine, 0.25, 0)

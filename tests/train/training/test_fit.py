@@ -142,8 +142,13 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(
 
 
 def test_held_out_speakers_are_not_trained_on(data: Path, tmp_path: Path, run: Run) -> None:
+    logs = tmp_path / "run/pretraining-log.csv", tmp_path / "run/whole-log.csv"
+    logs[0].parent.mkdir()
+    for log in logs:  # of a call that was killed before its first checkpoint, and asked for something else
+        log.write_text("step\n")
     done = run(command(data, tmp_path, "--hold-out", "ravdess-02", *UNTRAINED))
     assert done.returncode == 0, done.stderr
+    assert not any(log.exists() for log in logs)
     details = json.loads((tmp_path / "run" / "fit.json").read_text())
     assert details["speakers"] == ["emodb-03", "ravdess-01", "ravdess-03"]
     assert details["clips"] == {"ravdess": 16, "emodb": 6}
@@ -293,6 +298,19 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> N
     claim(tmp_path / "run", [], Recipe(), tmp_path, {"ravdess-01"})
     with pytest.raises(UsageError, match=r"seed 0, now 1"):
         claim(tmp_path / "run", [], Recipe(seed=1), tmp_path, {"ravdess-01"})
+
+
+@pytest.mark.parametrize("name", ["fit.json", "int8.tflite", "affectd.tflite", "predictions.jsonl", "float.keras"])
+def test_what_is_left_of_a_run_answers_to_what_was_asked_for(tmp_path: Path, name: str) -> None:
+    claim(tmp_path, [], Recipe(), tmp_path, set())
+    (tmp_path / name).write_text("{}")
+    claim(tmp_path, [], Recipe(), tmp_path, set())
+    with pytest.raises(UsageError, match=r"holds a run with seed 0, now 1"):
+        claim(tmp_path, [], Recipe(seed=1), tmp_path, set())
+    (tmp_path / "asked.json").unlink()
+    with pytest.raises(UsageError, match=rf"holds {name}, and no asked\.json that says what it is of"):
+        claim(tmp_path, [], Recipe(), tmp_path, set())
+    assert (tmp_path / name).read_text() == "{}"
 
 
 def test_a_run_of_a_corpus_of_which_a_recording_was_replaced_is_not_taken_for_the_answer(tmp_path: Path) -> None:

@@ -188,5 +188,6 @@ def test_curves_are_drawn_over_a_picture_and_over_no_other_file(
 def test_a_new_training_does_not_go_on_with_an_old_log(tmp_path: Path) -> None:
     path = tmp_path / "whole-log.csv"
     path.write_text(f"{','.join(COLUMNS)}\n2,1,1,1,,,0.1,3\n")
-    assert TrainingLog(path, 0, 2).rows == []
     assert [row["step"] for row in TrainingLog(path, 2, 2).rows] == [2]
+    assert TrainingLog(path, 0, 2).rows == []
+    assert not path.exists()

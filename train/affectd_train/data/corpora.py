@@ -23,7 +23,7 @@ from affectd_train.data.label_tables import NEEDED, TABLE, read_table
 from affectd_train.data.labels import CORPORA, LABEL_OF_CODE, LEFT_OUT
 from affectd_train.data.recordings import find_damage
 from affectd_train.files import say
-from affectd_train.folders import AUDIO_SUFFIXES, find_folders, no_audio, say_skipped
+from affectd_train.folders import AUDIO_SUFFIXES, find_folders, no_audio, say_packed, say_skipped
 
 _SUFFIXES = AUDIO_SUFFIXES | {".mp4"}  # videos are named in the same way, and their name gives the better reason
 
@@ -121,6 +121,7 @@ def read_clips(data: Path, corpora: Sequence[str]) -> list[Clip]:
     for name in corpora:
         if name not in found:
             say(f"{name}: not in {data}, going on without it")
+            say_packed(data)
             continue
         corpus = read_corpus(name, found[name])
         clips += corpus.clips

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable
 
 AGE_GROUPS = ("20 to 29", "30 to 59", "60 and over")
@@ -65,14 +66,15 @@ def age_group(speaker: str) -> str:
 def same(name: str) -> str:
     """Return what all ways to write the name of a speaker have in common: of two that differ in it, one may be tested.
 
-    A spreadsheet makes 1 of 01, and pandas 1.0 of it where a cell of the column is empty.
+    A spreadsheet makes 1 of 01, and pandas 1.0 of it where a cell of the column is empty; keyboards of East Asia also
+    have letters and digits as wide as theirs.
 
     Examples
     --------
-    >>> {same(name) for name in ("own-1", "own-01", "OWN-1.0")}
+    >>> {same(name) for name in ("own-1", "own-01", "OWN-1.0", "own-\N{FULLWIDTH DIGIT ONE}")}
     {'own-1'}
     """
-    return re.sub(r"(^|-)0*(\d+)(?:[.,]0+)?$", r"\1\2", name.casefold())
+    return re.sub(r"(^|-)0*(\d+)(?:[.,]0+)?$", r"\1\2", unicodedata.normalize("NFKC", name).casefold())
 
 
 def as_text(speakers: Iterable[str]) -> str:

@@ -155,7 +155,7 @@ def settled(model_path: Path, clips: Sequence[Clip], folder: Path) -> dict[str, 
 
 def load_heard(model_path: Path, clips: Sequence[Clip], folder: Path) -> list[Heard]:
     """Let a model file hear clips of one corpus, or read from a folder what it heard."""
-    names = np.array([about(clip)["path"] for clip in clips])
+    names = np.array([[one["path"], one["content"]] for one in map(about, clips)])
 
     def read(file: Path) -> list[Heard]:
         logits, ends, functionals, shares, rows, frames, paths = arrays(

@@ -258,8 +258,10 @@ def means_of(rows: Sequence[Figures]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items() if len(values) == len(rows)}
 
 
-def unheard_by(model: ModelFile) -> list[str]:
+def unheard_by(model: ModelFile, file: Path | str = "the model file") -> list[str]:
     """List the corpora that neither a network nor its voice was trained on, by the card in its file.
+
+    `file` is its name, for a message.
 
     Raises
     ------
@@ -268,7 +270,7 @@ def unheard_by(model: ModelFile) -> list[str]:
     """
     training = model.card.get("training", {})
     if not isinstance(training.get("clips"), dict):
-        raise DataError("the card of the model does not say what it was trained on")
+        raise DataError(f"{file}: its card does not say what it was trained on")
     heard = {*training["clips"]}.union(*((training.get(part) or {}).get("clips", {}) for part in ("start", "voice")))
     return [corpus for corpus in CORPORA if corpus not in heard]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -49,12 +51,20 @@ def apart(function: Callable[[T], R], argument: T, crashed: str) -> R:
 
 def _answer(there: Connection, function: Callable[[T], R], argument: T) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the process that waits ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         there.send(function(argument))
     except BaseException as error:
         if not isinstance(error, AffectdError):  # a traceback does not travel
             error.add_note("".join(traceback.format_exception(error)))
         there.send(error)
+
+
+def _end_with_parent() -> None:
+    """End this process where the one that waits is killed: else it would work on, and write what is waited for."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _reason(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -75,13 +76,13 @@ def import_network(wanted: Wanted) -> str:
         If it cannot be imported; the message says why.
     """
     kind_of(wanted.network)  # what can be said at once
-    if not audio_files(wanted.clips):
+    if not (recordings := audio_files(wanted.clips)):  # which says what else is there, once in each process
         raise NoInputError(f"--clips {wanted.clips}: no recording in it that soundfile reads")
-    return apart(imported, wanted, f"{wanted.network}: {CRASHED}")
+    return apart(partial(imported, recordings=recordings), wanted, f"{wanted.network}: {CRASHED}")
 
 
-def imported(wanted: Wanted) -> str:
-    """Import a network in this process, as `import_network` does."""
+def imported(wanted: Wanted, recordings: Sequence[Path] = ()) -> str:
+    """Import a network in this process, as `import_network` does; the recordings are those of its clips, if listed."""
     kind = kind_of(wanted.network)
     with quiet():  # not at the top: TensorFlow takes seconds, and prints when it is loaded
         from affectd_train.foreign.conversion import read_tflite
@@ -95,7 +96,8 @@ def imported(wanted: Wanted) -> str:
         graph.check_output(len(wanted.labels))
         check_operators(graph.model)  # before the work on them
         draft = _draft(wanted, given.n_frames, given.layout)
-        model = _packed(wanted, kind, graph, draft, _heard(wanted.clips, draft))
+        heard = _heard(recordings or audio_files(wanted.clips), wanted.clips, draft)
+        model = _packed(wanted, kind, graph, draft, heard)
     except AffectdError as error:
         raise type(error)(f"{wanted.network}: {error}") from error
     with made_folder(wanted.out.parent):
@@ -156,9 +158,8 @@ class _Listener:
         return np.full(len(self.model.labels), 1 / len(self.model.labels), np.float32)
 
 
-def _heard(clips: Path, draft: ModelFile) -> list[Float32]:
-    """Return what a network would be given of recordings, before its layout: each (n, n_columns)."""
-    paths = audio_files(clips)
+def _heard(paths: Sequence[Path], clips: Path, draft: ModelFile) -> list[Float32]:
+    """Return what a network would be given of recordings in a folder, before its layout: each (n, n_columns)."""
     listener = _Listener(draft)
     for _, samples in read_each(paths[:: -(-len(paths) // MOST_CLIPS)], draft.spec.sample_rate, "clips"):
         classify_recording([samples], listener, Config())

@@ -109,6 +109,7 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
 
     if file.exists() and note.exists() and sound(note, as_asked) and sound(file, read_predictions):
         return read_predictions(file)
+    note.unlink(missing_ok=True)  # before anything that it does not say, and written after all that it says
     features = seed_features(clips, system.features, system.n_copies, cache)
     rows = features.reshape(-1, *features.shape[2:])
     owners = np.tile(np.arange(len(clips)), len(features))
@@ -126,8 +127,8 @@ def run_seed_system(system: SeedSystem, split: Split, run: Path, cache: Path) ->
         about(clips[owner]) | {"float": dict(zip(labels, p.round(4).tolist(), strict=True))}
         for owner, p in zip(owners[tests], probabilities, strict=True)
     ]
-    write_json(note, asked)
     write_predictions(file, predictions)
+    write_json(note, asked)
     return predictions
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from affectd.errors import NoInputError
+from affectd.errors import NoInputError, UsageError
 from affectd_train.data.clips import Clip
 from affectd_train.data.splits import Split, strangers_of
 from affectd_train.evaluation.calibration import Calibration, calibration_figures
@@ -18,7 +18,7 @@ from affectd_train.evaluation.metrics import Metrics, Shares, metrics, recalls
 from affectd_train.evaluation.predictions import Prediction, are_about, predict, read_predictions, write_predictions
 from affectd_train.export.pack import pack
 from affectd_train.export.quantize import quantize
-from affectd_train.files import made_folder, write_json
+from affectd_train.files import made_folder, say, write_json
 from affectd_train.protocols.ahead import ahead
 from affectd_train.protocols.voices import give_voice, is_voice_as_now, stranger_share
 from affectd_train.stored import cached, check, locked
@@ -28,6 +28,10 @@ from affectd_train.training.recipe import Recipe
 
 Protocol = Callable[[Sequence[Clip], Recipe, Path, Path], Mapping[str, Any]]
 """From clips, recipe, data and output folder to the figures, which are also written to ``metrics.json`` there."""
+
+
+MEASURED = ("metrics.json", "predictions.jsonl", "robustness.json", "behavior.json")
+"""What is measured of all networks of an evaluation, in its folder."""
 
 
 class Restricted(Metrics):
@@ -114,11 +118,19 @@ def run_folds(
     counted
         What an answer counts as, from all answers of a fold. Where the tested corpus has fewer labels than the network,
         `among` gives the figures of a network that answers with those alone.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` holds folds that are none of these: what is measured in it later would be of both.
     """
     unrestricted: list[Prediction] = []
     predictions: list[Prediction] = []
     folds: dict[str, Shares] = {}
     runs = {fold: out / f"fold-{fold}" for fold in splits}
+    if others := sorted({path.parent for path in out.glob("fold-*/fit.json")}.difference(runs.values())):
+        raise UsageError(f"{others[0]} is of another evaluation: choose another folder, or remove this one")
+    _set_aside(out, runs.values())
     if isinstance(recipe, Recipe):
         check_start(recipe.start, strangers_of(splits.values()))
         ahead(partial(run_split, split, recipe, data, runs[fold], out / "cache") for fold, split in splits.items())
@@ -146,6 +158,16 @@ def run_folds(
     write_predictions(out / "predictions.jsonl", predictions)
     write_json(out / "metrics.json", summary)
     return summary
+
+
+def _set_aside(out: Path, runs: Iterable[Path]) -> None:
+    """Rename, and say so, what was measured in a folder of networks of which some are not there any more."""
+    if all((run / "asked.json").exists() for run in runs):
+        return
+    for name in MEASURED:
+        if (out / name).exists():
+            (out / name).replace(out / f"{name}.before")
+            say(f"{out / name} is of networks that are not there any more, and is called {name}.before now")
 
 
 def of_corpus(name: str, clips: Iterable[Clip], data: Path) -> list[Clip]:

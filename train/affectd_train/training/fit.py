@@ -45,6 +45,9 @@ from affectd_train.training.recipe import OF_FINETUNING, Recipe
 from affectd_train.training.start import begin, origin, read_start
 from affectd_train.training.time_left import step as count_step
 
+_LEFT = ("fit.json", "int8.tflite", "affectd.tflite", "predictions.jsonl")
+"""What stays of a run where its networks in float are removed, as to save space."""
+
 Loss = Callable[[Any, Any], Any]
 """From targets and outputs, ``(batch, n)`` tensors of Keras's backend, to ``(batch,)``."""
 
@@ -137,6 +140,8 @@ def _fit(clips: Sequence[Clip], recipe: Recipe, data: Path, out: Path, cache: Pa
     if (log := log_of(pretrained)).exists():  # so that the folder of the run tells of all its training
         with written_whole(out / "pretraining-log.csv") as beside:
             shutil.copyfile(log, beside)
+    else:  # nor of that of a call that was killed, and asked for another
+        (out / "pretraining-log.csv").unlink(missing_ok=True)
 
     # Fine-tuning.
     network = build_network(second.n_frames, recipe.spec.n_columns, *sizes, recipe.n_embedding)
@@ -186,7 +191,8 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, data: Path, held_out
     Raises
     ------
     UsageError
-        If what was trained there was asked for differently, or a corpus is asked for that never trains.
+        If what was trained there was asked for differently, or is not known to have been asked for at all; if a corpus
+        is asked for that never trains.
     """
     check_may_train({clip.corpus for clip in clips})
     counts = {f"clips of {corpus}": n for corpus, n in sorted(Counter(clip.corpus for clip in clips).items())}
@@ -194,7 +200,10 @@ def claim(out: Path, clips: Sequence[Clip], recipe: Recipe, data: Path, held_out
     described = recipe.as_json() | {"held out": sorted(held_out)} | counts | description(clips) | beside
     asked: dict[str, object] = json.loads(json.dumps(described))  # to JSON and back, for it knows no tuples
     note = out / "asked.json"
-    if note.exists() and any(out.glob("*.keras")):  # what failed before training may be asked for differently
+    left = [path.name for path in (*out.glob("*.keras"), *(out / name for name in _LEFT)) if path.exists()]
+    if left and not note.exists():
+        raise UsageError(f"{out} holds {left[0]}, and no {note.name} that says what it is of: choose another folder")
+    if left:  # what failed before training may be asked for differently
         with reading(note, "remove the folder, or choose another"):
             before: dict[str, object] = json.loads(note.read_text())
             check(isinstance(before, dict), "not an object")

@@ -76,6 +76,8 @@ class TrainingLog:
 
     def __init__(self, path: Path, first: int, n_labels: int, validation: Contexts | None = None) -> None:
         self.path, self.n_labels, self.validation = path, n_labels, validation
+        if not first:  # what is there is of another training
+            path.unlink(missing_ok=True)
         rows = read_log(path) if first and path.exists() and sound(path, read_log) else []
         self.rows: list[Row] = [row for row in rows if (row["step"] or 0) <= first]
         self.before = (self.rows[-1]["seconds"] or 0.0) if self.rows else 0.0
