@@ -281,7 +281,7 @@ def test_a_seed_system_that_is_killed_leaves_nothing_that_is_taken_for_its_answe
             full.setattr(baselines, step, raising)
             with pytest.raises(OSError, match="full"):
                 run_seed_system(QUICK["three"], corrected, tmp_path / step, tmp_path / "cache")
-        for asked in (split, corrected):
+        for asked in (corrected, split):
             told = run_seed_system(QUICK["three"], asked, tmp_path / step, tmp_path / "cache")
             assert told[0]["truth"] == asked.test[0].emotion
 
