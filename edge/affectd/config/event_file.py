@@ -98,13 +98,19 @@ def check_events(file: int) -> None:
     first, *others = begin.split(b"\n")
     if _is_event(first) and others:
         return
-    # A power cut may leave zeros and half a line, which is ended before the next event.
-    first = first.lstrip(b"\0")
-    is_piece = first.startswith(_BEGIN) or _BEGIN.startswith(first)
     # Without an end it may be anything, such as the image of a disk.
     has_end = bool(others) or len(begin) < _FIRST_BYTES
-    if not (is_piece and has_end and all(map(_is_event, others[:-1]))):
+    if not (has_end and all(_is_event(line) or _is_piece(line) for line in (first, *others[:-1]))):
         raise OSError(errno.EEXIST, "it holds something else than events of affectd")
+
+
+def _is_piece(line: bytes) -> bool:
+    """Return whether a power cut may leave that of an event: half of it, or zeros in place of a part."""
+    start, _, rest = line.partition(b"\0")
+    rest = rest.lstrip(b"\0")
+    is_rest = _BEGIN.startswith(rest) or rest.startswith(_BEGIN)
+    is_end = rest.endswith(b"}") and rest.decode(errors="replace").isprintable()
+    return start.startswith(_BEGIN) or (_BEGIN.startswith(start) and (is_rest or is_end))
 
 
 def _is_event(line: bytes) -> bool:

@@ -24,6 +24,7 @@ from affectd.events.sinks import JsonLines, RotatingFile, Several, as_line
 from kept import Kept
 
 EVENT = {"schema": 1, "type": "status"}
+EVENT_LINE = json.dumps(EVENT).encode() + b"\n"
 
 
 def lines(*paths: Path) -> list[Any]:
@@ -343,6 +344,8 @@ FOREIGN = {
     "deep": b"[" * 60_000 + b"\n",
     "an empty line first": b"\n[gate]\n",
     "half an event and something else": b'{"schema": 1, "id"\nmine\n',
+    "zeros and what is not printable": b"\0\0\1\0\x10\x10}\n",
+    "zeros and text": b"\0\0\0mine\n",
     "a password": b"secret",
 }
 
@@ -367,7 +370,19 @@ def test_a_file_that_holds_something_else_is_refused_and_left_as_it_is(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\0" * 500, b'{"sch', b'{"schema": 1, "id": "4', b"\0" * 99 + b'{"schema": 1']
+    "content",
+    [
+        b"",
+        b"\0" * 500,
+        b'{"sch',
+        b'{"schema": 1, "id": "4',
+        b"\0" * 99 + b'{"schema": 1',
+        # Zeros in place of the first sector, or of one in the middle.
+        b"\0" * 512 + b'\xa4ppy"}\n' + EVENT_LINE,
+        b'{"sch' + b"\0" * 512 + b'"happy"}\n' + EVENT_LINE,
+        # Of two power cuts.
+        b'{"sch\n' + EVENT_LINE + b'{"schema": 1, "id": "4\n' + EVENT_LINE,
+    ],
 )
 def test_what_a_power_cut_leaves_of_events_is_gone_on_with(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "events.jsonl"
