@@ -4,6 +4,10 @@
 install() {
     check_wheelhouse
     check_system
+    # At the renames it would be too late.
+    for place in "$unit" "$prefix/current"; do
+        if [ -d "$place" ] && ! [ -L "$place" ]; then fail 74 "$place is a folder, and in the way: $stands"; fi
+    done
     install_packages
     check_python
     find_wheel
@@ -137,7 +141,7 @@ build_release() {
     cat "$scripts/../README.md" >"$release/README.md" # not with the mode it has there
     cp -R "$scripts/../docs" "$release"
     chmod -R u=rwX,go=rX "$release/docs"
-    if [ -e "$settings" ]; then
+    if [ -e "$settings" ] || [ -L "$settings" ]; then
         "$release/bin/affectd" config --config "$settings" >/dev/null || refuse $? "refuses the settings in $settings"
     fi
     self_test "$release" || refuse $? "fails its self-test on this device"
@@ -156,9 +160,10 @@ refuse() {
 
 # Steps that may fail come first, then the renames, during which signals are ignored.
 switch() {
+    find_state
     mkdir -p "${settings%/*}" "${unit%/*}" "${command%/*}"
     changed=$release
-    [ -e "$settings" ] || cat "$scripts/affectd.toml" >"$settings.new"
+    [ -e "$settings" ] || [ -L "$settings" ] || cat "$scripts/affectd.toml" >"$settings.new"
     if ! cmp -s "$scripts/affectd.service" "$unit"; then
         cat "$scripts/affectd.service" >"$unit.new"
         changed=yes
@@ -175,21 +180,27 @@ switch() {
     link_pages
 
     trap '' HUP INT TERM
+    stands="the installation is not complete: once that is mended, the same command completes it"
     if [ -n "$changed" ] && is_booted; then systemctl --quiet stop affectd.service 2>/dev/null || true; fi
     # A copy, to detect edited settings when uninstalling.
     if [ -e "$settings.new" ]; then cp "$settings.new" "$prefix/affectd.toml"; fi
-    for new in "$settings.new" "$unit.new" "$command.new" "$prefix/current.new"; do
+    for new in "$settings.new" "$unit.new" "$command.new"; do
         if [ -e "$new" ] || [ -L "$new" ]; then mv -fT "$new" "${new%.new}"; fi
     done
+    # Also where systemd is not running, for instance in an SD card image.
+    if [ "$state" = new ] && command -v systemctl >/dev/null; then systemctl --quiet enable affectd.service; fi
+    # The last, because by it the next call knows whether the service was enabled.
+    if [ -L "$prefix/current.new" ]; then mv -fT "$prefix/current.new" "$prefix/current"; fi
     for page in $pages; do
         if [ -L "$share/$page.new" ]; then mv -fT "$share/$page.new" "$share/$page"; fi
     done
     release=""
     remove_other_releases
-    # Also where systemd is not running, for instance in an SD card image.
-    if command -v systemctl >/dev/null; then systemctl --quiet enable affectd.service; fi
-    if is_booted; then
-        systemctl daemon-reload
+    if is_booted; then systemctl daemon-reload; fi
+    if [ "$state" = off ]; then
+        changed=yes
+        when="its service stays disabled, and \"systemctl enable --now affectd\" starts it"
+    elif is_booted; then
         # Without waiting, because it is ready only after the first sound, and the microphone may be plugged in later.
         systemctl --no-block start affectd.service
         when="it is starting, and \"systemctl status affectd\" says how it is"
@@ -197,6 +208,19 @@ switch() {
         when="systemd is not running here, so it starts with the next boot"
     fi
     [ -z "$changed" ] || say "affectd $version is installed: $when"
+}
+
+# A device that listens does so again after an upgrade only if it did before: its owner may have disabled the service.
+find_state() {
+    state=new
+    if ! [ -e "$prefix/current" ]; then return; fi
+    case $(systemctl is-enabled affectd.service 2>/dev/null) in
+    enabled) state=on ;;
+    disabled | masked)
+        state=off
+        if is_booted && systemctl --quiet is-active affectd.service; then state=on; fi
+        ;;
+    esac
 }
 
 # For man and the shells; what people have put there themselves stays.

@@ -1,7 +1,8 @@
 # Part of install-edge: what --uninstall removes and keeps.
-# shellcheck shell=sh disable=SC2154 # the variables are those of install-edge
+# shellcheck shell=sh disable=SC2034,SC2154 # the variables are those of install-edge
 
 uninstall() {
+    stands="not all of affectd is removed: once that is mended, the same command removes the rest"
     if is_booted && [ -e "$unit" ]; then systemctl --quiet stop affectd.service; fi
     if command -v systemctl >/dev/null && [ -e "$unit" ]; then systemctl --quiet disable affectd.service; fi
     forget

@@ -1,5 +1,5 @@
 # Part of install-edge: the folder for devices without a network, and its list.
-# shellcheck shell=sh disable=SC2154 # the variables are those of install-edge
+# shellcheck shell=sh disable=SC2034,SC2154 # the variables are those of install-edge
 
 collect() {
     check_system
@@ -21,6 +21,7 @@ collect() {
         $packages >/dev/null || fail 69 "apt-get could not download $packages; does \"sudo apt-get update\" help?"
     rm -rf "$work/wheelhouse/debian/partial"
     list_wheelhouse "$work/wheelhouse" >"$work/SHA256SUMS"
+    stands="$wheelhouse is not complete"
     mkdir -p "$wheelhouse"
     check_trust "$wheelhouse"
     : >"$wheelhouse/.incomplete-affectd"

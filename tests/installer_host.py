@@ -31,6 +31,8 @@ class Machine:
         self.folder = folder
         self.checkout = folder / "the checkout"
         self.wheelhouse = folder / "wheels of mine"
+        self.mounts: list[str] = []
+        """Lines of shell that change what is mounted, before the installer starts."""
         for name in ("opt", "bin", "share/man", "etc", "work", "tmp", "no", "elsewhere"):
             (folder / name).mkdir(parents=True)
         (folder / "tmp").chmod(0o1777)
@@ -70,6 +72,7 @@ class Machine:
             f"mount --bind '{self.folder}/bin' /usr/local/bin",
             f"mount --bind '{self.folder}/share' /usr/local/share",
             f"mount --bind '{self.folder}/tmp' /var/tmp",
+            *self.mounts,
             # As where systemd is not running.
             f"if [ -d /run/systemd ]; then mount --bind '{self.folder}/no' /run/systemd; fi",
             'exec /usr/bin/env -i "$@"',

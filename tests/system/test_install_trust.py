@@ -21,40 +21,6 @@ NOT_MINE = 65534
 """A user and group without rights."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _able() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting and installing need root")
-    if subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mounts of one's own here")
-    for package in ("python3-venv", "python3-pyaudio"):
-        if subprocess.run(["dpkg", "--status", package], capture_output=True, check=False).returncode:
-            pytest.skip(f"{package} is not installed")
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    tmp_path.chmod(0o755)
-    return Machine(tmp_path / "machine")
-
-
-@pytest.fixture(scope="module")
-def _installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    machine = Machine(tmp_path_factory.mktemp("installed") / "machine")
-    done = machine.install("--offline", machine.wheelhouse)
-    assert done.returncode == 0, done.stderr
-    assert machine.version() == "1.9"
-    return machine
-
-
-@pytest.fixture
-def installed(_installed: Machine, machine: Machine) -> Machine:
-    """A machine with affectd 1.9."""
-    for name in ("opt", "bin", "share", "etc"):
-        shutil.copytree(_installed.folder / name, machine.folder / name, symlinks=True, dirs_exist_ok=True)
-    return machine
-
-
 def test_nothing_that_lies_in_the_current_folder_or_is_named_in_the_environment_runs(machine: Machine) -> None:
     trap = machine.folder / "elsewhere"
     ran = machine.folder / "ran"

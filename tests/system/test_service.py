@@ -526,6 +526,23 @@ def test_a_broker_gets_the_password_and_every_event(unit: Machine) -> None:
 
 
 @pytest.mark.slow
+def test_a_service_that_is_disabled_or_was_started_by_hand_stays_so(unit: Machine) -> None:
+    unit.output("systemctl", "disable", "--now", "affectd")
+    # As where an upgrade brings another unit.
+    unit.output("sh", "-c", "echo '# an older one' >>/etc/systemd/system/affectd.service")
+    done = unit("/checkout/scripts/install-edge")
+    assert "its service stays disabled" in done.stderr
+    assert (unit.show("ActiveState"), unit.show("UnitFileState")) == ("inactive", "disabled")
+    assert unit.show("NeedDaemonReload") == "no"
+    unit.output("systemctl", "start", "affectd")
+    unit.output("sh", "-c", "echo '# an older one' >>/etc/systemd/system/affectd.service")
+    unit.output("/checkout/scripts/install-edge")
+    wait_until(lambda: unit.show("ActiveState") == "active")
+    assert unit.show("UnitFileState") == "disabled"
+    unit.output("systemctl", "enable", "affectd")
+
+
+@pytest.mark.slow
 def test_uninstalling_the_running_service_leaves_no_file_and_nothing_at_the_broker(unit: Machine) -> None:
     # The last test: it takes away what the others look at, and brings it back for the fixture to stop.
     speak_mqtt(unit)
