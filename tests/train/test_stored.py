@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,11 +188,30 @@ def test_a_signal_ends_the_pool_with_one_line(number: signal.Signals, tmp_path: 
         assert "Traceback" not in said
         last = said.splitlines()[-1]
         assert last == "affectd-train: interrupted; the same command goes on from the last checkpoint"
-        deadline = time.monotonic() + 10
-        while running(process.pid) and time.monotonic() < deadline:
-            os.sched_yield()
-        assert running(process.pid) == []
+        assert_ended(process.pid)
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_terminal_that_is_closed_ends_the_pool(tmp_path: Path) -> None:
+    tiny_corpora.ravdess(tmp_path / "data", tuple(range(1, 7)))
+    number, terminal = pty.fork()
+    if number == 0:
+        os.execv(sys.executable, fit(tmp_path, "augmented_copies=9"))
+    termios.tcsetwinsize(terminal, (24, 200))  # in a terminal without columns no bar has room
+    seen = b""
+    while b"copy 1" not in seen:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 128 + signal.SIGHUP
+    assert_ended(number)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def assert_ended(session: int) -> None:
+    deadline = time.monotonic() + 10
+    while running(session) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert running(session) == []
 
 
 def running(session: int) -> list[int]:

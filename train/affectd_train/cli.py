@@ -59,7 +59,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _interruptible(heard: list[int]) -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does; which was heard is noted.
+    """Let SIGTERM, and a terminal that is closed, end a command as Ctrl-C does; which was heard is noted.
 
     A second Ctrl-C does not break into what cleans up after the first.
     """
@@ -69,8 +69,9 @@ def _interruptible(heard: list[int]) -> Iterator[None]:
         heard.append(number)
         raise KeyboardInterrupt
 
-    numbers = [signal.SIGTERM] if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else [signal.SIGTERM, signal.SIGINT]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    asked = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # not, such as under nohup
+    before = {number: signal.signal(number, interrupt) for number in asked}
     try:
         yield
     finally:

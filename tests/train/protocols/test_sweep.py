@@ -330,7 +330,7 @@ def test_a_killed_trial_goes_on(swept: tuple[Path, str], tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_says_so_and_leaves_no_process(
     swept: tuple[Path, str], tmp_path: Path, number: signal.Signals
 ) -> None:
