@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from affectd.config.fields import checked, from_text, is_utf8, nearest, shown, toml
 from affectd.config.sections import SECTIONS, Config
-from affectd.errors import ConfigError, unreadable
+from affectd.errors import ConfigError, UnavailableError, unreadable
 from affectd.files import read_file
 
 SYSTEM_FILE = Path("/etc/affectd/affectd.toml")
@@ -160,9 +160,14 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
     try:
         content = read_file(file, _MOST_BYTES)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not required:
-            return {}
-        raise unreadable(error, ConfigError)(f"cannot read the configuration {file}: {error.strerror}") from error
+        wrong = f"cannot read the configuration {file}: "
+        if isinstance(error, FileNotFoundError):
+            # Settings may lie on a card that is not mounted yet; the defaults are not what its owner wants.
+            if link := next((path for path in (Path(file), *Path(file).parents) if _leads_nowhere(path)), None):
+                raise UnavailableError(f"{wrong}{link} is a link to {os.readlink(link)}, which is not there") from error
+            if not required:
+                return {}
+        raise unreadable(error, ConfigError)(f"{wrong}{error.strerror}") from error
     # Of comments, too: what is one, and not a part of a key in quotes, is known only when it was read.
     if any(line.count(b".") > _MOST_DOTS for line in content.splitlines()):
         raise ConfigError(f"cannot read the configuration {file}: a line has more than {_MOST_DOTS} dots")
@@ -183,6 +188,10 @@ def _tables(file: str | Path, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{wrong}: line {line} is not UTF-8; save it as UTF-8") from error
         hint = "a [section] stands on a line of its own, and text is in quotes"
         raise ConfigError(f"{wrong}: {error}; {hint}") from error
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _section_of_file(name: str, table: object, file: str | Path) -> dict[str, Field[Any]]:

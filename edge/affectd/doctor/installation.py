@@ -19,6 +19,8 @@ def configuration(device: Device) -> Finding:
     try:
         load_config(device.config_path)
     except AffectdError as error:
+        if str(error).startswith("cannot read"):
+            return fault(str(error), "see to it that the file can be read; --config names another")
         return fault(str(error), "correct that line; affectd config shows what is in force")
     if ignored := ignored_variables():
         return warning("; ".join(ignored), "unset it, or give it the name of a setting")

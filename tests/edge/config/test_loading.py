@@ -26,7 +26,7 @@ from affectd.config import loading
 from affectd.config.fields import Section, from_text, setting, toml
 from affectd.config.loading import as_toml, load_config, load_settings
 from affectd.config.sections import SECTIONS, Config, GateConfig, MqttConfig
-from affectd.errors import ConfigError
+from affectd.errors import ConfigError, UnavailableError
 from affectd.recognition.model_file import write_model
 from config_documents import PAGE, SAMPLE, TABLE, sample, table
 from sounds import silence, syllables, write_wav
@@ -390,6 +390,24 @@ def test_a_named_file_must_exist_and_be_a_file(tmp_path: Path) -> None:
         load_config(tmp_path)
     with mock.patch.object(loading, "SYSTEM_FILE", tmp_path), pytest.raises(ConfigError, match="Is a directory"):
         load_config()
+
+
+@pytest.mark.parametrize("link", ["affectd.toml", "affectd"])
+def test_a_link_that_leads_nowhere_is_not_no_file(tmp_path: Path, link: str) -> None:
+    """Such as to a card that is mounted later: a restart helps, and the defaults are not what its owner wants."""
+    system = tmp_path / "affectd/affectd.toml"
+    if link == "affectd.toml":
+        system.parent.mkdir()
+        system.symlink_to(tmp_path / "card/affectd.toml")
+    else:
+        system.parent.symlink_to(tmp_path / "card")
+    with mock.patch.object(loading, "SYSTEM_FILE", system):
+        for path in (None, system):
+            with pytest.raises(UnavailableError, match=f"/{link} is a link to {tmp_path}/card.*, which is not there"):
+                load_config(path)
+        (tmp_path / "card").mkdir()
+        written(tmp_path / "card", "[gate]\nmargin_db = 9")
+        assert load_config().gate.margin_db == 9
 
 
 def loaded(path: Path | None) -> tuple[Config | None, str]:

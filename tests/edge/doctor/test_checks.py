@@ -816,6 +816,8 @@ def test_the_command_prints_a_line_per_check_and_ends_with_69_if_one_is_a_fault(
     lines = affectd("doctor", "--config", config, "--model", model).stdout.splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [f["grade"] for f in findings.values()]
     assert lines[1].strip().startswith("-> correct that line")
+    lines = affectd("doctor", "--config", tmp_path / "none.toml", "--model", model).stdout.splitlines()
+    assert lines[1].strip().startswith("-> see to it that the file can be read")
 
 
 def test_the_command_ends_with_0_if_there_is_no_fault(model: Path, tmp_path: Path) -> None:
