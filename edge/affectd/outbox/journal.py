@@ -17,6 +17,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _GONE, _LINE_FEED = b"\xfe", b"\xff"  # which UTF-8 does not have
 _OVERHEAD, _SMALL_BYTES = 27, 65536  # of a line beside the payload, of a file that is not yet rewritten
+_MOST_BYTES = 1 << 20  # of a line: many times an event, and of a damaged file, which may have no line feed, a piece
 _RETRY_SECONDS = 60.0
 _WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -229,8 +231,8 @@ class Journal:
             with suppress(FileNotFoundError):
                 self._keep(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
                 with open(self._file, "rb", closefd=False) as lines:
-                    for line in lines:
-                        if line == _sealed(line[9:-1]):
+                    for line in iter(partial(lines.readline, _MOST_BYTES), b""):
+                        if line.endswith(b"\n") and line == _sealed(line[9:-1]):
                             self._take(line)
                         else:
                             self._n_bad, self._end = self._n_bad + 1, self._end + len(line)

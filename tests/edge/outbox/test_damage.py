@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -142,6 +144,25 @@ def test_a_truncated_file_begins_anew_with_what_is_left(state: Path, length: int
     outbox.close()
     outbox = opened(state, None)
     assert payloads(outbox) == [*left, "new"]
+    outbox.close()
+
+
+def test_a_file_that_a_failing_disk_made_huge_does_not_fill_the_memory(state: Path) -> None:
+    events = filled(state, 20)
+    file = state / NAME
+    last = file.read_bytes().splitlines(keepends=True)[-1]
+    with file.open("r+b") as damaged:
+        damaged.truncate(1 << 28)  # zeros, of which none is on the disk
+        damaged.seek(0, os.SEEK_END)
+        damaged.write(b"\n" + last.replace(b" 0000", b" 0001"))  # of which the checksum is wrong
+    tracemalloc.start()
+    outbox = opened(state, None)
+    left = payloads(outbox)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert left == events
+    assert peak < 10e6
+    assert file.stat().st_size < 1e6, "it is written anew"
     outbox.close()
 
 

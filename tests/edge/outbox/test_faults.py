@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -446,6 +444,7 @@ def test_what_a_disk_does_not_let_read_is_there_when_it_does(
         def __init__(self, file: int, mode: str, *, closefd: bool) -> None:
             self._file = open(file, mode, closefd=closefd)  # noqa: SIM115
             self.fileno = self._file.fileno
+            self._left = n_lines
 
         def __enter__(self) -> Unreadable:
             return self
@@ -453,9 +452,11 @@ def test_what_a_disk_does_not_let_read_is_there_when_it_does(
         def __exit__(self, *error: object) -> None:
             self._file.close()
 
-        def __iter__(self) -> Iterator[Any]:
-            yield from islice(self._file, n_lines)
-            raise OSError(errno.EIO, "unreadable")
+        def readline(self, most: int) -> Any:
+            if not self._left:
+                raise OSError(errno.EIO, "unreadable")
+            self._left -= 1
+            return self._file.readline(most)
 
     outbox = opened(state, None, clock)
     put(outbox, *"abcdefgh")
