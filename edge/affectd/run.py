@@ -148,7 +148,11 @@ def serve(
 
         # Sound, on its way to the pipeline, and events on theirs to the sinks. Who watches the trace, as the page does,
         # gets each stride when it is over.
-        blocks.open(lambda: source(quiet=lambda: not listeners and telemetry.meter.is_quiet))
+        def is_quiet() -> bool:
+            n_watching = len(listeners) - (page is not None and not page.hub.is_watched)
+            return not n_watching and telemetry.meter.is_quiet
+
+        blocks.open(lambda: source(quiet=is_quiet))
         alone = sinks["standard output"] if is_alone else None
         sink = alone or joined(takers)
         heard = watched(told.reports.between(alone.between(blocks) if alone else blocks, sink), manager)
