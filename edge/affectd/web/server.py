@@ -154,8 +154,8 @@ class Server:
             response = refused.response()
         head = response.as_bytes(method)
         if response.body is None and method == "GET":
+            self._hub.is_watched = True  # first: with the first bytes a viewer knows that it watches
             connection.stream(head + self._beginning())
-            self._hub.is_watched = True
             self._hub.wake()  # for a line that came before that
         else:
             connection.respond(head, now)
