@@ -107,6 +107,7 @@ class Link:
         if last_will is not None:
             client.will_set(last_will.topic, last_will.payload, last_will.qos, last_will.retain)
         client.max_inflight_messages_set(0)  # unlimited, because `Delivery` limits
+        client.on_socket_open = self._on_socket
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -129,12 +130,6 @@ class Link:
             host, port = address(self._config)
             self._client.connect_async(host, port, self._config.keepalive_seconds, properties=self._limits())
             self._client.reconnect()
-            connection = self._client.socket()
-            if connection is not None:
-                # Send small packets at once.
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # paho has no public way to limit what it reads; versions 1.6 to 2.x read from this attribute.
-                self._socket = self._client._sock = Incoming(connection, self._config.protocol)
         except Exception as error:
             self._lose(reasons.of_error(error, self._config))
         self._answer_by = time.monotonic() + _ANSWER_SECONDS
@@ -267,6 +262,12 @@ class Link:
             self.state = "lost"
 
     # paho's further arguments depend on its version and the protocol.
+
+    def _on_socket(self, client: Any, userdata: Any, connection: Any) -> None:
+        # Send small packets at once.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # paho has no public way to limit what it reads; versions 1.6 to 2.x read from this attribute.
+        self._socket = client._sock = Incoming(connection, self._config.protocol)
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
         number = reasons.of_code(code)
