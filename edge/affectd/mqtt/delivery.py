@@ -36,7 +36,8 @@ class Outbox(Protocol):
 class Delivery:
     """Sends publications over a `Link` until the broker acknowledges them, over any number of links.
 
-    An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`.
+    An event stays in `outbox` until it is acknowledged; after a refusal the events wait for `retry_seconds`, and where
+    one is too long for the broker, it alone.
 
     Some brokers end the connection where they do not permit a topic, as Mosquitto 2.0.11 with `max_queued_messages 0`.
     What is optional is held back after it was followed by two such ends in a row: it would keep all else away.
@@ -58,6 +59,7 @@ class Delivery:
         self._last_sequence = 0  # the last event that was sent over this link
         self._more = False  # whether there may be events after it
         self._events_from = 0.0  # no event before this moment
+        self._again_from = 0.0  # no event that was too long for the broker before this moment
         # Its topic, when it was sent, unless the broker has gone on after it, and its packet number.
         self._optional, self._optional_at, self._optional_number = "", -float("inf"), 0
         self._optional_from = 0.0  # not before this moment
@@ -91,6 +93,7 @@ class Delivery:
             self._news = {**{publication.topic: publication for publication in self._sent_news.values()}, **self._news}
         self._sent_news.clear()
         self._sent_events.clear()
+        self._again_from = 0.0
 
     def hold_events(self) -> None:
         """Stop sending events."""
@@ -124,9 +127,10 @@ class Delivery:
                 self._optional_at = -float("inf")
             topic = self._event_topic if news is None else news.topic
             if refusal:
-                self._refuse(refusal, topic)
+                self._refuse(refusal, topic, is_too_long=number < 0)
                 continue
-            self.refused.discard(topic)
+            if sequence is None or time.monotonic() >= self._again_from:
+                self.refused.discard(topic)
             if sequence is not None:
                 delivered.append(sequence)
         if delivered:
@@ -145,10 +149,14 @@ class Delivery:
         """Return the topic of what is optional while it is held back."""
         return {self._optional} if time.monotonic() < self._optional_from else set()
 
-    def _refuse(self, refusal: str, topic: str) -> None:
+    def _refuse(self, refusal: str, topic: str, *, is_too_long: bool = False) -> None:
         if topic == self._event_topic:
-            # The event stays in the outbox and is sent again later.
-            self._events_from = max(self._events_from, time.monotonic() + self._retry_seconds)
+            # The event stays in the outbox and is sent again later. What is too long keeps no other from being sent.
+            until = time.monotonic() + self._retry_seconds
+            if is_too_long:
+                self._again_from = until
+            else:
+                self._events_from = max(self._events_from, until)
         if topic not in self.refused:
             self.refused.add(topic)
             _log.warning("the broker refuses what is published to %s: %s", topic, refusal)
@@ -169,7 +177,7 @@ class Delivery:
                 self._sent_news[number] = publication
 
     def _send_events(self, link: Link) -> None:
-        if not self._sent_events and len(self._outbox):
+        if not self._sent_events and len(self._outbox) and time.monotonic() >= self._again_from:
             # Again from the oldest, because events may have been refused, or read from a disk that was missing.
             self._last_sequence, self._more = 0, True
         room = min(_MOST_EVENTS, link.most_unacknowledged) - self._n_unacknowledged

@@ -887,21 +887,31 @@ def test_a_refused_publication_is_known_until_one_is_taken(broker: FakeBroker, o
     assert len(outbox) == 0
 
 
-def test_an_event_longer_than_the_broker_takes_is_kept_and_stops_no_other(
-    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("n", [1, 250])  # of the latter not all are under way at the same time
+def test_events_longer_than_the_broker_takes_are_kept_and_stop_no_other(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture, n: int
 ) -> None:
-    outbox.put("x" * 200)
+    for _ in range(n):
+        outbox.put("x" * 200)
     outbox.put("short")
-    connection = connect(config={"protocol": "5"})
+    connection = connect(config={"protocol": "5", "retry_seconds": 1.0})
     client = broker.welcome("5", b"\x27\0\0\0\x64")  # 100 bytes
     greeted(client)
-    event = client.published()
-    assert event.payload == "short"
-    client.acknowledge(event, 0)
-    client.expect_nothing()
-    assert connection.connected
-    assert len(outbox) == 1
-    assert any("100 bytes at most" in line for line in warnings(caplog))
+    for payload in ("short", "shorter"):
+        event = client.published()
+        assert event.payload == payload
+        client.acknowledge(event, 0)
+        client.expect_nothing(1.5)
+        assert connection.refused == {EVENT}
+        outbox.put("shorter")
+        connection.event_made()
+    assert client.published().payload == "shorter"
+    assert len(outbox) == n + 1
+    assert ["100 bytes at most" in line for line in warnings(caplog)] == [True]
+    client.close()
+    client = broker.welcome("5")  # of any length
+    greeted(client)
+    assert client.published().payload == "x" * 200
 
 
 def test_a_broker_that_takes_no_retained_message_and_no_qos_1_gets_neither_and_all_events(
