@@ -64,12 +64,14 @@ class Delivery:
         self._optional, self._optional_at, self._optional_number = "", -float("inf"), 0
         self._optional_from = 0.0  # not before this moment
         self._has_ended_soon = False  # the last link, after it was sent
+        self._has_left = False
         self.refused: set[str] = set()
 
     def publish(self, publication: Publication) -> None:
         """Take news, to be superseded by newer ones on the same topic. Any thread."""
         with self._lock:
-            self._news[publication.topic] = publication
+            if not self._has_left:
+                self._news[publication.topic] = publication
 
     def event_made(self) -> None:
         """Check the outbox at the next `advance`. Any thread."""
@@ -77,6 +79,8 @@ class Delivery:
 
     def gather(self, make: Callable[[], list[Publication]]) -> None:
         """Make news, which supersede what was published before the call, but not what is published during it."""
+        if self._has_left:
+            return
         with self._lock:
             older, self._news = self._news, {}
         try:
@@ -95,9 +99,11 @@ class Delivery:
         self._sent_events.clear()
         self._again_from = 0.0
 
-    def hold_events(self) -> None:
-        """Stop sending events."""
+    def take_leave(self, farewell: Publication) -> None:
+        """Publish this, and nothing after it."""
         self._events_from = float("inf")
+        self.publish(farewell)
+        self._has_left = True
 
     def advance(self, link: Link) -> None:
         """Process acknowledgements, then send what is allowed, news first."""

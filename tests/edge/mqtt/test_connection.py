@@ -389,6 +389,31 @@ def test_nothing_follows_the_farewell(
     assert len(outbox) == 50
 
 
+def test_neither_a_report_nor_a_message_makes_it_online_after_the_farewell(
+    broker: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FAREWELL_SECONDS", 20.0)
+    connection: Connection = connect(
+        start=False,
+        subscriptions={LISTEN: lambda payload, retained: connection.publish(ONLINE)},
+        period_seconds=0.1,
+        periodic=lambda: [ONLINE],
+    )
+    connection.start()
+    client = broker.welcome()
+    client.confirm(1)
+    closing = threading.Thread(target=connection.close, args=(20.0,))
+    while (publication := client.published()).payload != "stopped":
+        client.acknowledge(publication)
+        if not closing.ident:
+            closing.start()
+    client.publish(LISTEN, b"")
+    client.expect_nothing()
+    client.acknowledge(publication)
+    client.expect(DISCONNECT)
+    closing.join(20.0)
+
+
 def test_a_close_without_a_broker_makes_one_attempt_and_ends(outbox: Waiting, connect: Any) -> None:
     outbox.fill(3)
     connection = connect(config={"port": free_port()})
