@@ -81,6 +81,26 @@ def test_events_arrive_in_order_between_online_and_stopped(
         assert broker.retained(EVENT) is None
 
 
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_events_that_are_too_long_for_the_broker_stay_and_keep_no_others_away(
+    tmp_path: Path, outbox: Outbox, connect: Any, protocol: str
+) -> None:
+    with (
+        Broker(tmp_path, "allow_anonymous true", "max_packet_size 500") as broker,
+        Subscriber(broker.observer_port, EVENT) as subscriber,
+    ):
+        for i in range(30):  # more than Mosquitto permits to be under way
+            outbox.put(f"long {i} {'x' * (550 + i % 3 * 20)}")
+        short = [f"short {i}" for i in range(30)]
+        for payload in short:
+            outbox.put(payload)
+        connection = connect(broker.port, protocol=protocol)
+        wait_until(lambda: len(outbox) == 30)
+        wait_until(lambda: len(subscriber.payloads(EVENT)) == 30)
+        assert subscriber.payloads(EVENT) == short
+        wait_until(lambda: connection.refused == {EVENT})
+
+
 class Publisher:
     """`publisher.py`, with what it says it has made."""
 

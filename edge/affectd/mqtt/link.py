@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
@@ -43,6 +44,12 @@ def shown_address(config: MqttConfig) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def packet_bytes(topic: str, n_bytes: int) -> int:
+    """Return how long a publication with a payload of so many bytes is at most."""
+    # At most 5 bytes before it, the length of the topic, the packet number, no properties.
+    return len(topic.encode()) + n_bytes + 10
+
+
 class Link:
     """One connection to the broker; each attempt needs a new instance.
 
@@ -66,6 +73,8 @@ class Link:
     most_unacknowledged, most_bytes, most_qos, may_retain, keepalive_seconds
         Limits of the broker (MQTT 5): unacknowledged publications, bytes of a packet, quality of service, whether it
         keeps messages, and after how long without traffic it is asked whether it is there.
+    fatal_bytes : float
+        What is as long is not sent either, for it has ended connections.
     """
 
     def __init__(
@@ -80,7 +89,7 @@ class Link:
         self.state: Literal["opening", "opened", "connected", "lost"] = "opening"
         self.reason = ""
         self.most_unacknowledged, self.most_bytes, self.most_qos, self.may_retain = 65535, 2**28, 1, True
-        self.keepalive_seconds = config.keepalive_seconds
+        self.keepalive_seconds, self.fatal_bytes = config.keepalive_seconds, math.inf
         self._config = config
         self._client_id = client_id
         self._received = received
@@ -209,9 +218,10 @@ class Link:
         )
 
     def _too_long(self, topic: str, n_bytes: int) -> str:
-        # At most 5 bytes before it, the length of the topic, the packet number, no properties.
-        is_too_long = len(topic.encode()) + n_bytes + 10 > self.most_bytes
-        return f"the broker takes {self.most_bytes} bytes at most" if is_too_long else ""
+        n = packet_bytes(topic, n_bytes)
+        if n > self.most_bytes:
+            return f"the broker takes {self.most_bytes} bytes at most"
+        return "it ends the connection" if n >= self.fatal_bytes else ""
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to these topics; `subscribed` has the answers."""

@@ -19,8 +19,8 @@ import pytest
 from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.errors import NO_THREAD, ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
+from affectd.mqtt import delivery, outages
 from affectd.mqtt import link as mqtt_client
-from affectd.mqtt import outages
 from affectd.mqtt.connection import Connection, Publication
 from affectd.mqtt.publisher import forget
 from affectd.outbox.outbox import Outbox
@@ -817,6 +817,60 @@ def test_what_is_optional_and_ends_the_connection_does_not_keep_the_rest_away(
     assert [description.topic in line and "it ends the connection" in line for line in warnings(caplog)].count(
         True
     ) == 1
+
+
+def test_an_event_that_ends_the_connection_keeps_no_shorter_one_away_and_stays(
+    broker: FakeBroker,
+    outbox: Waiting,
+    connect: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "_HELD_PERIODS", 4)
+    for payload in ("first", "x" * 200, "second", "y" * 250, "third"):
+        outbox.put(payload)
+    connection = connect(config={"retry_seconds": 1.0})
+    arrived: list[str] = []
+    for _ in range(6):  # a busy machine may notice an end late
+        client = broker.welcome()
+        greeted(client)
+        while len((event := client.published()).payload) < 100 and event.payload != "third":
+            arrived.append(event.payload)
+            client.acknowledge(event)
+        if event.payload == "third":
+            client.acknowledge(event)
+            break
+        client.close()
+    assert list(dict.fromkeys(arrived)) == ["first", "second"]
+    wait_until(lambda: len(outbox) == 2)
+    assert connection.refused == {EVENT}
+    client.expect_nothing(1.5)
+    assert client.published().payload == "x" * 200, "later it is tried again"
+    assert [EVENT in line and "it ends the connection" in line for line in warnings(caplog)].count(True) == 1
+
+
+def test_events_that_a_broker_leaves_unacknowledged_when_it_ends_are_all_sent_again(
+    broker: FakeBroker, outbox: Waiting, connect: Any
+) -> None:
+    made = outbox.fill(5)
+    connect()
+    client = broker.welcome()
+    greeted(client)
+    assert payloads(events(client, 5)) == made
+    client.close()
+    client = broker.welcome()
+    greeted(client)
+    (first,) = events(client, 1)
+    client.expect_nothing()
+    client.acknowledge(first)
+    rest = events(client, 4)
+    assert payloads([first, *rest]) == made
+    client.close()
+    client = broker.welcome()
+    greeted(client)
+    (second,) = events(client, 1)
+    client.acknowledge(second)
+    assert payloads([second, *events(client, 3)]) == made[1:]
 
 
 def test_without_paho_there_is_a_sentence(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
