@@ -167,8 +167,8 @@ class Link:
             poll.register(connection, select.POLLOUT)
             return False
         poll.register(connection, select.POLLIN)
-        # poll does not report data that TLS has decrypted already.
-        return bool(connection.pending())
+        # poll does not report data that TLS has decrypted already, nor what is answered without the broker.
+        return bool(connection.pending() or self._acknowledged)
 
     def step(self) -> None:
         """Read and write without waiting; call it when the socket is ready, and every second."""

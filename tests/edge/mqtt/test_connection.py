@@ -1007,6 +1007,17 @@ def test_a_broker_that_takes_no_retained_message_and_no_qos_1_gets_neither_and_a
     assert [line.partition(" takes ")[2].partition(" only")[0] for line in warnings(caplog)][:1] == ["QoS 0"]
 
 
+def test_a_broker_that_takes_qos_0_only_and_few_at_once_gets_a_backlog_without_pauses(
+    broker: FakeBroker, outbox: Waiting, connect: Any
+) -> None:
+    made = outbox.fill(100)
+    connect(config={"protocol": "5"})
+    client = broker.welcome("5", b"\x24\0\x21\0\x05")  # Maximum QoS 0, Receive Maximum 5
+    began = time.monotonic()
+    assert [client.published().payload for _ in range(101)] == ["online", *made]
+    assert time.monotonic() - began < 10.0
+
+
 @pytest.mark.parametrize(("code", "flags"), [(0x9A, 0x0C), (0x9B, 0x24)], ids=["retained", "QoS 1"])
 def test_a_last_will_that_the_broker_cannot_keep_is_no_reason_to_stay_away(
     broker: FakeBroker, connect: Any, code: int, flags: int
