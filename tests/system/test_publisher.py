@@ -100,7 +100,7 @@ def test_what_stands_on_stdout_arrives_in_order_and_the_rest_is_as_described(bro
         lines = result.stdout.splitlines()
         assert len(lines) > 4
         assert subscriber.payloads(f"{DEVICE}/event") == lines
-        assert subscriber.payloads(f"{DEVICE}/status") == ["online", "stopped"]
+        assert [*dict.fromkeys(subscriber.payloads(f"{DEVICE}/status"))] == ["online", "stopped"]
         for name in ("state", "telemetry"):
             assert subscriber.payloads(f"{DEVICE}/{name}")
             for payload in subscriber.payloads(f"{DEVICE}/{name}"):
@@ -377,6 +377,35 @@ def test_what_an_mqtt_5_broker_refuses_is_in_the_state_and_events_are_kept(tmp_p
     with Broker(tmp_path) as broker, Subscriber(broker.port, f"{DEVICE}/event") as subscriber:
         Device(tmp_path, broker.port).run("run", "--source", str(DEMO))
         assert len(subscriber.messages) > 10, "what was refused was kept"
+
+
+def test_an_end_of_an_older_connection_that_is_noticed_late_does_not_leave_it_offline(
+    broker: Broker, tmp_path: Path
+) -> None:
+    status = f"{DEVICE}/status"
+    with (
+        Subscriber(broker.port, status) as subscriber,
+        Device(tmp_path, broker.port, TELEMETRY_PERIOD_SECONDS=1).listening() as program,
+    ):
+        subscriber.wait_for(status, "online")
+        broker.publish(status, "offline", retain=True)  # as the broker does of another client id
+        subscriber.wait_for(status, "offline")
+        wait_until(lambda: subscriber.payloads(status)[-1] == "online")
+        finish(program)
+    assert broker.retained(status) == "stopped"
+
+
+def test_a_device_that_takes_commands_no_more_is_not_said_to_be_muted(broker: Broker, tmp_path: Path) -> None:
+    told = f"{DEVICE}/listen/state"
+    device = Device(tmp_path, broker.port, MQTT_LISTEN_COMMAND=True)
+    with Subscriber(broker.port, told) as subscriber, device.listening() as program:
+        subscriber.wait_for(told, "ON")
+        broker.publish(f"{DEVICE}/listen", "OFF")
+        subscriber.wait_for(told, "OFF")
+        finish(program)
+    heard = Device(tmp_path, broker.port).run("run", "--source", str(DEMO))
+    assert heard.stdout
+    assert broker.retained(told) is None
 
 
 def test_two_devices_of_one_user_are_muted_apart_and_one_device_runs_once(broker: Broker, tmp_path: Path) -> None:

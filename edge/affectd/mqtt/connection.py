@@ -204,8 +204,8 @@ class Connection:
             return late or self._link is None  # lost just now
         if not self._leaving and (late or self._delivery.is_complete):
             self._leaving, self._close_by = True, now + self._farewell_seconds
-            self._delivery.hold_events()
-            self.publish(self._farewell)
+            self._delivery.take_leave(self._farewell)
+            self._wake()
             return False
         return late or (self._leaving and not self._delivery.has_news)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
@@ -43,6 +44,12 @@ def shown_address(config: MqttConfig) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def packet_bytes(topic: str, n_bytes: int) -> int:
+    """Return how long a publication with a payload of so many bytes is at most."""
+    # At most 5 bytes before it, the length of the topic, the packet number, no properties.
+    return len(topic.encode()) + n_bytes + 10
+
+
 class Link:
     """One connection to the broker; each attempt needs a new instance.
 
@@ -66,6 +73,8 @@ class Link:
     most_unacknowledged, most_bytes, most_qos, may_retain, keepalive_seconds
         Limits of the broker (MQTT 5): unacknowledged publications, bytes of a packet, quality of service, whether it
         keeps messages, and after how long without traffic it is asked whether it is there.
+    fatal_bytes : float
+        What is as long is not sent either, for it has ended connections.
     """
 
     def __init__(
@@ -80,7 +89,7 @@ class Link:
         self.state: Literal["opening", "opened", "connected", "lost"] = "opening"
         self.reason = ""
         self.most_unacknowledged, self.most_bytes, self.most_qos, self.may_retain = 65535, 2**28, 1, True
-        self.keepalive_seconds = config.keepalive_seconds
+        self.keepalive_seconds, self.fatal_bytes = config.keepalive_seconds, math.inf
         self._config = config
         self._client_id = client_id
         self._received = received
@@ -107,6 +116,7 @@ class Link:
         if last_will is not None:
             client.will_set(last_will.topic, last_will.payload, last_will.qos, last_will.retain)
         client.max_inflight_messages_set(0)  # unlimited, because `Delivery` limits
+        client.on_socket_open = self._on_socket
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -129,12 +139,6 @@ class Link:
             host, port = address(self._config)
             self._client.connect_async(host, port, self._config.keepalive_seconds, properties=self._limits())
             self._client.reconnect()
-            connection = self._client.socket()
-            if connection is not None:
-                # Send small packets at once.
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # paho has no public way to limit what it reads; versions 1.6 to 2.x read from this attribute.
-                self._socket = self._client._sock = Incoming(connection, self._config.protocol)
         except Exception as error:
             self._lose(reasons.of_error(error, self._config))
         self._answer_by = time.monotonic() + _ANSWER_SECONDS
@@ -163,8 +167,8 @@ class Link:
             poll.register(connection, select.POLLOUT)
             return False
         poll.register(connection, select.POLLIN)
-        # poll does not report data that TLS has decrypted already.
-        return bool(connection.pending())
+        # poll does not report data that TLS has decrypted already, nor what is answered without the broker.
+        return bool(connection.pending() or self._acknowledged)
 
     def step(self) -> None:
         """Read and write without waiting; call it when the socket is ready, and every second."""
@@ -214,9 +218,10 @@ class Link:
         )
 
     def _too_long(self, topic: str, n_bytes: int) -> str:
-        # At most 5 bytes before it, the length of the topic, the packet number, no properties.
-        is_too_long = len(topic.encode()) + n_bytes + 10 > self.most_bytes
-        return f"the broker takes {self.most_bytes} bytes at most" if is_too_long else ""
+        n = packet_bytes(topic, n_bytes)
+        if n > self.most_bytes:
+            return f"the broker takes {self.most_bytes} bytes at most"
+        return "it ends the connection" if n >= self.fatal_bytes else ""
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to these topics; `subscribed` has the answers."""
@@ -267,6 +272,12 @@ class Link:
             self.state = "lost"
 
     # paho's further arguments depend on its version and the protocol.
+
+    def _on_socket(self, client: Any, userdata: Any, connection: Any) -> None:
+        # Send small packets at once.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # paho has no public way to limit what it reads; versions 1.6 to 2.x read from this attribute.
+        self._socket = client._sock = Incoming(connection, self._config.protocol)
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
         number = reasons.of_code(code)

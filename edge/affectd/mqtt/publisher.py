@@ -6,7 +6,7 @@ topic         when                               what
 event         at each event                      the event, kept in the outbox until acknowledged
 state         at a change, and with telemetry    the current label (`affectd.mqtt.state`)
 telemetry     periodically                       `affectd.mqtt.telemetry`
-status        connected, disconnected            online, stopped, offline
+status        at both ends, and with telemetry   online, stopped, offline
 listen        published by other clients         ON or OFF: `affectd.mqtt.mute`
 discovery     connected, Home Assistant started  `affectd.mqtt.home_assistant`
 ============  =================================  ==============================================
@@ -82,6 +82,10 @@ class Publisher:
         description = discovery(config, model, topics) if mqtt.discovery else ""
         # The only topic outside of affectd/, which lists of permitted topics forget.
         self._announcement = Publication(topics.discovery, description, retain=True, is_optional=True)
+        self._online = Publication(topics.status, "online", retain=True)
+        # One that was muted, and takes no commands any more, listens, while the broker has kept that it does not.
+        was_muted = not mqtt.listen_command and Mute(folders.state).is_muted
+        self._withdrawn = [Publication(topics.listen_state, "", retain=True)] * was_muted
         subscriptions = dict(also)
         if mqtt.discovery:
             subscriptions[topics.birth] = self._on_birth
@@ -142,12 +146,13 @@ class Publisher:
         return Publication(self._topics.state, payload, retain=True)
 
     def _greeting(self) -> list[Publication]:
-        online = Publication(self._topics.status, "online", retain=True)
-        return [self._announcement, online, self._now(), *self._listening()]
+        return [self._announcement, self._online, self._now(), *self._withdrawn, *self._listening()]
 
     def _report(self) -> list[Publication]:
-        # The state again, so that clients can detect that it is stale.
-        return [Publication(self._topics.telemetry, json.dumps(self.report(self._telemetry)), qos=0), self._now()]
+        telemetry = Publication(self._topics.telemetry, json.dumps(self.report(self._telemetry)), qos=0)
+        # The status again, because the last will of an older connection may come late, as that of another client id;
+        # the state again, so that clients can detect that it is stale.
+        return [telemetry, self._online, self._now()]
 
     def _listening(self) -> list[Publication]:
         """Say whether it listens, or that no command can be received; nothing while the broker has not answered."""

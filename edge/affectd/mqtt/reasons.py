@@ -70,8 +70,12 @@ def of_loss(code: Any, config: MqttConfig, *, answered: bool) -> str:
             "the broker closed the connection; it stopped, another client has the same client id,"
             " or it takes nothing as long as what was sent"
         )
-    wanted = "a certificate of this client" if config.tls else "TLS"
-    return f"the broker closed the connection without an answer; does that port want {wanted}?"
+    question = "does that port want TLS?"
+    if config.tls:
+        question = "does that port want a certificate of this client?"
+    if config.cert_file:
+        question = f"does it refuse the certificate in {config.cert_file}?"
+    return f"the broker closed the connection without an answer; {question}"
 
 
 def of_error(error: Exception, config: MqttConfig) -> str:
@@ -83,7 +87,7 @@ def of_error(error: Exception, config: MqttConfig) -> str:
         case ssl.SSLCertVerificationError():
             return _certificate(error, host)
         case ssl.SSLError():
-            return _tls(error)
+            return _tls(error, config)
         case socket.gaierror():
             return f"the name {host} cannot be looked up: {error.strerror}"
         # One of decoding is of what the broker sent.
@@ -113,16 +117,17 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
     return f"the certificate of the broker is not accepted: {error.verify_message}"
 
 
-def _tls(error: ssl.SSLError) -> str:
+def _tls(error: ssl.SSLError, config: MqttConfig) -> str:
     reason = error.reason or ""
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "the broker broke the TLS handshake off; does that port speak TLS?"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return "what listens there does not speak TLS"
-    if "CERTIFICATE_REQUIRED" in reason:
-        return "the broker wants a certificate of this client; set [mqtt] cert_file"
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-        return f"the broker does not accept the certificate of this client ({_words(reason.partition('ALERT_')[2])})"
+        if not config.cert_file:
+            return "the broker wants a certificate of this client; set [mqtt] cert_file"
+        refusal = _words(reason.partition("ALERT_")[2])
+        return f"the broker does not accept the certificate of this client, {config.cert_file} ({refusal})"
     return f"TLS failed: {_words(reason) or error.strerror or error}"
 
 

@@ -19,8 +19,8 @@ import pytest
 from affectd.config.sections import Config, DeviceConfig, MqttConfig
 from affectd.errors import NO_THREAD, ConfigError, UnavailableError
 from affectd.mqtt import connection as mqtt
+from affectd.mqtt import delivery, outages
 from affectd.mqtt import link as mqtt_client
-from affectd.mqtt import outages
 from affectd.mqtt.connection import Connection, Publication
 from affectd.mqtt.publisher import forget
 from affectd.outbox.outbox import Outbox
@@ -387,6 +387,31 @@ def test_nothing_follows_the_farewell(
     client.expect(DISCONNECT)
     closing.join(20.0)
     assert len(outbox) == 50
+
+
+def test_neither_a_report_nor_a_message_makes_it_online_after_the_farewell(
+    broker: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FAREWELL_SECONDS", 20.0)
+    connection: Connection = connect(
+        start=False,
+        subscriptions={LISTEN: lambda payload, retained: connection.publish(ONLINE)},
+        period_seconds=0.1,
+        periodic=lambda: [ONLINE],
+    )
+    connection.start()
+    client = broker.welcome()
+    client.confirm(1)
+    closing = threading.Thread(target=connection.close, args=(20.0,))
+    while (publication := client.published()).payload != "stopped":
+        client.acknowledge(publication)
+        if not closing.ident:
+            closing.start()
+    client.publish(LISTEN, b"")
+    client.expect_nothing()
+    client.acknowledge(publication)
+    client.expect(DISCONNECT)
+    closing.join(20.0)
 
 
 def test_a_close_without_a_broker_makes_one_attempt_and_ends(outbox: Waiting, connect: Any) -> None:
@@ -794,6 +819,60 @@ def test_what_is_optional_and_ends_the_connection_does_not_keep_the_rest_away(
     ) == 1
 
 
+def test_an_event_that_ends_the_connection_keeps_no_shorter_one_away_and_stays(
+    broker: FakeBroker,
+    outbox: Waiting,
+    connect: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "_HELD_PERIODS", 4)
+    for payload in ("first", "x" * 200, "second", "y" * 250, "third"):
+        outbox.put(payload)
+    connection = connect(config={"retry_seconds": 1.0})
+    arrived: list[str] = []
+    for _ in range(6):  # a busy machine may notice an end late
+        client = broker.welcome()
+        greeted(client)
+        while len((event := client.published()).payload) < 100 and event.payload != "third":
+            arrived.append(event.payload)
+            client.acknowledge(event)
+        if event.payload == "third":
+            client.acknowledge(event)
+            break
+        client.close()
+    assert list(dict.fromkeys(arrived)) == ["first", "second"]
+    wait_until(lambda: len(outbox) == 2)
+    assert connection.refused == {EVENT}
+    client.expect_nothing(1.5)
+    assert client.published().payload == "x" * 200, "later it is tried again"
+    assert [EVENT in line and "it ends the connection" in line for line in warnings(caplog)].count(True) == 1
+
+
+def test_events_that_a_broker_leaves_unacknowledged_when_it_ends_are_all_sent_again(
+    broker: FakeBroker, outbox: Waiting, connect: Any
+) -> None:
+    made = outbox.fill(5)
+    connect()
+    client = broker.welcome()
+    greeted(client)
+    assert payloads(events(client, 5)) == made
+    client.close()
+    client = broker.welcome()
+    greeted(client)
+    (first,) = events(client, 1)
+    client.expect_nothing()
+    client.acknowledge(first)
+    rest = events(client, 4)
+    assert payloads([first, *rest]) == made
+    client.close()
+    client = broker.welcome()
+    greeted(client)
+    (second,) = events(client, 1)
+    client.acknowledge(second)
+    assert payloads([second, *events(client, 3)]) == made[1:]
+
+
 def test_without_paho_there_is_a_sentence(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(UnavailableError, match=re.escape("affectd[mqtt]")):
@@ -887,21 +966,31 @@ def test_a_refused_publication_is_known_until_one_is_taken(broker: FakeBroker, o
     assert len(outbox) == 0
 
 
-def test_an_event_longer_than_the_broker_takes_is_kept_and_stops_no_other(
-    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("n", [1, 250])  # of the latter not all are under way at the same time
+def test_events_longer_than_the_broker_takes_are_kept_and_stop_no_other(
+    broker: FakeBroker, outbox: Waiting, connect: Any, caplog: pytest.LogCaptureFixture, n: int
 ) -> None:
-    outbox.put("x" * 200)
+    for _ in range(n):
+        outbox.put("x" * 200)
     outbox.put("short")
-    connection = connect(config={"protocol": "5"})
+    connection = connect(config={"protocol": "5", "retry_seconds": 1.0})
     client = broker.welcome("5", b"\x27\0\0\0\x64")  # 100 bytes
     greeted(client)
-    event = client.published()
-    assert event.payload == "short"
-    client.acknowledge(event, 0)
-    client.expect_nothing()
-    assert connection.connected
-    assert len(outbox) == 1
-    assert any("100 bytes at most" in line for line in warnings(caplog))
+    for payload in ("short", "shorter"):
+        event = client.published()
+        assert event.payload == payload
+        client.acknowledge(event, 0)
+        client.expect_nothing(1.5)
+        assert connection.refused == {EVENT}
+        outbox.put("shorter")
+        connection.event_made()
+    assert client.published().payload == "shorter"
+    assert len(outbox) == n + 1
+    assert ["100 bytes at most" in line for line in warnings(caplog)] == [True]
+    client.close()
+    client = broker.welcome("5")  # of any length
+    greeted(client)
+    assert client.published().payload == "x" * 200
 
 
 def test_a_broker_that_takes_no_retained_message_and_no_qos_1_gets_neither_and_all_events(
@@ -916,6 +1005,17 @@ def test_a_broker_that_takes_no_retained_message_and_no_qos_1_gets_neither_and_a
     wait_until(lambda: len(outbox) == 0)
     assert connection.is_complete
     assert [line.partition(" takes ")[2].partition(" only")[0] for line in warnings(caplog)][:1] == ["QoS 0"]
+
+
+def test_a_broker_that_takes_qos_0_only_and_few_at_once_gets_a_backlog_without_pauses(
+    broker: FakeBroker, outbox: Waiting, connect: Any
+) -> None:
+    made = outbox.fill(100)
+    connect(config={"protocol": "5"})
+    client = broker.welcome("5", b"\x24\0\x21\0\x05")  # Maximum QoS 0, Receive Maximum 5
+    began = time.monotonic()
+    assert [client.published().payload for _ in range(101)] == ["online", *made]
+    assert time.monotonic() - began < 10.0
 
 
 @pytest.mark.parametrize(("code", "flags"), [(0x9A, 0x0C), (0x9B, 0x24)], ids=["retained", "QoS 1"])

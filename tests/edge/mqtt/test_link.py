@@ -177,6 +177,26 @@ def test_what_tls_has_decrypted_already_does_not_wait_for_more(tmp_path: Path) -
     assert heard == [bytes([n]) for n in range(5)]
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_broker_that_says_nothing_is_not_said_to_want_a_certificate_that_it_was_shown(
+    tmp_path: Path, is_shown: bool
+) -> None:
+    certificates = Certificates(tmp_path)
+    certificate, key = certificates.issue("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    shown = {"cert_file": str(certificate), "key_file": str(key)} if is_shown else {}
+    with FakeBroker() as broker:
+        link = link_to(broker.port, tls=True, ca_file=str(certificates.authority), **shown)
+        opening = threading.Thread(target=link.open)
+        opening.start()
+        broker.accept(tls=context).close()
+        opening.join(20.0)
+        drive(link, 20.0)
+    question = f"does it refuse the certificate in {certificate}?"
+    assert link.reason.endswith(question if is_shown else "does that port want a certificate of this client?")
+
+
 def test_a_tls_handshake_without_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affectd.mqtt.credentials._HANDSHAKE_SECONDS", 0.3)
     with FakeBroker() as broker:
