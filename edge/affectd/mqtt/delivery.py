@@ -70,10 +70,8 @@ class Delivery:
         # The event that the last link, which ended at once, left unacknowledged, and its bytes once it was sent alone.
         self._suspect, self._suspect_bytes = 0, 0
         self._events_at = -float("inf")  # when the last event was sent
-        self._fatal_bytes, self._fatal_until = (
-            math.inf,
-            0.0,
-        )  # of a packet that ended connections, and until when it holds
+        # Of a packet that ended connections, and until when nothing as long is sent.
+        self._fatal_bytes, self._fatal_until = math.inf, 0.0
         self._has_left = False
         self.refused: set[str] = set()
 
