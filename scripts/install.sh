@@ -4,10 +4,7 @@
 install() {
     check_wheelhouse
     check_system
-    # At the renames it would be too late.
-    for place in "$unit" "$prefix/current"; do
-        if [ -d "$place" ] && ! [ -L "$place" ]; then fail 74 "$place is a folder, and in the way: $stands"; fi
-    done
+    check_places
     install_packages
     check_python
     find_wheel
@@ -35,6 +32,19 @@ check_system() {
     esac
     # Before any package is installed, if there is a Python.
     if [ -x /usr/bin/python3 ]; then check_python; fi
+}
+
+# What would fail at the end is said before anything is fetched.
+check_places() {
+    for place in "$unit" "$prefix/current"; do
+        if [ -d "$place" ] && ! [ -L "$place" ]; then fail 74 "$place is a folder, and in the way: $stands"; fi
+    done
+    set -- "$prefix/releases" "${settings%/*}" "${unit%/*}" "${command%/*}"
+    for page in $pages; do set -- "$@" "$share/${page%/*}"; done
+    for folder; do
+        until [ -e "${folder:-/}" ]; do folder=${folder%/*}; done
+        [ -d "${folder:-/}" ] || fail 74 "$folder is no folder, and in the way: $stands"
+    done
 }
 
 check_python() {
