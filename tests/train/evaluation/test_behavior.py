@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +186,30 @@ def test_robustness_of_a_network(evaluation: Path) -> None:
     assert rows["gain", "+10 dB"]["clipped"] == 0, "the voices peak at -10 dBFS"
     assert rows["gain", "-20 dB"]["level normalized"]["unheard"] == 0.0
     assert figures["bars"]["labels that a gain of -20 to +10 dB changes, worst gain"] <= 1.0
+
+
+@pytest.mark.parametrize("what", ["robustness", "behavior"])
+def test_what_cannot_be_written_is_said_before_anything_is_heard(
+    evaluation: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    clips = read_corpus("ravdess", evaluation / "ravdess").clips
+    measure = {
+        "robustness": lambda: robustness(evaluation / "run", clips, evaluation),
+        "behavior": lambda: behavior(evaluation / "run", evaluation / "run/fold-1/affectd.tflite", clips, evaluation),
+    }
+    opened = os.open
+
+    def refuse(file: Path, *how: int) -> int:
+        if str(file).endswith(".lock"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
+        return opened(file, *how)
+
+    for module in ("robustness", "behavior"):
+        name = f"affectd_train.evaluation.{module}._figures"
+        monkeypatch.setattr(name, lambda *_: pytest.fail("it was heard"))
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=rf"Read-only file system: '.*/{what}\.json'"):
+        measure[what]()
 
 
 def test_the_bars_are_read_from_the_right_rows() -> None:

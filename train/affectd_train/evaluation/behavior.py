@@ -10,12 +10,13 @@ from typing import TypedDict
 from affectd.config.sections import Config
 from affectd.errors import DataError
 from affectd.recognition.classifier import Classifier
-from affectd.recognition.model_file import read_model
+from affectd.recognition.model_file import ModelFile, read_model
 from affectd_train.data.clips import Clip
 from affectd_train.evaluation.event_rates import Everyday, configured, event_rates, everyday, speech_for_tests
 from affectd_train.evaluation.robustness import folds
 from affectd_train.evaluation.transitions import Transitions, transition_figures
 from affectd_train.files import write_json
+from affectd_train.stored import locked
 
 SETTINGS: dict[str, Config] = {
     "as shipped": Config(),
@@ -62,6 +63,13 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
             raise DataError(f"{model} has other labels than the networks of {evaluation}: name another with --model")
         if any(not clip.speaker for clip in tested):
             raise DataError(f"{evaluation}: who speaks is not known, so that no voice can be made to change")
+    with locked(evaluation / "behavior.json"):  # that it cannot be written is not said after an hour of listening
+        figures = _figures(shipped, found, data)
+        write_json(evaluation / "behavior.json", figures)
+    return figures
+
+
+def _figures(shipped: Classifier, found: Sequence[tuple[ModelFile, list[Clip]]], data: Path) -> Behavior:
     all_day = everyday(shipped, data)  # first, for it says at once if there is nothing to listen to
     by_source = speech_for_tests(data, shipped)
     speech = {f"{source}/{name}": samples for source, of in by_source.items() for name, samples in of.items()}
@@ -69,11 +77,9 @@ def behavior(evaluation: Path, model: Path, clips: Sequence[Clip], data: Path) -
         (Classifier(replace(fold, temperature=shipped.model.temperature, thresholds=shipped.model.thresholds)), tested)
         for fold, tested in found
     ]
-    transitions = {}
+    transitions: dict[str, Transitions] = {}
     for name, config in SETTINGS.items():
         transitions[name] = transition_figures(networks, config)
         if speech:
             transitions[name]["speech_named_per_hour"] = event_rates(speech, shipped, config)["named_per_hour"]
-    figures: Behavior = {"everyday": all_day, "transitions": transitions}
-    write_json(evaluation / "behavior.json", figures)
-    return figures
+    return {"everyday": all_day, "transitions": transitions}

@@ -22,6 +22,7 @@ from affectd_train.evaluation.on_device import hear_bands, level_and_bands
 from affectd_train.evaluation.predictions import about, best_label, read_predictions
 from affectd_train.files import needed, write_json
 from affectd_train.folders import find_folders
+from affectd_train.stored import locked
 
 SHIPPED = FRONT_ENDS[0]
 
@@ -97,10 +98,18 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
         Take every n-th recording alone, to be n times as fast.
     """
     noise = find_folders(data, ["noise"]).get("noise", data / "noise")
+    found = folds(evaluation, clips)
+    with locked(evaluation / "robustness.json"):  # that it cannot be written is not said after an hour of listening
+        figures = _figures(found, noise, every)
+        write_json(evaluation / "robustness.json", figures)
+    return figures
+
+
+def _figures(found: Sequence[tuple[ModelFile, list[Clip]]], noise: Path, every: int) -> Robustness:
     table: list[Degraded] = []
     truth: list[str] = []
     corpora: set[str] = set()
-    for model, tested in folds(evaluation, clips):
+    for model, tested in found:
         network = Classifier(model)
         table = table or [Degraded(condition) for condition in conditions(noise, model.spec.sample_rate)]
         for clip in tqdm(tested[::every], "degraded recordings"):
@@ -110,15 +119,13 @@ def robustness(evaluation: Path, clips: Sequence[Clip], data: Path, every: int =
             for degraded in table:
                 degraded.hear(samples, about(clip)["path"], network)
     rows = [degraded.row(truth, table[0]) for degraded in table]
-    figures: Robustness = {
+    return {
         "every": every,
         "recordings": len(truth),
         "corpora": sorted(corpora),
         "conditions": rows,
         "bars": bars(rows),
     }
-    write_json(evaluation / "robustness.json", figures)
-    return figures
 
 
 def clipped_apart(labels: Sequence[str], clean: Sequence[str], clipped: Sequence[bool]) -> Row:
