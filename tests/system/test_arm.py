@@ -127,7 +127,7 @@ def device(system: System, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     # NumPy for 32-bit ARM is Debian's, so that pip could not resolve tflite-runtime's need of it here.
     download(wheels, system, system.wheels, *(["--no-deps"] if system.packages else []))
     shutil.copy(wheel, wheels)
-    for copied in ("tests", "scripts"):
+    for copied in ("tests", "scripts", "docs"):
         shutil.copytree(REPOSITORY / copied, tests / copied, ignore=shutil.ignore_patterns("__pycache__"))
     for copied in ("pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / copied, tests)
